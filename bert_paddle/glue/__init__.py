@@ -1,0 +1,1 @@
+"""Fine-tuning on the nine GLUE tasks and the AX diagnostic set."""

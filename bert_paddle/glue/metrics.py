@@ -1,0 +1,92 @@
+"""Scores of a task, as pure functions of two arrays.
+
+Keys are those of the results file. Every score is computed once over a whole set: a mean of
+per-batch scores would be another figure.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from bert_paddle.glue.tasks import Task
+
+
+def _accuracy(predictions: np.ndarray, labels: np.ndarray) -> float:
+    return float(np.mean(predictions == labels))
+
+
+def _f1(predictions: np.ndarray, labels: np.ndarray) -> float:
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(labels, predictions, pos_label=1, average="binary", zero_division=0))
+
+
+def _matthews(predictions: np.ndarray, labels: np.ndarray) -> float:
+    from sklearn.metrics import matthews_corrcoef
+
+    return float(matthews_corrcoef(labels, predictions))
+
+
+def _pearson(predictions: np.ndarray, labels: np.ndarray) -> float:
+    from scipy.stats import pearsonr
+
+    return _correlation(pearsonr, predictions, labels)
+
+
+def _spearman(predictions: np.ndarray, labels: np.ndarray) -> float:
+    from scipy.stats import spearmanr
+
+    return _correlation(spearmanr, predictions, labels)
+
+
+def _correlation(function: Callable, predictions: np.ndarray, labels: np.ndarray) -> float:
+    """A correlation in float64; nan where it has no value: a constant side, one row, a nan."""
+    x, y = predictions.astype(np.float64), labels.astype(np.float64)
+    if not (np.isfinite(x).all() and np.isfinite(y).all()) or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return math.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of nearly constant predictions, once per evaluation
+        return float(function(x, y)[0])
+
+
+# Metric -> its name in a log line, and its function of (predictions, labels).
+METRICS: dict[str, tuple[str, Callable[[np.ndarray, np.ndarray], float]]] = {
+    "accuracy": ("accu", _accuracy),
+    "f1": ("f1", _f1),
+    "matthews_correlation": ("mcc", _matthews),
+    "pearson": ("pearson", _pearson),
+    "spearmanr": ("spearman", _spearman),
+}
+
+
+def compute(task: Task, predictions: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Return the task's metrics of one set, keyed as in the results file.
+
+    `predictions` and `labels` are [n]: label indices, or real-valued scores for regression. F1 is
+    that of label 1 (equivalent, duplicate) and 0 where no row is or is said to be 1; Matthews is
+    the correlation of a confusion matrix, for three classes as Gorodkin 2004 generalises it, and 0
+    where one side is constant; Pearson and Spearman (ties take their mean rank) are then nan.
+    Raises ValueError for empty arrays and for shapes other than two equal [n].
+    """
+    predictions, labels = np.asarray(predictions), np.asarray(labels)
+    if predictions.ndim != 1 or predictions.shape != labels.shape or not len(labels):
+        shapes = f"{list(predictions.shape)} and {list(labels.shape)}"
+        raise ValueError(f"predictions and labels must be two equal non-empty [n]; got {shapes}")
+    return {name: METRICS[name][1](predictions, labels) for name in task.metrics}
+
+
+def log_fields(task: Task, metrics: Mapping[str, float]) -> list[tuple[str, float]]:
+    """Return (name, value) in the order and with the names of the log line, as ("accu", 0.9)."""
+    return [(METRICS[name][0], metrics[name]) for name in task.metrics]
+
+
+def primary(task: Task, metrics: Mapping[str, float]) -> float:
+    """Return the figure the best step is chosen by: the mean of `task.primary.names`.
+
+    For MNLI give the metrics of the matched set, its first. nan if any of them is nan.
+    """
+    return float(np.mean([metrics[name] for name in task.primary.names]))
