@@ -1,0 +1,93 @@
+"""The process environment, settled before paddle is imported; the only writer of os.environ.
+
+Paddle's CPU build reads its thread count and MKL its code path once, at import. As they come,
+both are slow: one thread, and on AMD processors a path made for old hardware.
+"""
+
+import contextlib
+import ctypes
+import io
+import os
+import sys
+import warnings
+from pathlib import Path
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # names of malloc.h
+
+
+def home() -> Path:
+    """Where models and data are kept: $BERT_PADDLE_HOME, else ~/.cache/bert_paddle."""
+    return Path(os.environ.get("BERT_PADDLE_HOME") or "~/.cache/bert_paddle").expanduser()
+
+
+def launched() -> bool:
+    """True in a process that `python -m paddle.distributed.launch` (or our own spawn) started."""
+    return "PADDLE_TRAINER_ID" in os.environ
+
+
+def configure(processes: int, use_gpu: bool = True) -> str:
+    """Set threads, MKL's path and quiet start-up; say in one line what was set.
+
+    processes: how many processes of this job share the machine's cores. `use_gpu=False` hides
+    the GPUs. Settings that the user made are respected.
+    """
+    if "paddle" in sys.modules:
+        return "paddle was imported before: its thread settings stay as they are"
+    if not use_gpu:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    _quiet()
+    cores = len(os.sched_getaffinity(0))
+    local = int(os.environ.get("PADDLE_LOCAL_SIZE", processes)) if launched() else processes
+    threads = str(max(1, cores // max(1, local)))
+    # The launcher imports paddle, which writes OMP_NUM_THREADS=1 for its children: nobody's choice.
+    chosen = os.environ.get("OMP_NUM_THREADS")
+    if chosen is None or (launched() and chosen == "1"):
+        os.environ["OMP_NUM_THREADS"] = threads
+    said = [f"{os.environ['OMP_NUM_THREADS']} thread(s) of {cores} core(s) for each process"]
+    # Without views, a transpose is a fast kernel of its own; with them, the reshape that follows
+    # it copies element by element, which takes a quarter of a BERT step on a CPU.
+    os.environ.setdefault("FLAGS_use_stride_kernel", "0")
+    if _keep_memory():
+        said.append("freed memory is kept for reuse")
+    if _is_amd() and "MKL_DEBUG_CPU_TYPE" not in os.environ:
+        os.environ["MKL_DEBUG_CPU_TYPE"] = "5"
+        said.append("MKL's AVX2 path for AMD (MKL_DEBUG_CPU_TYPE=5)")
+    return ", ".join(said)
+
+
+def _keep_memory() -> bool:
+    """Have glibc reuse freed memory: as it comes, each large tensor is mapped and unmapped, and
+    the page faults cost as much as the arithmetic. Settings of the user's own win."""
+    if any(name.startswith("MALLOC_") for name in os.environ):
+        return False
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return False
+    return bool(mallopt(_M_MMAP_THRESHOLD, 1 << 30) and mallopt(_M_TRIM_THRESHOLD, 2**31 - 1))
+
+
+def import_paddle() -> None:
+    """Import paddle without its advice on thread counts, which are set on purpose here."""
+    heard = io.StringIO()
+    with contextlib.redirect_stderr(heard):
+        import paddle  # noqa: F401
+    for line in heard.getvalue().splitlines():
+        if "OMP_NUM_THREADS" not in line:
+            print(line, file=sys.stderr)
+
+
+def _is_amd() -> bool:
+    try:
+        return "AuthenticAMD" in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+
+
+def _quiet() -> None:
+    """Keep messages of libraries that a user can do nothing about off the screen."""
+    os.environ.setdefault("GLOG_minloglevel", "2")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    warnings.filterwarnings("ignore", message="No ccache found")
+    warnings.filterwarnings("ignore", message="Setuptools is replacing distutils")
+    warnings.filterwarnings("ignore", message=".*CPUONLY mode by using GLOO")

@@ -1,0 +1,130 @@
+"""From a task's name to encoded rows: find or download the files, read them, encode them."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bert_paddle import dist, env
+from bert_paddle.errors import DataError
+from bert_paddle.glue import download, readers
+from bert_paddle.glue.args import GlueArgs
+from bert_paddle.glue.encoded import Rows, encode
+from bert_paddle.glue.readers import Examples
+from bert_paddle.glue.tasks import TASKS, DevSet, Task, TestSet
+from bert_paddle.log import Log
+from bert_paddle.tokenizer import Tokenizer
+
+
+@dataclass
+class Data:
+    """What a run works on. `demo` marks invented rows, whose results are no GLUE results."""
+
+    train: Rows | None = None
+    dev: list[tuple[DevSet, Rows]] = field(default_factory=list)
+    test: list[tuple[Task, TestSet, Rows]] = field(default_factory=list)
+    demo: bool = False
+
+
+@dataclass
+class Files:
+    """The examples of the same sets, before encoding."""
+
+    train: Examples | None = None
+    dev: list[tuple[DevSet, Examples]] = field(default_factory=list)
+    test: list[tuple[Task, TestSet, Examples]] = field(default_factory=list)
+    demo: bool = False
+
+
+def read(task: Task, args: GlueArgs, log: Log) -> Files:
+    """Read the files that the flags ask for. Raises DataError for a missing or malformed one."""
+    with dist.main_first():
+        folder = _folder(task, args, log)
+    log.note(f"data: {folder}")
+    found = Files(demo=readers.is_demo(folder))
+    if found.demo:
+        log.note(
+            f"data: {folder} is a demo set of invented sentences: its results are no GLUE results"
+        )
+    if args.do_train and task.train:
+        found.train = _load(task, folder / task.train.file, "train", log)
+    if args.do_eval:
+        found.dev = _dev_sets(task, folder, log)
+    if args.do_predict:
+        for test_set in task.test_sets:
+            examples = _load(task, folder / test_set.file, "test", log)
+            found.test.append((task, test_set, examples))
+        found.test += _diagnostic(task, args, log)
+    return found
+
+
+def _folder(task: Task, args: GlueArgs, log: Log) -> Path:
+    needed = [task.train.file] if args.do_train and task.train else []
+    needed += [dev.file for dev in task.dev_sets[:1] if args.do_eval]
+    needed += [test.file for test in task.test_sets if args.do_predict]
+    found = readers.find(task, args.data_dir, os.environ, env.home(), needed)
+    if found.folder:
+        return found.folder
+    log.note(f"{task.name} is not here, downloading it into {env.home() / 'glue'}")
+    return download.ensure(task, env.home(), found.looked)
+
+
+def _dev_sets(task: Task, folder: Path, log: Log) -> list[tuple[DevSet, Examples]]:
+    sets: list[tuple[DevSet, Examples]] = []
+    for dev in task.dev_sets:
+        if sets and not (folder / dev.file).is_file():
+            log.warning(f"{folder} has no {dev.file}: the {dev.name} dev set is left out")
+            continue
+        sets.append((dev, _load(task, folder / dev.file, "dev", log)))
+    return sets
+
+
+def _diagnostic(task: Task, args: GlueArgs, log: Log) -> list[tuple[Task, TestSet, Examples]]:
+    """AX, which an MNLI model predicts too, when it lies beside."""
+    sets: list[tuple[Task, TestSet, Examples]] = []
+    for other in TASKS.values():
+        if other.model_task == task.name:
+            found = readers.find(other, args.data_dir, os.environ, env.home())
+            if found.folder is None:
+                log.note(f"{other.name} is not beside {task.name}: no prediction file for it")
+                continue
+            for test_set in other.test_sets:
+                examples = _load(other, found.folder / test_set.file, "test", log)
+                sets.append((other, test_set, examples))
+    return sets
+
+
+def _load(task: Task, path: Path, split: str, log: Log) -> Examples:
+    if not path.is_file():
+        raise DataError(
+            f"{task.name}: {path} is missing; put the official file there, or give --data_dir"
+        )
+    examples = readers.load(task, path, split)
+    if examples.skipped:
+        log.warning(f"{path}: {examples.skipped} row(s) with too few fields were skipped")
+    official = task.official_rows(path.name)
+    if official and len(examples) not in official and not readers.is_demo(path.parent):
+        log.warning(
+            f"{path}: {len(examples)} rows, the official file has {official[0]}: figures got with "
+            "it are those of a subset or another split"
+        )
+    return examples
+
+
+def encode_all(found: Files, tokenizer: Tokenizer, args: GlueArgs, log: Log) -> Data:
+    """All sets as word pieces; says how many rows were cut."""
+
+    def rows(examples: Examples) -> Rows:
+        encoded = encode(examples, tokenizer, args.max_seq_length)
+        if encoded.encoded.cut:
+            log.note(
+                f"{examples.source}: {encoded.encoded.cut} of {len(encoded)} rows are cut to "
+                f"{args.max_seq_length} word pieces"
+            )
+        return encoded
+
+    return Data(
+        rows(found.train) if found.train else None,
+        [(dev, rows(examples)) for dev, examples in found.dev],
+        [(task, test_set, rows(examples)) for task, test_set, examples in found.test],
+        found.demo,
+    )

@@ -1,0 +1,98 @@
+"""What a run says: log lines on stdout, notes on stderr, and metrics.jsonl.
+
+Only the main process has an active log; the others' calls do nothing.
+"""
+
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any, TextIO
+
+METRICS_FILE = "metrics.jsonl"
+
+
+class Log:
+    """Lines for people and records for programs.
+
+    path: the output folder, or None for no records. Lines are a contract (parseable): fields may
+    be added behind, never between.
+    """
+
+    def __init__(self, active: bool = True, out: TextIO | None = None, err: TextIO | None = None):
+        self.active = active
+        self.out = out if out is not None else sys.stdout
+        self.err = err if err is not None else sys.stderr
+        self.records: Path | None = None
+
+    def line(self, text: str) -> None:
+        """A line of the contract, on stdout."""
+        if self.active:
+            print(text, file=self.out, flush=True)
+
+    def note(self, text: str) -> None:
+        """Something worth knowing, on stderr."""
+        if self.active:
+            print(text, file=self.err, flush=True)
+
+    def warning(self, text: str) -> None:
+        """Something that may not be what the user wants, on stderr."""
+        self.note(f"warning: {text}")
+
+    def keep_records(self, folder: Path, step: int) -> None:
+        """Write records to `folder`/metrics.jsonl, cut back to those of `step` and before."""
+        self.records = folder / METRICS_FILE
+        if self.active:
+            kept = [r for r in read_records(folder) if r["step"] <= step]
+            text = "".join(json.dumps(r) + "\n" for r in kept)
+            self.records.write_text(text, encoding="utf-8")
+
+    def record(self, kind: str, step: int, **values: Any) -> None:
+        """Append one object to metrics.jsonl; numbers that are none become null."""
+        if self.active and self.records is not None:
+            entry = {"kind": kind, "step": step, **values}
+            with self.records.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(finite(entry)) + "\n")
+
+
+def read_records(folder: Path) -> list[dict[str, Any]]:
+    """The whole records of `folder`/metrics.jsonl; a last line cut off by a crash is left out."""
+    path = folder / METRICS_FILE
+    if not path.is_file():
+        return []
+    records = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(entry, dict) and isinstance(entry.get("step"), int):
+            records.append(entry)
+    return records
+
+
+def finite(value: Any) -> Any:
+    """The value with NaN and infinities as None, which JSON can say."""
+    if isinstance(value, dict):
+        return {key: finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def train_line(step: int, epoch: int, batch: int, loss: float, speed: float) -> str:
+    """The training line: `batch` and `step` from 1, `epoch` from 0, speed in updates/s."""
+    return (
+        f"global step {step}, epoch: {epoch}, batch: {batch}, "
+        f"loss: {loss:.6f}, speed: {speed:.2f} step/s"
+    )
+
+
+def eval_line(loss: float, fields: list[tuple[str, float]], labels: list[tuple[str, str]]) -> str:
+    """The evaluation line: mean loss, the metrics, then labels such as dev: matched."""
+    parts = [f"eval loss: {loss:.6f}"]
+    parts += [f"{name}: {value:.6f}" for name, value in fields]
+    parts += [f"{name}: {value}" for name, value in labels]
+    return ", ".join(parts)

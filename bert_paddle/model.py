@@ -1,0 +1,191 @@
+"""PaddleNLP's BERT with weights from any kind of source, and back to a folder.
+
+Which files a folder has and what their tensors are called is the business of `weights`; here the
+tensors meet a Paddle model.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bert_paddle import weights
+from bert_paddle.errors import WeightsError
+
+WEIGHTS_FILE, CONFIG_FILE = "model.safetensors", "config.json"
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A model with a classification (or regression) head, and what its loading had to say."""
+
+    model: Any
+    notes: list[str]
+    fresh_head: bool
+
+
+def build_classifier(
+    checkpoint: weights.Checkpoint, labels: Sequence[str], seed: int, need_head: bool
+) -> Classifier:
+    """PaddleNLP's BertForSequenceClassification with the checkpoint's weights.
+
+    labels: the names of the classes in the order of the logits; none for regression (one output).
+    A head whose class names are the same in another order is put into this order. A head that is
+    absent or of other classes is drawn anew from `seed` (normal, std initializer_range; bias 0),
+    unless `need_head`, for evaluation without training.
+
+    Raises WeightsError for any other missing, unexpected or misshapen weight.
+    """
+    import paddle
+    from paddlenlp.transformers import BertConfig, BertForSequenceClassification
+
+    paddle.seed(seed)
+    config = {k: v for k, v in checkpoint.config.items() if k != "labels"}
+    model = BertForSequenceClassification(BertConfig(**config, num_labels=max(1, len(labels))))
+    tensors, reason = _fit_head(checkpoint, labels)
+    report = weights.check(
+        tensors, {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    )
+    notes = list(checkpoint.notes) + list(report.notes)
+    reason = reason or report.fresh_head
+    if reason and need_head:
+        raise WeightsError(
+            f"the model has no classifier for this task ({reason}): fine-tune it first with "
+            "--do_train, or give a model that was"
+        )
+    set_tensors(model, report.tensors)
+    if reason:
+        notes.append(f"new classifier head ({reason})")
+    return Classifier(model, notes, fresh_head=bool(reason))
+
+
+def check_fit(config: dict, vocab_size: int, max_seq_length: int, source: Path) -> None:
+    """Raise WeightsError when rows of the vocabulary and length do not fit the model."""
+    positions, embedded = config["max_position_embeddings"], config["vocab_size"]
+    if max_seq_length > positions:
+        raise WeightsError(
+            f"--max_seq_length {max_seq_length} is beyond the {positions} positions of {source}: "
+            f"give at most {positions}"
+        )
+    if vocab_size > embedded:
+        raise WeightsError(
+            f"the vocabulary has {vocab_size} pieces, but {source} has embeddings for {embedded}: "
+            "they do not belong together (--vocab_file, vocab.txt)"
+        )
+
+
+def _fit_head(
+    checkpoint: weights.Checkpoint, labels: Sequence[str]
+) -> tuple[dict[str, np.ndarray], str | None]:
+    """The tensors with the head in the order of `labels`, or without it and the reason why."""
+    tensors = dict(checkpoint.tensors)
+    if "classifier.weight" not in tensors:
+        return tensors, None
+    theirs = checkpoint.config.get("labels") or ()
+    if not labels or _unnamed(theirs):
+        return tensors, None  # only the size can be compared
+    place = {_plain(name): i for i, name in enumerate(theirs)}
+    if {_plain(name) for name in labels} != set(place):
+        head = [name for name in tensors if name.startswith("classifier.")]
+        for name in head:
+            del tensors[name]
+        return tensors, f"the model's is for {', '.join(theirs)}"
+    order = [place[_plain(name)] for name in labels]
+    tensors["classifier.weight"] = tensors["classifier.weight"][:, order]
+    tensors["classifier.bias"] = tensors["classifier.bias"][order]
+    return tensors, None
+
+
+def _unnamed(labels: Sequence[str]) -> bool:
+    return all(_plain(name).removeprefix("label").isdigit() for name in labels)
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("-", "").replace("_", "").replace(" ", "")
+
+
+def set_tensors(model: Any, tensors: dict[str, np.ndarray]) -> None:
+    """Put tensors into the model's parameters of the same names, in the parameters' own type."""
+    state = model.state_dict()
+    for name, value in tensors.items():
+        state[name].set_value(np.ascontiguousarray(value).astype(_numpy_type(state[name])))
+
+
+def _numpy_type(tensor: Any) -> Any:
+    name = str(tensor.dtype).split(".")[-1]
+    return np.float32 if name == "bfloat16" else np.dtype(name)
+
+
+def tensors_of(model: Any) -> dict[str, np.ndarray]:
+    """The model's tensors by name; half precision widened to float32."""
+    return {
+        name: value.astype("float32").numpy() if "float16" in str(value.dtype) else value.numpy()
+        for name, value in model.state_dict().items()
+    }
+
+
+def save(model: Any, folder: Path, labels: Sequence[str], task: str) -> None:
+    """Write config.json and model.safetensors, as PaddleNLP's `from_pretrained` loads them.
+
+    labels: class names in the order of the logits; none for regression.
+    """
+    from safetensors.numpy import save_file
+
+    config = json.loads(model.config.to_json_string())
+    config |= {
+        "architectures": [type(model).__name__],
+        "model_type": "bert",
+        "finetuning_task": task,
+        "problem_type": "single_label_classification" if labels else "regression",
+    }
+    names = list(labels) or ["score"]
+    config["id2label"] = {str(i): name for i, name in enumerate(names)}
+    config["label2id"] = {name: i for i, name in enumerate(names)}
+    text = json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
+    save_file(tensors_of(model), folder / WEIGHTS_FILE, metadata={"format": "np"})
+
+
+def restore(model: Any, folder: Path) -> None:
+    """Put the weights of one of this run's own checkpoints back into its model."""
+    from safetensors.numpy import load_file
+
+    set_tensors(model, load_file(folder / WEIGHTS_FILE))
+
+
+def optimizer_tensors(model: Any, optimizer: Any) -> dict[str, np.ndarray]:
+    """The optimizer's state by the model's own parameter names, as `name|accumulator`.
+
+    Paddle names it by counters that depend on what the process built before.
+    """
+    structured = {p.name: name for name, p in model.named_parameters()}
+    state = optimizer.state_dict()
+    masters = state.pop("master_weights", {})
+    tensors = {f"{structured[name]}|master_weight": t.numpy() for name, t in masters.items()}
+    for key, value in state.items():
+        if not hasattr(value, "numpy"):
+            continue
+        parameter = max((p for p in structured if key.startswith(p + "_")), key=len)
+        tensors[f"{structured[parameter]}|{key[len(parameter) + 1 :]}"] = value.numpy()
+    return {name: np.ascontiguousarray(value) for name, value in tensors.items()}
+
+
+def restore_optimizer(model: Any, optimizer: Any, tensors: dict[str, np.ndarray]) -> None:
+    """The way back from `optimizer_tensors`."""
+    import paddle
+
+    own = {name: p.name for name, p in model.named_parameters()}
+    state: dict[str, Any] = {}
+    masters: dict[str, Any] = {}
+    for key, value in tensors.items():
+        name, accumulator = key.split("|")
+        if accumulator == "master_weight":
+            masters[own[name]] = paddle.to_tensor(value)
+        else:
+            state[f"{own[name]}_{accumulator}"] = paddle.to_tensor(value)
+    if masters:
+        state["master_weights"] = masters
+    optimizer.set_state_dict(state)

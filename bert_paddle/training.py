@@ -1,0 +1,232 @@
+"""The training loop. It knows no task: a loss over batches, hooks, and where it stands."""
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from bert_paddle import dist, optim
+from bert_paddle.args import CommonArgs
+from bert_paddle.checkpoint import TrainState
+from bert_paddle.errors import RunError
+from bert_paddle.log import Log, train_line
+
+Batch = dict[str, np.ndarray]
+
+
+class Batches(Protocol):
+    """Training data of one process."""
+
+    updates_per_epoch: int
+
+    def updates(self, epoch: int, start: int) -> Iterator[list[Batch]]:
+        """The micro-batches of each update of an epoch, from update `start` on. A micro-batch
+        without rows is an empty dict: all processes make the same number of steps."""
+        ...
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A loss as sums and counts, so that a mean is taken once, over the whole global batch.
+
+    sums(model, batch): the summed loss of each term, scalar tensors by name. counts(batch): what
+    each term's sum is divided by, over all micro-batches and processes: rows, masked tokens.
+    """
+
+    sums: Callable[[Any, Batch], dict[str, Any]]
+    counts: Callable[[Batch], dict[str, int]]
+
+
+@dataclass(frozen=True)
+class Hook:
+    """Something done every `every` updates and after the last, with the loop set aside."""
+
+    every: int
+    action: Callable[[], None]
+
+
+class Trainer:
+    """A model in training with all that one update needs."""
+
+    def __init__(self, model: Any, objective: Objective, args: CommonArgs, gpu: bool, log: Log):
+        self.args, self.objective = args, objective
+        if args.use_amp and not gpu:
+            log.warning("--use_amp has no effect on the CPU: training in float32")
+        self.optimizer = optim.build(model, args)
+        self.amp, self.scaler, self.model = _mixed_precision(model, self.optimizer, args, gpu)
+        self.parameters = [p for p in model.parameters() if not p.stop_gradient]
+
+    def step(self, micro_batches: Sequence[Batch], rate: float, step: int) -> Any:
+        """One update; returns this process's share of the loss, a scalar tensor."""
+        import paddle
+
+        _seed_dropout(self.args.seed, step, dist.current().rank)
+        totals = dist.sum_counts(_total(map(self.objective.counts, micro_batches)))
+        loss = paddle.zeros([], "float32")
+        for batch in micro_batches:
+            if not batch:
+                continue
+            with self.amp():
+                sums = self.objective.sums(self.model, batch)
+                part = sum(sums[name] / totals[name] for name in sums)
+            (self.scaler.scale(part) if self.scaler else part).backward()
+            loss = loss + part.detach().astype("float32")
+        dist.sum_gradients(self.parameters)
+        self.optimizer.set_lr(rate)
+        if self.scaler:
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        else:
+            self.optimizer.step()
+        self.optimizer.clear_grad()
+        return loss
+
+    def scaler_state(self) -> dict[str, Any]:
+        """The loss scaler's numbers, for a checkpoint; {} without one."""
+        return _numbers(self.scaler.state_dict()) if self.scaler else {}
+
+    def restore_scaler(self, saved: dict[str, Any]) -> None:
+        """The way back from `scaler_state`."""
+        if self.scaler and saved:
+            self.scaler.load_state_dict(
+                {k: np.array([v], "float32") if k == "scale" else v for k, v in saved.items()}
+            )
+
+
+def _numbers(values: dict[str, Any]) -> dict[str, Any]:
+    return {k: float(v) if hasattr(v, "item") else v for k, v in values.items()}
+
+
+def fit(
+    trainer: Trainer, batches: Batches, state: TrainState, hooks: Sequence[Hook], log: Log
+) -> None:
+    """Train from where `state` stands to `state.total` updates, or until a hook stops it.
+
+    Raises RunError when the loss is no number; the last checkpoint is then still good.
+    """
+    args, warmup = trainer.args, optim.warmup_steps(trainer.args, state.total)
+    window = _Window(state)
+    trainer.model.train()
+    while state.step < state.total and not state.stopped:
+        for micro_batches in batches.updates(state.epoch, state.update):
+            rate = optim.learning_rate(
+                state.step + 1, state.total, args.learning_rate, warmup, args.lr_scheduler_type
+            )
+            loss = trainer.step(micro_batches, rate, state.step + 1)
+            state.step, state.update = state.step + 1, state.update + 1
+            state.batch += len(micro_batches)
+            window.add(loss)
+            last = state.step == state.total
+            if state.step % args.logging_steps == 0:
+                window.report(log, rate)
+            for hook in hooks:
+                if state.step % hook.every == 0 or last:
+                    with window.paused(), _evaluating(trainer.model):
+                        window.settle(rate)
+                        hook.action()
+            if last or state.stopped:
+                return
+        state.next_epoch()
+
+
+class _Window:
+    """Loss and time since the last log line; the loss stays on the device until it is asked for."""
+
+    def __init__(self, state: TrainState):
+        rank = dist.current().rank
+        self.state = state
+        self.loss = state.window_loss[rank] if rank < len(state.window_loss) else 0.0
+        self.begun, self.clock = state.step - state.window_updates, time.perf_counter()
+        self.seconds_before = state.train_seconds
+        self.timed_from = state.step
+
+    def add(self, loss: Any) -> None:
+        self.loss = self.loss + loss
+        self.state.window_updates += 1
+
+    def settle(self, rate: float) -> None:
+        """Bring the window into the state, so that a checkpoint holds it; check the loss."""
+        state = self.state
+        state.window_loss = [float(part) for part in dist.gather(float(self.loss))]
+        state.train_seconds = self.seconds_before + time.perf_counter() - self.clock
+        if not math.isfinite(sum(state.window_loss)):
+            raise RunError(
+                f"the loss is {sum(state.window_loss)} at step {state.step} (epoch {state.epoch}, "
+                f"batch {state.batch}, learning rate {rate:g}); try a lower --learning_rate or "
+                "more --warmup_steps and go on with --resume_from_checkpoint auto"
+            )
+
+    def report(self, log: Log, rate: float) -> None:
+        """Write the log line of the window and open the next one."""
+        self.settle(rate)
+        state, now = self.state, time.perf_counter()
+        loss = sum(state.window_loss) / state.window_updates
+        speed = (state.step - self.timed_from) / max(1e-9, now - self.clock)
+        log.line(train_line(state.step, state.epoch, state.batch, loss, speed))
+        log.record(
+            "train",
+            state.step,
+            epoch=state.epoch,
+            batch=state.batch,
+            loss=loss,
+            learning_rate=rate,
+            steps_per_second=speed,
+        )
+        self.seconds_before, self.clock = state.train_seconds, now
+        self.timed_from, self.loss = state.step, 0.0
+        state.window_updates, state.window_loss = 0, []
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave the time of the block out of speed and training time."""
+        begun = time.perf_counter()
+        yield
+        self.clock += time.perf_counter() - begun
+
+
+def _total(counts: Iterator[dict[str, int]] | Any) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for one in counts:
+        for name, count in one.items():
+            total[name] = total.get(name, 0) + count
+    return total
+
+
+def _seed_dropout(seed: int, step: int, rank: int) -> None:
+    """Make dropout a function of (seed, step, rank): nothing else draws from the generator between
+    two updates, and a resumed run needs no saved generator."""
+    import paddle
+
+    digest = hashlib.blake2b(f"{seed} {step} {rank}".encode(), digest_size=4).digest()
+    paddle.seed(int.from_bytes(digest, "little") >> 1)
+
+
+@contextmanager
+def _evaluating(model: Any) -> Iterator[None]:
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train()
+
+
+def _mixed_precision(model: Any, optimizer: Any, args: CommonArgs, gpu: bool) -> tuple:
+    """(context for the forward pass, loss scaler or None, the model to call)."""
+    if not args.use_amp or not gpu:
+        return nullcontext, None, model
+    import paddle
+
+    if args.amp_level == "O2":
+        model, _ = paddle.amp.decorate(model, optimizer, level="O2", dtype=args.amp_dtype)
+
+    def context() -> Any:
+        return paddle.amp.auto_cast(level=args.amp_level, dtype=args.amp_dtype)
+
+    # bfloat16 has float32's range and needs no loss scaling.
+    scaler = paddle.amp.GradScaler() if args.amp_dtype == "float16" else None
+    return context, scaler, model

@@ -1,0 +1,22 @@
+"""Fine-tune BERT on a GLUE task.
+
+    python -u run_glue.py --task_name SST-2 --model_name_or_path bert-base-uncased --output_dir out
+    python -u run_glue.py --task_name mrpc --model_name_or_path ./my_bert --output_dir out --n_gpu 2
+    python -m paddle.distributed.launch run_glue.py --task_name QNLI --model_name_or_path DIR \
+        --output_dir out
+
+All flags: `python run_glue.py --help`. The story of a run: bert_paddle/glue/finetune.py.
+"""
+
+from bert_paddle import dist
+from bert_paddle.exits import told_in_one_line
+from bert_paddle.glue.args import parse_args
+
+
+def main() -> None:
+    with told_in_one_line():
+        dist.launch("bert_paddle.glue.finetune:run", parse_args())
+
+
+if __name__ == "__main__":
+    main()

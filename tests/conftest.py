@@ -1,0 +1,61 @@
+"""Fixtures for all tests: no network, tiny models made on the fly, real files where they are."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from bert_paddle import env
+
+env.configure(processes=1)
+env.import_paddle()
+
+
+@pytest.fixture(autouse=True)
+def _offline(monkeypatch):
+    """Every connection but to this machine's loopback is refused, as without a network."""
+    connect = socket.socket.connect
+
+    def only_loopback(self, address):
+        host = address[0] if isinstance(address, tuple) else "localhost"
+        if host not in ("127.0.0.1", "localhost", "::1"):
+            raise OSError(101, f"Network is unreachable (blocked by the tests): {address}")
+        return connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", only_loopback)
+
+
+@pytest.fixture(autouse=True)
+def _own_home(monkeypatch, tmp_path_factory):
+    """Nothing under the user's own cache is read or written."""
+    monkeypatch.setenv("BERT_PADDLE_HOME", str(tmp_path_factory.mktemp("home")))
+    monkeypatch.delenv("GLUE_DATA_DIR", raising=False)
+
+
+_GLUE = os.environ.get("GLUE_DATA_DIR", "")
+_MINILM = env.home() / "models" / "all-minilm-l6-v2"
+
+
+@pytest.fixture
+def glue_data_dir() -> Path:
+    """The folder of the official GLUE files; the test is skipped without it."""
+    if not _GLUE or not Path(_GLUE).is_dir():
+        pytest.skip("GLUE_DATA_DIR is not set to a folder of GLUE files")
+    return Path(_GLUE)
+
+
+@pytest.fixture
+def minilm_dir() -> Path:
+    """The packaged real weights; the test is skipped without them."""
+    if not (_MINILM / "model.safetensors").is_file():
+        pytest.skip(f"no packaged weights in {_MINILM} (scripts/fetch_minilm.sh fetches them)")
+    return _MINILM
+
+
+@pytest.fixture(scope="session")
+def tiny_dir(tmp_path_factory) -> Path:
+    """A folder with a two-layer BERT of random weights, in Paddle form, with a vocabulary."""
+    import tiny
+
+    return tiny.write_model(tmp_path_factory.mktemp("models") / "tiny")
