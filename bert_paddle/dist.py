@@ -6,11 +6,12 @@ one process every exchange is the identity.
 """
 
 import importlib
+import multiprocessing
 import multiprocessing.connection
 import os
 import signal
+import socket
 import sys
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from typing import Any
 
 from bert_paddle import env
 from bert_paddle.args import CommonArgs
-from bert_paddle.errors import FlagError, RunError
+from bert_paddle.errors import FlagError, RunError, UserError
 from bert_paddle.exits import told_in_one_line
 
 
@@ -52,7 +53,7 @@ def launch(program: str, args: CommonArgs) -> None:
     if processes == 1:
         _call(program, args)
     else:
-        _spawn(program, args, processes, "nccl" if gpus else "gloo")
+        _spawn(program, args, processes, gpus > 0)
 
 
 def _visible_gpus(args: CommonArgs) -> int:
@@ -88,43 +89,72 @@ def _call(program: str, args: CommonArgs) -> None:
     if world.size > 1:
         import paddle.distributed
 
-        paddle.distributed.init_parallel_env()
+        with env.without_lines("FLAGS", "====="):  # a list of settings made on purpose
+            paddle.distributed.init_parallel_env()
     getattr(importlib.import_module(module), function)(args)
 
 
-def _child(program: str, args: CommonArgs) -> None:
-    """What a spawned process runs; its errors end in one line and the contract's exit code."""
-    with told_in_one_line(args.debug):
+def _child(
+    program: str, args: CommonArgs, rank: int, ports: list[int], gpus: bool, said: Any
+) -> None:
+    """What a spawned process runs; its errors go to the parent, which tells them once."""
+    env.join_job(rank, [f"127.0.0.1:{port}" for port in ports], gpus)
+    env.configure(len(ports), use_gpu=gpus)
+    env.import_paddle()
+    with told_in_one_line(args.debug, tell=lambda line, code: said.put((line, code))):
         _call(program, args)
 
 
-def _spawn(program: str, args: CommonArgs, processes: int, backend: str) -> None:
-    """Run the program in N new processes; when one of them fails, end the others at once."""
-    import paddle.distributed
+def _spawn(program: str, args: CommonArgs, processes: int, gpus: bool) -> None:
+    """Run the program in N new processes; when one of them fails, end the others at once.
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        context = paddle.distributed.spawn(
-            _child, args=(program, args), nprocs=processes, join=False, backend=backend
+    Not paddle.distributed.spawn: it imports paddle before a process can choose its threads.
+    """
+    context = multiprocessing.get_context("spawn")
+    ports, said = _free_ports(processes), context.SimpleQueue()
+    children = [
+        context.Process(
+            target=_child, args=(program, args, rank, ports, gpus, said), name=f"rank {rank}"
         )
-    running = {process.sentinel: rank for rank, process in enumerate(context.processes)}
+        for rank in range(processes)
+    ]
+    for child in children:
+        child.start()
+    running = list(children)
     try:
         while running:
-            for sentinel in multiprocessing.connection.wait(list(running)):
-                rank = running.pop(sentinel)
-                process = context.processes[rank]
-                process.join()
-                if process.exitcode:
-                    _fail(rank, process.exitcode)
+            multiprocessing.connection.wait([child.sentinel for child in running])
+            for child in [child for child in running if not child.is_alive()]:
+                running.remove(child)
+                if child.exitcode:
+                    _fail(child.name, child.exitcode, said)
     finally:
-        _stop(context.processes)
+        _stop(children)
 
 
-def _fail(rank: int, code: int) -> None:
-    if code in (2, 130, 143):  # the process has said its line
-        sys.exit(code)
+def _fail(name: str, code: int, said: Any) -> None:
+    """Raise the error that a child told, or one that says how it died."""
+    if not said.empty():
+        line, code = said.get()
+        if code == 130:
+            raise KeyboardInterrupt
+        raise UserError(line) if code == 2 else RunError(line)
     how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-    raise RunError(f"process {rank} ended with {how}; the others were stopped")
+    raise RunError(
+        f"{name} ended with {how} and the other processes were stopped; go on with "
+        "--resume_from_checkpoint auto"
+    )
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on at the moment."""
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
 
 
 def _stop(processes: Sequence[Any]) -> None:

@@ -10,6 +10,7 @@ import io
 import os
 import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # names of malloc.h
@@ -21,8 +22,33 @@ def home() -> Path:
 
 
 def launched() -> bool:
-    """True in a process that `python -m paddle.distributed.launch` (or our own spawn) started."""
+    """True in a process that `python -m paddle.distributed.launch` or our own spawn started."""
     return "PADDLE_TRAINER_ID" in os.environ
+
+
+def join_job(rank: int, endpoints: list[str], gpus: bool) -> None:
+    """Make this process rank `rank` of a job, in the variables that Paddle's launcher uses.
+
+    endpoints: "host:port" of every process. With `gpus`, rank k takes the k-th visible GPU.
+    """
+    os.environ.update(
+        PADDLE_TRAINER_ID=str(rank),
+        PADDLE_TRAINERS_NUM=str(len(endpoints)),
+        PADDLE_TRAINER_ENDPOINTS=",".join(endpoints),
+        PADDLE_CURRENT_ENDPOINT=endpoints[rank],
+        PADDLE_DISTRI_BACKEND="nccl" if gpus else "gloo",
+    )
+    if gpus:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        devices = visible.split(",") if visible else [str(i) for i in range(len(endpoints))]
+        os.environ["FLAGS_selected_gpus"] = devices[rank]
+
+
+def _on_this_host() -> int:
+    """How many of the job's processes run on this machine."""
+    here = os.environ.get("PADDLE_CURRENT_ENDPOINT", "").split(":")[0]
+    everyone = os.environ.get("PADDLE_TRAINER_ENDPOINTS", "").split(",")
+    return max(1, sum(endpoint.split(":")[0] == here for endpoint in everyone))
 
 
 def configure(processes: int, use_gpu: bool = True) -> str:
@@ -37,8 +63,7 @@ def configure(processes: int, use_gpu: bool = True) -> str:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     _quiet()
     cores = len(os.sched_getaffinity(0))
-    local = int(os.environ.get("PADDLE_LOCAL_SIZE", processes)) if launched() else processes
-    threads = str(max(1, cores // max(1, local)))
+    threads = str(max(1, cores // (_on_this_host() if launched() else processes)))
     # The launcher imports paddle, which writes OMP_NUM_THREADS=1 for its children: nobody's choice.
     chosen = os.environ.get("OMP_NUM_THREADS")
     if chosen is None or (launched() and chosen == "1"):
@@ -67,14 +92,23 @@ def _keep_memory() -> bool:
     return bool(mallopt(_M_MMAP_THRESHOLD, 1 << 30) and mallopt(_M_TRIM_THRESHOLD, 2**31 - 1))
 
 
+@contextlib.contextmanager
+def without_lines(*words: str) -> Iterator[None]:
+    """Drop what the block's Python code writes to stderr in lines with one of these words."""
+    heard = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(heard):
+            yield
+    finally:
+        for line in heard.getvalue().splitlines():
+            if not any(word in line for word in words):
+                print(line, file=sys.stderr)
+
+
 def import_paddle() -> None:
     """Import paddle without its advice on thread counts, which are set on purpose here."""
-    heard = io.StringIO()
-    with contextlib.redirect_stderr(heard):
+    with without_lines("OMP_NUM_THREADS"):
         import paddle  # noqa: F401
-    for line in heard.getvalue().splitlines():
-        if "OMP_NUM_THREADS" not in line:
-            print(line, file=sys.stderr)
 
 
 def _is_amd() -> bool:

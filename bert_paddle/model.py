@@ -82,8 +82,8 @@ def _fit_head(
 ) -> tuple[dict[str, np.ndarray], str | None]:
     """The tensors with the head in the order of `labels`, or without it and the reason why."""
     tensors = dict(checkpoint.tensors)
-    if "classifier.weight" not in tensors:
-        return tensors, None
+    if not {"classifier.weight", "classifier.bias"} <= tensors.keys():
+        return tensors, None  # `weights.check` says what is missing
     theirs = checkpoint.config.get("labels") or ()
     if not labels or _unnamed(theirs):
         return tensors, None  # only the size can be compared

@@ -165,9 +165,14 @@ def _agreed(config: ModelConfig, tensors: Tensors, file: Path) -> dict[str, Any]
         if tensor is None or tensor.ndim != 2:
             raise WeightsError(f"{file} has no usable {BERT.prefix}{name}: it is no whole BERT")
         found[setting] = tensor.shape[axis]
-    values = dict(config.values)
+    values, head = dict(config.values), tensors.get("classifier.weight")
     if "type_vocab_size" in config.silent:
         values["type_vocab_size"] = found["type_vocab_size"]
+    if values["labels"] and head is not None and head.shape[-1] != len(values["labels"]):
+        raise WeightsError(
+            f"{config.path}: id2label names {len(values['labels'])} classes, but the classifier in "
+            f"{file.name} has {head.shape[-1]}: correct id2label"
+        )
     differing = [name for name, size in found.items() if values[name] != size]
     if differing:
         said = ", ".join(f"{name} {values[name]} but {found[name]}" for name in differing)

@@ -1,0 +1,136 @@
+"""Processes on the CPU: two train as one with twice the batch; a dead one ends the job."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import tiny
+
+ROOT = Path(__file__).parent.parent
+LOSSES = ["--logging_steps", "1", "--save_steps", "100", "--max_steps", "7"]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """A model without dropout (so that any split computes the same), and 53 rows: uneven."""
+    base = tmp_path_factory.mktemp("dist")
+    still = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    tiny.write_model(base / "model", labels=("negative", "positive"), **still)
+    tiny.write_sst2(base / "glue" / "SST-2", train=53, dev=17, test=7)
+    return base
+
+
+def start(world: Path, out: str, *flags: str, launcher: tuple[str, ...] = ()) -> subprocess.Popen:
+    argv = [sys.executable, *launcher, "run_glue.py", "--task_name", "SST-2"]
+    argv += ["--model_name_or_path", str(world / "model"), "--data_dir", str(world / "glue")]
+    argv += ["--output_dir", str(world / out), "--max_seq_length", "32", *flags]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PADDLE_")}
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        argv,
+        cwd=ROOT,
+        env=environment | {"CUDA_VISIBLE_DEVICES": ""},
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen, seconds: int = 120) -> tuple[int, str, str]:
+    try:
+        out, err = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        out, err = process.communicate()
+        pytest.fail(f"did not end within {seconds} s:\n{out}\n{err}")
+    return process.returncode, out, err
+
+
+def losses(folder: Path) -> list[float]:
+    records = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    return [record["loss"] for record in records if record["kind"] == "train"]
+
+
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_two_processes_train_as_one(world, accumulation):
+    """The seventh update has an uneven batch: 53 rows are six batches of 8 and one of 5."""
+    steps = ["--gradient_accumulation_steps", str(accumulation), "--do_predict", "--do_train"]
+    one = start(world, f"one{accumulation}", *LOSSES, *steps, "--do_eval", "--batch_size", "8")
+    assert finish(one)[0] == 0
+    two = start(
+        world,
+        f"two{accumulation}",
+        *LOSSES,
+        *steps,
+        "--do_eval",
+        "--batch_size",
+        "4",
+        "--n_gpu",
+        "2",
+    )
+    code, out, err = finish(two)
+    assert code == 0, err
+    assert out.count("eval loss") == 1  # only one process speaks
+    a, b = losses(world / f"one{accumulation}"), losses(world / f"two{accumulation}")
+    assert len(a) == 7 and a == pytest.approx(b, rel=1e-5)
+    files = [world / f"{n}{accumulation}/predictions/SST-2.tsv" for n in ("one", "two")]
+    assert files[0].read_text() == files[1].read_text()
+
+
+def test_launcher_is_recognised(world):
+    launcher = ("-m", "paddle.distributed.launch", "--nproc_per_node", "2", "--backend", "gloo")
+    launcher += ("--log_dir", str(world / "log"))
+    flags = [*LOSSES, "--batch_size", "4", "--n_gpu", "1"]
+    code, out, err = finish(start(world, "launched", *flags, launcher=launcher))
+    assert code == 0, err
+    assert "started by paddle.distributed.launch: 2 process(es), --n_gpu is ignored" in out + err
+    assert (out + err).count("eval loss") == 1
+
+
+def test_killed_process_ends_the_job(world):
+    flags = [
+        *LOSSES[:-1],
+        "100000",
+        "--batch_size",
+        "4",
+        "--n_gpu",
+        "2",
+        "--num_train_epochs",
+        "1e5",
+    ]
+    job = start(world, "killed", *flags)
+    child = second_process(job)
+    os.kill(child, 9)
+    code, _, err = finish(job, 60)
+    assert code == 1
+    last = err.strip().splitlines()[-1]
+    assert last.startswith("error: rank ") and "SIGKILL" in last
+
+
+def second_process(job: subprocess.Popen) -> int:
+    """The last child of the job once it trains."""
+    for _ in range(600):
+        time.sleep(0.1)
+        children = Path(f"/proc/{job.pid}/task/{job.pid}/children").read_text().split()
+        ranks = [
+            pid for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        ]
+        if (
+            len(ranks) == 2
+            and job.stdout is not None
+            and job.stdout.readline().startswith("global")
+        ):
+            return int(ranks[-1])
+    pytest.fail("the processes did not begin to train")
+
+
+def test_mistake_in_a_child_ends_with_one_line(world):
+    code, out, err = finish(start(world, "bad", "--n_gpu", "2", "--max_seq_length", "65"))
+    assert code == 2 and out == ""
+    errors = [line for line in err.splitlines() if line.startswith("error:")]
+    assert len(errors) == 1 and "64 positions" in errors[0]
+    assert "Traceback" not in err
