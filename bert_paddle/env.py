@@ -106,9 +106,12 @@ def without_lines(*words: str) -> Iterator[None]:
 
 
 def import_paddle() -> None:
-    """Import paddle without its advice on thread counts, which are set on purpose here."""
+    """Import paddle without its advice on thread counts, which are set on purpose here, and
+    without its signal handler, which answers a plain SIGTERM with a page of C++ traceback."""
     with without_lines("OMP_NUM_THREADS"):
-        import paddle  # noqa: F401
+        import paddle
+
+    paddle.disable_signal_handler()
 
 
 def _is_amd() -> bool:

@@ -14,8 +14,8 @@ ORDER = (
     "model optim checkpoint training"
 ).split()
 NO_PADDLE = (
-    "errors files flags args log batching tokenizer pickles hf_weights hub weights model_config exits "
-    "glue.args glue.tasks glue.readers glue.metrics glue.download"
+    "errors files flags args log batching tokenizer pickles hf_weights hub weights model_config "
+    "exits glue.args glue.tasks glue.readers glue.metrics glue.download"
 ).split()
 HEAVY = {"paddle", "paddlenlp", "sklearn", "scipy", "matplotlib"}
 
