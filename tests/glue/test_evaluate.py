@@ -1,0 +1,122 @@
+"""Evaluation in the original order, the loss by hand, prediction files, the best step."""
+
+import io
+import json
+import math
+
+import numpy as np
+import pytest
+
+from bert_paddle.checkpoint import TrainState
+from bert_paddle.glue import evaluate, predict, results
+from bert_paddle.glue.encoded import Rows
+from bert_paddle.glue.evaluate import Result
+from bert_paddle.glue.tasks import get_task
+from bert_paddle.log import Log
+from bert_paddle.tokenizer import Encoded
+
+
+def rows(lengths, labels=None):
+    """Rows whose second word piece is the row's own number."""
+    ids = [np.array([1, 100 + i, *[7] * (n - 2)], np.int32) for i, n in enumerate(lengths)]
+    return Rows(Encoded(ids, np.array(lengths, np.int32)), labels, pad_id=0)
+
+
+def echo(input_ids, token_type_ids, attention_mask):
+    """A model that answers each row's number."""
+    return (input_ids[:, 1:2] - 100).astype("float32")
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 64])
+def test_logits_stand_in_the_order_of_the_rows(batch_size):
+    lengths = np.random.default_rng(0).permutation(np.arange(2, 25))
+    scores = evaluate.logits(echo, rows(lengths), batch_size)
+    assert scores[:, 0].tolist() == list(range(23))
+
+
+def test_batch_layout():
+    batch = Rows(
+        Encoded([np.array([1, 5, 3, 6, 3]), np.array([1, 5, 3])], np.array([3, 3])), None, 0
+    ).batch(np.array([1, 0]))
+    assert batch["input_ids"].tolist() == [[1, 5, 3, 0, 0], [1, 5, 3, 6, 3]]
+    assert batch["input_mask"].tolist() == [[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]]
+    assert batch["segment_ids"].tolist() == [[0, 0, 0, 0, 0], [0, 0, 0, 1, 1]]
+
+
+def test_mean_loss_by_hand():
+    sst2, stsb = get_task("sst2"), get_task("stsb")
+    scores = np.array([[0.0, math.log(3)], [0.0, 0.0]], np.float32)
+    # softmax (1/4, 3/4) and (1/2, 1/2): -ln 3/4 and -ln 1/2.
+    wanted = (-math.log(0.75) - math.log(0.5)) / 2
+    assert evaluate.mean_loss(sst2, scores, np.array([1, 0])) == pytest.approx(wanted)
+    got = evaluate.mean_loss(stsb, np.array([[1.0], [4.0]], np.float32), np.array([2.0, 4.0]))
+    assert got == pytest.approx(0.5)
+
+
+def test_huge_logits_do_not_overflow():
+    scores = np.array([[1e4, -1e4]], np.float32)
+    assert evaluate.mean_loss(get_task("sst2"), scores, np.array([1])) == pytest.approx(2e4)
+
+
+@pytest.mark.parametrize(
+    ("task", "scores", "wanted"),
+    [
+        ("SST-2", [[1, 0], [0, 1]], ["0", "1"]),
+        ("RTE", [[1, 0], [0, 1]], ["entailment", "not_entailment"]),
+        ("MNLI", [[0, 0, 1], [0, 1, 0]], ["contradiction", "neutral"]),
+        ("STS-B", [[-0.5], [6.0]], ["0.000", "5.000"]),
+    ],
+)
+def test_prediction_files(tmp_path, task, scores, wanted):
+    path = tmp_path / "predictions" / "x.tsv"
+    predict.write(get_task(task), np.array(scores, np.float32), path)
+    lines = [line.split("\t") for line in path.read_text().splitlines()]
+    assert lines == [["index", "prediction"], ["0", wanted[0]], ["1", wanted[1]]]
+
+
+def test_best_step_is_the_earliest_of_equals():
+    state, task = TrainState(total=9), get_task("mrpc")
+    told = []
+    for step, (accuracy, f1) in enumerate([(0.5, 0.7), (0.8, 0.6), (0.6, 0.8), (0.1, 0.1)], 1):
+        state.step = step
+        metrics = {"accuracy": accuracy, "f1": f1}
+        told.append(results.note_best(task, state, [Result(0.1, metrics)]))
+    assert told == [True, True, False, False]  # 0.6, 0.7, 0.7, 0.1: the mean of the two
+    assert (state.best_step, state.evaluations_since_best) == (2, 2)
+
+
+def test_an_undefined_metric_is_never_the_best():
+    state = TrainState(total=9, step=1)
+    nothing = {"pearson": math.nan, "spearmanr": math.nan}
+    assert not results.note_best(get_task("stsb"), state, [Result(0.1, nothing)])
+    assert state.best_step is None
+
+
+def test_both_dev_sets_of_mnli_have_a_line_and_keys(tmp_path):
+    from bert_paddle.glue.data import Data
+
+    task = get_task("mnli")
+    labels = np.array([0, 1, 2])
+    data = Data(dev=[(dev, rows([4, 3, 5], labels)) for dev in task.dev_sets])
+    out = Log(out=io.StringIO())
+
+    def model(input_ids, token_type_ids, attention_mask):
+        import paddle
+
+        return paddle.eye(3)[input_ids[:, 1] - 100]
+
+    _, values = results.evaluate_all(task, model, data, 2, 1, 7, out)
+    lines = out.out.getvalue().splitlines()
+    assert [line.split(", ")[1:] for line in lines] == [
+        ["accu: 1.000000", "dev: matched"],
+        ["accu: 1.000000", "dev: mismatched"],
+    ]
+    assert values["eval_accuracy"] == values["eval_accuracy_mm"] == 1.0
+    assert values["eval_samples_mm"] == 3
+
+
+def test_results_keep_earlier_values_and_say_nan_as_null(tmp_path):
+    results.write(tmp_path, {"eval_loss": 1.0, "eval_pearson": math.nan})
+    results.write(tmp_path, {"eval_loss": 2.0})
+    content = json.loads((tmp_path / "all_results.json").read_text())
+    assert content == {"eval_loss": 2.0, "eval_pearson": None}

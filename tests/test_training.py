@@ -1,0 +1,140 @@
+"""The core loop without a task: means over the global batch, hooks, the log window."""
+
+import io
+import math
+
+import numpy as np
+import pytest
+
+from bert_paddle.checkpoint import TrainState
+from bert_paddle.errors import RunError
+from bert_paddle.glue.args import parse_args
+from bert_paddle.log import Log
+from bert_paddle.training import Hook, Objective, Trainer, fit
+
+ROWS = np.random.default_rng(0).normal(size=(12, 3)).astype("float32")
+
+
+class Fixed:
+    """The same micro-batches at every update, a made-up epoch of five updates."""
+
+    updates_per_epoch = 5
+
+    def __init__(self, *cuts: int):
+        self.parts = np.split(ROWS, cuts)
+
+    def updates(self, epoch, start):
+        for _ in range(start, self.updates_per_epoch):
+            yield [{"x": part} if len(part) else {} for part in self.parts]
+
+
+def objective(fail_at: float = math.inf):
+    """Two terms with different counts: a squared error by row and one by element."""
+    import paddle
+
+    def sums(network, batch):
+        out = network(paddle.to_tensor(batch["x"]))
+        return {"rows": (out**2).sum(), "elements": paddle.abs(out - 1).sum()}
+
+    def counts(batch):
+        return {"rows": len(batch["x"]), "elements": 2 * len(batch["x"])} if batch else {}
+
+    return Objective(sums, counts)
+
+
+def train(batches, total=3, hooks=(), log=None, **flags):
+    import paddle
+
+    paddle.seed(3)
+    network = paddle.nn.Linear(3, 2)
+    argv = "--task_name sst2 --model_name_or_path m --output_dir o --learning_rate 0.1".split()
+    for name, value in flags.items():
+        argv += [f"--{name}", str(value)]
+    args = parse_args(argv)
+    log = log or Log(out=io.StringIO(), err=io.StringIO())
+    trainer = Trainer(network, objective(), args, False, log)
+    state = TrainState(total=total)
+    fit(trainer, batches, state, hooks(network, state) if hooks else (), log)
+    return network.weight.numpy(), state, log
+
+
+def test_uneven_and_empty_micro_batches_are_one_mean():
+    """A mean of the parts' means would differ: 12 rows as 12, as 5 + 7, and with an empty part."""
+    whole, *_ = train(Fixed())
+    for cuts in ((5,), (1, 2), (5, 5), (0, 4)):
+        parts, *_ = train(Fixed(*cuts))
+        np.testing.assert_allclose(parts, whole, rtol=1e-5)
+
+
+def test_first_update_is_the_gradient_of_the_mean():
+    """Against numpy: d/dW of sum(out^2)/12 + sum|out - 1|/24, through AdamW's first step."""
+    import paddle
+
+    paddle.seed(3)
+    network = paddle.nn.Linear(3, 2)
+    weight, bias = network.weight.numpy(), network.bias.numpy()
+    out = ROWS @ weight + bias
+    gradient = ROWS.T @ (2 * out / 12 + np.sign(out - 1) / 24)
+    trained, *_ = train(Fixed(), total=1, max_grad_norm=0)
+    np.testing.assert_allclose(trained, weight - 0.1 * np.sign(gradient), rtol=1e-4)
+
+
+def test_lines_and_window():
+    _, state, log = train(Fixed(4, 8), total=7, logging_steps=3)
+    lines = log.out.getvalue().splitlines()
+    assert [line.split(", loss")[0] for line in lines] == [
+        "global step 3, epoch: 0, batch: 9",
+        "global step 6, epoch: 1, batch: 3",
+    ]
+    assert (state.step, state.epoch, state.update, state.window_updates) == (7, 1, 2, 1)
+
+
+def test_hooks_run_on_time_and_in_evaluation_mode():
+    seen = []
+
+    def hooks(network, state):
+        return [Hook(2, lambda: seen.append((state.step, network.training)))]
+
+    train(Fixed(), total=5, hooks=hooks)
+    assert seen == [(2, False), (4, False), (5, False)]
+
+
+def test_a_hook_can_stop_and_changes_nothing_else():
+    def stops(network, state):
+        return [Hook(2, lambda: setattr(state, "stopped", state.step == 4))]
+
+    def draws(network, state):
+        import paddle
+
+        return [Hook(1, lambda: paddle.rand([10]))]
+
+    assert train(Fixed(), total=50, hooks=stops)[1].step == 4
+    assert np.array_equal(train(Fixed(), hooks=draws)[0], train(Fixed())[0])
+
+
+def test_a_loss_that_is_no_number_is_told_with_step_and_rate():
+    broken = Fixed()
+    broken.parts = [np.full((2, 3), np.inf, "float32")]
+    with pytest.raises(RunError, match=r"step 1 .*learning rate 0.1"):
+        train(broken, logging_steps=1)
+
+
+def test_dropout_is_a_function_of_seed_step_and_rank():
+    import paddle
+
+    from bert_paddle.training import _seed_dropout
+
+    def draw(*key):
+        _seed_dropout(*key)
+        return tuple(paddle.rand([4]).numpy())
+
+    keys = [(1, 1, 0), (1, 2, 0), (1, 1, 1), (2, 1, 0)]
+    assert draw(1, 1, 0) == draw(1, 1, 0)
+    assert len({draw(*key) for key in keys}) == 4
+
+
+def test_amp_on_the_cpu_is_told_and_trains_in_float32():
+    log = Log(out=io.StringIO(), err=io.StringIO())
+    weight, *_ = train(Fixed(), log=log, use_amp=1, amp_dtype="bfloat16", amp_level="O2")
+    assert "no effect on the CPU" in log.err.getvalue()
+    assert np.array_equal(weight, train(Fixed())[0])
