@@ -87,15 +87,13 @@ def save(
     optimizer: tensors by structured name. `write_model` writes the model's files into the folder
     it is given. OSError (a full disk, say) leaves earlier checkpoints as they were.
     """
-    from safetensors.numpy import save_file
-
     target = folder_of(output_dir, state.step)
     partial = target.with_name(target.name + _PARTIAL)
     shutil.rmtree(partial, ignore_errors=True)
     try:
         (partial / "state").mkdir(parents=True)
         write_model(partial)
-        save_file(optimizer, partial / OPTIMIZER, metadata={"format": "np"})
+        files.write_tensors(partial / OPTIMIZER, optimizer)
         files.write_json(partial / STATE, dataclasses.asdict(state))
         _seal(partial)
         _swap(partial, target)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from bert_paddle import weights
+from bert_paddle import files, weights
 from bert_paddle.errors import WeightsError
 
 WEIGHTS_FILE, CONFIG_FILE = "model.safetensors", "config.json"
@@ -132,8 +132,6 @@ def save(model: Any, folder: Path, labels: Sequence[str], task: str) -> None:
 
     labels: class names in the order of the logits; none for regression.
     """
-    from safetensors.numpy import save_file
-
     config = json.loads(model.config.to_json_string())
     config |= {
         "architectures": [type(model).__name__],
@@ -146,7 +144,7 @@ def save(model: Any, folder: Path, labels: Sequence[str], task: str) -> None:
     config["label2id"] = {name: i for i, name in enumerate(names)}
     text = json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
     (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
-    save_file(tensors_of(model), folder / WEIGHTS_FILE, metadata={"format": "np"})
+    files.write_tensors(folder / WEIGHTS_FILE, tensors_of(model))
 
 
 def restore(model: Any, folder: Path) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bert_paddle import checkpoint, dist, env, hub, log, model, tokenizer, weights
+from bert_paddle import checkpoint, dist, env, hub, log, model, model_config, tokenizer, weights
 from bert_paddle.checkpoint import TrainState
 from bert_paddle.errors import OutputError
 from bert_paddle.glue import data as glue_data
@@ -27,13 +27,14 @@ def run(args: GlueArgs) -> dict[str, Any]:
     task, output_dir = get_task(args.task_name), Path(args.output_dir)
     resume_from = dist.apply(lambda: _prepare_output(args, output_dir, out))
 
-    files = glue_data.read(task, args, out)
     with dist.main_first():
         source = hub.resolve(args.model_name_or_path, env.home(), out.note)
     tokens = tokenizer.load(source, args.vocab_file)
+    config = model_config.read_config(source)
+    model.check_fit(config.values, len(tokens), args.max_seq_length, source)
+    data = glue_data.encode_all(glue_data.read(task, args, out), tokens, args, out)
+
     saved = weights.load_checkpoint(source)
-    model.check_fit(saved.config, len(tokens), args.max_seq_length, source)
-    data = glue_data.encode_all(files, tokens, args, out)
     built = model.build_classifier(saved, task.labels, args.seed, need_head=not args.do_train)
     out.note(f"model: {source}" + "".join(f"; {note}" for note in built.notes))
 

@@ -1,0 +1,116 @@
+"""The documented command lines, verbatim, and what mistakes answer: exit code and one line."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny
+
+ROOT = Path(__file__).parent.parent
+
+COMMAND_A = """
+export CUDA_VISIBLE_DEVICES=0,1
+export TASK_NAME=SST-2
+python -u ./run_glue.py --model_type bert --model_name_or_path bert-base-uncased --task_name $TASK_NAME \\
+    --max_seq_length 128 --batch_size 32 --learning_rate 2e-5 --num_train_epochs 3 \\
+    --logging_steps 1 --save_steps 500 --output_dir ./tmp/$TASK_NAME/ --n_gpu 1
+"""  # noqa: E501
+COMMAND_C = """
+python run_glue.py --model_name_or_path bert-base-uncased --task_name cola --do_train --do_eval --max_seq_length 128 \\
+    --per_device_train_batch_size 32 --learning_rate 2e-5 --num_train_epochs 3 --output_dir ./res/cola/
+"""  # noqa: E501
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with run_glue.py, a BERT under the documented name, and invented GLUE files."""
+    base = tmp_path_factory.mktemp("place")
+    (base / "run_glue.py").symlink_to(ROOT / "run_glue.py")
+    (base / "bin").mkdir()
+    (base / "bin" / "python").symlink_to(sys.executable)
+    home = base / "home" / "models"
+    tiny.write_encoder(home / "bert-base-uncased", max_position_embeddings=128)
+    tiny.write_sst2(base / "glue" / "SST-2")
+    (base / "glue" / "CoLA").mkdir()
+    for name in ("train", "dev"):
+        text = "".join(f"src\t{i % 2}\t\tthe cat sat on the {i % 7}\n" for i in range(40))
+        (base / "glue" / "CoLA" / f"{name}.tsv").write_text(text)
+    return base
+
+
+def sh(place: Path, script: str) -> subprocess.CompletedProcess:
+    environment = os.environ | {
+        "GLUE_DATA_DIR": str(place / "glue"),
+        "BERT_PADDLE_HOME": str(place / "home"),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    return subprocess.run(
+        ["bash", "-c", script], cwd=place, env=environment, capture_output=True, text=True
+    )
+
+
+def test_command_a_verbatim(place):
+    done = sh(place, COMMAND_A)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    # 48 rows in batches of 32: two updates an epoch; no save before the end.
+    assert [line.split(", loss")[0] for line in lines[:-1]] == [
+        f"global step {step}, epoch: {(step - 1) // 2}, batch: {(step - 1) % 2 + 1}"
+        for step in range(1, 7)
+    ]
+    assert lines[-1].startswith("eval loss: ")
+    assert (place / "tmp/SST-2/model_6/manifest.json").is_file()
+    assert "no GPU is visible; running 1 process(es) on the CPU" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_command_c_verbatim(place):
+    done = sh(place, COMMAND_C)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].split(", ")[-1].startswith("mcc: ")
+    assert (place / "res/cola/all_results.json").is_file()
+
+
+BASE = "python run_glue.py --task_name sst2 --model_name_or_path bert-base-uncased --output_dir o "
+MISTAKES = {
+    "no such model": (BASE + "--model_name_or_path ./none", "there is no model folder ./none"),
+    "no such flag": (BASE + "--learning_rat 1", "did you mean --learning_rate?"),
+    "bad row": (
+        "mkdir -p x/SST-2; cp glue/SST-2/*.tsv x/SST-2; printf 'a\\t7\\n' >> x/SST-2/train.tsv;"
+        + BASE
+        + "--data_dir x",
+        "x/SST-2/train.tsv:50: label '7'",
+    ),
+    "output in a file": ("touch f; " + BASE + "--output_dir f/o", "--output_dir f/o"),
+    "head needed": (BASE + "--do_eval", "fine-tune it first with --do_train"),
+    "more GPUs than there are": (BASE + "--device gpu", "sees no GPU"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_one_line_and_exit_code_2(place, name):
+    script, said = MISTAKES[name]
+    done = sh(place, script)
+    assert done.returncode == 2, done.stderr
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and said in errors[0]
+    assert "Traceback" not in done.stderr and not done.stdout
+
+
+def test_debug_shows_the_traceback(place):
+    done = sh(place, BASE + "--model_name_or_path ./none --debug")
+    assert done.returncode == 2
+    assert "Traceback" in done.stderr and done.stderr.splitlines()[-1].startswith("error: ")
+
+
+def test_a_full_disk_is_one_line_and_the_earlier_checkpoint_stays(place):
+    """A limit on file sizes lets small files through and breaks off the checkpoint's tensors."""
+    flags = "--max_seq_length 16 --batch_size 8 --save_steps 2 --max_steps 4 --output_dir full "
+    first = sh(place, BASE + flags + "--max_steps 2")
+    assert first.returncode == 0, first.stderr
+    done = sh(place, "trap '' XFSZ; ulimit -f 20; " + BASE + flags.replace("full", "limited"))
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.splitlines()[-1].startswith("error: the disk is full")
+    assert not list((place / "limited").glob("model_*"))
