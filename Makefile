@@ -1,0 +1,17 @@
+# Short names for the scripts; each makes the environment first where it is missing.
+.PHONY: check test slow quickstart results
+
+check: # ruff, mypy and the fast tests
+	bash scripts/test.sh
+
+test: # the fast tests alone
+	bash scripts/test.sh --no-lint
+
+slow: # the slow tests alone
+	bash scripts/test.sh --no-lint --slow
+
+quickstart: # fine-tune a real pretrained model in minutes
+	bash scripts/quickstart.sh
+
+results: # the figures of docs/RESULTS.md (hours on a CPU; goes on where it stopped)
+	bash scripts/reproduce_results.sh

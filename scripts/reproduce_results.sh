@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Makes the figures of docs/RESULTS.md: each task 3 epochs, batch 32, learning rate 2e-5, length
+# 128, evaluated after every epoch. Hours on a CPU; stopped and started again, it skips what is
+# finished and goes on with the rest. After every task the tables are written anew.
+# Variables: those of recipe.sh, but MODEL is all-minilm-l6-v2 here; TASKS (MRPC CoLA RTE STS-B
+#            SST-2 QNLI), RESULTS_DIR (runs/results: runs go to its <model>/<task>),
+#            RESULTS_FILE (docs/RESULTS.md)
+set -euo pipefail
+MODEL=${MODEL:-all-minilm-l6-v2}
+. "$(dirname "$0")/recipe.sh"
+. "$(dirname "$0")/several_tasks.sh"
+
+results=${RESULTS_DIR:-$RUNS/results}
+model_name=$(basename "$MODEL")
+read -ra tasks <<<"${TASKS:-MRPC CoLA RTE STS-B SST-2 QNLI}"
+for task in "${tasks[@]}"; do
+    code=0
+    found=$("$PY" "$REPO/scripts/find_data.py" "$task" --download) || code=$?
+    if ((code)); then
+        note_failure "$task" "the line before" "$code"
+        continue
+    fi
+    steps_per_epoch=$(((${found##*$'\t'} + BATCH_SIZE - 1) / BATCH_SIZE))
+    fine_tune "$task" "$results/$model_name/$task" --logging_steps 50 \
+        --save_steps "$steps_per_epoch" --save_total_limit 1 "$@"
+    "$PY" "$REPO/scripts/make_results.py" "$results" \
+        --to "${RESULTS_FILE:-$REPO/docs/RESULTS.md}"
+done
+end_of_series

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Checks the code: ruff, mypy, then pytest, in the same environment as everything else.
+#   bash scripts/test.sh [--slow] [--no-lint] [pytest's own arguments]
+# --slow runs the slow tests in place of the fast ones, --no-lint only pytest. Needs no network
+# once the environment is made: without the weights of fetch_minilm.sh, and without GLUE_DATA_DIR,
+# the tests that want them are skipped, and pytest says so.
+# Variables: GLUE_DATA_DIR, BERT_PADDLE_HOME; PYTHON (see environment.sh)
+set -euo pipefail
+. "$(dirname "$0")/environment.sh"
+
+tier="not slow" lint=1 arguments=()
+for argument in "$@"; do
+    case $argument in
+        --slow) tier=slow ;;
+        --no-lint) lint=0 ;;
+        *) arguments+=("$argument") ;;
+    esac
+done
+
+PY=$PY bash "$REPO/scripts/fetch_minilm.sh" ||
+    echo "going on without the weights: tests marked real_weights will be skipped" >&2
+cd "$REPO"
+if ((lint)); then
+    "$PY" -m ruff check .
+    "$PY" -m mypy
+fi
+exec "$PY" -m pytest -m "$tier" ${arguments[@]+"${arguments[@]}"}

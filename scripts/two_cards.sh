@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Fine-tunes BERT on two cards through Paddle's launcher. Where PaddlePaddle sees no two GPUs, the
+# same two processes run on the CPU (gloo). BATCH_SIZE is per card: two cards take twice as much.
+# What each process prints goes to <OUTPUT_DIR>_workers.
+# Variables: those of recipe.sh but N_GPU; TASK_NAME (SST-2), OUTPUT_DIR (runs/two_cards),
+#            CUDA_VISIBLE_DEVICES (which two)
+set -euo pipefail
+. "$(dirname "$0")/recipe.sh"
+
+output=${OUTPUT_DIR:-$RUNS/two_cards}
+gpus=$("$PY" -c 'import paddle
+print(paddle.device.cuda.device_count() if paddle.is_compiled_with_cuda() else 0)' 2>/dev/null) ||
+    gpus=0
+where=(--nproc_per_node 2)
+if ((gpus < 2)); then
+    echo "fewer than two GPUs are visible: two processes on the CPU instead" >&2
+    where+=(--backend gloo)
+fi
+
+exec "$PY" -m paddle.distributed.launch "${where[@]}" --log_dir "${output%/}_workers" \
+    "${GLUE[@]:2}" --model_type bert --model_name_or_path "$MODEL" \
+    --task_name "${TASK_NAME:-SST-2}" --max_seq_length 128 --batch_size "$BATCH_SIZE" \
+    --learning_rate "$LR" --num_train_epochs "$EPOCHS" --logging_steps 100 --save_steps 500 --seed "$SEED" \
+    --output_dir "$output" "${EXTRA_FLAGS[@]}" "$@"
