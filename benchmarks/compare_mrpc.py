@@ -33,8 +33,8 @@ def main() -> None:
     for program, runs in (("bert_paddle", ours), ("transformers Trainer", theirs)):
         for run in runs:
             print(
-                f"| {program} | {run['seed']} | {100 * run['accuracy']:.2f} | {100 * run['f1']:.2f} "
-                f"| {run['eval_loss']:.4f} | {run['train_seconds']:.0f} |"
+                f"| {program} | {run['seed']} | {100 * run['accuracy']:.2f} "
+                f"| {100 * run['f1']:.2f} | {run['eval_loss']:.4f} | {run['train_seconds']:.0f} |"
             )
     print("\n| metric | bert_paddle | Trainer | difference | standard error | in standard errors |")
     print("|---|---|---|---|---|---|")
