@@ -63,6 +63,8 @@ def _folder(task: Task, args: GlueArgs, log: Log) -> Path:
     needed += [test.file for test in task.test_sets if args.do_predict]
     found = readers.find(task, args.data_dir, os.environ, env.home(), needed)
     if found.folder:
+        if found.looked:
+            log.note(f"data: not found in {'; '.join(found.looked)}")
         return found.folder
     log.note(f"{task.name} is not here, downloading it into {env.home() / 'glue'}")
     return download.ensure(task, env.home(), found.looked)

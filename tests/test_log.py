@@ -1,0 +1,45 @@
+"""The log lines are a contract; records survive a crash and are cut back by a resume."""
+
+import io
+import json
+
+from bert_paddle import log
+
+
+def test_lines_are_frozen():
+    assert log.train_line(996, 0, 996, 0.248909, 5.0712) == (
+        "global step 996, epoch: 0, batch: 996, loss: 0.248909, speed: 5.07 step/s"
+    )
+    assert log.eval_line(0.083172, [("accu", 0.920872)], []) == (
+        "eval loss: 0.083172, accu: 0.920872"
+    )
+    assert log.eval_line(0.5, [("accu", 0.25), ("f1", 0.5)], [("dev", "matched")]) == (
+        "eval loss: 0.500000, accu: 0.250000, f1: 0.500000, dev: matched"
+    )
+
+
+def test_lines_go_out_and_notes_go_beside():
+    out, err = io.StringIO(), io.StringIO()
+    log.Log(out=out, err=err).line("a")
+    log.Log(out=out, err=err).warning("b")
+    log.Log(active=False, out=out, err=err).line("c")
+    assert (out.getvalue(), err.getvalue()) == ("a\n", "warning: b\n")
+
+
+def test_records_are_cut_back_to_the_step_and_a_torn_line_is_left_out(tmp_path):
+    path = tmp_path / log.METRICS_FILE
+    path.write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"ste')
+    writer = log.Log()
+    writer.keep_records(tmp_path, 2)
+    writer.record("train", 3, loss=float("nan"))
+    assert [json.loads(line) for line in path.read_text().splitlines()] == [
+        {"step": 1},
+        {"step": 2},
+        {"kind": "train", "step": 3, "loss": None},
+    ]
+
+
+def test_a_new_run_begins_without_old_records(tmp_path):
+    (tmp_path / log.METRICS_FILE).write_text('{"step": 1}\n')
+    log.Log().keep_records(tmp_path, 0)
+    assert log.read_records(tmp_path) == []
