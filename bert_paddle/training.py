@@ -58,7 +58,7 @@ class Trainer:
         if args.use_amp and not gpu:
             log.warning("--use_amp has no effect on the CPU: training in float32")
         self.optimizer = optim.build(model, args)
-        self.amp, self.scaler, self.model = _mixed_precision(model, self.optimizer, args, gpu)
+        self.precision, self.scaler, self.model = _mixed_precision(model, self.optimizer, args, gpu)
         self.parameters = [p for p in model.parameters() if not p.stop_gradient]
 
     def step(self, micro_batches: Sequence[Batch], rate: float, step: int) -> Any:
@@ -71,7 +71,7 @@ class Trainer:
         for batch in micro_batches:
             if not batch:
                 continue
-            with self.amp():
+            with self.precision():
                 sums = self.objective.sums(self.model, batch)
                 part = sum(sums[name] / totals[name] for name in sums)
             (self.scaler.scale(part) if self.scaler else part).backward()

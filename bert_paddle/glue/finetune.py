@@ -1,6 +1,8 @@
 """The story of a fine-tuning run: read, encode, build, train, evaluate, predict."""
 
 import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,7 +64,9 @@ class Job:
     out: log.Log
 
     def __post_init__(self) -> None:
-        self.pad_multiple = 8 if dist.on_gpu() else 1  # tensor cores want multiples of 8
+        # Tensor cores want multiples of 8, but no row may grow beyond the model's positions.
+        self.pad_multiple = 8 if dist.on_gpu() and self.args.max_seq_length % 8 == 0 else 1
+        self.precision: Callable[[], AbstractContextManager] = nullcontext
         self.values: dict[str, Any] = {
             "task": self.task.name,
             "data": "demo" if self.data.demo else "glue",
@@ -78,6 +82,7 @@ class Job:
         batches = encoded.TrainBatches(rows, args, self.pad_multiple)
         objective = encoded.objective(self.task.is_regression)
         trainer = Trainer(self.model, objective, args, dist.on_gpu(), self.out)
+        self.precision = trainer.precision
         state = self._begin(trainer, batches, resume_from)
         self.out.keep_records(self.output_dir, state.step)
         self.out.note(
@@ -127,7 +132,17 @@ class Job:
                 f"the flags plan {total} updates, but a resumed run keeps its {state.total}"
             )
         state.args = fresh.args
+        state.stopped = self._out_of_patience(state)
+        if folder.resolve().parent != self.output_dir.resolve() and state.best_step is not None:
+            self.out.warning(
+                f"{folder} is of another output folder: its best step so far, {state.best_step}, "
+                "is forgotten"
+            )
+            state.best_step = state.best_metric = None
         return state
+
+    def _out_of_patience(self, state: TrainState) -> bool:
+        return 0 < self.args.early_stopping_patience <= state.evaluations_since_best
 
     def _save(self, trainer: Trainer, state: TrainState) -> None:
         """Evaluate, remember the best step, write the checkpoint, drop what is over the limit."""
@@ -142,12 +157,11 @@ class Job:
             checkpoint.prune(self.output_dir, args.save_total_limit, state.best_step)
 
         dist.apply(write)
-        patience = args.early_stopping_patience
-        if 0 < patience <= state.evaluations_since_best and state.step < state.total:
+        if self._out_of_patience(state) and state.step < state.total:
             state.stopped = True
             self.out.note(
-                f"stopping at step {state.step}: {patience} evaluation(s) without a better one "
-                f"than step {state.best_step}"
+                f"stopping at step {state.step}: {state.evaluations_since_best} evaluation(s) "
+                f"without a better one than step {state.best_step}"
             )
 
     def _write_model(self, folder: Path) -> None:
@@ -158,15 +172,16 @@ class Job:
         """Evaluate on the dev sets, unless these very weights have been."""
         if self.evaluated_at == self.step:
             return
-        evaluated, values = results.evaluate_all(
-            self.task,
-            self.model,
-            self.data,
-            self.args.eval_batch_size,
-            self.pad_multiple,
-            self.step,
-            self.out,
-        )
+        with self.precision():
+            evaluated, values = results.evaluate_all(
+                self.task,
+                self.model,
+                self.data,
+                self.args.eval_batch_size,
+                self.pad_multiple,
+                self.step,
+                self.out,
+            )
         self.evaluated_at = self.step
         self.values |= values
         if state is not None:
@@ -175,7 +190,10 @@ class Job:
     def predict(self) -> None:
         """Write predictions/<TASK>.tsv for every test set."""
         for task, test_set, rows in self.data.test:
-            scores = evaluate.logits(self.model, rows, self.args.eval_batch_size, self.pad_multiple)
+            with self.precision():
+                scores = evaluate.logits(
+                    self.model, rows, self.args.eval_batch_size, self.pad_multiple
+                )
             path = self.output_dir / "predictions" / test_set.submission
             if rows.labels is not None:
                 self.values |= results.score_test(task, scores, rows, self.out)

@@ -218,6 +218,22 @@ def test_early_stopping(run, tmp_path, monkeypatch):
     assert (values["global_step"], values["best_step"]) == (4, 2)
 
 
+def test_a_stopped_run_stays_stopped_unless_given_more_patience(run, tmp_path, monkeypatch):
+    scripted(monkeypatch, [0.5, 0.4, 0.4, 0.3, 0.3])
+    flags = "--max_steps 5 --save_steps 1 --resume_from_checkpoint auto".split()
+    assert run(*flags, "--early_stopping_patience", "1")["global_step"] == 2
+    assert run(*flags, "--early_stopping_patience", "1")["global_step"] == 2
+    assert run(*flags, "--early_stopping_patience", "3")["global_step"] == 4
+
+
+def test_going_on_in_another_folder_forgets_the_best_of_the_old(run, tmp_path, capsys):
+    run(*"--max_steps 4 --save_steps 2".split())
+    flags = "--max_steps 4 --save_steps 2 --load_best_model_at_end --resume_from_checkpoint".split()
+    values = run(*flags, str(tmp_path / "out/model_2"), out="elsewhere")
+    assert values["best_step"] == 4 and values["global_step"] == 4
+    assert "is forgotten" in capsys.readouterr().err
+
+
 def scripted(monkeypatch, accuracies):
     """Have evaluations report these accuracies, in order."""
     from bert_paddle.glue import results
