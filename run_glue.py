@@ -8,14 +8,14 @@
 All flags: `python run_glue.py --help`. The story of a run: bert_paddle/glue/finetune.py.
 """
 
-from bert_paddle import dist
 from bert_paddle.exits import told_in_one_line
 from bert_paddle.glue.args import parse_args
+from bert_paddle.launch import launch
 
 
 def main() -> None:
     with told_in_one_line():
-        dist.launch("bert_paddle.glue.finetune:run", parse_args())
+        launch("bert_paddle.glue.finetune:run", parse_args())
 
 
 if __name__ == "__main__":

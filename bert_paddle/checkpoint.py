@@ -28,7 +28,7 @@ MANIFEST, STATE, OPTIMIZER = (
     "state/optimizer.safetensors",
 )
 _NAME = re.compile(r"model_(\d+)")
-_PARTIAL, _OLD = ".partial", ".old"
+_PARTIAL, _OLD, _ASIDE = ".partial", ".old", ".aside"
 VERSION = 1
 
 # Flags that may differ between a run and its continuation; any other difference is refused.
@@ -168,6 +168,11 @@ def read(folder: Path) -> tuple[TrainState, dict[str, np.ndarray]]:
     from safetensors.numpy import load_file
 
     wrong = whats_wrong(folder)
+    if wrong and steps(folder):
+        raise OutputError(
+            f"{folder} is a run's folder: give one of its checkpoints, such as "
+            f"{folder_of(folder, steps(folder)[-1])}, or auto"
+        )
     if wrong:
         raise OutputError(
             f"{folder} is not a whole checkpoint: {wrong}; give another one, or auto for the "
@@ -203,19 +208,48 @@ def check_same_run(saved: TrainState, now: TrainState, folder: Path) -> None:
         )
 
 
+def set_aside_newer(output_dir: Path, step: int) -> list[str]:
+    """Rename the checkpoints beyond `step` to model_<n>.aside: the run that goes on from `step`
+    will write its own, and a mixture could not be told apart. Returns the new names."""
+    names = []
+    for newer in steps(output_dir):
+        if newer > step:
+            aside = folder_of(output_dir, newer).with_name(f"model_{newer}{_ASIDE}")
+            _delete(aside)
+            folder_of(output_dir, newer).rename(aside)
+            names.append(aside.name)
+    return names
+
+
+def _delete(path: Path) -> None:
+    """Delete a file, a folder, or a link without what it points to."""
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    elif path.exists():
+        shutil.rmtree(path)
+
+
 def holds_run(output_dir: Path) -> bool:
     """Whether a folder holds something of a training run."""
     return bool(steps(output_dir)) or (output_dir / "metrics.jsonl").is_file()
 
 
+def parts_of_run(output_dir: Path) -> list[Path]:
+    """What runs write into their output folder, as far as it is there."""
+    parts = []
+    for path in output_dir.iterdir() if output_dir.is_dir() else ():
+        name = path.name
+        for suffix in (_PARTIAL, _OLD, _ASIDE):
+            name = name.removesuffix(suffix)
+        if _NAME.fullmatch(name) or name in ("predictions", "all_results.json", "metrics.jsonl"):
+            parts.append(path)
+    return parts
+
+
 def remove_run(output_dir: Path) -> None:
     """Delete what runs write into their output folder, and nothing else."""
-    for path in output_dir.iterdir() if output_dir.is_dir() else ():
-        name = path.name.removesuffix(_PARTIAL).removesuffix(_OLD)
-        if _NAME.fullmatch(name) or name == "predictions":
-            shutil.rmtree(path)
-        elif name in ("all_results.json", "metrics.jsonl"):
-            path.unlink()
+    for path in parts_of_run(output_dir):
+        _delete(path)
 
 
 def clear_leftovers(output_dir: Path) -> None:
@@ -236,4 +270,4 @@ def prune(output_dir: Path, limit: int, best_step: int | None) -> None:
         return
     for step in steps(output_dir)[:-limit]:
         if step != best_step:
-            shutil.rmtree(folder_of(output_dir, step))
+            _delete(folder_of(output_dir, step))

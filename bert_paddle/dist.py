@@ -1,26 +1,20 @@
-"""Processes: starting them, knowing one's rank, exchanging values. The only place that does.
+"""This process's place in the job, and the exchange of values. The only place that knows ranks.
 
-A job is one process, or N started by `--n_gpu N` (spawn) or `python -m paddle.distributed.launch`;
-on GPUs they talk by NCCL, on the CPU by gloo. What follows is written once for all of them: with
-one process every exchange is the identity.
+Written once for any number of processes: with one, every exchange is the identity. `launch` starts
+the processes.
 """
 
-import importlib
-import multiprocessing
-import multiprocessing.connection
 import os
-import signal
-import socket
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from bert_paddle import env
-from bert_paddle.args import CommonArgs
-from bert_paddle.errors import FlagError, RunError, UserError
-from bert_paddle.exits import told_in_one_line
+from bert_paddle.errors import BertPaddleError, RunError, UserError
+
+Result = TypeVar("Result")
+# Seconds between two signs of life of a process that works alone; gloo gives up after 30.
+_BEAT = 5.0
 
 
 @dataclass(frozen=True)
@@ -33,139 +27,6 @@ class World:
     @property
     def is_main(self) -> bool:
         return self.rank == 0
-
-
-def launch(program: str, args: CommonArgs) -> None:
-    """Run `program` ("module:function", called with the args) in as many processes as asked for.
-
-    Raises FlagError when more GPUs are asked for than there are; RunError when a process dies.
-    """
-    from_launcher = env.launched()
-    processes = 1 if from_launcher else max(1, args.n_gpu)
-    said = env.configure(processes, use_gpu=args.n_gpu > 0 and args.device != "cpu")
-    env.import_paddle()
-    gpus = _visible_gpus(args)
-    if not from_launcher or os.environ.get("PADDLE_TRAINER_ID") == "0":
-        for note in _notes(args, gpus, from_launcher, said):
-            print(note, file=sys.stderr, flush=True)
-    if gpus and not from_launcher and args.n_gpu > gpus:
-        raise FlagError([f"--n_gpu {args.n_gpu}, but only {gpus} GPU(s) are visible here"])
-    if processes == 1:
-        _call(program, args)
-    else:
-        _spawn(program, args, processes, gpus > 0)
-
-
-def _visible_gpus(args: CommonArgs) -> int:
-    import paddle
-
-    if not paddle.is_compiled_with_cuda() or args.n_gpu == 0 or args.device == "cpu":
-        count = 0
-    else:
-        count = paddle.device.cuda.device_count()
-    if not count:
-        if args.device == "gpu":
-            raise FlagError(
-                ["--device gpu, but this PaddlePaddle sees no GPU (leave --device out to use CPUs)"]
-            )
-        paddle.set_device("cpu")
-    return count
-
-
-def _notes(args: CommonArgs, gpus: int, from_launcher: bool, threads: str) -> Iterator[str]:
-    if from_launcher:
-        size = os.environ.get("PADDLE_TRAINERS_NUM", "1")
-        if "n_gpu" in args.given:
-            yield f"started by paddle.distributed.launch: {size} process(es), --n_gpu is ignored"
-    elif not gpus and args.n_gpu > 0 and args.device == "auto":
-        yield f"warning: no GPU is visible; running {args.n_gpu} process(es) on the CPU"
-    if not gpus:
-        yield f"CPU: {threads}"
-
-
-def _call(program: str, args: CommonArgs) -> None:
-    module, function = program.split(":")
-    world = current()
-    if world.size > 1:
-        import paddle.distributed
-
-        with env.without_lines("FLAGS", "====="):  # a list of settings made on purpose
-            paddle.distributed.init_parallel_env()
-    getattr(importlib.import_module(module), function)(args)
-
-
-def _child(
-    program: str, args: CommonArgs, rank: int, ports: list[int], gpus: bool, said: Any
-) -> None:
-    """What a spawned process runs; its errors go to the parent, which tells them once."""
-    env.join_job(rank, [f"127.0.0.1:{port}" for port in ports], gpus)
-    env.configure(len(ports), use_gpu=gpus)
-    env.import_paddle()
-    with told_in_one_line(args.debug, tell=lambda line, code: said.put((line, code))):
-        _call(program, args)
-
-
-def _spawn(program: str, args: CommonArgs, processes: int, gpus: bool) -> None:
-    """Run the program in N new processes; when one of them fails, end the others at once.
-
-    Not paddle.distributed.spawn: it imports paddle before a process can choose its threads.
-    """
-    context = multiprocessing.get_context("spawn")
-    ports, said = _free_ports(processes), context.SimpleQueue()
-    children = [
-        context.Process(
-            target=_child, args=(program, args, rank, ports, gpus, said), name=f"rank {rank}"
-        )
-        for rank in range(processes)
-    ]
-    for child in children:
-        child.start()
-    running = list(children)
-    try:
-        while running:
-            multiprocessing.connection.wait([child.sentinel for child in running])
-            for child in [child for child in running if not child.is_alive()]:
-                running.remove(child)
-                if child.exitcode:
-                    _fail(child.name, child.exitcode, said)
-    finally:
-        _stop(children)
-
-
-def _fail(name: str, code: int, said: Any) -> None:
-    """Raise the error that a child told, or one that says how it died."""
-    if not said.empty():
-        line, code = said.get()
-        if code == 130:
-            raise KeyboardInterrupt
-        raise UserError(line) if code == 2 else RunError(line)
-    how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-    raise RunError(
-        f"{name} ended with {how} and the other processes were stopped; go on with "
-        "--resume_from_checkpoint auto"
-    )
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on at the moment."""
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
-
-
-def _stop(processes: Sequence[Any]) -> None:
-    for process in processes:
-        if process.is_alive():
-            process.terminate()
-    for process in processes:
-        process.join(10)
-        if process.is_alive():
-            process.kill()
-            process.join()
 
 
 def current() -> World:
@@ -183,32 +44,6 @@ def on_gpu() -> bool:
     return paddle.device.get_device().startswith("gpu")
 
 
-@contextmanager
-def main_first() -> Iterator[None]:
-    """The main process runs the block, then the others do: for downloads and caches."""
-    world = current()
-    if not world.is_main:
-        barrier()
-    yield
-    if world.is_main:
-        barrier()
-
-
-def barrier() -> None:
-    """Wait for all processes."""
-    if current().size > 1:
-        import paddle.distributed
-
-        paddle.distributed.barrier()
-
-
-def sum_counts(counts: dict[str, int]) -> dict[str, int]:
-    """Each count's sum over all processes."""
-    everyone = gather(counts)
-    names = {name for one in everyone for name in one}
-    return {name: sum(one.get(name, 0) for one in everyone) for name in sorted(names)}
-
-
 def gather(value: Any) -> list[Any]:
     """Every process's `value`, in rank order, on all processes."""
     if current().size == 1:
@@ -218,6 +53,78 @@ def gather(value: Any) -> list[Any]:
     everyone: list[Any] = []
     paddle.distributed.all_gather_object(everyone, value)
     return everyone
+
+
+def main_only(function: Callable[[], Result]) -> Result:
+    """Call `function` on the main process alone; its result, or its error, reaches all.
+
+    Takes as long as it takes: the others hear from the main process every few seconds.
+    """
+    world = current()
+    if world.size == 1:
+        return function()
+    outcome: dict[str, Any] = {}
+    worker = threading.Thread(target=_call_into, args=(function, outcome), daemon=True)
+    if world.is_main:
+        worker.start()
+    told = None
+    while told is None:
+        if world.is_main:
+            worker.join(_BEAT)
+        told = gather(None if not world.is_main or worker.is_alive() else _tellable(outcome))[0]
+    if "error" in outcome:
+        raise outcome["error"]
+    if told.get("user_error"):
+        raise UserError(told["user_error"])
+    if told.get("run_error"):
+        raise RunError(told["run_error"])
+    return told["value"]
+
+
+def _call_into(function: Callable[[], Any], outcome: dict[str, Any]) -> None:
+    try:
+        outcome["value"] = function()
+    except BaseException as error:
+        outcome["error"] = error
+
+
+def _tellable(outcome: dict[str, Any]) -> dict[str, Any]:
+    """An outcome without exception objects, which do not all survive the journey."""
+    error = outcome.get("error")
+    if error is None:
+        return {"value": outcome["value"]}
+    if isinstance(error, BertPaddleError) and error.exit_code == 2:
+        return {"user_error": str(error)}
+    return {"run_error": f"rank 0: {error}"}
+
+
+def main_first(function: Callable[[], Result]) -> Result:
+    """Call `function` on the main process, then on the others, which find what it left (a
+    download, a cache)."""
+    result = main_only(function)
+    return result if current().is_main else function()
+
+
+def my_share(items: Sequence[Result]) -> Sequence[Result]:
+    """This process's part of the items; every item is in one process's share."""
+    world = current()
+    return items[world.rank :: world.size]
+
+
+def merge(results: list[Result]) -> list[Result]:
+    """The results of every process's share, in the order of the items, on all processes."""
+    shares = gather(results)
+    merged: list[Any] = [None] * sum(map(len, shares))
+    for rank, share in enumerate(shares):
+        merged[rank :: len(shares)] = share
+    return merged
+
+
+def sum_counts(counts: dict[str, int]) -> dict[str, int]:
+    """Each count's sum over all processes."""
+    everyone = gather(counts)
+    names = {name for one in everyone for name in one}
+    return {name: sum(one.get(name, 0) for one in everyone) for name in sorted(names)}
 
 
 def sum_gradients(parameters: Sequence[Any]) -> None:
@@ -238,13 +145,3 @@ def sum_gradients(parameters: Sequence[Any]) -> None:
     pieces = paddle.split(flat, [p.size for p in parameters])
     for parameter, piece in zip(parameters, pieces, strict=True):
         parameter.grad.set_value(piece.reshape(parameter.shape).astype(parameter.grad.dtype))
-
-
-def share(value: Any) -> Any:
-    """The main process's `value`, on all processes."""
-    return gather(value)[0]
-
-
-def apply(function: Callable[[], Any]) -> Any:
-    """Call `function` on the main process alone and give its result to all."""
-    return share(function() if current().is_main else None)

@@ -8,12 +8,14 @@ import contextlib
 import ctypes
 import io
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # names of malloc.h
+_PR_SET_PDEATHSIG = 1  # of sys/prctl.h
 
 
 def home() -> Path:
@@ -44,6 +46,12 @@ def join_job(rank: int, endpoints: list[str], gpus: bool) -> None:
         os.environ["FLAGS_selected_gpus"] = devices[rank]
 
 
+def die_with_parent() -> None:
+    """Have Linux end this process when its parent is gone, however that died."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 def _on_this_host() -> int:
     """How many of the job's processes run on this machine."""
     here = os.environ.get("PADDLE_CURRENT_ENDPOINT", "").split(":")[0]
@@ -51,11 +59,12 @@ def _on_this_host() -> int:
     return max(1, sum(endpoint.split(":")[0] == here for endpoint in everyone))
 
 
-def configure(processes: int, use_gpu: bool = True) -> str:
+def configure(processes: int, use_gpu: bool = True, inherited: bool = False) -> str:
     """Set threads, MKL's path and quiet start-up; say in one line what was set.
 
     processes: how many processes of this job share the machine's cores. `use_gpu=False` hides
-    the GPUs. Settings that the user made are respected.
+    the GPUs. Settings that the user made are respected; `inherited`: this process has its
+    parent's, which has chosen already.
     """
     if "paddle" in sys.modules:
         return "paddle was imported before: its thread settings stay as they are"
@@ -66,7 +75,7 @@ def configure(processes: int, use_gpu: bool = True) -> str:
     threads = str(max(1, cores // (_on_this_host() if launched() else processes)))
     # The launcher imports paddle, which writes OMP_NUM_THREADS=1 for its children: nobody's choice.
     chosen = os.environ.get("OMP_NUM_THREADS")
-    if chosen is None or (launched() and chosen == "1"):
+    if chosen is None or (launched() and chosen == "1" and not inherited):
         os.environ["OMP_NUM_THREADS"] = threads
     said = [f"{os.environ['OMP_NUM_THREADS']} thread(s) of {cores} core(s) for each process"]
     # Without views, a transpose is a fast kernel of its own; with them, the reshape that follows

@@ -4,12 +4,13 @@ import errno
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from bert_paddle.errors import BertPaddleError
 
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOTDIR)
 
 
 @contextmanager
@@ -23,7 +24,7 @@ def told_in_one_line(
     stderr (a process of a job, whose errors are told once).
     """
     if debug is None:
-        debug = any(word in ("--debug", "--debug=1", "--debug=true") for word in sys.argv)
+        debug = _debug_asked(sys.argv)
     try:
         yield
     except BrokenPipeError:
@@ -36,6 +37,16 @@ def told_in_one_line(
             traceback.print_exc()
         (tell or _print)(line, code)
         sys.exit(code)
+
+
+def _debug_asked(argv: Sequence[str]) -> bool:
+    """The --debug switch, read before (or without) the parsing of the other flags."""
+    asked = False
+    for word, following in zip(argv, [*argv[1:], "--"], strict=True):
+        if word == "--debug" or word.startswith("--debug="):
+            value = word.partition("=")[2] or ("1" if following.startswith("--") else following)
+            asked = value.lower() not in ("0", "false", "no", "off")
+    return asked
 
 
 def _line(error: BaseException) -> tuple[str, int]:
@@ -51,6 +62,8 @@ def _line(error: BaseException) -> tuple[str, int]:
             "--resume_from_checkpoint auto",
             1,
         )
+    if isinstance(error, OSError) and error.errno in _REFUSED and error.filename:
+        return f"{error.filename}: {error.strerror}; see to it and run again", 1
     raise error
 
 

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any, TextIO
 
+from bert_paddle import files
+
 METRICS_FILE = "metrics.jsonl"
 
 
@@ -24,6 +26,7 @@ class Log:
         self.out = out if out is not None else sys.stdout
         self.err = err if err is not None else sys.stderr
         self.records: Path | None = None
+        self.marks: dict[str, str] = {}  # put into every record
 
     def line(self, text: str) -> None:
         """A line of the contract, on stdout."""
@@ -39,18 +42,17 @@ class Log:
         """Something that may not be what the user wants, on stderr."""
         self.note(f"warning: {text}")
 
-    def keep_records(self, folder: Path, step: int) -> None:
+    def keep_records(self, folder: Path, step: float = math.inf) -> None:
         """Write records to `folder`/metrics.jsonl, cut back to those of `step` and before."""
         self.records = folder / METRICS_FILE
         if self.active:
             kept = [r for r in read_records(folder) if r["step"] <= step]
-            text = "".join(json.dumps(r) + "\n" for r in kept)
-            self.records.write_text(text, encoding="utf-8")
+            files.write_text(self.records, "".join(json.dumps(r) + "\n" for r in kept))
 
     def record(self, kind: str, step: int, **values: Any) -> None:
         """Append one object to metrics.jsonl; numbers that are none become null."""
         if self.active and self.records is not None:
-            entry = {"kind": kind, "step": step, **values}
+            entry = {"kind": kind, "step": step, **values, **self.marks}
             with self.records.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(finite(entry)) + "\n")
 

@@ -59,11 +59,20 @@ def build_classifier(
     set_tensors(model, report.tensors)
     if reason:
         notes.append(f"new classifier head ({reason})")
+    elif labels and _unnamed(checkpoint.config.get("labels") or ()):
+        notes.append(f"its classes have no names: taken to be {', '.join(labels)}, in this order")
     return Classifier(model, notes, fresh_head=bool(reason))
 
 
-def check_fit(config: dict, vocab_size: int, max_seq_length: int, source: Path) -> None:
-    """Raise WeightsError when rows of the vocabulary and length do not fit the model."""
+def check_fit(
+    config: dict, vocab_size: int, max_seq_length: int, pairs: bool, source: Path
+) -> None:
+    """Raise WeightsError when rows of this vocabulary, length and kind do not fit the model."""
+    if pairs and config["type_vocab_size"] < 2:
+        raise WeightsError(
+            f"{source} has one segment embedding (type_vocab_size 1), and the task's pairs of "
+            "texts need two: give another BERT"
+        )
     positions, embedded = config["max_position_embeddings"], config["vocab_size"]
     if max_seq_length > positions:
         raise WeightsError(
@@ -109,14 +118,12 @@ def _plain(name: str) -> str:
 
 def set_tensors(model: Any, tensors: dict[str, np.ndarray]) -> None:
     """Put tensors into the model's parameters of the same names, in the parameters' own type."""
+    import paddle
+
     state = model.state_dict()
     for name, value in tensors.items():
-        state[name].set_value(np.ascontiguousarray(value).astype(_numpy_type(state[name])))
-
-
-def _numpy_type(tensor: Any) -> Any:
-    name = str(tensor.dtype).split(".")[-1]
-    return np.float32 if name == "bfloat16" else np.dtype(name)
+        tensor = paddle.to_tensor(np.ascontiguousarray(value))
+        state[name].set_value(tensor.astype(state[name].dtype))
 
 
 def tensors_of(model: Any) -> dict[str, np.ndarray]:

@@ -103,16 +103,23 @@ def _numbers(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def fit(
-    trainer: Trainer, batches: Batches, state: TrainState, hooks: Sequence[Hook], log: Log
+    trainer: Trainer,
+    batches: Batches,
+    state: TrainState,
+    hooks: Sequence[Hook],
+    log: Log,
+    until: int | None = None,
 ) -> None:
-    """Train from where `state` stands to `state.total` updates, or until a hook stops it.
+    """Train from where `state` stands to update `until` (default: `state.total`, where the
+    schedule ends), or until a hook stops it. Leaves the model in evaluation mode.
 
     Raises RunError when the loss is no number; the last checkpoint is then still good.
     """
     args, warmup = trainer.args, optim.warmup_steps(trainer.args, state.total)
+    until = state.total if until is None else until
     window = _Window(state)
-    trainer.model.train()
-    while state.step < state.total and not state.stopped:
+    while state.step < until and not state.stopped:
+        trainer.model.train()
         for micro_batches in batches.updates(state.epoch, state.update):
             rate = optim.learning_rate(
                 state.step + 1, state.total, args.learning_rate, warmup, args.lr_scheduler_type
@@ -121,16 +128,19 @@ def fit(
             state.step, state.update = state.step + 1, state.update + 1
             state.batch += len(micro_batches)
             window.add(loss)
-            last = state.step == state.total
+            last = state.step >= until
             if state.step % args.logging_steps == 0:
                 window.report(log, rate)
             for hook in hooks:
                 if state.step % hook.every == 0 or last:
-                    with window.paused(), _evaluating(trainer.model):
+                    with window.paused():
                         window.settle(rate)
+                        trainer.model.eval()
                         hook.action()
             if last or state.stopped:
+                trainer.model.eval()
                 return
+            trainer.model.train()
         state.next_epoch()
 
 
@@ -138,10 +148,13 @@ class _Window:
     """Loss and time since the last log line; the loss stays on the device until it is asked for."""
 
     def __init__(self, state: TrainState):
-        rank = dist.current().rank
         self.state = state
-        self.loss = state.window_loss[rank] if rank < len(state.window_loss) else 0.0
-        self.begun, self.clock = state.step - state.window_updates, time.perf_counter()
+        # Saved by other processes than now, the shares cannot be told apart: one has them all.
+        shares = state.window_loss or [0.0]
+        if len(shares) != dist.current().size:
+            shares = [sum(shares)] + [0.0] * (dist.current().size - 1)
+        self.loss = dist.my_share(shares)[0]
+        self.clock = time.perf_counter()
         self.seconds_before = state.train_seconds
         self.timed_from = state.step
 
@@ -204,15 +217,6 @@ def _seed_dropout(seed: int, step: int, rank: int) -> None:
 
     digest = hashlib.blake2b(f"{seed} {step} {rank}".encode(), digest_size=4).digest()
     paddle.seed(int.from_bytes(digest, "little") >> 1)
-
-
-@contextmanager
-def _evaluating(model: Any) -> Iterator[None]:
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train()
 
 
 def _mixed_precision(model: Any, optimizer: Any, args: CommonArgs, gpu: bool) -> tuple:

@@ -132,7 +132,10 @@ def _head_problem(tensors: Tensors, wanted: Mapping[str, Sequence[int]], prefix:
     if names and len(absent) == len(names):
         return f"the weights have no {prefix.rstrip('.')}"
     if absent:
-        return f"the weights lack {absent[0]}"
+        raise WeightsError(
+            f"the weights lack {', '.join(absent)}, though the rest of the head is there: the file "
+            "is damaged or was edited; copy it again"
+        )
     for name in names:
         if tensors[name].shape != tuple(wanted[name]):
             return f"{name} is {list(tensors[name].shape)}, not {list(wanted[name])}"

@@ -17,7 +17,7 @@ for task in "${tasks[@]}"; do
 done
 
 if [[ -f $output/MNLI/all_results.json && ! -f $output/AX/predictions/AX.tsv ]]; then
-    mnli=$(find "$output/MNLI" -maxdepth 1 -name 'model_*' | sort -V | tail -n 1)
+    mnli=$(find "$output/MNLI" -maxdepth 1 -regex '.*/model_[0-9]+' | sort -V | tail -n 1)
     if "$PY" "$REPO/scripts/find_data.py" AX --download >/dev/null 2>&1; then
         code=0
         run_logged AX "$output/AX.log" --model_type bert --model_name_or_path "$mnli" \

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -91,41 +92,90 @@ def test_launcher_is_recognised(world):
     assert (out + err).count("eval loss") == 1
 
 
+ENDLESS = ["--logging_steps", "1", "--save_steps", "1000000", "--batch_size", "4", "--n_gpu", "2"]
+ENDLESS += ["--num_train_epochs", "1e5"]
+
+
 def test_killed_process_ends_the_job(world):
-    flags = [
-        *LOSSES[:-1],
-        "100000",
-        "--batch_size",
-        "4",
-        "--n_gpu",
-        "2",
-        "--num_train_epochs",
-        "1e5",
-    ]
-    job = start(world, "killed", *flags)
-    child = second_process(job)
-    os.kill(child, 9)
+    job = start(world, "killed", *ENDLESS)
+    os.kill(ranks_in_training(job)[1], signal.SIGKILL)
     code, _, err = finish(job, 60)
     assert code == 1
     last = err.strip().splitlines()[-1]
     assert last.startswith("error: rank ") and "SIGKILL" in last
+    assert "Traceback" not in err
 
 
-def second_process(job: subprocess.Popen) -> int:
-    """The last child of the job once it trains."""
-    for _ in range(600):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_the_processes_end_with_their_parent(world, number, code):
+    job = start(world, f"parent{number}", *ENDLESS)
+    ranks = ranks_in_training(job)
+    os.kill(job.pid, number)
+    assert finish(job, 60)[0] == code
+    for _ in range(100):
+        if not any(is_training(pid) for pid in ranks):
+            return
         time.sleep(0.1)
-        children = Path(f"/proc/{job.pid}/task/{job.pid}/children").read_text().split()
-        ranks = [
-            pid for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
-        ]
-        if (
-            len(ranks) == 2
-            and job.stdout is not None
-            and job.stdout.readline().startswith("global")
-        ):
-            return int(ranks[-1])
-    pytest.fail("the processes did not begin to train")
+    pytest.fail(f"processes {ranks} outlived their parent")
+
+
+def ranks_in_training(job: subprocess.Popen) -> list[int]:
+    """The two child processes, once the first log line is out."""
+    assert job.stdout is not None
+    assert job.stdout.readline().startswith("global step 1,"), finish(job)
+    children = Path(f"/proc/{job.pid}/task/{job.pid}/children").read_text().split()
+    ranks = [int(pid) for pid in children if is_training(int(pid))]
+    assert len(ranks) == 2
+    return ranks
+
+
+def is_training(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        return state != "Z" and b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
+def test_an_error_of_the_main_process_alone_is_one_line(world):
+    """A limit on file sizes breaks off the checkpoint, which only rank 0 writes."""
+    limit = "import resource, runpy, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+    limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (30000, 30000)); del sys.argv[0]; "
+    limit += "sys.path.insert(0, ''); runpy.run_path('run_glue.py', run_name='__main__')"
+    flags = ["--batch_size", "4", "--n_gpu", "2", "--max_steps", "1"]
+    job = start(world, "full", *flags, launcher=("-c", limit))
+    code, _, err = finish(job)
+    assert code == 1 and "Traceback" not in err
+    errors = [line for line in err.splitlines() if line.startswith("error:")]
+    assert len(errors) == 1 and "File too large" in errors[0]
+
+
+@pytest.mark.slow
+def test_work_of_one_process_may_take_longer_than_gloo_waits(tmp_path):
+    """gloo gives up after 30 s; a download or a large checkpoint on rank 0 takes longer."""
+    script = tmp_path / "slow_main.py"
+    script.write_text(
+        "import time\n"
+        "from bert_paddle import dist\n"
+        "from bert_paddle.launch import launch\n"
+        "from bert_paddle.glue.args import parse_args\n"
+        "def run(args):\n"
+        "    def work():\n"
+        "        time.sleep(40)\n"
+        "        return 'done'\n"
+        "    assert dist.main_only(work) == 'done'\n"
+        "    print('rank', dist.current().rank, flush=True)\n"
+        "if __name__ == '__main__':\n"
+        "    launch('slow_main:run', parse_args('--task_name sst2 --model_name_or_path m '\n"
+        "        '--output_dir o --n_gpu 2'.split()))\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PADDLE_")}
+    environment["PYTHONPATH"] = f"{ROOT}:{tmp_path}"
+    done = subprocess.run(
+        [sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=200
+    )
+    assert done.returncode == 0, done.stderr
+    assert sorted(done.stdout.split()) == ["0", "1", "rank", "rank"]
 
 
 def test_mistake_in_a_child_ends_with_one_line(world):

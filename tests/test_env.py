@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 NAMES = ("OMP_NUM_THREADS", "FLAGS_use_stride_kernel", "MKL_DEBUG_CPU_TYPE")
 
 
-def configured(processes: int = 1, amd: bool = False, **given: str) -> dict[str, str | None]:
+def configured(processes: int | str = 1, amd: bool = False, **given: str) -> dict[str, str | None]:
     """What a new process has in its environment after env.configure, and what that said."""
     probe = (
         "import json, os, sys\n"
@@ -47,6 +47,11 @@ def test_what_the_user_set_stays():
     assert (values["OMP_NUM_THREADS"], values["FLAGS_use_stride_kernel"]) == ("3", "1")
     assert "freed memory" not in str(values["said"])
     assert configured(OMP_NUM_THREADS="1")["OMP_NUM_THREADS"] == "1"
+
+
+def test_a_spawned_process_keeps_what_its_parent_chose():
+    child = {"OMP_NUM_THREADS": "1", "PADDLE_TRAINER_ID": "1", "PADDLE_TRAINERS_NUM": "2"}
+    assert configured("2, inherited=True", **child)["OMP_NUM_THREADS"] == "1"
 
 
 def test_the_launchers_one_thread_is_nobodys_choice():

@@ -74,6 +74,10 @@ def test_all_mistakes_come_together():
         ("--do_train 0 --do_eval 0", "nothing to do"),
         ("--task_name ax --do_train", "AX has no training set"),
         ("--task_name snli", "unknown task"),
+        ("--task_name ax --do_eval", "AX has no dev set"),
+        ("--data_dir /nowhere", "--data_dir /nowhere: no such folder"),
+        ("--do_eval --overwrite_output_dir", "needs training"),
+        ("--do_predict --resume_from_checkpoint auto", "needs training"),
         ("--warmup_steps 5 --warmup_ratio 0.1", "both set"),
     ],
 )

@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parent.parent / "bert_paddle"
 FILES = sorted(PACKAGE.rglob("*.py"))
 # From the top: a module imports only from modules above it.
 ORDER = (
-    "errors files exits env flags args dist log batching tokenizer pickles hf_weights hub "
+    "errors files exits env flags args dist launch log batching tokenizer pickles hf_weights hub "
     "model_config weights "
     "model optim checkpoint training"
 ).split()
@@ -73,8 +73,8 @@ def test_environment_and_rank_have_one_owner(path):
     text, name = path.read_text(encoding="utf-8"), name_of(path)
     if name != "env":
         assert "os.environ[" not in text and "environ.setdefault" not in text
-    if name != "dist":
-        assert "rank == 0" not in text
+    if name not in ("dist", "launch"):
+        assert "rank == 0" not in text and ".is_main:" not in text and "out.active" not in text
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
@@ -83,4 +83,4 @@ def test_files_and_functions_stay_readable(path):
     assert text.count("\n") <= 300
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef):
-            assert node.end_lineno - node.lineno + 1 <= 80, node.name
+            assert node.end_lineno - node.lineno + 1 <= 60, node.name

@@ -131,11 +131,33 @@ def test_the_source_folder_may_be_read_only_and_stays_as_it_is(tmp_path):
 
 def test_vocabulary_and_length_must_fit_the_model(tiny_dir):
     config = weights.load_checkpoint(tiny_dir).config
-    model.check_fit(config, config["vocab_size"], 64, tiny_dir)
+    size = config["vocab_size"]
+    model.check_fit(config, size, 64, True, tiny_dir)
     with pytest.raises(WeightsError, match="64 positions"):
-        model.check_fit(config, config["vocab_size"], 65, tiny_dir)
+        model.check_fit(config, size, 65, False, tiny_dir)
     with pytest.raises(WeightsError, match="do not belong together"):
-        model.check_fit(config, config["vocab_size"] + 1, 64, tiny_dir)
+        model.check_fit(config, size + 1, 64, False, tiny_dir)
+    one_segment = config | {"type_vocab_size": 1}
+    model.check_fit(one_segment, size, 64, False, tiny_dir)
+    with pytest.raises(WeightsError, match="type_vocab_size 1"):
+        model.check_fit(one_segment, size, 64, True, tiny_dir)
+
+
+def test_unnamed_classes_are_told(tmp_path):
+    folder = tiny.write_model(tmp_path / "m", labels=("LABEL_0", "LABEL_1", "LABEL_2"))
+    built = build(folder, NLI, need_head=True)
+    assert "taken to be entailment, neutral, contradiction" in built.notes[-1]
+
+
+def test_half_precision_parameters_take_saved_values():
+    import paddle
+
+    layer = paddle.nn.Linear(2, 2)
+    wanted = np.array([[1.5, -2.0], [0.25, 4.0]], np.float32)
+    layer.to(dtype="bfloat16")
+    model.set_tensors(layer, {"weight": wanted})
+    assert str(layer.weight.dtype).endswith("bfloat16")
+    assert np.array_equal(model.tensors_of(layer)["weight"], wanted)
 
 
 def test_optimizer_state_goes_through_a_file_whatever_the_process_built_before(tiny_dir):

@@ -27,7 +27,6 @@ def test_check_loads_what_fits_and_names_unused_heads():
     ("change", "reason"),
     [
         (lambda t: [t.pop("classifier.weight"), t.pop("classifier.bias")], "have no classifier"),
-        (lambda t: t.pop("classifier.bias"), "lack classifier.bias"),
         (
             lambda t: t.update(
                 {"classifier.weight": np.ones((4, 2)), "classifier.bias": np.ones(2)}
@@ -44,6 +43,14 @@ def test_check_leaves_out_a_head_that_does_not_fit(change, reason):
     assert re.search(reason, report.fresh_head)
     assert not any(name.startswith("classifier.") for name in report.tensors)
     assert len(report.tensors) == len(wanted) - 2
+
+
+@pytest.mark.parametrize("name", ["classifier.weight", "classifier.bias"])
+def test_half_a_head_is_an_error(name):
+    wanted, tensors = shapes_of(paddle_tensors()), paddle_tensors()
+    del tensors[name]
+    with pytest.raises(WeightsError, match=f"lack {name}"):
+        weights.check(tensors, wanted)
 
 
 def test_check_for_pretraining_heads():

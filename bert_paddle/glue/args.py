@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from bert_paddle import flags
 from bert_paddle.args import TRAIN, CommonArgs
@@ -70,6 +71,8 @@ class GlueArgs(CommonArgs):
     def problems(self) -> Iterator[str]:
         """What is wrong with the flags taken together, one clause each."""
         yield from super().problems()
+        if self.data_dir and not Path(self.data_dir).is_dir():
+            yield f"--data_dir {self.data_dir}: no such folder"
         if self.task_name is None:
             return
         try:
@@ -85,6 +88,12 @@ class GlueArgs(CommonArgs):
                 f"--do_train: {task.name} has no training set; evaluate or predict it with a "
                 f"model fine-tuned on {task.model_task}"
             )
+        if evaluate and not task.dev_sets:
+            yield f"--do_eval: {task.name} has no dev set; give --do_predict"
+        if not train:
+            for name in ("resume_from_checkpoint", "overwrite_output_dir"):
+                if getattr(self, name):
+                    yield f"--{name} needs training (--do_train)"
         for name, value in (
             ("load_best_model_at_end", self.load_best_model_at_end),
             ("early_stopping_patience", self.early_stopping_patience > 0),

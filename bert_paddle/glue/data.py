@@ -37,8 +37,7 @@ class Files:
 
 def read(task: Task, args: GlueArgs, log: Log) -> Files:
     """Read the files that the flags ask for. Raises DataError for a missing or malformed one."""
-    with dist.main_first():
-        folder = _folder(task, args, log)
+    folder = dist.main_first(lambda: _folder(task, args, log))
     log.note(f"data: {folder}")
     found = Files(demo=readers.is_demo(folder))
     if found.demo:
@@ -64,7 +63,7 @@ def _folder(task: Task, args: GlueArgs, log: Log) -> Path:
     found = readers.find(task, args.data_dir, os.environ, env.home(), needed)
     if found.folder:
         if found.looked:
-            log.note(f"data: not found in {'; '.join(found.looked)}")
+            log.warning(f"data: not found in {'; '.join(found.looked)}; taking {found.folder}")
         return found.folder
     log.note(f"{task.name} is not here, downloading it into {env.home() / 'glue'}")
     return download.ensure(task, env.home(), found.looked)

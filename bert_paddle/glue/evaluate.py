@@ -20,7 +20,7 @@ class Result:
 
 
 def logits(model: Any, rows: Rows, batch_size: int, pad_multiple: int = 1) -> np.ndarray:
-    """float32 [n, classes], in the order of the rows, on every process.
+    """float32 [n, classes] of a model in evaluation mode, in the order of the rows, everywhere.
 
     Rows are batched by length, whole batches dealt out to the processes, and each result put back
     in its row's place; which process computed a batch changes nothing in it.
@@ -29,17 +29,14 @@ def logits(model: Any, rows: Rows, batch_size: int, pad_multiple: int = 1) -> np
 
     order = np.argsort(-rows.encoded.lengths, kind="stable")
     batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
-    world = dist.current()
-    own = []
     with paddle.no_grad():
-        for batch in batches[world.rank :: world.size]:
-            own.append(forward(model, rows.batch(batch, pad_multiple)).astype("float32").numpy())
-    out: np.ndarray | None = None
-    for rank, parts in enumerate(dist.gather(own)):
-        for batch, part in zip(batches[rank :: world.size], parts, strict=True):
-            out = np.zeros((len(rows), part.shape[1]), np.float32) if out is None else out
-            out[batch] = part
-    assert out is not None  # readers refuse empty files
+        own = [
+            forward(model, rows.batch(batch, pad_multiple)).astype("float32").numpy()
+            for batch in dist.my_share(batches)
+        ]
+    parts = np.concatenate(dist.merge(own))
+    out = np.zeros_like(parts)
+    out[order] = parts
     return out
 
 

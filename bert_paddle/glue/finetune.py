@@ -9,7 +9,7 @@ from typing import Any
 
 from bert_paddle import checkpoint, dist, env, hub, log, model, model_config, tokenizer, weights
 from bert_paddle.checkpoint import TrainState
-from bert_paddle.errors import OutputError
+from bert_paddle.errors import OutputError, RunError
 from bert_paddle.glue import data as glue_data
 from bert_paddle.glue import encoded, evaluate, predict, results
 from bert_paddle.glue.args import GlueArgs
@@ -27,13 +27,13 @@ def run(args: GlueArgs) -> dict[str, Any]:
     """
     out = log.Log(active=dist.current().is_main)
     task, output_dir = get_task(args.task_name), Path(args.output_dir)
-    resume_from = dist.apply(lambda: _prepare_output(args, output_dir, out))
+    resume_from = dist.main_only(lambda: _prepare_output(args, output_dir, out))
 
-    with dist.main_first():
-        source = hub.resolve(args.model_name_or_path, env.home(), out.note)
+    source = dist.main_first(lambda: hub.resolve(args.model_name_or_path, env.home(), out.note))
+    _check_source(args, output_dir, source)
     tokens = tokenizer.load(source, args.vocab_file)
     config = model_config.read_config(source)
-    model.check_fit(config.values, len(tokens), args.max_seq_length, source)
+    model.check_fit(config.values, len(tokens), args.max_seq_length, task.is_pair, source)
     data = glue_data.encode_all(glue_data.read(task, args, out), tokens, args, out)
 
     saved = weights.load_checkpoint(source)
@@ -73,6 +73,7 @@ class Job:
         }
         self.step = 0  # of the weights that the model has now
         self.evaluated_at: int | None = None
+        self.out.marks = {"data": "demo"} if self.data.demo else {}
         self.model.eval()
 
     def train(self, resume_from: str | None) -> None:
@@ -83,23 +84,21 @@ class Job:
         objective = encoded.objective(self.task.is_regression)
         trainer = Trainer(self.model, objective, args, dist.on_gpu(), self.out)
         self.precision = trainer.precision
+        if args.overwrite_output_dir:
+            dist.main_only(lambda: checkpoint.remove_run(self.output_dir))
         state = self._begin(trainer, batches, resume_from)
+        until = min(state.total, args.max_steps) if args.max_steps > 0 else state.total
         self.out.keep_records(self.output_dir, state.step)
         self.out.note(
             f"training: {len(rows)} rows, {batches.updates_per_epoch} updates an epoch of "
             f"{batches.rows_per_update} rows each, {state.total} updates in all"
         )
-        fit(
-            trainer,
-            batches,
-            state,
-            [Hook(args.save_steps, lambda: self._save(trainer, state))],
-            self.out,
-        )
+        hook = Hook(args.save_steps, lambda: self._save(trainer, state))
+        fit(trainer, batches, state, [hook], self.out, until)
         self.step = state.step
         best = state.best_step
         if args.load_best_model_at_end and best is not None and best != state.step:
-            model.restore(self.model, checkpoint.folder_of(self.output_dir, best))
+            self._restore_best(best)
             self.step = best
             self.out.note(f"the best checkpoint is model_{best}: going on with it")
         self.values |= results.train_values(state, batches.updates_per_epoch, len(rows))
@@ -127,9 +126,13 @@ class Job:
         model.restore_optimizer(self.model, trainer.optimizer, tensors)
         trainer.restore_scaler(state.scaler)
         self.out.note(f"going on from {folder}: step {state.step} of {state.total}")
+        state.batch = state.update * args.gradient_accumulation_steps
+        for name in dist.main_only(lambda: checkpoint.set_aside_newer(self.output_dir, state.step)):
+            self.out.warning(f"a checkpoint beyond step {state.step} is set aside as {name}")
         if state.total != total:
             self.out.warning(
-                f"the flags plan {total} updates, but a resumed run keeps its {state.total}"
+                f"the flags plan {total} updates; a resumed run keeps its {state.total}, where its "
+                "learning-rate schedule ends"
             )
         state.args = fresh.args
         state.stopped = self._out_of_patience(state)
@@ -140,6 +143,13 @@ class Job:
             )
             state.best_step = state.best_metric = None
         return state
+
+    def _restore_best(self, step: int) -> None:
+        folder = checkpoint.folder_of(self.output_dir, step)
+        wrong = checkpoint.whats_wrong(folder)
+        if wrong:
+            raise RunError(f"the best checkpoint {folder} cannot be loaded: {wrong}")
+        model.restore(self.model, folder)
 
     def _out_of_patience(self, state: TrainState) -> bool:
         return 0 < self.args.early_stopping_patience <= state.evaluations_since_best
@@ -156,8 +166,8 @@ class Job:
             checkpoint.save(self.output_dir, state, optimizer, self._write_model)
             checkpoint.prune(self.output_dir, args.save_total_limit, state.best_step)
 
-        dist.apply(write)
-        if self._out_of_patience(state) and state.step < state.total:
+        dist.main_only(write)
+        if self._out_of_patience(state):
             state.stopped = True
             self.out.note(
                 f"stopping at step {state.step}: {state.evaluations_since_best} evaluation(s) "
@@ -179,9 +189,12 @@ class Job:
                 self.data,
                 self.args.eval_batch_size,
                 self.pad_multiple,
-                self.step,
                 self.out,
+                # After a training, every evaluation of these weights is on record.
+                self.step if state or not self.args.do_train else None,
             )
+        weights_of = f"model_{self.step}" if self.args.do_train else self.args.model_name_or_path
+        self.values["eval_model"] = weights_of
         self.evaluated_at = self.step
         self.values |= values
         if state is not None:
@@ -189,23 +202,29 @@ class Job:
 
     def predict(self) -> None:
         """Write predictions/<TASK>.tsv for every test set."""
+        folder, scored = self.output_dir / "predictions", []
         for task, test_set, rows in self.data.test:
             with self.precision():
                 scores = evaluate.logits(
                     self.model, rows, self.args.eval_batch_size, self.pad_multiple
                 )
-            path = self.output_dir / "predictions" / test_set.submission
             if rows.labels is not None:
                 self.values |= results.score_test(task, scores, rows, self.out)
-            if self.out.active:
-                predict.write(task, scores, path)
-            self.out.note(f"predictions: {path} ({len(rows)} rows)")
+            scored.append((task, scores, folder / test_set.submission))
+
+        def write() -> None:
+            for one in scored:
+                predict.write(*one)
+
+        dist.main_only(write)
+        demo = ", of demo rows" if self.data.demo else ""
+        for _, scores, path in scored:
+            self.out.note(f"predictions: {path} ({len(scores)} rows{demo})")
 
     def write_results(self) -> None:
         """Write all_results.json."""
-        if self.out.active:
-            path = results.write(self.output_dir, self.values)
-            self.out.note(f"results: {path}")
+        path = dist.main_only(lambda: results.write(self.output_dir, self.values))
+        self.out.note(f"results: {path}")
 
 
 def _prepare_output(args: GlueArgs, folder: Path, out: log.Log) -> str | None:
@@ -222,20 +241,36 @@ def _prepare_output(args: GlueArgs, folder: Path, out: log.Log) -> str | None:
         raise OutputError(
             f"--output_dir {folder} cannot be written ({error.strerror}): give another folder"
         ) from None
+    if args.do_predict and (folder / "predictions").exists():
+        if not (folder / "predictions").is_dir():
+            raise OutputError(
+                f"{folder / 'predictions'} is a file where a folder is to be: move it"
+            )
     if not args.do_train:
+        out.keep_records(folder)
         return None
     if args.overwrite_output_dir:
-        checkpoint.remove_run(folder)
         return None
     checkpoint.clear_leftovers(folder)
     if args.resume_from_checkpoint == "auto":
         latest = checkpoint.latest(folder, out.warning)
         return str(latest) if latest else None
-    if args.resume_from_checkpoint:
-        return args.resume_from_checkpoint
-    if checkpoint.holds_run(folder):
+    own = Path(args.resume_from_checkpoint or "").resolve().parent == folder.resolve()
+    if checkpoint.holds_run(folder) and not (args.resume_from_checkpoint and own):
         raise OutputError(
             f"--output_dir {folder} already holds a run: go on with --resume_from_checkpoint auto, "
             "start anew with --overwrite_output_dir, or give another folder"
         )
-    return None
+    return args.resume_from_checkpoint
+
+
+def _check_source(args: GlueArgs, output_dir: Path, source: Path) -> None:
+    """Raise OutputError when the model to start from would be deleted with the old run."""
+    if not args.overwrite_output_dir:
+        return
+    for part in checkpoint.parts_of_run(output_dir):
+        if part.resolve() in (source.resolve(), *source.resolve().parents):
+            raise OutputError(
+                f"--overwrite_output_dir would delete {source}, the model to start from: give "
+                "another --output_dir"
+            )

@@ -20,9 +20,16 @@ RESULTS_FILE = "all_results.json"
 
 
 def evaluate_all(
-    task: Task, model: Any, data: Data, batch_size: int, pad_multiple: int, step: int, out: log.Log
+    task: Task,
+    model: Any,
+    data: Data,
+    batch_size: int,
+    pad_multiple: int,
+    out: log.Log,
+    record_step: int | None,
 ) -> tuple[list[Result], dict[str, float]]:
-    """Evaluate every dev set: log lines, records, and the values of all_results.json."""
+    """Evaluate every dev set: log lines and the values of all_results.json; records as of
+    `record_step`, unless None (an evaluation that is on record already)."""
     results: list[Result] = []
     values: dict[str, float] = {}
     for dev, rows in data.dev:
@@ -37,7 +44,8 @@ def evaluate_all(
         values[f"eval_samples{dev.suffix}"] = len(rows)
         values[f"eval_runtime{dev.suffix}"] = seconds
         values[f"eval_samples_per_second{dev.suffix}"] = len(rows) / seconds
-        out.record("eval", step, **named, **dict(labels))
+        if record_step is not None:
+            out.record("eval", record_step, **named, **dict(labels))
         results.append(result)
     return results, values
 
@@ -84,7 +92,8 @@ def score_test(task: Task, scores: np.ndarray, rows: Rows, out: log.Log) -> dict
 
 
 def write(output_dir: Path, values: dict[str, Any]) -> Path:
-    """Write all_results.json, keeping the values of an earlier command in the same folder."""
+    """Write all_results.json. Values of an earlier command on the same task in the same folder
+    stay, but for those of an evaluation or a test when there is a new one."""
     path = output_dir / RESULTS_FILE
     before: dict[str, Any] = {}
     if path.is_file():
@@ -92,5 +101,10 @@ def write(output_dir: Path, values: dict[str, Any]) -> Path:
             before = json.loads(path.read_text(encoding="utf-8"))
         except ValueError:
             pass  # half a file of a program that is not ours: it is replaced
+    if before.get("task") != values.get("task"):
+        before = {}
+    for kind in ("eval_", "test_"):
+        if any(key.startswith(kind) for key in values):
+            before = {key: value for key, value in before.items() if not key.startswith(kind)}
     files.write_json(path, log.finite(before | values))
     return path

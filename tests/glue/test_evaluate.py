@@ -105,7 +105,7 @@ def test_both_dev_sets_of_mnli_have_a_line_and_keys(tmp_path):
 
         return paddle.eye(3)[input_ids[:, 1] - 100]
 
-    _, values = results.evaluate_all(task, model, data, 2, 1, 7, out)
+    _, values = results.evaluate_all(task, model, data, 2, 1, out, 7)
     lines = out.out.getvalue().splitlines()
     assert [line.split(", ")[1:] for line in lines] == [
         ["accu: 1.000000", "dev: matched"],
@@ -116,7 +116,10 @@ def test_both_dev_sets_of_mnli_have_a_line_and_keys(tmp_path):
 
 
 def test_results_keep_earlier_values_and_say_nan_as_null(tmp_path):
-    results.write(tmp_path, {"eval_loss": 1.0, "eval_pearson": math.nan})
-    results.write(tmp_path, {"eval_loss": 2.0})
-    content = json.loads((tmp_path / "all_results.json").read_text())
-    assert content == {"eval_loss": 2.0, "eval_pearson": None}
+    def now(**values):
+        return json.loads(results.write(tmp_path, values).read_text())
+
+    first = now(task="STS-B", global_step=3, eval_loss=1.0, eval_pearson=math.nan)
+    assert first == {"task": "STS-B", "global_step": 3, "eval_loss": 1.0, "eval_pearson": None}
+    assert now(task="STS-B", eval_loss=2.0) == {"task": "STS-B", "global_step": 3, "eval_loss": 2.0}
+    assert now(task="RTE", eval_loss=3.0) == {"task": "RTE", "eval_loss": 3.0}

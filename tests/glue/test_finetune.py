@@ -142,16 +142,74 @@ def test_resume_after_the_end_changes_nothing(run, tmp_path):
     flags = "--max_steps 3 --save_steps 3".split()
     first = run(*flags)
     before = (tmp_path / "out/model_3/model.safetensors").read_bytes()
+    records = (tmp_path / "out/metrics.jsonl").read_text()
     again = run(*flags, "--resume_from_checkpoint", "auto")
     assert (tmp_path / "out/model_3/model.safetensors").read_bytes() == before
-    assert again["eval_accuracy"] == first["eval_accuracy"]
+    assert again["eval_loss"] == first["eval_loss"]
+    assert (tmp_path / "out/metrics.jsonl").read_text() == records
 
 
-def test_resumed_run_keeps_its_planned_updates(run, tmp_path, capsys):
-    run(*"--max_steps 4 --save_steps 2".split())
-    values = run(*"--max_steps 9 --resume_from_checkpoint".split(), str(tmp_path / "out/model_2"))
-    assert values["global_step"] == 4
-    assert "keeps its 4" in capsys.readouterr().err
+def test_no_dropout_in_what_follows_the_training(run, tmp_path, monkeypatch, capsys):
+    """Predictions and the evaluation of the best step are those of the saved model, exactly."""
+    heavy = {"hidden_dropout_prob": 0.9, "attention_probs_dropout_prob": 0.9}
+    encoder = tiny.write_encoder(tmp_path / "encoder", **heavy)
+    seen = []
+    real = finetune.evaluate.logits
+    monkeypatch.setattr(
+        finetune.evaluate, "logits", lambda *args: seen.append(real(*args)) or seen[-1]
+    )
+    run(*"--max_steps 3 --do_train --do_eval --do_predict".split(), model=encoder)
+    trained = seen[-1]
+    run("--do_predict", "--do_eval", out="again", model=tmp_path / "out/model_3")
+    assert np.array_equal(trained, seen[-1])
+    evaluated = [line for line in capsys.readouterr().out.splitlines() if "eval" in line]
+    assert len(evaluated) == 2 and evaluated[0] == evaluated[1]
+
+
+def test_resumed_run_keeps_its_schedule_and_stops_where_told(run, tmp_path, capsys):
+    run(*"--max_steps 6 --save_steps 2 --logging_steps 1".split())
+    again = ["--logging_steps", "1", "--resume_from_checkpoint", str(tmp_path / "out/model_2")]
+    values = run("--max_steps", "9", *again)
+    assert values["global_step"] == 6
+    assert "keeps its 6" in capsys.readouterr().err
+    rates = [
+        r["learning_rate"]
+        for r in map(json.loads, (tmp_path / "out/metrics.jsonl").open())
+        if r["kind"] == "train"
+    ]
+    assert rates == pytest.approx([5e-5 * left / 6 for left in (6, 5, 4, 3, 2, 1)])
+    assert run("--max_steps", "3", *again)["global_step"] == 3
+
+
+def test_newer_checkpoints_are_set_aside_by_going_back(run, tmp_path):
+    flags = "--save_steps 2 --save_total_limit 1 --resume_from_checkpoint".split()
+    run(*"--max_steps 6 --save_steps 2".split())
+    run(*flags, str(tmp_path / "out/model_2"), "--max_steps", "4")
+    assert checkpoint.steps(tmp_path / "out") in ([4], [2, 4])
+    assert (tmp_path / "out/model_6.aside").is_dir()
+
+
+def test_another_runs_checkpoint_does_not_go_into_a_folder_with_a_run(run, tmp_path):
+    run(*"--max_steps 2".split(), out="a")
+    run(*"--max_steps 2".split(), out="b")
+    with pytest.raises(OutputError, match="already holds a run"):
+        run("--resume_from_checkpoint", str(tmp_path / "a/model_2"), out="b")
+
+
+def test_overwriting_waits_until_all_else_is_right(run, tmp_path):
+    run(*"--max_steps 2".split())
+    with pytest.raises(WeightsError):
+        run("--overwrite_output_dir", model=tmp_path / "typo")
+    with pytest.raises(OutputError, match="the model to start from"):
+        run("--overwrite_output_dir", model=tmp_path / "out/model_2")
+    assert checkpoint.whats_wrong(tmp_path / "out/model_2") is None
+
+
+def test_evaluation_alone_is_recorded_and_says_of_what(run, tmp_path, tiny_dir):
+    model = tiny.write_model(tmp_path / "m", labels=("negative", "positive"))
+    values = run("--do_eval", model=model)
+    assert values["eval_model"] == str(model)
+    assert '"kind": "eval"' in (tmp_path / "out/metrics.jsonl").read_text()
 
 
 @pytest.mark.parametrize(
@@ -302,7 +360,7 @@ def test_missing_data_names_every_place(run, tmp_path, monkeypatch):
 
     monkeypatch.setattr(download, "BASE_URL", "http://127.0.0.1:9")
     with pytest.raises(DataError, match="GLUE_DATA_DIR"):
-        run("--max_steps", "1", "--data_dir", str(tmp_path / "nothing"))
+        run("--max_steps", "1", "--data_dir", str(tmp_path))
 
 
 def test_saved_folder_loads_in_paddlenlp_bit_for_bit(run, tmp_path):
