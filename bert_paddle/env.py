@@ -79,7 +79,7 @@ def configure(processes: int, use_gpu: bool = True, inherited: bool = False) -> 
         os.environ["OMP_NUM_THREADS"] = threads
     said = [f"{os.environ['OMP_NUM_THREADS']} thread(s) of {cores} core(s) for each process"]
     # Without views, a transpose is a fast kernel of its own; with them, the reshape that follows
-    # it copies element by element, which takes a quarter of a BERT step on a CPU.
+    # it copies element by element. benchmarks/cpu_settings.md has what that costs.
     os.environ.setdefault("FLAGS_use_stride_kernel", "0")
     if _keep_memory():
         said.append("freed memory is kept for reuse")
@@ -90,8 +90,8 @@ def configure(processes: int, use_gpu: bool = True, inherited: bool = False) -> 
 
 
 def _keep_memory() -> bool:
-    """Have glibc reuse freed memory: as it comes, each large tensor is mapped and unmapped, and
-    the page faults cost as much as the arithmetic. Settings of the user's own win."""
+    """Have glibc reuse freed memory: as it comes, each large tensor is mapped and unmapped, page
+    fault by page fault. Settings of the user's own win."""
     if any(name.startswith("MALLOC_") for name in os.environ):
         return False
     try:
@@ -136,4 +136,3 @@ def _quiet() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     warnings.filterwarnings("ignore", message="No ccache found")
     warnings.filterwarnings("ignore", message="Setuptools is replacing distutils")
-    warnings.filterwarnings("ignore", message=".*CPUONLY mode by using GLOO")

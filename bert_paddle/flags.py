@@ -25,7 +25,6 @@ def flag(
     help: str,
     *,
     group: str,
-    kind: str | None = None,
     alias: str | None = None,
     choices: Sequence[str] | None = None,
     least: float | None = None,
@@ -35,12 +34,11 @@ def flag(
 ) -> Any:
     """A dataclass field that is a command-line flag.
 
-    default: a value, or REQUIRED; its type gives the flag's kind (str, int, float, bool) unless
-    `kind` is given. The range is [least, most],
-    or (above, most]; `or_is` is a sentinel allowed besides, e.g. -1 for "not set".
+    default: a value, whose type gives the flag's kind (str, int, float, bool), or None or REQUIRED
+    for a str. The range is [least, most], or (above, most]; `or_is` is a sentinel allowed besides,
+    e.g. -1 for "not set".
     """
-    if kind is None:
-        kind = "str" if default is REQUIRED or default is None else type(default).__name__
+    kind = "str" if default is REQUIRED or default is None else type(default).__name__
     metadata = {
         "help": help,
         "group": group,

@@ -1,7 +1,6 @@
 """Where a model's folder is: a path, our own models folder, or PaddleNLP's hub. No paddle."""
 
 import http.client
-import json
 import os
 import shutil
 import tempfile
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 
+from bert_paddle import files
 from bert_paddle.errors import WeightsError
 
 _TIMEOUT = 30  # seconds without a byte
@@ -141,8 +141,8 @@ def download(name: str, home: Path, say: Callable[[str], None] = lambda line: No
         _fetch(model.vocab, beside / "vocab.txt")
         _fetch(model.weights, beside / "model_state.pdparams")
         config = {"model_type": "bert", "architectures": ["BertForPretraining"]}
-        _write_json(beside / "config.json", config | (built_in_config(name) or {}))
-        _write_json(
+        files.write_json(beside / "config.json", config | (built_in_config(name) or {}))
+        files.write_json(
             beside / "tokenizer_config.json",
             {"do_lower_case": model.do_lower_case, "tokenizer_class": "BertTokenizer"},
         )
@@ -180,7 +180,3 @@ def _move_into_place(beside: Path, target: Path) -> None:
     except OSError:
         if not (target / "config.json").is_file():  # not another process's finished download
             raise
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")

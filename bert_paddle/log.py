@@ -17,8 +17,8 @@ METRICS_FILE = "metrics.jsonl"
 class Log:
     """Lines for people and records for programs.
 
-    path: the output folder, or None for no records. Lines are a contract (parseable): fields may
-    be added behind, never between.
+    Lines are a contract (parseable): fields may be added behind, never between. Records are
+    written once `keep_records` has named the folder.
     """
 
     def __init__(self, active: bool = True, out: TextIO | None = None, err: TextIO | None = None):

@@ -97,10 +97,10 @@ def check(
 ) -> Report:
     """Compare a checkpoint's tensors with a model's parameters, {name: shape}.
 
-    A head (the names under one of `head_prefixes`) that is absent, incomplete or of another size
-    is left out as a whole and reported. Raises WeightsError where any other parameter is missing
-    or of another shape, or the file has weights that the model has no place for, except heads of
-    BERT that this model lacks.
+    A head (the names under one of `head_prefixes`) that is absent or of another size is left out
+    as a whole and reported. Raises WeightsError where a head is there in part, any other parameter
+    is missing or of another shape, or the file has weights that the model has no place for, except
+    heads of BERT that this model lacks.
     """
     usable = {name: value for name, value in tensors.items() if name in wanted}
     reasons = []

@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from bert_paddle import dist, env
 from bert_paddle.errors import DataError
@@ -14,25 +15,21 @@ from bert_paddle.glue.tasks import TASKS, DevSet, Task, TestSet
 from bert_paddle.log import Log
 from bert_paddle.tokenizer import Tokenizer
 
-
-@dataclass
-class Data:
-    """What a run works on. `demo` marks invented rows, whose results are no GLUE results."""
-
-    train: Rows | None = None
-    dev: list[tuple[DevSet, Rows]] = field(default_factory=list)
-    test: list[tuple[Task, TestSet, Rows]] = field(default_factory=list)
-    demo: bool = False
+Content = TypeVar("Content", Examples, Rows)
 
 
 @dataclass
-class Files:
-    """The examples of the same sets, before encoding."""
+class Sets(Generic[Content]):
+    """The sets a run works on. `demo` marks invented rows, whose results are no GLUE results."""
 
-    train: Examples | None = None
-    dev: list[tuple[DevSet, Examples]] = field(default_factory=list)
-    test: list[tuple[Task, TestSet, Examples]] = field(default_factory=list)
+    train: Content | None = None
+    dev: list[tuple[DevSet, Content]] = field(default_factory=list)
+    test: list[tuple[Task, TestSet, Content]] = field(default_factory=list)
     demo: bool = False
+
+
+Files = Sets[Examples]  # before encoding
+Data = Sets[Rows]
 
 
 def read(task: Task, args: GlueArgs, log: Log) -> Files:

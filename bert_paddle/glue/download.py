@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import http.client
 import os
 import shutil
@@ -27,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from bert_paddle import files
 from bert_paddle.errors import DataError, RunError
 from bert_paddle.glue.tasks import Task
 
@@ -176,7 +176,7 @@ def _fetch(url: str, source: Source, root: Path) -> Path:
     """Return a file with the source's SHA-256: one put there by hand, or the one received."""
     by_hand = root / source.name
     if by_hand.is_file():
-        digest = _sha256(by_hand)
+        digest = files.sha256(by_hand)
         if digest != source.sha256:
             raise _Refused(f"{by_hand} is not the official file: its SHA-256 is {digest}")
         return by_hand
@@ -190,7 +190,7 @@ def _fetch(url: str, source: Source, root: Path) -> Path:
             if _size(part) <= had:
                 break
             continue
-        digest = _sha256(part)
+        digest = files.sha256(part)
         if digest == source.sha256:
             return part
         part.unlink()
@@ -245,11 +245,6 @@ def _chunks(response: Any) -> Iterator[bytes]:
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _unpack(task: Task, fetched: Sequence[Path], folder: Path) -> None:
