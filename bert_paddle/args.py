@@ -6,10 +6,11 @@ from pathlib import Path
 
 from bert_paddle.flags import REQUIRED, flag
 
-MODEL, TRAIN, SCHEDULE, SAVING, DEVICE = (
+MODEL, TRAIN, SCHEDULE, EVALUATION, SAVING, DEVICE = (
     "model",
     "training",
     "learning-rate schedule",
+    "evaluation and prediction",
     "saving, logging and resuming",
     "device",
 )
@@ -75,6 +76,24 @@ class CommonArgs:
         group=SCHEDULE,
         least=0,
         most=1,
+    )
+
+    eval_batch_size: int = flag(
+        32,
+        "rows per card in evaluation and prediction",
+        group=EVALUATION,
+        alias="per_device_eval_batch_size",
+        least=1,
+    )
+    load_best_model_at_end: bool = flag(
+        False, "end with the best checkpoint, not the last", group=EVALUATION
+    )
+    early_stopping_patience: int = flag(
+        -1,
+        "stop after this many evaluations without a better one (-1: never)",
+        group=EVALUATION,
+        least=1,
+        or_is=-1,
     )
 
     output_dir: str = flag(REQUIRED, "folder for checkpoints and results", group=SAVING)

@@ -10,6 +10,7 @@ A checkpoint is built under another name, flushed to disk and renamed.
 
 import dataclasses
 import json
+import math
 import os
 import re
 import shutil
@@ -29,14 +30,14 @@ MANIFEST, STATE, OPTIMIZER = (
 )
 _NAME = re.compile(r"model_(\d+)")
 _PARTIAL, _OLD, _ASIDE = ".partial", ".old", ".aside"
-VERSION = 1
+VERSION = 2
 
 # Flags that may differ between a run and its continuation; any other difference is refused.
 FREE_FLAGS = frozenset(
     "output_dir overwrite_output_dir resume_from_checkpoint logging_steps save_steps "
     "save_total_limit debug n_gpu device num_workers eval_batch_size do_eval do_predict data_dir "
     "load_best_model_at_end early_stopping_patience num_train_epochs max_steps vocab_file "
-    "batch_size gradient_accumulation_steps".split()
+    "batch_size gradient_accumulation_steps input_dir max_eval_rows".split()
 )
 
 
@@ -54,7 +55,7 @@ class TrainState:
     update: int = 0  # updates of this epoch that are finished
     batch: int = 0  # batches of this epoch that are finished
     window_updates: int = 0  # updates since the last log line
-    window_loss: list[float] = dataclasses.field(default_factory=list)  # their loss, by rank
+    window_losses: dict[str, list[float]] = dataclasses.field(default_factory=dict)  # by rank
     best_step: int | None = None
     best_metric: float | None = None
     evaluations_since_best: int = 0
@@ -65,6 +66,19 @@ class TrainState:
     scaler: dict[str, float] = dataclasses.field(default_factory=dict)  # loss scaling (AMP)
     args: dict[str, Any] = dataclasses.field(default_factory=dict)
     version: int = VERSION
+
+    def note_metric(self, metric: float, higher_is_better: bool) -> bool:
+        """Remember the evaluation of this step when it is the best so far, and say whether it is;
+        the earliest of equals stays best, and NaN never is."""
+        better = not math.isnan(metric) and (
+            self.best_metric is None
+            or (metric > self.best_metric) == higher_is_better
+            and metric != self.best_metric
+        )
+        if better:
+            self.best_step, self.best_metric = self.step, metric
+        self.evaluations_since_best = 0 if better else self.evaluations_since_best + 1
+        return better
 
     def next_epoch(self) -> None:
         """Move to the beginning of the next epoch."""

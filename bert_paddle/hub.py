@@ -161,6 +161,27 @@ def download(name: str, home: Path, say: Callable[[str], None] = lambda line: No
     return target
 
 
+def vocabulary(name: str, home: Path) -> Path:
+    """The folder home/vocabularies/<name> with a published model's vocabulary alone, fetched when
+    it is not there. Raises WeightsError when it cannot be fetched."""
+    model, target = PUBLISHED[name], home / "vocabularies" / name
+    if (target / "vocab.txt").is_file():
+        return target
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        settings = {"do_lower_case": model.do_lower_case, "tokenizer_class": "BertTokenizer"}
+        files.write_json(target / "tokenizer_config.json", settings)
+        beside = target / f".vocab.{os.getpid()}.part"
+        _fetch(model.vocab, beside)
+        beside.rename(target / "vocab.txt")
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise WeightsError(
+            f"the vocabulary of {name} is not at {target} and PaddleNLP's hub did not give it "
+            f"({model.vocab}: {error})"
+        ) from error
+    return target
+
+
 def _fetch(url: str, target: Path) -> None:
     with urllib.request.urlopen(url, timeout=_TIMEOUT) as answer, target.open("wb") as file:
         shutil.copyfileobj(answer, file, _CHUNK)

@@ -6,6 +6,8 @@ Only the main process has an active log; the others' calls do nothing.
 import json
 import math
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -27,16 +29,19 @@ class Log:
         self.err = err if err is not None else sys.stderr
         self.records: Path | None = None
         self.marks: dict[str, str] = {}  # put into every record
+        self.progress = Progress(self.err if active else None)
 
     def line(self, text: str) -> None:
         """A line of the contract, on stdout."""
         if self.active:
-            print(text, file=self.out, flush=True)
+            with self.progress.aside():
+                print(text, file=self.out, flush=True)
 
     def note(self, text: str) -> None:
         """Something worth knowing, on stderr."""
         if self.active:
-            print(text, file=self.err, flush=True)
+            with self.progress.aside():
+                print(text, file=self.err, flush=True)
 
     def warning(self, text: str) -> None:
         """Something that may not be what the user wants, on stderr."""
@@ -84,12 +89,63 @@ def finite(value: Any) -> Any:
     return value
 
 
-def train_line(step: int, epoch: int, batch: int, loss: float, speed: float) -> str:
-    """The training line: `batch` and `step` from 1, `epoch` from 0, speed in updates/s."""
-    return (
+class Progress:
+    """A bar with the time left, where a person looks: on a terminal, and nowhere else."""
+
+    def __init__(self, err: TextIO | None):
+        self.err = err if err is not None and err.isatty() else None
+        self.bar: Any = None
+
+    def show(self, step: int, total: int) -> None:
+        """`step` of `total` updates are done; at the last one the bar goes."""
+        if self.err is None:
+            return
+        if self.bar is None:
+            from tqdm import tqdm
+
+            done = step - 1
+            self.bar = tqdm(total=total, initial=done, file=self.err, unit="step", leave=False)
+        self.bar.update(step - self.bar.n)
+        if step >= total:
+            self.close()
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Make room for a line."""
+        if self.bar is not None:
+            self.bar.clear()
+        yield
+        if self.bar is not None:
+            self.bar.refresh()
+
+
+def train_line(
+    step: int,
+    epoch: int,
+    batch: int,
+    loss: float,
+    speed: float,
+    terms: Mapping[str, float] | None = None,
+    sequences: float = 0.0,
+) -> str:
+    """The training line: `batch` and `step` from 1, `epoch` from 0, speed in updates/s.
+
+    Where the loss has several terms, they follow by name, behind the sequences/s of all cards.
+    """
+    line = (
         f"global step {step}, epoch: {epoch}, batch: {batch}, "
         f"loss: {loss:.6f}, speed: {speed:.2f} step/s"
     )
+    if terms:
+        line += f", {sequences:.1f} sequences/s"
+        line += "".join(f", {name} loss: {value:.6f}" for name, value in terms.items())
+    return line
 
 
 def eval_line(loss: float, fields: list[tuple[str, float]], labels: list[tuple[str, str]]) -> str:

@@ -135,20 +135,29 @@ def tensors_of(model: Any) -> dict[str, np.ndarray]:
 
 
 def save(model: Any, folder: Path, labels: Sequence[str], task: str) -> None:
-    """Write config.json and model.safetensors, as PaddleNLP's `from_pretrained` loads them.
+    """Write a classifier's config.json and model.safetensors; see `write`.
 
     labels: class names in the order of the logits; none for regression.
     """
-    config = json.loads(model.config.to_json_string())
-    config |= {
-        "architectures": [type(model).__name__],
-        "model_type": "bert",
+    names = list(labels) or ["score"]
+    about = {
         "finetuning_task": task,
         "problem_type": "single_label_classification" if labels else "regression",
+        "id2label": {str(i): name for i, name in enumerate(names)},
+        "label2id": {name: i for i, name in enumerate(names)},
     }
-    names = list(labels) or ["score"]
-    config["id2label"] = {str(i): name for i, name in enumerate(names)}
-    config["label2id"] = {name: i for i, name in enumerate(names)}
+    write(model, folder, about)
+
+
+def write(model: Any, folder: Path, about: dict[str, Any]) -> None:
+    """Write config.json and model.safetensors, as PaddleNLP's `from_pretrained` loads them.
+
+    about: what the configuration says beyond the model's sizes.
+    """
+    config = json.loads(model.config.to_json_string())
+    for name in ("id2label", "label2id", "num_labels"):
+        config.pop(name, None)
+    config |= {"architectures": [type(model).__name__], "model_type": "bert", **about}
     text = json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
     (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
     files.write_tensors(folder / WEIGHTS_FILE, tensors_of(model))

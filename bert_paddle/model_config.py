@@ -54,12 +54,20 @@ def read_config(folder: Path) -> ModelConfig:
     Raises WeightsError for one that is missing, malformed, of another architecture, or of a BERT
     that cannot be run here.
     """
+    return read_config_file(_file_in(folder))
+
+
+def _file_in(folder: Path) -> Path:
     found = [folder / name for name in _FILES if (folder / name).is_file()]
     if not found:
         inner = sorted(p.parent for p in folder.glob("*/config.json"))
         hint = f"; did you mean {inner[-1]}?" if inner else ": is this a model's folder?"
         raise WeightsError(f"{folder} has no config.json{hint}")
-    path = found[0]
+    return found[0]
+
+
+def read_config_file(path: Path) -> ModelConfig:
+    """As `read_config`, of a configuration file by itself."""
     given = _flat(read_object(path))
     architecture = _architecture(given)
     _refuse_other_models(given, architecture, path)
@@ -69,8 +77,7 @@ def read_config(folder: Path) -> ModelConfig:
     values = {name: given[name] for name in _SIZES}
     values |= {name: _DEFAULTS[name] if name in silent else given[name] for name in _DEFAULTS}
     values |= {name: given[name] for name in _OPTIONAL if given.get(name) is not None}
-    if problems := _problems(values, given):
-        raise WeightsError(f"{path}: {'; '.join(problems)}")
+    check_values(values, given, str(path))
     values["labels"] = _labels(given.get("id2label"), path)
     return ModelConfig(values, silent, architecture, path)
 
@@ -129,6 +136,13 @@ def _refuse_other_models(given: Mapping[str, Any], architecture: str, path: Path
         f"{path}: the model is {model_type or architecture!r}, and only bert runs here: give a "
         "BERT's folder"
     )
+
+
+def check_values(values: Mapping[str, Any], given: Mapping[str, Any], where: str) -> None:
+    """Raise WeightsError, naming `where`, when no BERT can be built with these values; `given`:
+    what the configuration says besides."""
+    if problems := _problems(values, given):
+        raise WeightsError(f"{where}: {'; '.join(problems)}")
 
 
 def _problems(values: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:

@@ -146,6 +146,11 @@ def keep_of_pair(a: int, b: int, room: int) -> tuple[int, int]:
     return room - half, half
 
 
+def holds_vocabulary(folder: Path) -> bool:
+    """Whether a folder has a file that `load` finds a vocabulary in."""
+    return (folder / VOCAB_FILE).is_file() or (folder / "tokenizer.json").is_file()
+
+
 def load(folder: Path, vocab_file: str | None = None) -> Tokenizer:
     """The tokenizer of a model folder: vocab.txt, or the vocabulary inside tokenizer.json.
 

@@ -23,6 +23,7 @@ class Batches(Protocol):
     """Training data of one process."""
 
     updates_per_epoch: int
+    rows_per_update: int  # of the global batch; an epoch's last one may be smaller
 
     def updates(self, epoch: int, start: int) -> Iterator[list[Batch]]:
         """The micro-batches of each update of an epoch, from update `start` on. A micro-batch
@@ -35,11 +36,22 @@ class Objective:
     """A loss as sums and counts, so that a mean is taken once, over the whole global batch.
 
     sums(model, batch): the summed loss of each term, scalar tensors by name. counts(batch): what
-    each term's sum is divided by, over all micro-batches and processes: rows, masked tokens.
+    each term's sum is divided by, over all micro-batches and processes: rows, masked tokens; of
+    an empty batch, {}. `rows` names the count that is the number of rows.
     """
 
     sums: Callable[[Any, Batch], dict[str, Any]]
     counts: Callable[[Batch], dict[str, int]]
+    rows: str = "loss"
+
+
+@dataclass(frozen=True)
+class Update:
+    """What an update came to: this process's share of each term's loss (scalar tensors), and the
+    rows of the global batch."""
+
+    losses: dict[str, Any]
+    rows: int
 
 
 @dataclass(frozen=True)
@@ -61,21 +73,21 @@ class Trainer:
         self.precision, self.scaler, self.model = _mixed_precision(model, self.optimizer, args, gpu)
         self.parameters = [p for p in model.parameters() if not p.stop_gradient]
 
-    def step(self, micro_batches: Sequence[Batch], rate: float, step: int) -> Any:
-        """One update; returns this process's share of the loss, a scalar tensor."""
-        import paddle
-
+    def step(self, micro_batches: Sequence[Batch], rate: float, step: int) -> Update:
+        """One update at the learning rate `rate`; `step` counts from 1."""
         _seed_dropout(self.args.seed, step, dist.current().rank)
         totals = dist.sum_counts(_total(map(self.objective.counts, micro_batches)))
-        loss = paddle.zeros([], "float32")
+        losses: dict[str, Any] = dict.fromkeys(totals, 0.0)
         for batch in micro_batches:
             if not batch:
                 continue
             with self.precision():
                 sums = self.objective.sums(self.model, batch)
-                part = sum(sums[name] / totals[name] for name in sums)
-            (self.scaler.scale(part) if self.scaler else part).backward()
-            loss = loss + part.detach().astype("float32")
+                parts = {name: sums[name] / max(1, totals[name]) for name in sums}
+                whole = sum(parts.values())
+            (self.scaler.scale(whole) if self.scaler else whole).backward()
+            for name, part in parts.items():
+                losses[name] = losses[name] + part.detach().astype("float32")
         dist.sum_gradients(self.parameters)
         self.optimizer.set_lr(rate)
         if self.scaler:
@@ -84,7 +96,7 @@ class Trainer:
         else:
             self.optimizer.step()
         self.optimizer.clear_grad()
-        return loss
+        return Update(losses, totals[self.objective.rows])
 
     def scaler_state(self) -> dict[str, Any]:
         """The loss scaler's numbers, for a checkpoint; {} without one."""
@@ -124,10 +136,11 @@ def fit(
             rate = optim.learning_rate(
                 state.step + 1, state.total, args.learning_rate, warmup, args.lr_scheduler_type
             )
-            loss = trainer.step(micro_batches, rate, state.step + 1)
+            update = trainer.step(micro_batches, rate, state.step + 1)
             state.step, state.update = state.step + 1, state.update + 1
             state.batch += len(micro_batches)
-            window.add(loss)
+            window.add(update)
+            log.progress.show(state.step, state.total)
             last = state.step >= until
             if state.step % args.logging_steps == 0:
                 window.report(log, rate)
@@ -145,31 +158,37 @@ def fit(
 
 
 class _Window:
-    """Loss and time since the last log line; the loss stays on the device until it is asked for."""
+    """Losses and time since the last log line; losses stay on the device until asked for."""
 
     def __init__(self, state: TrainState):
         self.state = state
-        # Saved by other processes than now, the shares cannot be told apart: one has them all.
-        shares = state.window_loss or [0.0]
-        if len(shares) != dist.current().size:
-            shares = [sum(shares)] + [0.0] * (dist.current().size - 1)
-        self.loss = dist.my_share(shares)[0]
+        world = dist.current()
+        self.losses: dict[str, Any] = {}
+        for name, shares in state.window_losses.items():
+            # Saved by other processes than now, the shares cannot be told apart: one has all.
+            if len(shares) != world.size:
+                shares = [sum(shares)] + [0.0] * (world.size - 1)
+            self.losses[name] = dist.my_share(shares)[0]
         self.clock = time.perf_counter()
         self.seconds_before = state.train_seconds
-        self.timed_from = state.step
+        self.timed_from, self.rows = state.step, 0
 
-    def add(self, loss: Any) -> None:
-        self.loss = self.loss + loss
+    def add(self, update: Update) -> None:
+        for name, loss in update.losses.items():
+            self.losses[name] = self.losses.get(name, 0.0) + loss
+        self.rows += update.rows
         self.state.window_updates += 1
 
     def settle(self, rate: float) -> None:
         """Bring the window into the state, so that a checkpoint holds it; check the loss."""
         state = self.state
-        state.window_loss = [float(part) for part in dist.gather(float(self.loss))]
+        everyone = dist.gather({name: float(loss) for name, loss in self.losses.items()})
+        state.window_losses = {name: [one[name] for one in everyone] for name in self.losses}
         state.train_seconds = self.seconds_before + time.perf_counter() - self.clock
-        if not math.isfinite(sum(state.window_loss)):
+        loss = _sum_of_all(state.window_losses)
+        if not math.isfinite(loss):
             raise RunError(
-                f"the loss is {sum(state.window_loss)} at step {state.step} (epoch {state.epoch}, "
+                f"the loss is {loss} at step {state.step} (epoch {state.epoch}, "
                 f"batch {state.batch}, learning rate {rate:g}); try a lower --learning_rate or "
                 "more --warmup_steps and go on with --resume_from_checkpoint auto"
             )
@@ -178,21 +197,27 @@ class _Window:
         """Write the log line of the window and open the next one."""
         self.settle(rate)
         state, now = self.state, time.perf_counter()
-        loss = sum(state.window_loss) / state.window_updates
-        speed = (state.step - self.timed_from) / max(1e-9, now - self.clock)
-        log.line(train_line(state.step, state.epoch, state.batch, loss, speed))
+        loss = _sum_of_all(state.window_losses) / state.window_updates
+        seconds = max(1e-9, now - self.clock)
+        speed = (state.step - self.timed_from) / seconds
+        terms = {name: sum(s) / state.window_updates for name, s in state.window_losses.items()}
+        # One term is the loss itself: nothing to tell apart.
+        apart, rows = terms if len(terms) > 1 else {}, self.rows / seconds
+        log.line(train_line(state.step, state.epoch, state.batch, loss, speed, apart, rows))
         log.record(
             "train",
             state.step,
             epoch=state.epoch,
             batch=state.batch,
             loss=loss,
+            **{f"{name}_loss": value for name, value in apart.items()},
             learning_rate=rate,
             steps_per_second=speed,
+            sequences_per_second=rows,
         )
         self.seconds_before, self.clock = state.train_seconds, now
-        self.timed_from, self.loss = state.step, 0.0
-        state.window_updates, state.window_loss = 0, []
+        self.timed_from, self.rows, self.losses = state.step, 0, {}
+        state.window_updates, state.window_losses = 0, {}
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -200,6 +225,10 @@ class _Window:
         begun = time.perf_counter()
         yield
         self.clock += time.perf_counter() - begun
+
+
+def _sum_of_all(losses: dict[str, list[float]]) -> float:
+    return sum(sum(shares) for shares in losses.values())
 
 
 def _total(counts: Iterator[dict[str, int]] | Any) -> dict[str, int]:

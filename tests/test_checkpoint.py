@@ -23,7 +23,8 @@ def save(out: Path, step: int) -> Path:
 
 
 def test_what_is_saved_is_read_back(tmp_path):
-    state = TrainState(total=9, step=4, epoch=1, update=2, window_loss=[0.5], best_metric=0.25)
+    state = TrainState(total=9, step=4, epoch=1, update=2, best_metric=0.25)
+    state.window_losses = {"loss": [0.5]}
     folder = checkpoint.save(tmp_path, state, TENSORS, write_model)
     again, tensors = checkpoint.read(folder)
     assert again == state

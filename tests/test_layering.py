@@ -11,7 +11,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 ORDER = (
     "errors files exits env flags args dist launch log batching tokenizer pickles hf_weights hub "
     "model_config weights "
-    "model optim checkpoint training"
+    "model optim checkpoint training runs"
 ).split()
 NO_PADDLE = (
     "errors files flags args log batching tokenizer pickles hf_weights hub weights model_config "

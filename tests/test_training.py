@@ -19,6 +19,7 @@ class Fixed:
     """The same micro-batches at every update, a made-up epoch of five updates."""
 
     updates_per_epoch = 5
+    rows_per_update = len(ROWS)
 
     def __init__(self, *cuts: int):
         self.parts = np.split(ROWS, cuts)
@@ -39,7 +40,7 @@ def objective(fail_at: float = math.inf):
     def counts(batch):
         return {"rows": len(batch["x"]), "elements": 2 * len(batch["x"])} if batch else {}
 
-    return Objective(sums, counts)
+    return Objective(sums, counts, rows="rows")
 
 
 def train(batches, total=3, hooks=(), log=None, **flags):

@@ -5,12 +5,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bert_paddle import flags
-from bert_paddle.args import TRAIN, CommonArgs
+from bert_paddle.args import EVALUATION, TRAIN, CommonArgs
 from bert_paddle.errors import UserError
 from bert_paddle.flags import REQUIRED, flag
 from bert_paddle.glue import tasks
 
-TASK, EVALUATION = "task and data", "evaluation and prediction"
+TASK = "task and data"
 
 DESCRIPTION = """Fine-tune BERT on a GLUE task, evaluate it, predict its test sets.
 
@@ -49,23 +49,6 @@ class GlueArgs(CommonArgs):
     do_eval: bool = flag(False, "evaluate on the dev set(s)", group=EVALUATION)
     do_predict: bool = flag(
         False, "write predictions/<TASK>.tsv for the test set(s)", group=EVALUATION
-    )
-    eval_batch_size: int = flag(
-        32,
-        "rows per card in evaluation and prediction",
-        group=EVALUATION,
-        alias="per_device_eval_batch_size",
-        least=1,
-    )
-    load_best_model_at_end: bool = flag(
-        False, "evaluate and predict at the end with the best checkpoint", group=EVALUATION
-    )
-    early_stopping_patience: int = flag(
-        -1,
-        "stop after this many evaluations without a better one (-1: never)",
-        group=EVALUATION,
-        least=1,
-        or_is=-1,
     )
 
     def problems(self) -> Iterator[str]:

@@ -1,22 +1,17 @@
-"""Evaluation lines, the best step, and all_results.json."""
+"""Evaluation lines and values, and the best step."""
 
-import json
-import math
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bert_paddle import files, log
+from bert_paddle import log
 from bert_paddle.checkpoint import TrainState
 from bert_paddle.glue import metrics
 from bert_paddle.glue.data import Data
 from bert_paddle.glue.encoded import Rows
 from bert_paddle.glue.evaluate import Result, answers, evaluate
 from bert_paddle.glue.tasks import Task
-
-RESULTS_FILE = "all_results.json"
 
 
 def evaluate_all(
@@ -55,31 +50,9 @@ def note_best(task: Task, state: TrainState, results: list[Result]) -> bool:
 
     Returns whether this evaluation is the best so far.
     """
-    metric = metrics.primary(task, results[0].metrics)
-    better = not math.isnan(metric) and (
-        state.best_metric is None
-        or (metric > state.best_metric) == task.primary.higher_is_better
-        and metric != state.best_metric
+    return state.note_metric(
+        metrics.primary(task, results[0].metrics), task.primary.higher_is_better
     )
-    if better:
-        state.best_step, state.best_metric = state.step, metric
-    state.evaluations_since_best = 0 if better else state.evaluations_since_best + 1
-    return better
-
-
-def train_values(state: TrainState, updates_per_epoch: int, rows: int) -> dict[str, Any]:
-    """What a training run adds to all_results.json."""
-    seconds = max(1e-9, state.train_seconds)
-    return {
-        "epoch": round(state.step / updates_per_epoch, 6),
-        "global_step": state.step,
-        "train_samples": rows,
-        "train_runtime": state.train_seconds,
-        "train_steps_per_second": state.step / seconds,
-        "train_samples_per_second": state.step / updates_per_epoch * rows / seconds,
-        "best_step": state.best_step,
-        "best_metric": state.best_metric,
-    }
 
 
 def score_test(task: Task, scores: np.ndarray, rows: Rows, out: log.Log) -> dict[str, float]:
@@ -89,22 +62,3 @@ def score_test(task: Task, scores: np.ndarray, rows: Rows, out: log.Log) -> dict
     fields = ", ".join(f"{name}: {value:.6f}" for name, value in metrics.log_fields(task, computed))
     out.line(f"test {task.name} {fields}")
     return {f"test_{task.name.lower()}_{name}": value for name, value in computed.items()}
-
-
-def write(output_dir: Path, values: dict[str, Any]) -> Path:
-    """Write all_results.json. Values of an earlier command on the same task in the same folder
-    stay, but for those of an evaluation or a test when there is a new one."""
-    path = output_dir / RESULTS_FILE
-    before: dict[str, Any] = {}
-    if path.is_file():
-        try:
-            before = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
-            pass  # half a file of a program that is not ours: it is replaced
-    if before.get("task") != values.get("task"):
-        before = {}
-    for kind in ("eval_", "test_"):
-        if any(key.startswith(kind) for key in values):
-            before = {key: value for key, value in before.items() if not key.startswith(kind)}
-    files.write_json(path, log.finite(before | values))
-    return path

@@ -1,7 +1,6 @@
 """Evaluation in the original order, the loss by hand, prediction files, the best step."""
 
 import io
-import json
 import math
 
 import numpy as np
@@ -113,13 +112,3 @@ def test_both_dev_sets_of_mnli_have_a_line_and_keys(tmp_path):
     ]
     assert values["eval_accuracy"] == values["eval_accuracy_mm"] == 1.0
     assert values["eval_samples_mm"] == 3
-
-
-def test_results_keep_earlier_values_and_say_nan_as_null(tmp_path):
-    def now(**values):
-        return json.loads(results.write(tmp_path, values).read_text())
-
-    first = now(task="STS-B", global_step=3, eval_loss=1.0, eval_pearson=math.nan)
-    assert first == {"task": "STS-B", "global_step": 3, "eval_loss": 1.0, "eval_pearson": None}
-    assert now(task="STS-B", eval_loss=2.0) == {"task": "STS-B", "global_step": 3, "eval_loss": 2.0}
-    assert now(task="RTE", eval_loss=3.0) == {"task": "RTE", "eval_loss": 3.0}

@@ -1,0 +1,44 @@
+"""The HDF5 layout of NVIDIA's pre-training data, which writer and reader share. No paddle.
+
+N rows of sequence length L with up to P predictions; gzip level 4, chunked, no attributes:
+
+    input_ids             int32 [N, L]  word-piece ids, zero tail
+    input_mask            int8  [N, L]  1 = a real token; a replaced token may have id 0
+    segment_ids           int8  [N, L]  0 for [CLS] A [SEP], 1 for B [SEP]
+    masked_lm_positions   int32 [N, P]  ascending; position 0 is [CLS], so the first 0 ends the list
+    masked_lm_ids         int32 [N, P]  the original ids at those positions
+    next_sentence_labels  int8  [N]     1 = B is a random text, 0 = B follows A
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+SUFFIX = ".hdf5"
+TRAINING, TEST = "training", "test"
+GZIP_LEVEL = 4
+DTYPES = {
+    "input_ids": np.dtype(np.int32),
+    "input_mask": np.dtype(np.int8),
+    "segment_ids": np.dtype(np.int8),
+    "masked_lm_positions": np.dtype(np.int32),
+    "masked_lm_ids": np.dtype(np.int32),
+    "next_sentence_labels": np.dtype(np.int8),
+}
+
+
+def row_shape(key: str, length: int, predictions: int) -> tuple[int, ...]:
+    """The shape of one row of `key`, for sequences of `length` with up to `predictions`."""
+    if key == "next_sentence_labels":
+        return ()
+    return (predictions,) if key.startswith("masked_lm") else (length,)
+
+
+def shard_name(corpus: str, split: str, index: int) -> str:
+    """The file name of a shard; split is TRAINING or TEST."""
+    return f"{corpus}_{split}_{index}{SUFFIX}"
+
+
+def is_test(path: Path) -> bool:
+    """Whether a shard is held out, as its name says: such rows are never trained on."""
+    return f"_{TEST}_" in path.name

@@ -1,0 +1,199 @@
+"""A training run in its output folder: begin or go on, save on the way, end with the last or the
+best weights. What both programs do alike."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bert_paddle import checkpoint, dist, files, log, model
+from bert_paddle.args import CommonArgs
+from bert_paddle.checkpoint import TrainState
+from bert_paddle.errors import OutputError, RunError
+from bert_paddle.training import Batches, Hook, Trainer, fit
+
+RESULTS_FILE = "all_results.json"
+
+
+def make_writable(folder: Path) -> None:
+    """Make the output folder. Raises OutputError when it cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise OutputError(
+            f"--output_dir {folder} cannot be written ({error.strerror}): give another folder"
+        ) from None
+
+
+def where_to_begin(args: CommonArgs, folder: Path, out: log.Log) -> str | None:
+    """The checkpoint that the flags say to go on from; None for a new run.
+
+    Raises OutputError for a folder that holds another run.
+    """
+    if args.overwrite_output_dir:
+        return None
+    checkpoint.clear_leftovers(folder)
+    if args.resume_from_checkpoint == "auto":
+        latest = checkpoint.latest(folder, out.warning)
+        return str(latest) if latest else None
+    own = Path(args.resume_from_checkpoint or "").resolve().parent == folder.resolve()
+    if checkpoint.holds_run(folder) and not (args.resume_from_checkpoint and own):
+        raise OutputError(
+            f"--output_dir {folder} already holds a run: go on with --resume_from_checkpoint auto, "
+            "start anew with --overwrite_output_dir, or give another folder"
+        )
+    return args.resume_from_checkpoint
+
+
+def keep_source(args: CommonArgs, output_dir: Path, source: Path) -> None:
+    """Raise OutputError when the model to start from would be deleted with the old run."""
+    if not args.overwrite_output_dir:
+        return
+    for part in checkpoint.parts_of_run(output_dir):
+        if part.resolve() in (source.resolve(), *source.resolve().parents):
+            raise OutputError(
+                f"--overwrite_output_dir would delete {source}, the model to start from: give "
+                "another --output_dir"
+            )
+
+
+class Run:
+    """A trainer at work in an output folder. `write_model` writes the model's files into the
+    checkpoint's folder that it is given."""
+
+    def __init__(
+        self,
+        args: CommonArgs,
+        output_dir: Path,
+        trainer: Trainer,
+        write_model: Callable[[Path], None],
+        out: log.Log,
+    ):
+        self.args, self.output_dir, self.trainer = args, output_dir, trainer
+        self.write_model, self.out = write_model, out
+        self.model = trainer.model
+
+    def begin(self, batches: Batches, fingerprint: str, resume_from: str | None) -> TrainState:
+        """A new state, or that of a checkpoint, whose tensors are put in place.
+
+        fingerprint: of the training data; a continued run must find the same.
+        """
+        args = self.args
+        if args.overwrite_output_dir:
+            dist.main_only(lambda: checkpoint.remove_run(self.output_dir))
+        planned = math.ceil(args.num_train_epochs * batches.updates_per_epoch)
+        fresh = TrainState(
+            total=min(planned, args.max_steps) if args.max_steps > 0 else planned,
+            rows_per_update=batches.rows_per_update,
+            fingerprint=fingerprint,
+            args=args.as_dict(),
+        )
+        state = fresh if resume_from is None else self._go_on(Path(resume_from), fresh)
+        self.out.keep_records(self.output_dir, state.step)
+        return state
+
+    def _go_on(self, folder: Path, fresh: TrainState) -> TrainState:
+        state, tensors = checkpoint.read(folder)
+        checkpoint.check_same_run(state, fresh, folder)
+        model.restore(self.model, folder)
+        model.restore_optimizer(self.model, self.trainer.optimizer, tensors)
+        self.trainer.restore_scaler(state.scaler)
+        self.out.note(f"going on from {folder}: step {state.step} of {state.total}")
+        state.batch = state.update * self.args.gradient_accumulation_steps
+        for name in dist.main_only(lambda: checkpoint.set_aside_newer(self.output_dir, state.step)):
+            self.out.warning(f"a checkpoint beyond step {state.step} is set aside as {name}")
+        if state.total != fresh.total:
+            self.out.warning(
+                f"the flags plan {fresh.total} updates; a resumed run keeps its {state.total}, "
+                "where its learning-rate schedule ends"
+            )
+        state.args = fresh.args
+        state.stopped = self._out_of_patience(state)
+        if folder.resolve().parent != self.output_dir.resolve() and state.best_step is not None:
+            self.out.warning(
+                f"{folder} is of another output folder: its best step so far, {state.best_step}, "
+                "is forgotten"
+            )
+            state.best_step = state.best_metric = None
+        return state
+
+    def fit(self, batches: Batches, state: TrainState, evaluate: Callable[[], None]) -> None:
+        """Train to the end; `evaluate` is called with every save, before it."""
+
+        def save() -> None:
+            evaluate()
+            self._save(state)
+
+        args = self.args
+        until = min(state.total, args.max_steps) if args.max_steps > 0 else state.total
+        fit(self.trainer, batches, state, [Hook(args.save_steps, save)], self.out, until)
+
+    def end(self, state: TrainState) -> int:
+        """Leave the model with its last weights, or the best where the flags say so; their step."""
+        best = state.best_step
+        if not self.args.load_best_model_at_end or best is None or best == state.step:
+            return state.step
+        folder = checkpoint.folder_of(self.output_dir, best)
+        wrong = checkpoint.whats_wrong(folder)
+        if wrong:
+            raise RunError(f"the best checkpoint {folder} cannot be loaded: {wrong}")
+        model.restore(self.model, folder)
+        self.out.note(f"the best checkpoint is model_{best}: going on with it")
+        return best
+
+    def _out_of_patience(self, state: TrainState) -> bool:
+        return 0 < self.args.early_stopping_patience <= state.evaluations_since_best
+
+    def _save(self, state: TrainState) -> None:
+        """Write the checkpoint, drop what is over the limit, see whether patience is at its end."""
+        state.scaler = self.trainer.scaler_state()
+        optimizer = model.optimizer_tensors(self.model, self.trainer.optimizer)
+
+        def write() -> None:
+            checkpoint.save(self.output_dir, state, optimizer, self.write_model)
+            checkpoint.prune(self.output_dir, self.args.save_total_limit, state.best_step)
+
+        dist.main_only(write)
+        if self._out_of_patience(state):
+            state.stopped = True
+            self.out.note(
+                f"stopping at step {state.step}: {state.evaluations_since_best} evaluation(s) "
+                f"without a better one than step {state.best_step}"
+            )
+
+    def values(self, state: TrainState, updates_per_epoch: int, rows: int) -> dict[str, Any]:
+        """What a training adds to all_results.json; `rows` of one epoch."""
+        seconds = max(1e-9, state.train_seconds)
+        return {
+            "epoch": round(state.step / updates_per_epoch, 6),
+            "global_step": state.step,
+            "train_samples": rows,
+            "train_runtime": state.train_seconds,
+            "train_steps_per_second": state.step / seconds,
+            "train_samples_per_second": state.step / updates_per_epoch * rows / seconds,
+            "best_step": state.best_step,
+            "best_metric": state.best_metric,
+        }
+
+
+def write_results(output_dir: Path, values: dict[str, Any]) -> Path:
+    """Write all_results.json. Values of an earlier command on the same task in the same folder
+    stay, but for those of an evaluation or a test when there is a new one."""
+    path = output_dir / RESULTS_FILE
+    before: dict[str, Any] = {}
+    if path.is_file():
+        try:
+            before = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            pass  # half a file of a program that is not ours: it is replaced
+    if before.get("task") != values.get("task"):
+        before = {}
+    for kind in ("eval_", "test_"):
+        if any(key.startswith(kind) for key in values):
+            before = {key: value for key, value in before.items() if not key.startswith(kind)}
+    files.write_json(path, log.finite(before | values))
+    return path
