@@ -54,12 +54,12 @@ def _line(error: BaseException) -> tuple[str, int]:
     if isinstance(error, BertPaddleError):
         return " ".join(str(error).split("\n")), error.exit_code
     if isinstance(error, KeyboardInterrupt):
-        return "interrupted; the checkpoints written so far are whole", 130
+        return "interrupted; what was written so far is whole", 130
     if isinstance(error, OSError) and error.errno in _DISK:
         place = f" ({error.filename})" if error.filename else ""
         return (
-            f"the disk is full{place}: {error.strerror}; free some space and go on with "
-            "--resume_from_checkpoint auto",
+            f"the disk is full{place}: {error.strerror}; free some space and start again "
+            "(a training goes on with --resume_from_checkpoint auto)",
             1,
         )
     if isinstance(error, OSError) and error.errno in _REFUSED and error.filename:

@@ -6,19 +6,11 @@
 #            CUDA_VISIBLE_DEVICES (which two)
 set -euo pipefail
 . "$(dirname "$0")/recipe.sh"
+. "$(dirname "$0")/launcher.sh"
 
 output=${OUTPUT_DIR:-$RUNS/two_cards}
-gpus=$("$PY" -c 'import paddle
-print(paddle.device.cuda.device_count() if paddle.is_compiled_with_cuda() else 0)' 2>/dev/null) ||
-    gpus=0
-where=(--nproc_per_node 2)
-if ((gpus < 2)); then
-    echo "fewer than two GPUs are visible: two processes on the CPU instead" >&2
-    where+=(--backend gloo)
-fi
-
-exec "$PY" -m paddle.distributed.launch "${where[@]}" --log_dir "${output%/}_workers" \
-    "${GLUE[@]:2}" --model_type bert --model_name_or_path "$MODEL" \
+launch_into "${output%/}_workers"
+exec "${LAUNCH[@]}" "${GLUE[@]:2}" --model_type bert --model_name_or_path "$MODEL" \
     --task_name "${TASK_NAME:-SST-2}" --max_seq_length 128 --batch_size "$BATCH_SIZE" \
     --learning_rate "$LR" --num_train_epochs "$EPOCHS" --logging_steps 100 --save_steps 500 --seed "$SEED" \
     --output_dir "$output" "${EXTRA_FLAGS[@]}" "$@"

@@ -15,9 +15,12 @@ ORDER = (
 ).split()
 NO_PADDLE = (
     "errors files flags args log batching tokenizer pickles hf_weights hub weights model_config "
-    "exits glue.args glue.tasks glue.readers glue.metrics glue.download"
+    "exits glue.args glue.tasks glue.readers glue.metrics glue.download pretrain.args "
+    "pretrain.layout pretrain.hdf5 pretrain.order pretrain.source pretrain.text "
+    "pretrain.text_files pretrain.vocab"
 ).split()
-HEAVY = {"paddle", "paddlenlp", "sklearn", "scipy", "matplotlib"}
+HEAVY = set("paddle paddlenlp sklearn scipy matplotlib h5py tokenizers".split())
+HEAVY |= set("sentencex jieba distributed tqdm".split())
 
 
 def name_of(path: Path) -> str:

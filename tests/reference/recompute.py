@@ -3,12 +3,13 @@
 Run it in the peer environment (benchmarks/peers/setup.sh makes it), from the repository root:
 
     export GLUE_DATA_DIR=...  BERT_PADDLE_HOME=...
-    .venv-peers/bin/python tests/reference/recompute.py [tiny] [minilm] [tokenizer]
+    .venv-peers/bin/python tests/reference/recompute.py [tiny] [pretraining] [minilm] [tokenizer]
 
-Without arguments all three are written:
+Without arguments all four are written:
 
 tiny       tiny_hf/ and tiny_hf_legacy.bin: a small random classifier in the checkpoint formats
            that transformers and torch write, and its outputs (needs neither variable)
+pretraining  tiny_hf_pretraining/: the same with the heads of pre-training (needs neither)
 minilm     minilm_encoder.json: outputs of the real weights in models/all-minilm-l6-v2
 tokenizer  tokenizer.json: ids of difficult strings, and hashes of the ids of whole GLUE files
 
@@ -27,6 +28,7 @@ import torch
 import transformers
 from transformers import (
     BertConfig,
+    BertForPreTraining,
     BertForSequenceClassification,
     BertModel,
     BertTokenizer,
@@ -208,24 +210,21 @@ def model_folder():
     return Path(os.environ["BERT_PADDLE_HOME"], "models", "all-minilm-l6-v2")
 
 
-def tiny():
-    folder = HERE / "tiny_hf"
-    folder.mkdir(exist_ok=True)
-    (folder / "vocab.txt").write_text("\n".join(TINY_VOCAB) + "\n", encoding="utf-8")
-    names = ["entailment", "neutral", "contradiction"]
-    config = BertConfig(
+def tiny_config(**more):
+    return BertConfig(
         vocab_size=len(TINY_VOCAB),
         hidden_size=32,
         num_hidden_layers=2,
         num_attention_heads=4,
         intermediate_size=64,
         max_position_embeddings=64,
-        id2label=dict(enumerate(names)),
-        label2id={name: i for i, name in enumerate(names)},
         attn_implementation="eager",
+        **more,
     )
-    model = BertForSequenceClassification(config).eval()
-    generator = torch.Generator().manual_seed(20)
+
+
+def draw(model, seed):
+    generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         # Every parameter is drawn, also the biases and layer norms that a new model has at 0
         # and 1: with those, a loader could mix them up and still pass.
@@ -233,6 +232,18 @@ def tiny():
             centre = 1.0 if name.endswith("LayerNorm.weight") else 0.0
             parameter.normal_(centre, 0.2, generator=generator)
             parameter.copy_(parameter.half())  # exact in 16 bits too, for the legacy file
+
+
+def tiny():
+    folder = HERE / "tiny_hf"
+    folder.mkdir(exist_ok=True)
+    (folder / "vocab.txt").write_text("\n".join(TINY_VOCAB) + "\n", encoding="utf-8")
+    names = ["entailment", "neutral", "contradiction"]
+    config = tiny_config(
+        id2label=dict(enumerate(names)), label2id={name: i for i, name in enumerate(names)}
+    )
+    model = BertForSequenceClassification(config).eval()
+    draw(model, 20)
     model.save_pretrained(folder)
     torch.save(model.state_dict(), folder / "pytorch_model.bin")
     # The same numbers in torch's format before 1.6, as float16, which halves the file.
@@ -255,6 +266,28 @@ def tiny():
             "last_hidden_state": numbers(hidden.last_hidden_state),
             "pooler_output": numbers(hidden.pooler_output),
             "logits": numbers(logits),
+        },
+    )
+
+
+def pretraining():
+    folder = HERE / "tiny_hf_pretraining"
+    folder.mkdir(exist_ok=True)
+    model = BertForPreTraining(tiny_config()).eval()
+    draw(model, 21)
+    model.save_pretrained(folder)
+    inputs = encode(HERE / "tiny_hf" / "vocab.txt", TINY_ROWS)
+    with torch.no_grad():
+        outputs = model(**inputs)
+    write_json(
+        folder / "expected.json",
+        {
+            "made_by": made_by(),
+            **{key: inputs[key].tolist() for key in inputs},
+            "prediction_logits": numbers(outputs.prediction_logits[:, 1:4]),
+            "prediction_positions": [1, 2, 3],
+            "seq_relationship_logits": numbers(outputs.seq_relationship_logits),
+            "parameters": {k: list(v.shape) for k, v in model.state_dict().items()},
         },
     )
 
@@ -352,7 +385,7 @@ def tokenizer():
 
 
 def main():
-    parts = {"tiny": tiny, "minilm": minilm, "tokenizer": tokenizer}
+    parts = {"tiny": tiny, "pretraining": pretraining, "minilm": minilm, "tokenizer": tokenizer}
     chosen = sys.argv[1:] or list(parts)
     if unknown := set(chosen) - set(parts):
         sys.exit(f"unknown part: {', '.join(sorted(unknown))}; there are {', '.join(parts)}")

@@ -1,0 +1,87 @@
+"""The flags of `run_pretrain.py`."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from bert_paddle import flags
+from bert_paddle.args import EVALUATION, MODEL, CommonArgs
+from bert_paddle.flags import REQUIRED, flag
+
+DATA = "data"
+
+DESCRIPTION = """Pre-train BERT (masked words and next sentences) on HDF5 shards.
+
+  python run_pretrain.py --model_name_or_path bert-base-uncased --input_dir shards --output_dir out
+  python run_pretrain.py --model_name_or_path bert-base-uncased --num_hidden_layers 4 \\
+      --hidden_size 256 --input_dir shards --output_dir out --max_steps 1000
+  python run_pretrain.py --model_name_or_path out/model_7038 --init_from out/model_7038 \\
+      --input_dir shards_512 --output_dir phase2 --max_predictions_per_seq 80
+
+--model_name_or_path gives the configuration: a published name, a model's folder or a config.json.
+The weights begin at random, or as --init_from says. scripts/create_pretraining_data.py makes the
+shards.
+"""
+# Sizes that a flag may set in place of the configuration's.
+SIZES = (
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "max_position_embeddings",
+)
+
+
+def _size(help: str) -> int:
+    return flag(
+        -1, f"{help} (-1: as the configuration says)", group=MODEL, least=1, most=10**7, or_is=-1
+    )
+
+
+@dataclasses.dataclass
+class PretrainArgs(CommonArgs):
+    """Everything `run_pretrain.py` takes; see `CommonArgs` for the shared part."""
+
+    input_dir: str = flag(
+        REQUIRED,
+        "folder of *.hdf5 shards; those with _test_ in their name are held out",
+        group=DATA,
+    )
+    max_predictions_per_seq: int = flag(
+        80, "use at most so many masked positions of a row", group=DATA, least=1
+    )
+    init_from: str | None = flag(
+        None,
+        "begin with the weights of this folder or name (Paddle or Hugging Face), not at random",
+        group=MODEL,
+    )
+    vocab_size: int = _size("word pieces")
+    hidden_size: int = _size("width of the layers")
+    num_hidden_layers: int = _size("layers")
+    num_attention_heads: int = _size("attention heads; with --hidden_size alone, one for each 64")
+    intermediate_size: int = _size("feed-forward width; with --hidden_size alone, 4 times that")
+    max_position_embeddings: int = _size("longest sequence")
+    do_eval: bool = flag(
+        True, "evaluate on the _test_ shards, where there are any, at every save", group=EVALUATION
+    )
+    max_eval_rows: int = flag(
+        -1, "evaluate on the first so many test rows (-1: all)", group=EVALUATION, least=1, or_is=-1
+    )
+
+    def problems(self) -> Iterator[str]:
+        """What is wrong with the flags taken together, one clause each."""
+        yield from super().problems()
+        if self.input_dir and not Path(self.input_dir).is_dir():
+            yield f"--input_dir {self.input_dir}: no such folder"
+        for name, value in (
+            ("load_best_model_at_end", self.load_best_model_at_end),
+            ("early_stopping_patience", self.early_stopping_patience > 0),
+        ):
+            if value and not self.do_eval:
+                yield f"--{name} needs evaluation (--do_eval)"
+
+
+def parse_args(argv: Sequence[str] | None = None) -> PretrainArgs:
+    """The command line of `run_pretrain.py`. Raises FlagError with all its problems together."""
+    return flags.parse(PretrainArgs, DESCRIPTION, argv)

@@ -1,0 +1,164 @@
+"""The story of a pre-training run: configuration, shards, model, training, held-out evaluation."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bert_paddle import dist, env, hub, log, model, runs, weights
+from bert_paddle.checkpoint import TrainState
+from bert_paddle.pretrain import batches as reading
+from bert_paddle.pretrain import build, hdf5, source
+from bert_paddle.pretrain.args import PretrainArgs
+from bert_paddle.pretrain.evaluate import evaluate
+from bert_paddle.pretrain.hdf5 import Shards
+from bert_paddle.pretrain.source import Source
+from bert_paddle.runs import Run
+from bert_paddle.training import Batch, Trainer
+
+
+def run(args: PretrainArgs) -> dict[str, Any]:
+    """Pre-train as the flags say; returns what all_results.json holds.
+
+    Raises UserError for flags, shards and weights that do not fit, RunError when something breaks
+    while running; checkpoints written until then are whole.
+    """
+    out, output_dir = log.Log(active=dist.current().is_main), Path(args.output_dir)
+    resume_from = dist.main_only(lambda: _prepare_output(args, output_dir, out))
+    origin = dist.main_first(lambda: source.read(args, env.home()))
+    if origin.tokens is None:
+        out.warning(
+            f"no vocabulary ({origin.silence}): the model is saved without a tokenizer; give "
+            "--vocab_file"
+        )
+    training, held_out = _shards(args, origin)
+    _tell_data(args, training, held_out, out)
+
+    begin_with = None if resume_from else _weights(args, output_dir, out)
+    network, notes = build.build(origin.config, args.seed, begin_with)
+    out.note(f"model: {origin.where}, {_size(network)}" + "".join(f"; {note}" for note in notes))
+
+    job = Job(args, output_dir, network, origin, held_out, out)
+    job.train(training, resume_from)
+    return job.values
+
+
+@dataclass
+class Job:
+    """A model and shards with what has come of them so far."""
+
+    args: PretrainArgs
+    output_dir: Path
+    model: Any
+    origin: Source
+    held_out: Shards | None
+    out: log.Log
+    values: dict[str, Any] = field(default_factory=lambda: {"task": "pretraining"})
+
+    def train(self, training: Shards, resume_from: str | None) -> None:
+        """Train to the end, evaluating and saving on the way; leaves the last or best weights."""
+        args, world = self.args, dist.current()
+        self.trainer = Trainer(self.model, build.objective(), args, dist.on_gpu(), self.out)
+        batches = reading.PretrainBatches(
+            training,
+            seed=args.seed,
+            micro_rows=args.batch_size * world.size,
+            accumulation=args.gradient_accumulation_steps,
+            rank=world.rank,
+            ranks=world.size,
+            max_predictions=args.max_predictions_per_seq,
+        )
+        run = Run(args, self.output_dir, self.trainer, self._write_model, self.out)
+        state = run.begin(batches, training.fingerprint(), resume_from)
+        self.out.note(
+            f"training: {training.total} rows, {batches.updates_per_epoch} updates an epoch of "
+            f"{batches.rows_per_update} rows each, {state.total} updates in all"
+        )
+        run.fit(batches, state, lambda: self._evaluate(state))
+        self.values["model"] = f"model_{run.end(state)}"
+        self.values |= run.values(state, batches.updates_per_epoch, training.total)
+        path = dist.main_only(lambda: runs.write_results(self.output_dir, self.values))
+        self.out.note(f"results: {path}")
+
+    def _evaluate(self, state: TrainState) -> None:
+        """Evaluate on the held-out shards; the best step is that of the lowest loss."""
+        if self.held_out is None:
+            return
+        begun = time.perf_counter()
+        with self.trainer.precision():
+            found = evaluate(self.model, self._held_out_batches(self.held_out))
+        seconds = time.perf_counter() - begun
+        fields = [
+            ("mlm loss", found["mlm_loss"]),
+            ("mlm accu", found["mlm_accuracy"]),
+            ("perplexity", found["perplexity"]),
+            ("nsp loss", found["nsp_loss"]),
+            ("nsp accu", found["nsp_accuracy"]),
+        ]
+        self.out.line(log.eval_line(found["loss"], fields, []))
+        self.out.record("eval", state.step, **found)
+        self.values |= {f"eval_{name}": value for name, value in found.items()}
+        self.values |= {"eval_runtime": seconds, "eval_step": state.step}
+        self.values["eval_samples_per_second"] = found["samples"] / max(1e-9, seconds)
+        state.note_metric(found["loss"], higher_is_better=False)
+
+    def _held_out_batches(self, held_out: Shards) -> Iterator[Batch]:
+        """This process's share of the held-out rows that the flags ask for."""
+        args = self.args
+        slices = reading.eval_slices(held_out, args.eval_batch_size, args.max_eval_rows)
+        return reading.read_batches(
+            held_out, dist.my_share(slices), args.max_predictions_per_seq
+        )
+
+    def _write_model(self, folder: Path) -> None:
+        model.write(self.model, folder, {})
+        if self.origin.tokens is not None:
+            self.origin.tokens.save(folder)
+
+
+def _prepare_output(args: PretrainArgs, folder: Path, out: log.Log) -> str | None:
+    runs.make_writable(folder)
+    return runs.where_to_begin(args, folder, out)
+
+
+def _shards(args: PretrainArgs, origin: Source) -> tuple[Shards, Shards | None]:
+    """The training shards, and the held-out ones to evaluate on, their headers checked."""
+    training, test = hdf5.find_shards(Path(args.input_dir))
+    config = origin.config
+    limits = (config["vocab_size"], config["max_position_embeddings"], config["type_vocab_size"])
+    held_out = hdf5.check(test, *limits) if test and args.do_eval else None
+    return hdf5.check(training, *limits), held_out
+
+
+def _weights(args: PretrainArgs, output_dir: Path, out: log.Log) -> weights.Checkpoint | None:
+    if args.init_from is None:
+        return None
+    name = args.init_from
+    folder = dist.main_first(lambda: hub.resolve(name, env.home(), out.note))
+    runs.keep_source(args, output_dir, folder)
+    return weights.load_checkpoint(folder)
+
+
+def _tell_data(args: PretrainArgs, training: Shards, held_out: Shards | None, out: log.Log) -> None:
+    out.note(
+        f"data: {args.input_dir}: {training.total} rows in {len(training.paths)} shard(s), "
+        f"{training.length} positions, up to {training.predictions} predictions"
+        + (f"; {held_out.total} held-out rows" if held_out else "")
+    )
+    if args.do_eval and held_out is None:
+        out.warning("there is no _test_ shard: nothing to evaluate on")
+    if args.max_predictions_per_seq < training.predictions:
+        out.note(
+            f"of up to {training.predictions} predictions a row, the first "
+            f"{args.max_predictions_per_seq} are used (--max_predictions_per_seq)"
+        )
+
+
+def _size(network: Any) -> str:
+    config = network.config
+    parameters = sum(parameter.size for parameter in network.parameters())
+    return (
+        f"{config.num_hidden_layers} layers x {config.hidden_size}, "
+        f"{parameters / 1e6:.1f} million parameters"
+    )

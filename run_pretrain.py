@@ -1,0 +1,24 @@
+"""Pre-train BERT on HDF5 shards: masked words and next sentences.
+
+    python -u run_pretrain.py --model_name_or_path bert-base-uncased --input_dir shards \
+        --output_dir out
+    python -u run_pretrain.py --model_name_or_path bert-base-uncased --num_hidden_layers 4 \
+        --hidden_size 256 --input_dir shards --output_dir out --n_gpu 2
+    python -m paddle.distributed.launch run_pretrain.py --model_name_or_path bert-base-uncased \
+        --input_dir shards --output_dir out
+
+All flags: `python run_pretrain.py --help`. The story of a run: bert_paddle/pretrain/pretrain.py.
+"""
+
+from bert_paddle.exits import told_in_one_line
+from bert_paddle.launch import launch
+from bert_paddle.pretrain.args import parse_args
+
+
+def main() -> None:
+    with told_in_one_line():
+        launch("bert_paddle.pretrain.pretrain:run", parse_args())
+
+
+if __name__ == "__main__":
+    main()

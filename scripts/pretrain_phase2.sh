@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Phase 2 of a pre-training: goes on from phase 1's weights with long sequences, by NVIDIA's recipe
+# (LAMB, polynomial schedule, 12.8 % warm-up, 1,563 updates of 32,768 rows). Shards of length 512
+# with 80 predictions: MAX_SEQ_LENGTH=512 MAX_PREDICTIONS=80 bash scripts/create_pretraining_data.sh
+# Variables: those of pretrain.sh; PHASE1 (needed)  phase 1's checkpoint, such as out/model_7038
+#            LR (4e-3), STEPS (1563), OUTPUT_DIR (runs/pretrain_phase2)
+#            ROWS (32768)  rows of an update over all cards; accumulated where the cards are few
+set -euo pipefail
+if [[ ! -f ${PHASE1:-}/config.json ]]; then
+    echo "error: PHASE1=${PHASE1:-} is not a checkpoint: give the model_<step> folder of phase 1" >&2
+    exit 2
+fi
+MODEL=$PHASE1
+LR=${LR:-4e-3}
+N_GPU=${N_GPU:-2}
+. "$(dirname "$0")/recipe.sh"
+. "$(dirname "$0")/pretraining.sh"
+
+at_once=$((BATCH_SIZE * (N_GPU > 0 ? N_GPU : 1)))
+exec "$PY" -u "$PROGRAM" "${COMMON[@]}" --init_from "$PHASE1" \
+    --output_dir "${OUTPUT_DIR:-$RUNS/pretrain_phase2}" --max_predictions_per_seq 80 \
+    --optimizer lamb --learning_rate "$LR" --lr_scheduler_type poly --warmup_ratio 0.128 \
+    --weight_decay 1e-2 --adam_epsilon 1e-6 --num_train_epochs 1e5 --max_steps "${STEPS:-1563}" \
+    --gradient_accumulation_steps $(((${ROWS:-32768} + at_once - 1) / at_once)) \
+    --logging_steps 10 --save_steps 200 --n_gpu "$N_GPU" "${EXTRA_FLAGS[@]}" "$@"

@@ -1,0 +1,25 @@
+"""Train a BERT WordPiece vocabulary on text files: vocab.txt and tokenizer_config.json.
+
+    python scripts/train_vocab.py --input_files corpus/ --output_dir vocab/
+    python scripts/train_vocab.py --input_files 'books/*.txt.gz' --form prose --output_dir vocab/
+    python scripts/train_vocab.py --input_files zh.txt --language zh --limit_alphabet 7000 \
+        --vocab_size 21128 --output_dir vocab/
+
+All flags: `python scripts/train_vocab.py --help`. How it works: bert_paddle/pretrain/vocab.py.
+"""
+
+import sys
+from pathlib import Path
+
+
+def main() -> None:
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    from bert_paddle.exits import told_in_one_line
+    from bert_paddle.pretrain import vocab
+
+    with told_in_one_line():
+        vocab.run(vocab.parse_args())
+
+
+if __name__ == "__main__":
+    main()
