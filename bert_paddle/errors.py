@@ -40,3 +40,11 @@ class OutputError(UserError):
 
 class RunError(BertPaddleError):
     """Something broke while running; nothing already written is lost."""
+
+
+class Interrupted(BertPaddleError):
+    """A signal ended the run; its exit code is 128 and the signal's number."""
+
+    def __init__(self, words: str, number: int):
+        super().__init__(words)
+        self.exit_code = 128 + number

@@ -7,15 +7,16 @@ on GPUs they talk by NCCL, on the CPU by gloo.
 import importlib
 import multiprocessing
 import multiprocessing.connection
+import os
 import signal
 import socket
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from bert_paddle import dist, env
+from bert_paddle import dist, env, signals
 from bert_paddle.args import CommonArgs
-from bert_paddle.errors import FlagError, RunError, UserError
+from bert_paddle.errors import BertPaddleError, FlagError, Interrupted, RunError, UserError
 from bert_paddle.exits import told_in_one_line
 
 
@@ -24,6 +25,7 @@ def launch(program: str, args: CommonArgs) -> None:
 
     Raises FlagError when more GPUs are asked for than there are; RunError when a process dies.
     """
+    signals.ignore_until_training()
     from_launcher = env.launched()
     processes = 1 if from_launcher else max(1, args.n_gpu)
     said = env.configure(processes, use_gpu=args.n_gpu > 0 and args.device != "cpu")
@@ -82,6 +84,7 @@ def _child(
 ) -> None:
     """What a spawned process runs; its errors go to the parent, which tells them once."""
     env.die_with_parent()
+    signals.ignore_until_training()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all: the parent ends the job
     env.join_job(rank, [f"127.0.0.1:{port}" for port in ports], gpus)
     env.configure(len(ports), use_gpu=gpus, inherited=True)
@@ -99,6 +102,9 @@ def _child(
 def _spawn(program: str, args: CommonArgs, processes: int, gpus: bool) -> None:
     """Run the program in N new processes; when one of them fails, end the others at once.
 
+    SIGTERM and SIGINT are passed on: a training ends after its update, saved; anything else ends
+    at once, and so does all at a second one. SIGUSR1 goes to rank 0, which tells the others.
+
     Not paddle.distributed.spawn: it imports paddle before a process can choose its threads.
     """
     context = multiprocessing.get_context("spawn")
@@ -109,7 +115,25 @@ def _spawn(program: str, args: CommonArgs, processes: int, gpus: bool) -> None:
         )
         for rank in range(processes)
     ]
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    ending: list[int] = []
+
+    def end(number: int, frame: Any) -> None:
+        if ending:
+            for child in children:
+                if child.pid is not None:
+                    child.kill()
+            sys.exit(128 + number)
+        ending.append(number)
+        for child in children:
+            if child.pid is not None:
+                child.terminate()
+
+    def save(number: int, frame: Any) -> None:
+        if children[0].pid is not None and children[0].is_alive():
+            os.kill(children[0].pid, number)
+
+    for number, handler in ((signal.SIGTERM, end), (signal.SIGINT, end), (signal.SIGUSR1, save)):
+        signal.signal(number, handler)
     try:
         for child in children:
             child.start()
@@ -118,16 +142,27 @@ def _spawn(program: str, args: CommonArgs, processes: int, gpus: bool) -> None:
             multiprocessing.connection.wait([child.sentinel for child in running])
             for child in [child for child in running if not child.is_alive()]:
                 running.remove(child)
-                if child.exitcode:
+                if child.exitcode and not ending:
                     _fail(child.name, child.exitcode, said)
+        if ending:
+            raise _ended(ending[0], said)
     finally:
         _stop(children)
+
+
+def _ended(number: int, said: Any) -> BertPaddleError:
+    """The error of a job that a signal ended: what a child told of it."""
+    line = said.get()[0] if not said.empty() else "stopped before there was anything to save"
+    name = signal.Signals(number).name
+    return Interrupted(f"{name}: {line.removeprefix('SIGTERM: ')}", number)
 
 
 def _fail(name: str, code: int, said: Any) -> None:
     """Raise the error that a child told, or one that says how it died."""
     if code > 0 and not said.empty():
         line, code = said.get()
+        if code > 128:
+            raise Interrupted(line, code - 128)
         raise UserError(line) if code == 2 else RunError(line)
     how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
     raise RunError(

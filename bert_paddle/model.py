@@ -5,7 +5,7 @@ tensors meet a Paddle model.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -127,30 +127,33 @@ def set_tensors(model: Any, tensors: dict[str, np.ndarray]) -> None:
 
 
 def tensors_of(model: Any) -> dict[str, np.ndarray]:
-    """The model's tensors by name; half precision widened to float32."""
+    """Copies of the model's tensors by name; half precision widened to float32."""
     return {
-        name: value.astype("float32").numpy() if "float16" in str(value.dtype) else value.numpy()
+        # Paddle's numpy() may show the tensor's own memory, which training goes on to change.
+        name: np.array(
+            (value.astype("float32") if "float16" in str(value.dtype) else value).numpy()
+        )
         for name, value in model.state_dict().items()
     }
 
 
-def save(model: Any, folder: Path, labels: Sequence[str], task: str) -> None:
-    """Write a classifier's config.json and model.safetensors; see `write`.
+def classifier_config(labels: Sequence[str], task: str) -> dict[str, Any]:
+    """What a classifier's configuration says of its task.
 
     labels: class names in the order of the logits; none for regression.
     """
     names = list(labels) or ["score"]
-    about = {
+    return {
         "finetuning_task": task,
         "problem_type": "single_label_classification" if labels else "regression",
         "id2label": {str(i): name for i, name in enumerate(names)},
         "label2id": {name: i for i, name in enumerate(names)},
     }
-    write(model, folder, about)
 
 
-def write(model: Any, folder: Path, about: dict[str, Any]) -> None:
-    """Write config.json and model.safetensors, as PaddleNLP's `from_pretrained` loads them.
+def snapshot(model: Any, about: dict[str, Any]) -> Callable[[Path], None]:
+    """The model as it is now: a function that writes config.json and model.safetensors into the
+    folder it is given, as PaddleNLP's `from_pretrained` loads them, while training goes on.
 
     about: what the configuration says beyond the model's sizes.
     """
@@ -159,8 +162,13 @@ def write(model: Any, folder: Path, about: dict[str, Any]) -> None:
         config.pop(name, None)
     config |= {"architectures": [type(model).__name__], "model_type": "bert", **about}
     text = json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-    (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
-    files.write_tensors(folder / WEIGHTS_FILE, tensors_of(model))
+    tensors = tensors_of(model)
+
+    def write(folder: Path) -> None:
+        (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
+        files.write_tensors(folder / WEIGHTS_FILE, tensors)
+
+    return write
 
 
 def restore(model: Any, folder: Path) -> None:
@@ -171,7 +179,7 @@ def restore(model: Any, folder: Path) -> None:
 
 
 def optimizer_tensors(model: Any, optimizer: Any) -> dict[str, np.ndarray]:
-    """The optimizer's state by the model's own parameter names, as `name|accumulator`.
+    """Copies of the optimizer's state by the model's own parameter names, `name|accumulator`.
 
     Paddle names it by counters that depend on what the process built before.
     """
@@ -184,7 +192,7 @@ def optimizer_tensors(model: Any, optimizer: Any) -> dict[str, np.ndarray]:
             continue
         parameter = max((p for p in structured if key.startswith(p + "_")), key=len)
         tensors[f"{structured[parameter]}|{key[len(parameter) + 1 :]}"] = value.numpy()
-    return {name: np.ascontiguousarray(value) for name, value in tensors.items()}
+    return {name: np.array(value, order="C") for name, value in tensors.items()}
 
 
 def restore_optimizer(model: Any, optimizer: Any, tensors: dict[str, np.ndarray]) -> None:

@@ -1,6 +1,7 @@
 """A training run in its output folder: begin or go on, save on the way, end with the last or the
 best weights. What both programs do alike."""
 
+import copy
 import json
 import math
 from collections.abc import Callable
@@ -11,7 +12,9 @@ from bert_paddle import checkpoint, dist, files, log, model
 from bert_paddle.args import CommonArgs
 from bert_paddle.checkpoint import TrainState
 from bert_paddle.errors import OutputError, RunError
-from bert_paddle.training import Batches, Hook, Trainer, fit
+from bert_paddle.saver import Saver
+from bert_paddle.trainer import Trainer
+from bert_paddle.training import Batches, Hook, fit
 
 RESULTS_FILE = "all_results.json"
 
@@ -62,19 +65,22 @@ def keep_source(args: CommonArgs, output_dir: Path, source: Path) -> None:
 
 
 class Run:
-    """A trainer at work in an output folder. `write_model` writes the model's files into the
-    checkpoint's folder that it is given."""
+    """A trainer at work in an output folder.
+
+    `snapshot` copies the model and returns what writes the copy into the folder that it is given:
+    checkpoints are written in the background while training goes on.
+    """
 
     def __init__(
         self,
         args: CommonArgs,
         output_dir: Path,
         trainer: Trainer,
-        write_model: Callable[[Path], None],
+        snapshot: Callable[[], Callable[[Path], None]],
         out: log.Log,
     ):
         self.args, self.output_dir, self.trainer = args, output_dir, trainer
-        self.write_model, self.out = write_model, out
+        self.snapshot, self.out, self.saver = snapshot, out, Saver()
         self.model = trainer.model
 
     def begin(self, batches: Batches, fingerprint: str, resume_from: str | None) -> TrainState:
@@ -124,13 +130,18 @@ class Run:
     def fit(self, batches: Batches, state: TrainState, evaluate: Callable[[], None]) -> None:
         """Train to the end; `evaluate` is called with every save, before it."""
 
-        def save() -> None:
+        def evaluate_and_save() -> None:
             evaluate()
             self._save(state)
 
         args = self.args
         until = min(state.total, args.max_steps) if args.max_steps > 0 else state.total
-        fit(self.trainer, batches, state, [Hook(args.save_steps, save)], self.out, until)
+        hooks = [Hook(args.save_steps, evaluate_and_save)]
+        try:
+            fit(self.trainer, batches, state, hooks, self.out, until, lambda: self._save(state))
+        finally:
+            self.out.progress.close()
+            dist.main_only(self.saver.wait)
 
     def end(self, state: TrainState) -> int:
         """Leave the model with its last weights, or the best where the flags say so; their step."""
@@ -151,13 +162,18 @@ class Run:
     def _save(self, state: TrainState) -> None:
         """Write the checkpoint, drop what is over the limit, see whether patience is at its end."""
         state.scaler = self.trainer.scaler_state()
-        optimizer = model.optimizer_tensors(self.model, self.trainer.optimizer)
 
-        def write() -> None:
-            checkpoint.save(self.output_dir, state, optimizer, self.write_model)
-            checkpoint.prune(self.output_dir, self.args.save_total_limit, state.best_step)
+        def start() -> None:
+            write_model, now = self.snapshot(), copy.deepcopy(state)
+            optimizer = model.optimizer_tensors(self.model, self.trainer.optimizer)
 
-        dist.main_only(write)
+            def write() -> None:
+                checkpoint.save(self.output_dir, now, optimizer, write_model)
+                checkpoint.prune(self.output_dir, self.args.save_total_limit, now.best_step)
+
+            self.saver.start(write)
+
+        dist.main_only(start)
         if self._out_of_patience(state):
             state.stopped = True
             self.out.note(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import tiny
+from jobs import finish, is_training, ranks_in_training, without_job
 
 ROOT = Path(__file__).parent.parent
 LOSSES = ["--logging_steps", "1", "--save_steps", "100", "--max_steps", "7"]
@@ -29,26 +30,8 @@ def start(world: Path, out: str, *flags: str, launcher: tuple[str, ...] = ()) ->
     argv = [sys.executable, *launcher, "run_glue.py", "--task_name", "SST-2"]
     argv += ["--model_name_or_path", str(world / "model"), "--data_dir", str(world / "glue")]
     argv += ["--output_dir", str(world / out), "--max_seq_length", "32", *flags]
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PADDLE_")}
     pipe = subprocess.PIPE
-    return subprocess.Popen(
-        argv,
-        cwd=ROOT,
-        env=environment | {"CUDA_VISIBLE_DEVICES": ""},
-        stdout=pipe,
-        stderr=pipe,
-        text=True,
-    )
-
-
-def finish(process: subprocess.Popen, seconds: int = 120) -> tuple[int, str, str]:
-    try:
-        out, err = process.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        out, err = process.communicate()
-        pytest.fail(f"did not end within {seconds} s:\n{out}\n{err}")
-    return process.returncode, out, err
+    return subprocess.Popen(argv, cwd=ROOT, env=without_job(), stdout=pipe, stderr=pipe, text=True)
 
 
 def losses(folder: Path) -> list[float]:
@@ -119,24 +102,6 @@ def test_the_processes_end_with_their_parent(world, number, code):
     pytest.fail(f"processes {ranks} outlived their parent")
 
 
-def ranks_in_training(job: subprocess.Popen) -> list[int]:
-    """The two child processes, once the first log line is out."""
-    assert job.stdout is not None
-    assert job.stdout.readline().startswith("global step 1,"), finish(job)
-    children = Path(f"/proc/{job.pid}/task/{job.pid}/children").read_text().split()
-    ranks = [int(pid) for pid in children if is_training(int(pid))]
-    assert len(ranks) == 2
-    return ranks
-
-
-def is_training(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-        return state != "Z" and b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return False
-
-
 def test_an_error_of_the_main_process_alone_is_one_line(world):
     """A limit on file sizes breaks off the checkpoint, which only rank 0 writes."""
     limit = "import resource, runpy, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
@@ -169,8 +134,7 @@ def test_work_of_one_process_may_take_longer_than_gloo_waits(tmp_path):
         "    launch('slow_main:run', parse_args('--task_name sst2 --model_name_or_path m '\n"
         "        '--output_dir o --n_gpu 2'.split()))\n"
     )
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PADDLE_")}
-    environment["PYTHONPATH"] = f"{ROOT}:{tmp_path}"
+    environment = without_job() | {"PYTHONPATH": f"{ROOT}:{tmp_path}"}
     done = subprocess.run(
         [sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=200
     )

@@ -9,15 +9,14 @@ PACKAGE = Path(__file__).parent.parent / "bert_paddle"
 FILES = sorted(PACKAGE.rglob("*.py"))
 # From the top: a module imports only from modules above it.
 ORDER = (
-    "errors files exits env flags args dist launch log batching tokenizer pickles hf_weights hub "
-    "model_config weights "
-    "model optim checkpoint training runs"
+    "errors files exits signals saver env flags args dist launch log batching tokenizer pickles "
+    "hf_weights hub model_config weights model optim checkpoint trainer training runs"
 ).split()
 NO_PADDLE = (
     "errors files flags args log batching tokenizer pickles hf_weights hub weights model_config "
-    "exits glue.args glue.tasks glue.readers glue.metrics glue.download pretrain.args "
-    "pretrain.layout pretrain.hdf5 pretrain.order pretrain.source pretrain.text "
-    "pretrain.text_files pretrain.vocab"
+    "exits signals saver glue.args glue.tasks glue.readers glue.metrics glue.download "
+    "pretrain.args pretrain.layout pretrain.hdf5 pretrain.order pretrain.batches pretrain.source "
+    "pretrain.text pretrain.text_files pretrain.vocab"
 ).split()
 HEAVY = set("paddle paddlenlp sklearn scipy matplotlib h5py tokenizers".split())
 HEAVY |= set("sentencex jieba distributed tqdm".split())

@@ -110,7 +110,8 @@ def test_regression_has_one_output(tmp_path):
 def test_a_saved_folder_loads_bit_equal(tmp_path, tiny_dir):
     built = build(tiny_dir, ("no", "yes"), need_head=True)
     (tmp_path / "saved").mkdir()
-    model.save(built.model, tmp_path / "saved", ("no", "yes"), "demo")
+    about = model.classifier_config(("no", "yes"), "demo")
+    model.snapshot(built.model, about)(tmp_path / "saved")
     again = build(tmp_path / "saved", ("no", "yes"), need_head=True)
     first, second = model.tensors_of(built.model), model.tensors_of(again.model)
     assert first.keys() == second.keys()

@@ -10,7 +10,8 @@ from bert_paddle.checkpoint import TrainState
 from bert_paddle.errors import RunError
 from bert_paddle.glue.args import parse_args
 from bert_paddle.log import Log
-from bert_paddle.training import Hook, Objective, Trainer, fit
+from bert_paddle.trainer import Objective, Trainer
+from bert_paddle.training import Hook, fit
 
 ROWS = np.random.default_rng(0).normal(size=(12, 3)).astype("float32")
 
@@ -123,7 +124,7 @@ def test_a_loss_that_is_no_number_is_told_with_step_and_rate():
 def test_dropout_is_a_function_of_seed_step_and_rank():
     import paddle
 
-    from bert_paddle.training import _seed_dropout
+    from bert_paddle.trainer import _seed_dropout
 
     def draw(*key):
         _seed_dropout(*key)

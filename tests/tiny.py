@@ -33,7 +33,7 @@ def write_model(folder: Path, labels: tuple[str, ...] = ("no", "yes"), **config)
     settings = BertConfig(**{**CONFIG, **config}, num_labels=max(1, len(labels)))
     classifier = BertForSequenceClassification(settings)
     folder.mkdir(parents=True)
-    model.save(classifier, folder, labels, "tiny")
+    model.snapshot(classifier, model.classifier_config(labels, "tiny"))(folder)
     Tokenizer(VOCAB).save(folder)
     return folder
 

@@ -10,7 +10,7 @@ from bert_paddle import batching, dist
 from bert_paddle.glue.args import GlueArgs
 from bert_paddle.glue.readers import Examples
 from bert_paddle.tokenizer import Encoded, Tokenizer
-from bert_paddle.training import Batch, Objective
+from bert_paddle.trainer import Batch, Objective
 
 
 @dataclass

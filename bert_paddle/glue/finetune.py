@@ -16,7 +16,7 @@ from bert_paddle.glue.data import Data
 from bert_paddle.glue.tasks import Task, get_task
 from bert_paddle.runs import Run
 from bert_paddle.tokenizer import Tokenizer
-from bert_paddle.training import Trainer
+from bert_paddle.trainer import Trainer
 
 
 def run(args: GlueArgs) -> dict[str, Any]:
@@ -84,7 +84,7 @@ class Job:
         objective = encoded.objective(self.task.is_regression)
         trainer = Trainer(self.model, objective, args, dist.on_gpu(), self.out)
         self.precision = trainer.precision
-        run = Run(args, self.output_dir, trainer, self._write_model, self.out)
+        run = Run(args, self.output_dir, trainer, self._snapshot, self.out)
         state = run.begin(batches, rows.fingerprint(), resume_from)
         self.out.note(
             f"training: {len(rows)} rows, {batches.updates_per_epoch} updates an epoch of "
@@ -99,9 +99,15 @@ class Job:
         if self.args.do_eval:
             self.evaluate(state)
 
-    def _write_model(self, folder: Path) -> None:
-        model.save(self.model, folder, self.task.labels, self.task.name)
-        self.tokens.save(folder)
+    def _snapshot(self) -> Callable[[Path], None]:
+        about = model.classifier_config(self.task.labels, self.task.name)
+        write_model = model.snapshot(self.model, about)
+
+        def write(folder: Path) -> None:
+            write_model(folder)
+            self.tokens.save(folder)
+
+        return write
 
     def evaluate(self, state: TrainState | None = None) -> None:
         """Evaluate on the dev sets, unless these very weights have been."""

@@ -66,7 +66,7 @@ class PretrainArgs(CommonArgs):
         True, "evaluate on the _test_ shards, where there are any, at every save", group=EVALUATION
     )
     max_eval_rows: int = flag(
-        -1, "evaluate on the first so many test rows (-1: all)", group=EVALUATION, least=1, or_is=-1
+        -1, "evaluate on so many of the test rows (-1: all)", group=EVALUATION, least=1, or_is=-1
     )
 
     def problems(self) -> Iterator[str]:

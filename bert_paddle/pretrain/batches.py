@@ -10,7 +10,7 @@ from bert_paddle import batching
 from bert_paddle.pretrain import hdf5, layout
 from bert_paddle.pretrain.hdf5 import Rows, Shards
 from bert_paddle.pretrain.order import BLOCK_ROWS, WINDOW_ROWS, Block, EpochOrder, cut
-from bert_paddle.training import Batch
+from bert_paddle.trainer import Batch
 
 
 def collate(rows: Rows, max_predictions: int, trim: bool = True) -> Batch:
@@ -152,17 +152,21 @@ class PretrainBatches:
 
 
 def eval_slices(shards: Shards, batch_size: int, max_rows: int = -1) -> list[Block]:
-    """The first `max_rows` rows (-1: all) in order, once each, as slices of at most `batch_size`:
-    to be dealt out among the ranks and given to read_batches. No slice crosses a block."""
+    """All rows once, or `max_rows` of them from all over the shards, as slices of at most
+    `batch_size`: to be dealt out among the ranks and given to read_batches. No slice crosses a
+    block."""
     slices = [
         Block(shard, start, min(start + batch_size, stop))
         for shard, begin, stop in cut(shards.rows, BLOCK_ROWS)
         for start in range(begin, stop, batch_size)
     ]
-    if max_rows < 0:
+    if not 0 <= max_rows < shards.total:
         return slices
+    # The first slices would all be of one shard, perhaps of one kind of text.
+    wanted = min(len(slices), -(-max_rows // batch_size))
+    chosen = [slices[i * len(slices) // wanted] for i in range(wanted)]
     kept, left = [], max_rows
-    for one in slices:
+    for one in chosen:
         if left > 0:
             kept.append(one._replace(stop=min(one.stop, one.start + left)))
         left -= one.stop - one.start

@@ -9,7 +9,7 @@ import numpy as np
 from bert_paddle import model as models
 from bert_paddle import weights
 from bert_paddle.errors import WeightsError
-from bert_paddle.training import Batch, Objective
+from bert_paddle.trainer import Batch, Objective
 
 HEADS = ("cls.predictions.", "cls.seq_relationship.")
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from bert_paddle import dist
 from bert_paddle.pretrain.build import forward
-from bert_paddle.training import Batch
+from bert_paddle.trainer import Batch
 
 
 def evaluate(model: Any, batches: Iterable[Batch]) -> dict[str, float]:

@@ -17,7 +17,7 @@ import numpy as np
 SUFFIX = ".hdf5"
 TRAINING, TEST = "training", "test"
 GZIP_LEVEL = 4
-DTYPES = {
+DTYPES: dict[str, np.dtype] = {
     "input_ids": np.dtype(np.int32),
     "input_mask": np.dtype(np.int8),
     "segment_ids": np.dtype(np.int8),

@@ -1,7 +1,7 @@
 """The story of a pre-training run: configuration, shards, model, training, held-out evaluation."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from bert_paddle.pretrain.evaluate import evaluate
 from bert_paddle.pretrain.hdf5 import Shards
 from bert_paddle.pretrain.source import Source
 from bert_paddle.runs import Run
-from bert_paddle.training import Batch, Trainer
+from bert_paddle.trainer import Batch, Trainer
 
 
 def run(args: PretrainArgs) -> dict[str, Any]:
@@ -69,7 +69,7 @@ class Job:
             ranks=world.size,
             max_predictions=args.max_predictions_per_seq,
         )
-        run = Run(args, self.output_dir, self.trainer, self._write_model, self.out)
+        run = Run(args, self.output_dir, self.trainer, self._snapshot, self.out)
         state = run.begin(batches, training.fingerprint(), resume_from)
         self.out.note(
             f"training: {training.total} rows, {batches.updates_per_epoch} updates an epoch of "
@@ -111,10 +111,15 @@ class Job:
             held_out, dist.my_share(slices), args.max_predictions_per_seq
         )
 
-    def _write_model(self, folder: Path) -> None:
-        model.write(self.model, folder, {})
-        if self.origin.tokens is not None:
-            self.origin.tokens.save(folder)
+    def _snapshot(self) -> Callable[[Path], None]:
+        write_model, tokens = model.snapshot(self.model, {}), self.origin.tokens
+
+        def write(folder: Path) -> None:
+            write_model(folder)
+            if tokens is not None:
+                tokens.save(folder)
+
+        return write
 
 
 def _prepare_output(args: PretrainArgs, folder: Path, out: log.Log) -> str | None:

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-from bert_paddle.pretrain import layout
+from bert_paddle.errors import DataError
+from bert_paddle.pretrain import hdf5, layout
 
 VOCAB_SIZE, LENGTH, PREDICTIONS = 100, 16, 4
 _DIGIT = 90  # a row's number is written in two "digits", the ids at positions 1 and 2
@@ -69,3 +71,16 @@ def write_folder(
         paths.append(write(folder / layout.shard_name(corpus, split, i), rows))
         first += count
     return paths
+
+
+def check(*paths: Path, vocab_size: int = VOCAB_SIZE, max_positions: int = 512) -> hdf5.Shards:
+    """The shards as checked for a small model."""
+    return hdf5.check(paths, vocab_size, max_positions, 2)
+
+
+def message(call, *args, **kw) -> str:
+    """The text of the DataError that a call ends with: one line."""
+    with pytest.raises(DataError) as caught:
+        call(*args, **kw)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)

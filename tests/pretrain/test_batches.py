@@ -2,7 +2,6 @@
 
 import os
 import threading
-import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -11,24 +10,20 @@ import shards
 
 from bert_paddle.errors import DataError
 from bert_paddle.pretrain import hdf5
-from bert_paddle.pretrain.batches import PretrainBatches, collate, eval_slices, read_batches
+from bert_paddle.pretrain.batches import PretrainBatches, collate
 
 # Small blocks and windows, so that a few rows already make several of each.
 SMALL = {"block_rows": 5, "window_rows": 12}
 COUNTS = (23, 4, 17, 1, 30, 9, 6)
 
 
-def found(paths, vocab_size: int = shards.VOCAB_SIZE) -> hdf5.Shards:
-    return hdf5.check(paths, vocab_size, 512, 2)
-
-
 @pytest.fixture(scope="module")
 def seven(tmp_path_factory) -> hdf5.Shards:
-    return found(shards.write_folder(tmp_path_factory.mktemp("seven"), COUNTS))
+    return shards.check(*shards.write_folder(tmp_path_factory.mktemp("seven"), COUNTS))
 
 
 def first_shards(seven: hdf5.Shards, count: int) -> hdf5.Shards:
-    return found(seven.paths[:count])
+    return shards.check(*seven.paths[:count])
 
 
 def reader(
@@ -115,7 +110,7 @@ def test_a_short_last_update_has_the_same_micro_batches_on_all_ranks(seven):
 
 
 def test_fewer_rows_than_one_batch(tmp_path):
-    data = found(shards.write_folder(tmp_path, [2]))
+    data = shards.check(*shards.write_folder(tmp_path, [2]))
     batches = reader(data, global_micro=64, accumulation=4)
     assert batches.updates_per_epoch == 1
     assert sorted(epoch_of(batches)[0][0]) == [0, 1]
@@ -173,58 +168,7 @@ def test_a_resume_does_not_read_what_lies_before(seven, monkeypatch):
     assert len(read) <= 4 < everything / 2
 
 
-# Reading ahead
-
-
-class Endless:
-    """Stands in for Shards of many rows: rows are made when read, so only memory counts."""
-
-    length, predictions, rows = 128, 20, (200_000,)
-    total = 200_000
-
-    def __init__(self):
-        self.read_rows = 0
-
-    def read(self, shard, start, stop):
-        self.read_rows += stop - start
-        count = stop - start
-        return {
-            "input_ids": np.ones((count, 128), np.int32),
-            "input_mask": np.ones((count, 128), np.int8),
-            "segment_ids": np.zeros((count, 128), np.int8),
-            "masked_lm_positions": np.ones((count, 20), np.int32),
-            "masked_lm_ids": np.ones((count, 20), np.int32),
-            "next_sentence_labels": np.zeros(count, np.int8),
-        }
-
-
-@pytest.mark.parametrize("micro_rows, window, block", [(64, 4096, 512), (1000, 600, 200)])
-def test_memory_is_bounded_by_two_windows(micro_rows, window, block):
-    data = Endless()
-    batches = PretrainBatches(data, 1, micro_rows, 1, 0, 1, 20, True, block, window)
-    updates = batches.updates(0, 0)
-    tracemalloc.start()
-    try:
-        for _ in range(4 * window // micro_rows + 4):
-            next(updates)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        updates.close()
-        tracemalloc.stop()
-    row_bytes = 128 * 6 + 20 * 8 + 1
-    batch_bytes = micro_rows * (row_bytes + (3 * 128 + 2 * 20 + 1) * 8)
-    assert peak < (2 * (window + block) + block) * row_bytes + 3 * batch_bytes
-    assert peak < 0.1 * data.total * row_bytes
-
-
-def test_no_more_than_the_next_window_is_read_ahead():
-    data, window = Endless(), 4096
-    updates = PretrainBatches(data, 1, 64, 1, 0, 1, 20, True, 512, window).updates(0, 0)
-    next(updates)
-    for thread in reading_threads():
-        thread.join(0.5)  # gives a reader without a bound the time to show
-    assert data.read_rows <= 2 * (window + 512)
-    updates.close()
+# The reading thread and its errors
 
 
 def reading_threads() -> list[threading.Thread]:
@@ -241,35 +185,13 @@ def test_no_thread_is_left_behind(seven):
     assert reading_threads() == []
 
 
-def test_closing_does_not_read_the_window_to_its_end(monkeypatch):
-    closed = threading.Event()
-
-    class Stop(threading.Event):
-        def set(self):
-            super().set()
-            closed.set()
-
-    class Waiting(Endless):
-        def read(self, shard, start, stop):
-            if self.read_rows >= window:
-                closed.wait()
-            return super().read(shard, start, stop)
-
-    monkeypatch.setattr("bert_paddle.pretrain.batches.Event", Stop)
-    data, window, block = Waiting(), 4096, 512
-    updates = PretrainBatches(data, 1, 64, 1, 0, 1, 20, True, block, window).updates(0, 0)
-    next(updates)
-    updates.close()
-    assert data.read_rows <= window + block
-
-
 def spoil(folder: Path, shard: int, row: int) -> hdf5.Shards:
     """Shards of which one row has an id outside the vocabulary."""
     paths = shards.write_folder(folder, COUNTS)
     rows = shards.make(COUNTS[shard], sum(COUNTS[:shard]))
     rows["input_ids"][row, 4] = 1000
     shards.write(paths[shard], rows)
-    return found(paths)
+    return shards.check(*paths)
 
 
 @pytest.mark.parametrize("row", range(0, 30, 3))
@@ -292,105 +214,12 @@ def test_a_bad_row_stops_all_ranks_before_the_same_update(tmp_path, row):
 def test_updates_before_a_bad_row_are_not_lost(tmp_path):
     """The error comes where the row is needed, not when it is read ahead."""
     data = spoil(tmp_path, 4, 0)
-    whole = epoch_of(reader(found(shards.write_folder(tmp_path / "sound", COUNTS)), seed=4))
+    whole = epoch_of(reader(shards.check(*shards.write_folder(tmp_path / "sound", COUNTS)), seed=4))
     got = []
     with pytest.raises(DataError):
         for update in reader(data, seed=4).updates(0, 0):
             got.append([shards.numbers(batch) for batch in update])
     assert got and got == whole[: len(got)]
-
-
-# Collating
-
-
-def rows_of(lengths: list[int], positions: list[list[int]]) -> dict[str, np.ndarray]:
-    rows = shards.make(len(lengths))
-    for key in ("input_ids", "input_mask", "segment_ids", "masked_lm_positions", "masked_lm_ids"):
-        rows[key][:] = 0
-    for i, (length, masked) in enumerate(zip(lengths, positions, strict=True)):
-        rows["input_ids"][i, :length] = 50 + i
-        rows["input_mask"][i, :length] = 1
-        rows["masked_lm_positions"][i, : len(masked)] = masked
-        rows["masked_lm_ids"][i, : len(masked)] = [10 * (i + 1) + p for p in masked]
-    return rows
-
-
-def test_collate():
-    batch = collate(rows_of([9, 12], [[2, 7], [11]]), 80)
-    assert batch["input_ids"].tolist() == [[50] * 9 + [0] * 3, [51] * 12]
-    assert batch["input_mask"].tolist() == [[1] * 9 + [0] * 3, [1] * 12]
-    assert batch["segment_ids"].shape == (2, 12)
-    assert batch["masked_positions"].tolist() == [2, 7, 12 + 11]
-    assert batch["masked_lm_ids"].tolist() == [12, 17, 31]
-    assert batch["next_sentence_labels"].shape == (2,)
-    assert {values.dtype for values in batch.values()} == {np.dtype(np.int64)}
-
-
-def test_untrimmed_positions_count_in_the_full_width():
-    batch = collate(rows_of([9, 12], [[2, 7], [11]]), 80, trim=False)
-    assert batch["input_ids"].shape == (2, shards.LENGTH)
-    assert batch["masked_positions"].tolist() == [2, 7, shards.LENGTH + 11]
-
-
-def test_a_row_that_uses_all_predictions_keeps_them():
-    batch = collate(rows_of([16], [[3, 4, 5, 15]]), shards.PREDICTIONS)
-    assert batch["masked_positions"].tolist() == [3, 4, 5, 15]
-    assert batch["masked_lm_ids"].tolist() == [13, 14, 15, 25]
-
-
-def test_max_predictions_truncates_each_row():
-    batch = collate(rows_of([16, 16, 16], [[3, 4, 5, 15], [9], []]), 2)
-    assert batch["masked_positions"].tolist() == [3, 4, 16 + 9]
-    assert batch["masked_lm_ids"].tolist() == [13, 14, 29]
-
-
-def test_the_mask_is_the_stored_one():
-    """A random replacement may be [PAD], id 0: at the end of the longest row it decides the
-    width, and its mask stays 1."""
-    rows = rows_of([8, 12], [[2], [11]])
-    rows["input_ids"][1, 11] = 0
-    batch = collate(rows, 80)
-    assert batch["input_ids"].shape == (2, 12)
-    assert batch["input_mask"][1].tolist() == [1] * 12
-    assert batch["masked_positions"].tolist() == [2, 12 + 11]
-
-
-def test_no_rows_no_predictions():
-    assert collate({key: values[:0] for key, values in shards.make(2).items()}, 80) == {}
-    batch = collate(rows_of([9], [[]]), 80)
-    assert batch["masked_positions"].shape == batch["masked_lm_ids"].shape == (0,)
-
-
-# Evaluation
-
-
-@pytest.mark.parametrize("ranks", [1, 3])
-def test_evaluation_reads_every_row_once_in_order(seven, ranks):
-    slices = eval_slices(seven, 8)
-    dealt = [list(read_batches(seven, slices[rank::ranks], 80)) for rank in range(ranks)]
-    numbers = [n for i in range(len(slices)) for n in shards.numbers(dealt[i % ranks][i // ranks])]
-    assert numbers == list(range(seven.total))
-
-
-def test_evaluation_of_the_first_rows(seven):
-    for rows in (1, 8, 25, 27, 1000):
-        batches = read_batches(seven, eval_slices(seven, 8, rows), 80)
-        numbers = [n for batch in batches for n in shards.numbers(batch)]
-        assert numbers == list(range(min(rows, seven.total)))
-
-
-def test_evaluation_reads_a_block_once(tmp_path, monkeypatch):
-    """Small slices of a large chunk would decompress it again and again."""
-    monkeypatch.setattr("bert_paddle.pretrain.batches.BLOCK_ROWS", 32)
-    data = found(shards.write_folder(tmp_path, [70, 5]))
-    read = []
-    real = hdf5.Shards.read
-    monkeypatch.setattr(
-        hdf5.Shards, "read", lambda self, *block: read.append(block) or real(self, *block)
-    )
-    batches = read_batches(data, eval_slices(data, 5), 80)
-    assert [n for batch in batches for n in shards.numbers(batch)] == list(range(75))
-    assert read == [(0, 0, 32), (0, 32, 64), (0, 64, 70), (1, 0, 5)]
 
 
 # Real shards
@@ -402,7 +231,7 @@ def test_batches_of_real_shards():
     if not folder or not Path(folder).is_dir():
         pytest.skip("BERT_PADDLE_HDF5_DIR is not set to a folder of shards by NVIDIA's tool")
     training, _ = hdf5.find_shards(Path(folder))
-    data = found(training, 30522)
+    data = shards.check(*training, vocab_size=30522)
     batches = PretrainBatches(data, 42, 32, 1, 1, 2, 5)
     assert batches.updates_per_epoch == -(-data.total // 32)
     for _, (batch,) in zip(range(20), batches.updates(0, 0), strict=False):

@@ -67,7 +67,7 @@ def test_decoder_and_embeddings_are_one_parameter_after_the_weights_are_set():
 def test_weights_to_continue_from_take_every_place_that_they_have(tmp_path):
     model, _ = build.build(CONFIG, 1, None)
     (tmp_path / "first").mkdir()
-    models.write(model, tmp_path / "first", {})
+    models.snapshot(model, {})(tmp_path / "first")
     again, notes = build.build(CONFIG, 2, weights.load_checkpoint(tmp_path / "first"))
     for name, value in models.tensors_of(model).items():
         assert np.array_equal(value, models.tensors_of(again)[name]), name

@@ -1,7 +1,6 @@
-"""Shards: which are found, what is wrong with them, what reading gives."""
+"""Shards: which are found, and what is wrong with their headers."""
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,21 +9,7 @@ import numpy as np
 import pytest
 import shards
 
-from bert_paddle.errors import DataError
 from bert_paddle.pretrain import hdf5, layout
-
-
-def check(*paths: Path, vocab_size: int = shards.VOCAB_SIZE, max_positions: int = 64):
-    return hdf5.check(paths, vocab_size, max_positions, 2)
-
-
-def message(call, *args, **kw) -> str:
-    """The text of the DataError that a call ends with: one line."""
-    with pytest.raises(DataError) as caught:
-        call(*args, **kw)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
 
 # Finding
 
@@ -42,7 +27,7 @@ def test_shards_are_found_in_the_order_of_their_numbers(tmp_path):
 def test_a_link_that_leads_nowhere_is_told(tmp_path):
     (tmp_path / "c_training_0.hdf5").symlink_to(tmp_path / "gone")
     training, _ = hdf5.find_shards(tmp_path)
-    assert "No such file" in message(check, *training)
+    assert "No such file" in shards.message(shards.check, *training)
 
 
 @pytest.mark.parametrize(
@@ -58,22 +43,22 @@ def test_folders_without_training_shards(tmp_path, files, said):
     for name in files:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    text = message(hdf5.find_shards, tmp_path)
+    text = shards.message(hdf5.find_shards, tmp_path)
     assert text.startswith(f"{tmp_path}: ")
     assert said.format(tmp_path) in text
 
 
 def test_no_folder(tmp_path):
-    assert "no such folder" in message(hdf5.find_shards, tmp_path / "x")
+    assert "no such folder" in shards.message(hdf5.find_shards, tmp_path / "x")
     (tmp_path / "x").touch()
-    assert "is a file" in message(hdf5.find_shards, tmp_path / "x")
+    assert "is a file" in shards.message(hdf5.find_shards, tmp_path / "x")
 
 
 # Headers
 
 
 def test_sound_shards(tmp_path):
-    found = check(*shards.write_folder(tmp_path, [5, 1, 9]))
+    found = shards.check(*shards.write_folder(tmp_path, [5, 1, 9]))
     assert (found.rows, found.total) == ((5, 1, 9), 15)
     assert (found.length, found.predictions) == (shards.LENGTH, shards.PREDICTIONS)
 
@@ -119,14 +104,14 @@ def test_headers(tmp_path, change, said):
     rows = shards.make(7)
     change(rows)
     bad = shards.write(tmp_path / "bad.hdf5", rows)
-    assert message(check, good, bad) == f"{bad}: {said}"
+    assert shards.message(shards.check, good, bad) == f"{bad}: {said}"
 
 
 def test_all_problems_of_a_file_come_together(tmp_path):
     rows = shards.make(7)
     del rows["input_mask"], rows["masked_lm_ids"]
     rows["input_ids"] = rows["input_ids"].astype("float64")
-    text = message(check, shards.write(tmp_path / "bad.hdf5", rows))
+    text = shards.message(shards.check, shards.write(tmp_path / "bad.hdf5", rows))
     assert all(said in text for said in ("no input_mask", "no masked_lm_ids", "float64"))
 
 
@@ -134,21 +119,21 @@ def test_many_bad_files_make_a_line_of_bounded_length(tmp_path):
     paths = [tmp_path / f"{i}.hdf5" for i in range(50)]
     for path in paths:
         path.touch()
-    assert message(check, *paths).endswith("; and 47 more shards with problems")
+    assert shards.message(shards.check, *paths).endswith("; and 47 more shards with problems")
 
 
 @pytest.mark.parametrize("kw", [{"length": 12}, {"predictions": 3}])
 def test_shards_of_two_kinds(tmp_path, kw):
     one = shards.write(tmp_path / "one.hdf5", shards.make(3))
     two = shards.write(tmp_path / "two.hdf5", shards.make(3, **kw))
-    text = message(check, one, two)
+    text = shards.message(shards.check, one, two)
     assert text.startswith(f"{two}: sequences of ") and "one.hdf5 has 16 with 4" in text
 
 
 def test_sequences_longer_than_the_model(tmp_path):
     paths = shards.write_folder(tmp_path, [3])
-    check(*paths, max_positions=shards.LENGTH)
-    text = message(check, *paths, max_positions=shards.LENGTH - 1)
+    shards.check(*paths, max_positions=shards.LENGTH)
+    text = shards.message(shards.check, *paths, max_positions=shards.LENGTH - 1)
     assert "sequences of 16, but the model has 15 positions" in text
 
 
@@ -159,7 +144,9 @@ def test_files_that_are_no_shards(tmp_path):
     said = {}
     for name, content in cases.items():
         (tmp_path / f"{name}.hdf5").write_bytes(content)
-        said[name] = message(check, tmp_path / f"{name}.hdf5").removeprefix(f"{tmp_path}/{name}")
+        said[name] = shards.message(shards.check, tmp_path / f"{name}.hdf5").removeprefix(
+            f"{tmp_path}/{name}"
+        )
     assert said["empty"] == ".hdf5: is an empty file (0 bytes); copy it again"
     assert said["text"] == ".hdf5: is not an HDF5 file"
     assert said["cut"] == (
@@ -170,10 +157,13 @@ def test_files_that_are_no_shards(tmp_path):
 
 def test_missing_and_unreadable_files(tmp_path):
     missing = tmp_path / "gone.hdf5"
-    assert message(check, missing) == f"{missing}: cannot be read (No such file or directory)"
+    assert (
+        shards.message(shards.check, missing)
+        == f"{missing}: cannot be read (No such file or directory)"
+    )
     folder = tmp_path / "folder.hdf5"
     folder.mkdir()
-    assert message(check, folder) == f"{folder}: cannot be read (Is a directory)"
+    assert shards.message(shards.check, folder) == f"{folder}: cannot be read (Is a directory)"
 
 
 @pytest.mark.skipif("HDF5_USE_FILE_LOCKING" in os.environ, reason="file locks are set by hand")
@@ -191,135 +181,6 @@ def test_a_shard_that_is_still_being_written(tmp_path):
         root = Path(__file__).parents[2]
         done = subprocess.run(command, capture_output=True, text=True, cwd=root)
     assert done.stderr.splitlines()[-1].endswith(f"{path}: is being written by another process")
-
-
-# Rows
-
-
-def test_reading_gives_the_layout(tmp_path):
-    rows = shards.make(200)
-    found = check(shards.write(tmp_path / "a.hdf5", rows))
-    for start, stop in ((0, 200), (63, 65), (199, 200)):
-        read = found.read(0, start, stop)
-        assert list(read) == list(layout.DTYPES)
-        for key, values in read.items():
-            assert values.dtype == layout.DTYPES[key]
-            assert np.array_equal(values, rows[key][start:stop])
-
-
-@pytest.mark.parametrize("dtype", ["int64", "uint64", "int16"])
-def test_other_integers_are_converted(tmp_path, dtype):
-    rows = shards.make(5)
-    wide = {key: values.astype(dtype) for key, values in rows.items()}
-    read = check(shards.write(tmp_path / "a.hdf5", wide)).read(0, 0, 5)
-    assert all(np.array_equal(read[key], rows[key]) for key in rows)
-    assert all(read[key].dtype == dtype for key, dtype in layout.DTYPES.items())
-
-
-def test_ids_are_checked_before_they_are_converted(tmp_path):
-    rows = {key: values.astype(np.int64) for key, values in shards.make(5).items()}
-    rows["input_ids"][2, 1] = 2**32 + 7  # 7 as an int32
-    found = check(shards.write(tmp_path / "a.hdf5", rows))
-    assert "row 2 (counted from 0): input_ids[1] is 4294967303" in message(found.read, 0, 0, 5)
-
-
-ROWS = {
-    "input_ids": ((7,), 100, "input_ids[7] is 100, outside the vocabulary of 100 ids"),
-    "negative": ((0,), -1, "input_ids[0] is -1, outside the vocabulary of 100 ids"),
-    "mask": ((3,), 2, "input_mask[3] is 2, neither 0 nor 1"),
-    "no [CLS]": ((0,), 0, "input_mask[0] is 0: [CLS] has to be there"),
-    "segment": ((1,), 2, "segment_ids[1] is 2, not below 2"),
-    "position": ((0,), 16, "masked_lm_positions[0] is 16, outside the sequence of 16"),
-    "negative position": ((1,), -3, "masked_lm_positions[1] is -3, outside the sequence of 16"),
-    "padding": ((0,), 15, "masked_lm_positions[0] is 15, where input_mask is 0"),
-    "label": ((3,), 100, "masked_lm_ids[3] is 100, outside the vocabulary of 100 ids"),
-    "next": ((), 2, "next_sentence_labels is 2, neither 0 nor 1"),
-}
-
-
-@pytest.mark.parametrize("place, value, said", ROWS.values(), ids=ROWS)
-def test_bad_rows(tmp_path, place, value, said):
-    rows = shards.make(30)
-    rows["input_ids"][17, 12:], rows["input_mask"][17, 12:] = 0, 0
-    rows["masked_lm_positions"][17] = 0, 0, 0, 0
-    key = re.match("[a-z_]+", said)[0]
-    rows[key][(17, *place)] = value
-    path = shards.write(tmp_path / "bad.hdf5", rows)
-    found = check(path)
-    found.read(0, 0, 17)
-    found.read(0, 18, 30)
-    # The row is the shard's, whatever slice it was met in.
-    for start, stop in ((0, 30), (17, 18), (10, 20)):
-        text = message(found.read, 0, start, stop)
-        assert text.startswith(f"{path}: row 17 (counted from 0): {said}")
-
-
-def test_a_replaced_token_may_be_pad(tmp_path):
-    """Id 0 under mask 1 is a random replacement: a real token that may be predicted."""
-    rows = shards.make(4)
-    rows["input_ids"][1, 5], rows["masked_lm_positions"][1] = 0, (5, 0, 0, 0)
-    read = check(shards.write(tmp_path / "a.hdf5", rows)).read(0, 0, 4)
-    assert read["input_ids"][1, 5] == 0 and read["input_mask"][1, 5] == 1
-
-
-def test_padding_after_the_end_of_the_list_is_no_prediction(tmp_path):
-    """Position 0 of the zero tail always has mask 1; a 0 ends the list, whatever follows."""
-    rows = shards.make(2)
-    rows["input_mask"][0, 12:] = 0
-    rows["masked_lm_positions"][0] = (5, 0, 15, 15)
-    check(shards.write(tmp_path / "a.hdf5", rows)).read(0, 0, 2)
-
-
-def test_a_damaged_chunk_is_told_with_file_and_rows(tmp_path):
-    path = shards.write(tmp_path / "a.hdf5", shards.make(512, length=64), chunk_rows=512)
-    import h5py
-
-    with h5py.File(path) as file:
-        chunk = file["input_ids"].id.get_chunk_info(0)
-    with path.open("r+b") as file:
-        file.seek(chunk.byte_offset + chunk.size // 2)
-        file.write(os.urandom(64))
-    found = check(path)
-    text = message(found.read, 0, 100, 200)
-    assert text.startswith(f"{path}: rows 100 to 199 (counted from 0): is damaged")
-
-
-def test_a_file_that_changes_or_goes_during_the_run(tmp_path):
-    path = shards.write(tmp_path / "a.hdf5", shards.make(20))
-    found = check(path)
-    shards.write(path, shards.make(15))
-    text = message(found.read, 0, 10, 20)
-    assert text.startswith(f"{path}: rows 10 to 19") and "changed during the run" in text
-    path.unlink()
-    assert "No such file" in message(found.read, 0, 0, 5)
-
-
-# Fingerprint
-
-
-def test_fingerprint(tmp_path):
-    def of(folder, *args, **kw):
-        return check(*shards.write_folder(folder, *args, **kw)).fingerprint()
-
-    one = of(tmp_path / "a", [5, 3])
-    assert one == of(tmp_path / "elsewhere", [5, 3])
-    others = [
-        of(tmp_path / "b", [5]),
-        of(tmp_path / "c", [3, 5]),
-        of(tmp_path / "d", [5, 3], corpus="other"),
-        of(tmp_path / "e", [5, 3], seed=1),
-    ]
-    assert len({one, *others}) == 5
-
-
-def test_fingerprint_sees_content_of_the_same_size(tmp_path):
-    path = tmp_path / "a.hdf5"
-    rows = shards.make(5)
-    one = check(shards.write(path, rows)).fingerprint()
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(content)
-    assert check(path).fingerprint() != one
 
 
 # Real shards

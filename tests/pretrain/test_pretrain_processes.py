@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import shards
 import tiny
+from jobs import finish, without_job
 
 from bert_paddle.pretrain import layout
 
@@ -43,7 +44,7 @@ def place(tmp_path_factory) -> Path:
 
 
 def start(place: Path, command: str) -> subprocess.Popen:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PADDLE_")} | {
+    environment = without_job() | {
         "DATA_DIR": str(place / "data"),
         "BERT_PADDLE_HOME": str(place / "home"),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -63,12 +64,12 @@ def test_command_b_verbatim(place):
     job = start(place, COMMAND_B)
     lines = [job.stdout.readline() for _ in range(3)]
     job.send_signal(signal.SIGTERM)
-    _, err = job.communicate(timeout=60)
+    code, _, err = finish(job, 60)
     # 30 rows and 64 a global batch: each epoch is one update.
     assert [line.split(", loss")[0] for line in lines] == [
         f"global step {step}, epoch: {step - 1}, batch: 1" for step in (1, 2, 3)
     ], err
-    assert job.returncode == 143 and "Traceback" not in err
+    assert code == 143 and "Traceback" not in err
     assert "running 2 process(es) on the CPU" in err
 
 
@@ -95,16 +96,16 @@ WAYS = {
 @pytest.fixture(scope="module")
 def alone(place):
     job = start(place, f"python -u {FLAGS} --batch_size 8 --output_dir alone")
-    _, err = job.communicate(timeout=120)
-    assert job.returncode == 0, err
+    code, _, err = finish(job)
+    assert code == 0, err
     return losses(place, "alone"), json.loads((place / "alone/all_results.json").read_text())
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_two_processes_train_and_evaluate_as_one(place, alone, way):
     job = start(place, WAYS[way])
-    _, err = job.communicate(timeout=180)
-    assert job.returncode == 0, err
+    code, _, err = finish(job)
+    assert code == 0, err
     out = WAYS[way].split()[-1]
     one, results = alone
     other = losses(place, out)

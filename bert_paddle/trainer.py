@@ -1,0 +1,131 @@
+"""One update of a model: a loss over the micro-batches of all processes, taken as one mean."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bert_paddle import dist, optim
+from bert_paddle.args import CommonArgs
+from bert_paddle.log import Log
+from bert_paddle.signals import SAVE, STOP
+
+Batch = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A loss as sums and counts, so that a mean is taken once, over the whole global batch.
+
+    sums(model, batch): the summed loss of each term, scalar tensors by name. counts(batch): what
+    each term's sum is divided by, over all micro-batches and processes: rows, masked tokens; of
+    an empty batch, {}. `rows` names the count that is the number of rows.
+    """
+
+    sums: Callable[[Any, Batch], dict[str, Any]]
+    counts: Callable[[Batch], dict[str, int]]
+    rows: str = "loss"
+
+
+@dataclass(frozen=True)
+class Update:
+    """What an update came to: this process's share of each term's loss (scalar tensors), and the
+    rows of the global batch."""
+
+    losses: dict[str, Any]
+    rows: int
+    signals: frozenset[str]  # names of what any process was asked before the update
+
+
+class Trainer:
+    """A model in training with all that one update needs."""
+
+    def __init__(self, model: Any, objective: Objective, args: CommonArgs, gpu: bool, log: Log):
+        self.args, self.objective = args, objective
+        if args.use_amp and not gpu:
+            log.warning("--use_amp has no effect on the CPU: training in float32")
+        self.optimizer = optim.build(model, args)
+        self.precision, self.scaler, self.model = _mixed_precision(model, self.optimizer, args, gpu)
+        self.parameters = [p for p in model.parameters() if not p.stop_gradient]
+
+    def step(
+        self, micro_batches: Sequence[Batch], rate: float, step: int, asked: dict[str, int]
+    ) -> Update:
+        """One update at the learning rate `rate`; `step` counts from 1. `asked`: the signals that
+        this process has had, told to all in the exchange that every update makes anyway."""
+        _seed_dropout(self.args.seed, step, dist.current().rank)
+        totals = dist.sum_counts(_total(map(self.objective.counts, micro_batches)) | asked)
+        heard = frozenset(name for name in totals if name in STOP | SAVE)
+        totals = {name: count for name, count in totals.items() if name not in heard}
+        losses: dict[str, Any] = dict.fromkeys(totals, 0.0)
+        for batch in micro_batches:
+            if not batch:
+                continue
+            with self.precision():
+                sums = self.objective.sums(self.model, batch)
+                parts = {name: sums[name] / max(1, totals[name]) for name in sums}
+                whole = sum(parts.values())
+            (self.scaler.scale(whole) if self.scaler else whole).backward()
+            for name, part in parts.items():
+                losses[name] = losses[name] + part.detach().astype("float32")
+        dist.sum_gradients(self.parameters)
+        self.optimizer.set_lr(rate)
+        if self.scaler:
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        else:
+            self.optimizer.step()
+        self.optimizer.clear_grad()
+        return Update(losses, totals[self.objective.rows], heard)
+
+    def scaler_state(self) -> dict[str, Any]:
+        """The loss scaler's numbers, for a checkpoint; {} without one."""
+        return _numbers(self.scaler.state_dict()) if self.scaler else {}
+
+    def restore_scaler(self, saved: dict[str, Any]) -> None:
+        """The way back from `scaler_state`."""
+        if self.scaler and saved:
+            self.scaler.load_state_dict(
+                {k: np.array([v], "float32") if k == "scale" else v for k, v in saved.items()}
+            )
+
+
+def _numbers(values: dict[str, Any]) -> dict[str, Any]:
+    return {k: float(v) if hasattr(v, "item") else v for k, v in values.items()}
+
+
+def _total(counts: Iterator[dict[str, int]] | Any) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for one in counts:
+        for name, count in one.items():
+            total[name] = total.get(name, 0) + count
+    return total
+
+
+def _seed_dropout(seed: int, step: int, rank: int) -> None:
+    """Make dropout a function of (seed, step, rank): nothing else draws from the generator between
+    two updates, and a resumed run needs no saved generator."""
+    import paddle
+
+    digest = hashlib.blake2b(f"{seed} {step} {rank}".encode(), digest_size=4).digest()
+    paddle.seed(int.from_bytes(digest, "little") >> 1)
+
+
+def _mixed_precision(model: Any, optimizer: Any, args: CommonArgs, gpu: bool) -> tuple:
+    """(context for the forward pass, loss scaler or None, the model to call)."""
+    if not args.use_amp or not gpu:
+        return nullcontext, None, model
+    import paddle
+
+    if args.amp_level == "O2":
+        model, _ = paddle.amp.decorate(model, optimizer, level="O2", dtype=args.amp_dtype)
+
+    def context() -> Any:
+        return paddle.amp.auto_cast(level=args.amp_level, dtype=args.amp_dtype)
+
+    # bfloat16 has float32's range and needs no loss scaling.
+    scaler = paddle.amp.GradScaler() if args.amp_dtype == "float16" else None
+    return context, scaler, model

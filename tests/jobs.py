@@ -1,0 +1,41 @@
+"""Programs as processes of their own: waiting for them, and finding the ranks of a job."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+
+def without_job() -> dict[str, str]:
+    """This process's environment as a user has it: of no job, and without GPUs."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PADDLE_")}
+    return environment | {"CUDA_VISIBLE_DEVICES": ""}
+
+
+def finish(process: subprocess.Popen, seconds: int = 120) -> tuple[int, str, str]:
+    try:
+        out, err = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        out, err = process.communicate()
+        pytest.fail(f"did not end within {seconds} s:\n{out}\n{err}")
+    return process.returncode, out, err
+
+
+def ranks_in_training(job: subprocess.Popen) -> list[int]:
+    """The two child processes, once the first log line is out."""
+    assert job.stdout is not None
+    assert job.stdout.readline().startswith("global step 1,"), finish(job)
+    children = Path(f"/proc/{job.pid}/task/{job.pid}/children").read_text().split()
+    ranks = [int(pid) for pid in children if is_training(int(pid))]
+    assert len(ranks) == 2
+    return ranks
+
+
+def is_training(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        return state != "Z" and b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
