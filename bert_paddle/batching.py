@@ -79,3 +79,9 @@ def prepared(items: Sequence[Item], make: Callable[[Item], Any], workers: int) -
             yield ahead.pop(0).result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def listed(rows: Sequence[Any], most: int = 64) -> str:
+    """Rows for a message: the first `most`, and how many more."""
+    more = f" and {len(rows) - most} more" if len(rows) > most else ""
+    return ", ".join(map(str, rows[:most])) + more

@@ -1,6 +1,7 @@
-"""The optimizer with its decay groups, and the learning rate as a function of the step."""
+"""The optimizer with its decay groups, clipping, and the learning rate by step."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from bert_paddle.args import CommonArgs
@@ -36,13 +37,12 @@ def decays(name: str) -> bool:
 
 
 def build(model: Any, args: CommonArgs) -> Any:
-    """AdamW or LAMB over the model's parameters, clipping by their global norm.
+    """AdamW or LAMB over the model's parameters.
 
-    The rate is set before every update, so that it depends on the step alone.
+    The rate is set before every update, so that it depends on the step alone; `clip` comes before.
     """
     import paddle
 
-    clip = paddle.nn.ClipGradByGlobalNorm(args.max_grad_norm) if args.max_grad_norm > 0 else None
     with_decay = {p.name for name, p in model.named_parameters() if decays(name)}
     parameters = [p for p in model.parameters() if not p.stop_gradient]
     if args.optimizer == "lamb":
@@ -51,7 +51,6 @@ def build(model: Any, args: CommonArgs) -> Any:
             lamb_weight_decay=args.weight_decay,
             epsilon=args.adam_epsilon,
             parameters=parameters,
-            grad_clip=clip,
             exclude_from_weight_decay_fn=lambda p: p.name not in with_decay,
             multi_precision=args.use_amp,
         )
@@ -60,7 +59,31 @@ def build(model: Any, args: CommonArgs) -> Any:
         weight_decay=args.weight_decay,
         epsilon=args.adam_epsilon,
         parameters=parameters,
-        grad_clip=clip,
         apply_decay_param_fun=lambda name: name in with_decay,
         multi_precision=args.use_amp,
     )
+
+
+def clip(parameters: Sequence[Any], limit: float, on_gpu: bool) -> Any:
+    """Scale all gradients so that their global norm is at most `limit` (0: leave them), and
+    return the norm before, a float32 scalar tensor.
+
+    On the CPU, where reading a number costs nothing, gradients within the limit are not touched.
+    """
+    import paddle
+
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    with paddle.no_grad():
+        # A product of a row and a column reads the tensor once, without a copy of its squares.
+        rows = [g.astype("float32").reshape([1, -1]) for g in gradients]
+        norm = paddle.sqrt(
+            sum(paddle.matmul(row, row, transpose_y=True).reshape([]) for row in rows)
+        )
+        if limit > 0 and on_gpu:
+            factor = limit / paddle.clip(norm, min=limit)
+            for gradient in gradients:
+                gradient.multiply_(factor.astype(gradient.dtype))
+        elif limit > 0 and limit < float(norm) < math.inf:
+            for gradient in gradients:
+                gradient.scale_(limit / float(norm))
+    return norm

@@ -1,6 +1,7 @@
 """One update of a model: a loss over the micro-batches of all processes, taken as one mean."""
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -50,12 +51,17 @@ class Trainer:
         self.optimizer = optim.build(model, args)
         self.precision, self.scaler, self.model = _mixed_precision(model, self.optimizer, args, gpu)
         self.parameters = [p for p in model.parameters() if not p.stop_gradient]
+        self.gpu = gpu
+        self._bad: Any = math.inf  # the first update without finite gradients; on a GPU, a tensor
 
     def step(
         self, micro_batches: Sequence[Batch], rate: float, step: int, asked: dict[str, int]
     ) -> Update:
         """One update at the learning rate `rate`; `step` counts from 1. `asked`: the signals that
-        this process has had, told to all in the exchange that every update makes anyway."""
+        this process has had, told to all in the exchange that every update makes anyway.
+
+        Where gradients are not finite, the weights stay as they were, and `first_bad_step` tells.
+        """
         _seed_dropout(self.args.seed, step, dist.current().rank)
         totals = dist.sum_counts(_total(map(self.objective.counts, micro_batches)) | asked)
         heard = frozenset(name for name in totals if name in STOP | SAVE)
@@ -73,13 +79,40 @@ class Trainer:
                 losses[name] = losses[name] + part.detach().astype("float32")
         dist.sum_gradients(self.parameters)
         self.optimizer.set_lr(rate)
-        if self.scaler:
-            self.scaler.step(self.optimizer)
-            self.scaler.update()
-        else:
-            self.optimizer.step()
+        self._apply(step)
         self.optimizer.clear_grad()
         return Update(losses, totals[self.objective.rows], heard)
+
+    def _apply(self, step: int) -> None:
+        """Clip and let the optimizer work. The norm is the same on all processes."""
+        limit = self.args.max_grad_norm
+        if self.scaler:
+            self.scaler.unscale_(self.optimizer)
+            optim.clip(self.parameters, limit, self.gpu)
+            self.scaler.step(self.optimizer)  # skips an update that is not finite
+            self.scaler.update()
+            return
+        norm = optim.clip(self.parameters, limit, self.gpu)
+        if self.gpu:
+            self._bad = _earlier_if_bad(self._bad, norm, step)
+        elif not math.isfinite(float(norm)):
+            self._bad = min(self._bad, step)
+            return
+        self.optimizer.step()
+
+    def first_bad_step_is_known(self) -> bool:
+        """Whether `first_bad_step` has something to tell, as far as can be said without waiting
+        for a GPU."""
+        return not self.gpu and self._bad is not math.inf
+
+    def first_bad_step(self) -> int | None:
+        """The first update whose gradients were not finite, if there is one."""
+        step = float(self._bad)
+        return int(step) if math.isfinite(step) else None
+
+    def loss_scale(self) -> float | None:
+        """What the loss is multiplied by in half precision; None in other precisions."""
+        return float(self.scaler.state_dict()["scale"]) if self.scaler else None
 
     def scaler_state(self) -> dict[str, Any]:
         """The loss scaler's numbers, for a checkpoint; {} without one."""
@@ -91,6 +124,16 @@ class Trainer:
             self.scaler.load_state_dict(
                 {k: np.array([v], "float32") if k == "scale" else v for k, v in saved.items()}
             )
+
+
+def _earlier_if_bad(bad: Any, norm: Any, step: int) -> Any:
+    """`bad`, or `step` where that is earlier and the norm is not finite, without waiting for it."""
+    import paddle
+
+    now = paddle.full([], float(step))
+    earlier = now if bad is math.inf else paddle.minimum(bad, now)
+    before = paddle.full([], math.inf) if bad is math.inf else bad
+    return paddle.where(paddle.isfinite(norm), before, earlier)
 
 
 def _numbers(values: dict[str, Any]) -> dict[str, Any]:

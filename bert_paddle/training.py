@@ -14,6 +14,9 @@ from bert_paddle.log import Log, train_line
 from bert_paddle.signals import STOP, Requests
 from bert_paddle.trainer import Batch, Trainer, Update
 
+# Paddle halves the scale at each failure, from 65,536 on; below one, nothing is gained by it.
+_LEAST_SCALE = 1.0
+
 
 class Batches(Protocol):
     """Training data of one process."""
@@ -24,6 +27,10 @@ class Batches(Protocol):
     def updates(self, epoch: int, start: int) -> Iterator[list[Batch]]:
         """The micro-batches of each update of an epoch, from update `start` on. A micro-batch
         without rows is an empty dict: all processes make the same number of steps."""
+        ...
+
+    def rows_of(self, epoch: int, update: int) -> str:
+        """The rows of an update's global batch, for a message."""
         ...
 
 
@@ -70,7 +77,7 @@ def _loop(
 ) -> None:
     args, warmup = trainer.args, optim.warmup_steps(trainer.args, state.total)
     until = state.total if until is None else until
-    window = _Window(state)
+    window = _Window(trainer, batches, state)
     while state.step < until and not state.stopped:
         trainer.model.train()
         for micro_batches in batches.updates(state.epoch, state.update):
@@ -81,6 +88,8 @@ def _loop(
             state.step, state.update = state.step + 1, state.update + 1
             state.batch += len(micro_batches)
             window.add(update)
+            if trainer.first_bad_step_is_known():
+                window.settle(rate)
             log.progress.show(state.step, state.total)
             last = state.step >= until
             if state.step % args.logging_steps == 0:
@@ -111,8 +120,8 @@ def _interrupted(name: str, state: TrainState) -> Interrupted:
 class _Window:
     """Losses and time since the last log line; losses stay on the device until asked for."""
 
-    def __init__(self, state: TrainState):
-        self.state = state
+    def __init__(self, trainer: Trainer, batches: Batches, state: TrainState):
+        self.trainer, self.batches, self.state = trainer, batches, state
         world = dist.current()
         self.losses: dict[str, Any] = {}
         for name, shares in state.window_losses.items():
@@ -136,13 +145,30 @@ class _Window:
         everyone = dist.gather({name: float(loss) for name, loss in self.losses.items()})
         state.window_losses = {name: [one[name] for one in everyone] for name in self.losses}
         state.train_seconds = self.seconds_before + time.perf_counter() - self.clock
-        loss = _sum_of_all(state.window_losses)
-        if not math.isfinite(loss):
+        self._check(rate, _sum_of_all(state.window_losses))
+
+    def _check(self, rate: float, loss: float) -> None:
+        """Raise RunError when loss or gradients are no numbers any more."""
+        state, bad = self.state, self.trainer.first_bad_step()
+        scale = self.trainer.loss_scale()
+        if scale is not None and scale < _LEAST_SCALE:
             raise RunError(
-                f"the loss is {loss} at step {state.step} (epoch {state.epoch}, "
-                f"batch {state.batch}, learning rate {rate:g}); try a lower --learning_rate or "
-                "more --warmup_steps and go on with --resume_from_checkpoint auto"
+                f"in half precision the gradients were not finite so often that the loss scale "
+                f"fell to {scale:g} at step {state.step} (learning rate {rate:g}); try "
+                "--amp_dtype bfloat16, a lower --learning_rate, or no --use_amp, and "
+                "--resume_from_checkpoint auto"
             )
+        if bad is None and math.isfinite(loss):
+            return
+        step = state.step if bad is None else bad
+        what = f"the loss is {loss}" if bad is None else "the gradients are not finite"
+        update = state.update - 1 - (state.step - step)
+        rows = f"; {self.batches.rows_of(state.epoch, update)}" if update >= 0 else ""
+        raise RunError(
+            f"{what} at step {step} (epoch {state.epoch}, learning rate {rate:g}{rows}); try a "
+            "lower --learning_rate or more --warmup_steps and go on with --resume_from_checkpoint "
+            "auto"
+        )
 
     def report(self, log: Log, rate: float) -> None:
         """Write the log line of the window and open the next one."""

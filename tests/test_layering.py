@@ -16,10 +16,12 @@ NO_PADDLE = (
     "errors files flags args log batching tokenizer pickles hf_weights hub weights model_config "
     "exits signals saver glue.args glue.tasks glue.readers glue.metrics glue.download "
     "pretrain.args pretrain.layout pretrain.hdf5 pretrain.order pretrain.batches pretrain.source "
-    "pretrain.text pretrain.text_files pretrain.vocab"
+    "pretrain.text pretrain.text_files pretrain.vocab pretrain.create_args pretrain.create_data "
+    "pretrain.create_jobs pretrain.made_folder pretrain.masking pretrain.pairs pretrain.shard "
+    "pretrain.shard_file pretrain.spool pretrain.words"
 ).split()
 HEAVY = set("paddle paddlenlp sklearn scipy matplotlib h5py tokenizers".split())
-HEAVY |= set("sentencex jieba distributed tqdm".split())
+HEAVY |= set("sentencex jieba distributed isal tqdm".split())
 
 
 def name_of(path: Path) -> str:

@@ -79,7 +79,8 @@ def test_lamb_scales_by_the_trust_ratio():
     np.testing.assert_allclose(layer.bias.numpy(), 1 - 0.01 * ratio * update, rtol=1e-4)
 
 
-def test_gradients_are_really_clipped():
+@pytest.mark.parametrize("on_gpu", [False, True])  # two ways to the same; both run anywhere
+def test_gradients_are_really_clipped(on_gpu):
     """With an epsilon as large as the gradients, Adam's step shows their size."""
     import paddle
 
@@ -90,8 +91,33 @@ def test_gradients_are_really_clipped():
         optimizer = optim.build(layer, parse_args([*NEEDED, *argv]))
         optimizer.set_lr(1.0)
         (layer.weight * 100.0).sum().backward()
+        norm = optim.clip(layer.parameters(), clip, on_gpu)
+        assert float(norm) == pytest.approx(100.0)
         optimizer.step()
         return -float(layer.weight)
 
     assert moved(0) == pytest.approx(100 / 101, rel=1e-4)
     assert moved(2.0) == pytest.approx(2 / 3, rel=1e-4)
+
+
+@pytest.mark.parametrize("on_gpu", [False, True])
+def test_clipping_is_by_the_norm_of_all_and_that_of_paddle(on_gpu):
+    import paddle
+
+    def gradients(clip):
+        layer = paddle.nn.Linear(3, 2)
+        layer.weight.set_value(np.arange(6, dtype="float32").reshape(3, 2))
+        (layer.weight**2).sum().backward()
+        (layer.bias * 7.0).sum().backward()
+        clip(layer)
+        return [p.grad.numpy() for p in layer.parameters()]
+
+    def theirs(layer):
+        pairs = paddle.nn.ClipGradByGlobalNorm(1.5)([(p, p.grad) for p in layer.parameters()])
+        for parameter, gradient in pairs:
+            parameter.grad = gradient
+
+    ours = gradients(lambda layer: optim.clip(layer.parameters(), 1.5, on_gpu))
+    for one, other in zip(ours, gradients(theirs), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)
+    assert sum((g**2).sum() for g in ours) == pytest.approx(1.5**2, rel=1e-5)

@@ -25,6 +25,9 @@ class Fixed:
     def __init__(self, *cuts: int):
         self.parts = np.split(ROWS, cuts)
 
+    def rows_of(self, epoch, update):
+        return f"rows of epoch {epoch}, update {update}"
+
     def updates(self, epoch, start):
         for _ in range(start, self.updates_per_epoch):
             yield [{"x": part} if len(part) else {} for part in self.parts]
@@ -44,7 +47,8 @@ def objective(fail_at: float = math.inf):
     return Objective(sums, counts, rows="rows")
 
 
-def train(batches, total=3, hooks=(), log=None, **flags):
+def a_trainer(log=None, **flags):
+    """A trainer of a small network, the network, and the log."""
     import paddle
 
     paddle.seed(3)
@@ -54,7 +58,11 @@ def train(batches, total=3, hooks=(), log=None, **flags):
         argv += [f"--{name}", str(value)]
     args = parse_args(argv)
     log = log or Log(out=io.StringIO(), err=io.StringIO())
-    trainer = Trainer(network, objective(), args, False, log)
+    return Trainer(network, objective(), args, False, log), network, log
+
+
+def train(batches, total=3, hooks=(), log=None, **flags):
+    trainer, network, log = a_trainer(log, **flags)
     state = TrainState(total=total)
     fit(trainer, batches, state, hooks(network, state) if hooks else (), log)
     return network.weight.numpy(), state, log
@@ -119,6 +127,22 @@ def test_a_loss_that_is_no_number_is_told_with_step_and_rate():
     broken.parts = [np.full((2, 3), np.inf, "float32")]
     with pytest.raises(RunError, match=r"step 1 .*learning rate 0.1"):
         train(broken, logging_steps=1)
+
+
+def test_gradients_that_are_no_numbers_stop_at_once_with_the_rows_and_the_weights_kept():
+    class Breaking(Fixed):
+        def updates(self, epoch, start):
+            for i, parts in enumerate(super().updates(epoch, start)):
+                yield parts if (epoch, i) != (1, 2) else [{"x": np.full((2, 3), 3e38, "float32")}]
+
+    state, weights = TrainState(total=99), []
+    hooks = [Hook(1, lambda: weights.append(network.weight.numpy()))]
+    trainer, network, log = a_trainer(logging_steps=1000)
+    told = r"not finite at step 8 \(epoch 1, learning rate 0.0\d+; rows of epoch 1, update 2\)"
+    with pytest.raises(RunError, match=told):
+        fit(trainer, Breaking(), state, hooks, log)
+    assert len(weights) == 7 and np.isfinite(weights[-1]).all()
+    assert np.array_equal(network.weight.numpy(), weights[-1])
 
 
 def test_dropout_is_a_function_of_seed_step_and_rank():

@@ -73,10 +73,17 @@ class TrainBatches:
 
     def updates(self, epoch: int, start: int) -> Iterator[list[Batch]]:
         """The micro-batches of each update of an epoch, from update `start` on."""
-        plan = batching.plan(
+        return batching.prepared(self._plan(epoch)[start:], self._make, self.workers)
+
+    def rows_of(self, epoch: int, update: int) -> str:
+        """The rows of an update's global batch, for a message."""
+        rows = batching.listed(self._plan(epoch)[update].tolist())
+        return f"rows {rows} of the training set, from 0"
+
+    def _plan(self, epoch: int) -> list[np.ndarray]:
+        return batching.plan(
             self.rows.encoded.lengths, self.rows_per_update, self.seed, epoch, self.group_by_length
         )
-        return batching.prepared(plan[start:], self._make, self.workers)
 
     def _make(self, update: np.ndarray) -> list[Batch]:
         parts = batching.split(update, self.micro_rows, self.rank, self.ranks)

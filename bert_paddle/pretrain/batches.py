@@ -105,6 +105,17 @@ class PretrainBatches:
         finally:
             windows.close()
 
+    def rows_of(self, epoch: int, update: int) -> str:
+        """The rows of an update's global batch, for a message: shard and number, from 0."""
+        order = EpochOrder(self.shards.rows, self.seed, epoch, self.block_rows, self.window_rows)
+        begin = update * self.rows_per_update
+        places = range(begin, min(begin + self.rows_per_update, order.total))
+        names = []
+        for place in places:
+            shard, row = order.row(place)
+            names.append(f"{self.shards.paths[shard].name}:{row}")
+        return f"rows {batching.listed(names)}, from 0"
+
     def _windows(self, order: EpochOrder, first: int) -> Generator[Rows, None, None]:
         """This rank's rows of each window from position `first` on, while the next one is read."""
         start, offset = order.locate(first)

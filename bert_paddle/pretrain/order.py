@@ -88,3 +88,13 @@ class EpochOrder:
         """The window of a position of the epoch, and the offset in it."""
         window = int(np.searchsorted(self.bounds, position, side="right")) - 1
         return window, position - int(self.bounds[window])
+
+    def row(self, position: int) -> tuple[int, int]:
+        """The shard of the row at a position of the epoch, and its number there."""
+        window, offset = self.locate(position)
+        number = int(self.mixed(window)[offset])
+        for block in self.blocks(window):
+            if number < block.stop - block.start:
+                return block.shard, block.start + number
+            number -= block.stop - block.start
+        raise IndexError(position)

@@ -103,3 +103,12 @@ def test_cut():
 def test_blocks_larger_than_windows_are_refused():
     with pytest.raises(ValueError, match="do not fit"):
         EpochOrder([5], 1, 0, 8, 4)
+
+
+def test_the_row_at_a_position_is_the_one_that_is_read_there():
+    rows = [7, 30, 1, 12]
+    order = EpochOrder(rows, 3, 1, block_rows=4, window_rows=12)
+    found = [order.row(position) for position in range(order.total)]
+    assert sorted(found) == [(s, r) for s, count in enumerate(rows) for r in range(count)]
+    first = [(b.shard, r) for b in order.blocks(0) for r in range(b.start, b.stop)]
+    assert found[: len(first)] == [first[i] for i in order.mixed(0)]
