@@ -1,5 +1,5 @@
 # Short names for the scripts; each makes the environment first where it is missing.
-.PHONY: check test slow quickstart results
+.PHONY: check test slow quickstart results fuzz audit
 
 check: # ruff, mypy and the fast tests
 	bash scripts/test.sh
@@ -15,3 +15,9 @@ quickstart: # fine-tune a real pretrained model in minutes
 
 results: # the figures of docs/RESULTS.md (hours on a CPU; goes on where it stopped)
 	bash scripts/reproduce_results.sh
+
+fuzz: # mutated files into everything that reads untrusted ones (FUZZ_SECONDS each, default 60)
+	bash scripts/fuzz.sh
+
+audit: # known vulnerabilities of the locked packages (needs the network; exit code 3: not done)
+	bash scripts/audit.sh

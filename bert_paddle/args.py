@@ -32,16 +32,26 @@ class CommonArgs:
     )
 
     batch_size: int = flag(
-        8, "rows per card", group=TRAIN, alias="per_device_train_batch_size", least=1
+        8,
+        "rows per card",
+        group=TRAIN,
+        alias="per_device_train_batch_size",
+        least=1,
+        most=10**6,
     )
     gradient_accumulation_steps: int = flag(
-        1, "batches whose gradients make one update", group=TRAIN, least=1
+        1, "batches whose gradients make one update", group=TRAIN, least=1, most=10**6
     )
     num_train_epochs: float = flag(
-        3.0, "passes over the data; 3, 0.5 and 1e5 are all fine", group=TRAIN, above=0
+        3.0, "passes over the data; 3, 0.5 and 1e5 are all fine", group=TRAIN, above=0, most=1e9
     )
     max_steps: int = flag(
-        -1, "stop after this many updates (-1: as the epochs give)", group=TRAIN, least=1, or_is=-1
+        -1,
+        "stop after this many updates (-1: as the epochs give)",
+        group=TRAIN,
+        least=1,
+        most=10**12,
+        or_is=-1,
     )
     optimizer: str = flag("adamw", "optimizer", group=TRAIN, choices=("adamw", "lamb"))
     weight_decay: float = flag(
@@ -84,6 +94,7 @@ class CommonArgs:
         group=EVALUATION,
         alias="per_device_eval_batch_size",
         least=1,
+        most=10**6,
     )
     load_best_model_at_end: bool = flag(
         False, "end with the best checkpoint, not the last", group=EVALUATION
@@ -106,9 +117,15 @@ class CommonArgs:
         "there is none); or the path of one checkpoint",
         group=SAVING,
     )
-    logging_steps: int = flag(500, "updates between two log lines", group=SAVING, least=1)
+    logging_steps: int = flag(
+        500, "updates between two log lines", group=SAVING, least=1, most=10**12
+    )
     save_steps: int = flag(
-        500, "updates between two checkpoints, each with an evaluation", group=SAVING, least=1
+        500,
+        "updates between two checkpoints, each with an evaluation",
+        group=SAVING,
+        least=1,
+        most=10**12,
     )
     save_total_limit: int = flag(
         -1,

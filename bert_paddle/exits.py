@@ -52,7 +52,7 @@ def _debug_asked(argv: Sequence[str]) -> bool:
 def _line(error: BaseException) -> tuple[str, int]:
     """What is said of an error, and its exit code; raises it again when it is a fault of ours."""
     if isinstance(error, BertPaddleError):
-        return " ".join(str(error).split("\n")), error.exit_code
+        return _plain(str(error)), error.exit_code
     if isinstance(error, KeyboardInterrupt):
         return "interrupted; what was written so far is whole", 130
     if isinstance(error, OSError) and error.errno in _DISK:
@@ -65,6 +65,11 @@ def _line(error: BaseException) -> tuple[str, int]:
     if isinstance(error, OSError) and error.errno in _REFUSED and error.filename:
         return f"{error.filename}: {error.strerror}; see to it and run again", 1
     raise error
+
+
+def _plain(text: str) -> str:
+    """The text in one line, with what a terminal would obey written out."""
+    return "".join(c if c.isprintable() else " " if c.isspace() else repr(c)[1:-1] for c in text)
 
 
 def _print(line: str, code: int) -> None:

@@ -30,6 +30,7 @@ _DEFAULTS = {
 }
 _OPTIONAL = ("pool_act", "classifier_dropout")
 _ACTIVATIONS = ("gelu", "relu", "silu", "swish")
+_MOST = 10**7  # of any size, as for the flags: what is beyond is no model but a slip or a trap
 _LFS = b"version https://git-lfs"
 
 
@@ -133,8 +134,8 @@ def _refuse_other_models(given: Mapping[str, Any], architecture: str, path: Path
     if model_type == "bert" or (model_type is None and architecture[:4] in ("", "Bert")):
         return
     raise WeightsError(
-        f"{path}: the model is {model_type or architecture!r}, and only bert runs here: give a "
-        "BERT's folder"
+        f"{path}: the model is {_shown(model_type or architecture)}, and only bert runs here: "
+        "give a BERT's folder"
     )
 
 
@@ -148,14 +149,16 @@ def check_values(values: Mapping[str, Any], given: Mapping[str, Any], where: str
 def _problems(values: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
     problems = []
     for name in (*_SIZES, "type_vocab_size"):
-        if type(values[name]) is not int or values[name] < 1:
-            problems.append(f"{name} is {values[name]!r}, but has to be a whole number above 0")
+        if type(values[name]) is not int or not 1 <= values[name] <= _MOST:
+            problems.append(
+                f"{name} is {_shown(values[name])}, but has to be a whole number from 1 to {_MOST}"
+            )
     rates = [name for name in values if name.endswith(("dropout_prob", "_dropout"))]
     for name in (*rates, "initializer_range", "layer_norm_eps"):
         if type(values[name]) not in (int, float) or not 0 <= values[name] <= 1:
-            problems.append(f"{name} is {values[name]!r}, but has to be a number from 0 to 1")
-    if type(values["pad_token_id"]) is not int:
-        problems.append(f"pad_token_id is {values['pad_token_id']!r}, but has to be a whole number")
+            problems.append(f"{name} is {_shown(values[name])}, but has to be a number from 0 to 1")
+    if type(pad := values["pad_token_id"]) is not int:
+        problems.append(f"pad_token_id is {_shown(pad)}, but has to be a whole number")
     if not problems and values["hidden_size"] % values["num_attention_heads"]:
         problems.append(
             f"hidden_size {values['hidden_size']} is not divisible by num_attention_heads "
@@ -163,12 +166,19 @@ def _problems(values: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
         )
     if values["hidden_act"] not in _ACTIVATIONS:
         known = ", ".join(_ACTIVATIONS)
-        problems.append(f"hidden_act {values['hidden_act']!r} is not supported, only {known}")
+        shown = _shown(values["hidden_act"])
+        problems.append(f"hidden_act {shown} is not supported, only {known}")
     if (kind := given.get("position_embedding_type") or "absolute") != "absolute":
-        problems.append(f"position_embedding_type {kind!r} is not supported, only absolute")
+        problems.append(f"position_embedding_type {_shown(kind)} is not supported, only absolute")
     if given.get("is_decoder"):
         problems.append("is_decoder is set, and only encoders run here")
     return problems
+
+
+def _shown(value: Any) -> str:
+    """A value for a message, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}..."
 
 
 def _labels(id2label: Any, path: Path) -> tuple[str, ...] | None:
@@ -176,8 +186,15 @@ def _labels(id2label: Any, path: Path) -> tuple[str, ...] | None:
         return None
     try:
         names = {int(key): str(value) for key, value in id2label.items()}
-        return tuple(names[i] for i in range(len(names)))
+        labels = tuple(names[i] for i in range(len(id2label)))
     except (AttributeError, ValueError, KeyError):
         raise WeightsError(
             f"{path}: id2label has to name the classes 0, 1, 2 and so on without a gap"
         ) from None
+    # Classes are told apart by their names, which are written line by line into predictions.
+    if len(set(labels)) < len(labels) or any(not label.isprintable() for label in labels):
+        raise WeightsError(
+            f"{path}: id2label has to give every class a printable name of its own, not "
+            f"{_shown(list(labels))}"
+        )
+    return labels

@@ -5,12 +5,17 @@ module that does nothing but hold its arguments; the arrays are made afterwards,
 values. Neither numpy nor torch nor paddle is called by the file, so there is nothing in them to
 be misused, and every other name is refused before it is looked up.
 
-bfloat16, which numpy lacks, is returned as its bits in uint16, as Paddle itself saves it.
+bfloat16, which numpy lacks, is returned as its bits in uint16, as Paddle itself saves it. What a
+file makes in memory is held to a few times its size: a short pickle can name one array endlessly.
 """
 
+import io
 import math
 import pickle
+import pickletools
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +26,9 @@ from bert_paddle.errors import WeightsError
 # Paddle puts this table of internal names into each state dict.
 _NAME_TABLE = "StructuredToParameterName@@"
 _TORCH_LEGACY_MAGIC = b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # LONG1 0x1950a86a20f9469cfc6c
-_TORCH_DTYPES = {
-    "FloatStorage": "<f4",
-    "DoubleStorage": "<f8",
-    "HalfStorage": "<f2",
-    "BFloat16Storage": "<u2",
-    "LongStorage": "<i8",
-    "IntStorage": "<i4",
-    "ShortStorage": "<i2",
-    "CharStorage": "|i1",
-    "ByteStorage": "|u1",
-    "BoolStorage": "|b1",
-}
+_NAMES = "Float Double Half BFloat16 Long Int Short Char Byte Bool".split()
+_CODES = "<f4 <f8 <f2 <u2 <i8 <i4 <i2 |i1 |u1 |b1".split()
+_TORCH_DTYPES = {f"{n}Storage": code for n, code in zip(_NAMES, _CODES, strict=True)}
 _NUMPY_DTYPES = {np.dtype(code).str[1:] for code in "?bBhHiIlLqQefd"}
 
 
@@ -59,51 +55,47 @@ class _DType(metaclass=_Fixed):
         return np.dtype(("<" if self.order in "|=" else self.order) + code)
 
 
-class _NDArray(metaclass=_Fixed):
-    """Stands for numpy.ndarray, which pickles name only as an argument."""
-
-
-class _Array(metaclass=_Fixed):
-    """Stands for numpy's _reconstruct: an empty array whose state brings everything."""
-
-    def __init__(self, subtype: Any, shape: Any, dtype: Any):
-        self.state: Any = None
-
-    def __setstate__(self, state: Any) -> None:
-        self.state = state
-
-    def make(self) -> np.ndarray:
-        _, shape, dtype, fortran, data = self.state
-        return _array(data, dtype, shape, "F" if fortran else "C")
-
-
 class _Buffer(metaclass=_Fixed):
     """Stands for numpy's _frombuffer, which pickle protocol 5 uses."""
 
     def __init__(self, data: Any, dtype: Any, shape: Any, order: Any):
         self.args = (data, dtype, shape, order)
 
-    def make(self) -> np.ndarray:
+    def make(self) -> Any:
         return _array(*self.args)
 
 
-class _Scalar(metaclass=_Fixed):
+class _Array(_Buffer):
+    """Stands for numpy's _reconstruct: an empty array whose state brings everything."""
+
+    def __init__(self, subtype: Any, shape: Any, dtype: Any):
+        super().__init__(None, None, shape, "C")
+
+    def __setstate__(self, state: Any) -> None:
+        _, shape, dtype, fortran, data = state
+        self.args = (data, dtype, shape, "F" if fortran else "C")
+
+
+class _Scalar(_Buffer):
     """Stands for numpy's scalar constructor."""
 
     def __init__(self, dtype: Any, data: Any):
-        self.args = (data, dtype)
+        super().__init__(data, dtype, (), "C")
 
     def make(self) -> Any:
-        return _array(*self.args, (), "C").item()
+        return super().make().item()
 
 
 class _Latin1(metaclass=_Fixed):
     """Stands for _codecs.encode, by which protocol 2 writes bytes."""
 
-    def __new__(cls, text: Any, encoding: Any = "latin1") -> Any:
-        if not isinstance(text, str) or encoding != "latin1":
+    def __init__(self, text: str, encoding: str = "latin1"):
+        self.text, self.encoding = text, encoding
+
+    def make(self) -> bytes:
+        if self.encoding != "latin1":
             raise ValueError("bytes that are not latin1")
-        return text.encode("latin1")
+        return self.text.encode("latin1")
 
 
 class _Mapping(dict, metaclass=_Fixed):
@@ -127,20 +119,12 @@ class _Parameter(metaclass=_Fixed):
         return data
 
 
-class _Storage(metaclass=_Fixed):
-    """A torch storage that the pickle points to: dtype and the key of its bytes."""
-
-    def __init__(self, dtype: str, key: str):
-        self.dtype, self.key = dtype, key
-
-
 _CONTAINERS: dict[tuple[str, str], Any] = {("collections", "OrderedDict"): _Mapping}
 _NUMPY: dict[tuple[str, str], Any] = {
     ("numpy", "dtype"): _DType,
-    ("numpy", "ndarray"): _NDArray,
+    ("numpy", "ndarray"): object,  # pickles name it only as an argument
     ("_codecs", "encode"): _Latin1,
-    # Paddle's (name, array) of a tensor outside a state dict.
-    ("builtins", "tuple"): tuple,
+    ("builtins", "tuple"): tuple,  # Paddle's (name, array) of a tensor outside a state dict
     ("__builtin__", "tuple"): tuple,
 }
 for _core in ("numpy.core", "numpy._core"):
@@ -160,78 +144,98 @@ class _Reader(pickle.Unpickler):
 
     def __init__(self, file: Any, path: Path, allowed: dict[tuple[str, str], Any]):
         super().__init__(file, encoding="latin1")
-        self._path, self._allowed = path, allowed
+        self._path, self._allowed = path, _CONTAINERS | allowed
 
     def find_class(self, module: str, name: str) -> Any:
-        try:
-            return self._allowed[module, name]
-        except KeyError:
+        if (module, name) not in self._allowed:
+            shown = f"{module}.{name}"[:100].encode("unicode_escape").decode()
             raise WeightsError(
-                f"refused: {self._path} wants to run {module}.{name}; a file of weights has no "
+                f"refused: {self._path} wants to run {shown}; a file of weights has no "
                 "need of it: use one you trust, best as model.safetensors"
-            ) from None
+            )
+        return self._allowed[module, name]
 
     def persistent_load(self, pid: Any) -> Any:
-        if self._allowed.get(("torch", "FloatStorage")) is None:
+        if ("torch", "FloatStorage") not in self._allowed:
             raise ValueError("a reference to something outside the file")
         _, storage_type, key, *_ = pid
-        return _Storage(_TORCH_DTYPES[storage_type], str(key))
+        return _TORCH_DTYPES[storage_type], str(key)
 
 
 def _load(file: Any, path: Path, allowed: dict[tuple[str, str], Any]) -> Any:
+    size = file.seek(0, io.SEEK_END) - file.seek(0)
+    for opcode, number, _ in pickletools.genops(file):
+        # The unpickler makes a table as long as this number, whatever the file's length.
+        if opcode.name in ("PUT", "LONG_BINPUT") and number > size:
+            raise ValueError("a memo number beyond its end")
+    file.seek(0)
+    return _Reader(file, path, allowed).load()
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Whatever goes wrong inside as a WeightsError: a damaged file can raise almost anything."""
     try:
-        return _Reader(file, path, _CONTAINERS | allowed).load()
+        yield
     except WeightsError:
         raise
-    except Exception as error:  # a damaged pickle can raise almost anything
-        raise _damaged(path, error) from error
-
-
-def _damaged(path: Path, error: object) -> WeightsError:
-    return WeightsError(
-        f"{path} cannot be read as a file of weights ({str(error)[:80] or type(error).__name__}); "
-        "it is damaged or incomplete: copy or download it again"
-    )
+    except Exception as error:
+        why = " ".join(str(error)[:80].split()) or type(error).__name__
+        raise WeightsError(
+            f"{path} cannot be read as a file of weights ({why}); it is damaged or incomplete: "
+            "copy or download it again"
+        ) from error
 
 
 def _array(data: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
     if not isinstance(dtype, _DType):
         raise ValueError("an array without a dtype")
-    raw = data.encode("latin1") if isinstance(data, str) else data
-    if not isinstance(raw, bytes | bytearray):
-        raise ValueError("an array without its bytes")
+    data = _Latin1(data) if isinstance(data, str) else data
+    raw = data.make() if isinstance(data, _Latin1) else data
     kind = dtype.make()
     return np.frombuffer(raw, kind).reshape(shape, order=order).astype(kind.newbyteorder("="))
 
 
-def _made(value: Any, depth: int = 0) -> Any:
+class _Room:
+    """The bytes that a file may still make in memory."""
+
+    def __init__(self, path: Path):
+        self.left = 8 * path.stat().st_size + (1 << 20)
+
+    def take(self, count: int) -> None:
+        self.left -= count
+        if self.left < 0:
+            raise ValueError("far more in memory than in the file")
+
+
+def _made(value: Any, room: _Room, depth: int = 0) -> Any:
     """`value` with the stand-ins turned into arrays."""
     if depth > 8:
         raise ValueError("containers nested too deeply")
-    if isinstance(value, _Array | _Buffer | _Scalar):
-        return value.make()
+    room.take(8)
+    if isinstance(value, _Buffer | _Latin1):
+        made = value.make()
+        room.take(np.asarray(made).nbytes)
+        return made
     if isinstance(value, dict):
-        return {k: _made(v, depth + 1) for k, v in value.items() if k != _NAME_TABLE}
+        if not all(isinstance(key, str) for key in value):
+            raise ValueError("a key that is no name")
+        return {k: _made(v, room, depth + 1) for k, v in value.items() if k != _NAME_TABLE}
     if isinstance(value, list | tuple):
-        return [_made(v, depth + 1) for v in value]
+        return [_made(v, room, depth + 1) for v in value]
     if value is None or isinstance(value, str | bytes | int | float):
         return value
-    raise ValueError(f"a {type(value).__name__.strip('_')} where an array was expected")
+    raise ValueError(f"a {type(value).__name__} where an array was expected")
 
 
 def read_paddle(path: Path) -> dict[str, Any]:
     """What `paddle.save` wrote: `.pdparams` {name: array}, `.pdopt` with nested dicts and numbers.
 
-    Pickle protocols 2 to 5. The table `StructuredToParameterName@@` is left out. Tuples come back
-    as lists. Raises WeightsError for a file that asks for any other name than numpy's array
-    constructors, is damaged, or holds no dict at its top.
+    Pickle protocols 2 to 5; tuples come back as lists. Raises WeightsError for a file that asks
+    for any other name than numpy's array constructors, is damaged, or holds no dict at its top.
     """
-    with path.open("rb") as file:
-        loaded = _load(file, path, _NUMPY)
-    try:
-        made = _made(loaded)
-    except Exception as error:
-        raise _damaged(path, error) from error
+    with _told(path), path.open("rb") as file:
+        made = _made(_load(file, path, _NUMPY), _Room(path))
     if not isinstance(made, dict):
         raise WeightsError(f"{path} holds a {type(made).__name__}, not the state dict of a model")
     return made
@@ -240,25 +244,20 @@ def read_paddle(path: Path) -> dict[str, Any]:
 def read_torch(path: Path) -> dict[str, np.ndarray]:
     """The tensors of a state dict that `torch.save` wrote (zip format, torch 1.6 and later).
 
-    Raises WeightsError for the older format, for a pickle that asks for anything but tensors, and
-    for a damaged file.
+    Raises WeightsError for the older format, a damaged file, and a pickle of more than tensors.
     """
-    with path.open("rb") as file:
-        if _TORCH_LEGACY_MAGIC in file.read(32):
-            raise WeightsError(
-                f"{path} is in the format PyTorch used before version 1.6, which is not read here: "
-                "load it once in PyTorch and save it as model.safetensors"
-            )
-    try:
+    with _told(path):
+        with path.open("rb") as file:
+            if _TORCH_LEGACY_MAGIC in file.read(32):
+                raise WeightsError(
+                    f"{path} is in the format PyTorch used before version 1.6, which is not read "
+                    "here: load it once in PyTorch and save it as model.safetensors"
+                )
         with zipfile.ZipFile(path) as archive:
-            return _torch_tensors(archive, path)
-    except WeightsError:
-        raise
-    except Exception as error:
-        raise _damaged(path, error) from error
+            return _torch_tensors(archive, path, _Room(path))
 
 
-def _torch_tensors(archive: zipfile.ZipFile, path: Path) -> dict[str, np.ndarray]:
+def _torch_tensors(archive: zipfile.ZipFile, path: Path, room: _Room) -> dict[str, np.ndarray]:
     entries = {info.filename: info for info in archive.infolist()}
     root = next((name[:-8] for name in entries if name.endswith("data.pkl")), None)
     if root is None:
@@ -266,19 +265,23 @@ def _torch_tensors(archive: zipfile.ZipFile, path: Path) -> dict[str, np.ndarray
     if any(info.compress_type != zipfile.ZIP_STORED for info in entries.values()):
         raise ValueError("compressed, which PyTorch never writes")
     order = archive.read(f"{root}byteorder") if f"{root}byteorder" in entries else b"little"
-    with archive.open(f"{root}data.pkl") as file:
-        loaded = _load(file, path, _TORCH)
+    loaded = _load(io.BytesIO(archive.read(f"{root}data.pkl")), path, _TORCH)
     if not isinstance(loaded, dict):
         raise ValueError("no state dict at its top")
-    tensors = {}
+    tensors: dict[str, np.ndarray] = {}
+    held, raw = None, b""
     for name, value in loaded.items():
-        storage = value.storage if isinstance(value, _Tensor) else None
-        if not isinstance(storage, _Storage) or storage.dtype not in _TORCH_DTYPES.values():
+        if not isinstance(value, _Tensor) or value.storage[0] not in _CODES:
             raise ValueError(f"{str(name)[:40]} is not a tensor")
-        kind = np.dtype(storage.dtype)
-        raw = archive.read(f"{root}data/{storage.key}")
+        kind, key = np.dtype(value.storage[0]), value.storage[1]
+        if key != held:
+            held, entry = key, entries[f"{root}data/{key}"]
+            room.take(entry.file_size)
+            raw = archive.read(entry)
         data = np.frombuffer(raw, kind.newbyteorder(">") if order == b"big" else kind)
-        tensors[str(name)] = _view(data, value).astype(kind, order="C")
+        view = _view(data, value)
+        room.take(view.nbytes)
+        tensors[str(name)] = view.astype(kind, order="C")
     return tensors
 
 

@@ -19,6 +19,12 @@ from bert_paddle.errors import WeightsError
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 VOCAB_FILE, SETTINGS_FILE = "vocab.txt", "tokenizer_config.json"
+# What a BERT tokenizer is told, in tokenizer_config.json and in tokenizer.json's normalizer.
+_SWITCHES = (
+    ("do_lower_case", "lowercase"),
+    ("strip_accents", "strip_accents"),
+    ("tokenize_chinese_chars", "handle_chinese_chars"),
+)
 _CHUNK = 20_000  # texts per call of the library, which holds a call's results in memory
 
 
@@ -164,30 +170,37 @@ def load(folder: Path, vocab_file: str | None = None) -> Tokenizer:
     if path.is_file():
         vocab = read_vocab(path)
     elif rust:
-        vocab = _vocab_of_rust(folder / "tokenizer.json", rust)
+        path = folder / "tokenizer.json"
+        vocab = _vocab_of_rust(path, rust)
     else:
         raise WeightsError(
             f"{folder} has no vocab.txt (nor tokenizer.json): add the model's vocabulary there or "
             "give --vocab_file"
         )
-    rules = dict(rust.get("normalizer") or {})
-    for ours, theirs in (
-        ("do_lower_case", "lowercase"),
-        ("strip_accents", "strip_accents"),
-        ("tokenize_chinese_chars", "handle_chinese_chars"),
-    ):
-        if ours not in settings and rules.get(theirs) is not None:
+    rules = rust.get("normalizer")
+    for ours, theirs in _SWITCHES:
+        if ours not in settings and isinstance(rules, dict) and rules.get(theirs) is not None:
             settings[ours] = rules[theirs]
+        if not isinstance(settings.get(ours), bool | None):
+            raise WeightsError(
+                f"{folder}: {ours} is {str(settings[ours])[:40]!r} in {SETTINGS_FILE} or "
+                "tokenizer.json, but has to be true or false"
+            )
     lower = settings.get("do_lower_case")
     if lower is None:
         lower = not any(piece != piece.lower() for piece in vocab if piece not in SPECIAL)
-    return Tokenizer(vocab, bool(lower), settings)
+    try:
+        return Tokenizer(vocab, bool(lower), settings)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from None
 
 
 def read_vocab(path: Path) -> list[str]:
     """The word pieces of a vocab.txt, one a line. Raises WeightsError for a malformed one."""
     try:
         text = path.read_bytes().decode("utf-8")
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise WeightsError(
             f"{path} is not UTF-8 (byte {error.start}): not a BERT vocabulary"
@@ -200,11 +213,13 @@ def read_vocab(path: Path) -> list[str]:
 
 
 def _vocab_of_rust(path: Path, content: dict) -> list[str]:
-    model = content.get("model") or {}
+    model = content.get("model")
+    model = model if isinstance(model, dict) else {}
     vocab = model.get("vocab")
-    if model.get("type", "WordPiece") != "WordPiece" or not isinstance(vocab, dict):
+    if not isinstance(vocab, dict) or model.get("type", "WordPiece") != "WordPiece":
         raise WeightsError(f"{path} is not a WordPiece tokenizer: BERT's vocab.txt is needed")
-    if sorted(vocab.values()) != list(range(len(vocab))):
+    whole = all(type(number) is int for number in vocab.values())
+    if not whole or sorted(vocab.values()) != list(range(len(vocab))):
         raise WeightsError(f"{path}: the ids of its vocabulary are not 0 to {len(vocab) - 1}")
     return sorted(vocab, key=lambda piece: vocab[piece])
 
@@ -213,8 +228,10 @@ def _json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
         raise WeightsError(f"{path} is not JSON ({error})") from None
     if not isinstance(content, dict):
         raise WeightsError(f"{path} does not hold a JSON object")
@@ -232,5 +249,24 @@ def _check(vocab: list[str], ids: dict[str, int]) -> None:
         seen: set[str] = set()
         for line, piece in enumerate(vocab, 1):
             if piece in seen:
-                raise WeightsError(f"the vocabulary has {piece!r} twice, again in line {line}")
+                raise WeightsError(
+                    f"the vocabulary has {piece[:40]!r} twice, again in line {line}: ids would be "
+                    "ambiguous, so give the model's own file"
+                )
             seen.add(piece)
+    for number, piece in enumerate(vocab):
+        # Neither would come back from vocab.txt: a model would be saved with shifted ids.
+        if "\n" in piece or piece.endswith("\r") or not _is_text(piece):
+            raise WeightsError(
+                f"the vocabulary's piece {number}, {piece[:40]!r}, has a line end or half a "
+                "character, which no vocab.txt can hold: give the model's own file"
+            )
+
+
+def _is_text(piece: str) -> bool:
+    """False for a lone surrogate, which JSON can spell and UTF-8 cannot."""
+    try:
+        piece.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

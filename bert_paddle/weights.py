@@ -75,8 +75,8 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     kind = kind_of(tensors)
     foreign = foreign_architecture(tensors)
     if kind is None or foreign:
-        first = f"they begin with {next(iter(tensors), 'nothing')!r}"
-        theirs = f"they are of {foreign}" if foreign else first
+        first = f"they begin with '{_shown(next(iter(tensors), 'nothing'))}'"
+        theirs = f"they are of {_shown(foreign)}" if foreign else first
         raise WeightsError(f"{file} does not hold the weights of a BERT: {theirs}")
     tensors, named = to_paddle(tensors) if kind == HUGGING_FACE else tidy_paddle(tensors)
     tensors, widened = _as_float32(tensors, file)
@@ -142,13 +142,18 @@ def _head_problem(tensors: Tensors, wanted: Mapping[str, Sequence[int]], prefix:
     return None
 
 
+def _shown(name: str) -> str:
+    """A name out of a file for a message: cut where it is long, nothing that moves a cursor."""
+    return name[:120].encode("unicode_escape").decode()
+
+
 def _refuse(**problems: list[str]) -> None:
     """Up to five names of each kind of problem, and how many there are."""
     parts = []
     for kind, names in problems.items():
         if names:
             more = ", …" if len(names) > 5 else ""
-            parts.append(f"{len(names)} {kind} ({', '.join(names[:5])}{more})")
+            parts.append(f"{len(names)} {kind} ({', '.join(map(_shown, names[:5]))}{more})")
     if parts:
         raise WeightsError(f"the weights do not fit the model: {'; '.join(parts)}")
 
@@ -171,10 +176,11 @@ def _agreed(config: ModelConfig, tensors: Tensors, file: Path) -> dict[str, Any]
     values, head = dict(config.values), tensors.get("classifier.weight")
     if "type_vocab_size" in config.silent:
         values["type_vocab_size"] = found["type_vocab_size"]
-    if values["labels"] and head is not None and head.shape[-1] != len(values["labels"]):
+    classes = None if head is None else head.shape[-1] if head.ndim else 0
+    if values["labels"] and classes not in (None, len(values["labels"])):
         raise WeightsError(
             f"{config.path}: id2label names {len(values['labels'])} classes, but the classifier in "
-            f"{file.name} has {head.shape[-1]}: correct id2label"
+            f"{file.name} has {classes}: correct id2label"
         )
     differing = [name for name, size in found.items() if values[name] != size]
     if differing:
@@ -195,7 +201,8 @@ def _as_float32(tensors: Tensors, file: Path) -> tuple[Tensors, list[str]]:
             notes["bfloat16 widened to float32"] = None
         elif value.dtype.kind != "f":
             raise WeightsError(
-                f"{file}: {name} is {value.dtype}; quantised weights cannot be trained: use float32"
+                f"{file}: {_shown(name)} is {value.dtype}; quantised weights cannot be trained: "
+                "use float32"
             )
         else:
             out[name] = value.astype(np.float32, copy=False)
@@ -255,7 +262,9 @@ def _read_tensors(folder: Path) -> tuple[Tensors, Path, list[str]]:
         tensors |= read(real_file(part))
     for name, value in tensors.items():
         if not isinstance(value, np.ndarray):
-            raise WeightsError(f"{path}: {name} is not a tensor, so this is not a model's state")
+            raise WeightsError(
+                f"{path}: {_shown(name)} is not a tensor, so this is not a model's state"
+            )
     return tensors, path, [f"{name} beside {present[0]} not read" for name in present[1:]]
 
 

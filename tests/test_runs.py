@@ -2,8 +2,15 @@
 
 import json
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
 
 from bert_paddle import runs
+from bert_paddle.errors import OutputError
 
 
 def test_results_keep_earlier_values_and_say_nan_as_null(tmp_path):
@@ -14,3 +21,28 @@ def test_results_keep_earlier_values_and_say_nan_as_null(tmp_path):
     assert first == {"task": "STS-B", "global_step": 3, "eval_loss": 1.0, "eval_pearson": None}
     assert now(task="STS-B", eval_loss=2.0) == {"task": "STS-B", "global_step": 3, "eval_loss": 2.0}
     assert now(task="RTE", eval_loss=3.0) == {"task": "RTE", "eval_loss": 3.0}
+
+
+def test_a_folder_belongs_to_one_live_run(tmp_path):
+    folder = tmp_path / "out"
+    with runs.claimed(folder):
+        with pytest.raises(OutputError, match=rf"in use by another run \(process {os.getpid()} on"):
+            with runs.claimed(folder):
+                pass
+    assert list(folder.iterdir()) == []
+    with runs.claimed(folder):
+        pass
+
+
+def test_a_dead_run_leaves_no_claim(tmp_path):
+    """Killed, it cannot remove its file; the system drops its hold."""
+    script = (
+        "import os, sys; from pathlib import Path; from bert_paddle import runs\n"
+        "with runs.claimed(Path(sys.argv[1])): os.kill(os.getpid(), 9)"
+    )
+    root = Path(__file__).parent.parent
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=root)
+    assert done.returncode == -9 and (tmp_path / runs.LOCK_FILE).is_file()
+    with runs.claimed(tmp_path):
+        assert (tmp_path / runs.LOCK_FILE).is_file()
+    assert list(tmp_path.iterdir()) == []

@@ -13,10 +13,12 @@ from bert_paddle.glue.tasks import Task
 
 @dataclass(frozen=True)
 class Result:
-    """An evaluation: the mean loss over all rows, and the task's metrics by their long names."""
+    """An evaluation: the mean loss over all rows, and the task's metrics by their long names.
+    only_class: the one class that every row is predicted to be of, where that is so."""
 
     loss: float
     metrics: dict[str, float]
+    only_class: str | None = None
 
 
 def logits(model: Any, rows: Rows, batch_size: int, pad_multiple: int = 1) -> np.ndarray:
@@ -59,7 +61,10 @@ def evaluate(task: Task, model: Any, rows: Rows, batch_size: int, pad_multiple: 
     """Loss and metrics of the model (in evaluation mode) over all rows."""
     assert rows.labels is not None
     scores = logits(model, rows, batch_size, pad_multiple)
+    given = answers(task, scores)
+    alike = not task.is_regression and len(given) > 1 and len(set(given.tolist())) == 1
     return Result(
         mean_loss(task, scores, rows.labels),
-        metrics.compute(task, answers(task, scores), rows.labels),
+        metrics.compute(task, given, rows.labels),
+        task.labels[int(given[0])] if alike else None,
     )

@@ -25,6 +25,11 @@ def run(args: GlueArgs) -> dict[str, Any]:
     Raises UserError for flags, files and weights that do not fit, RunError when something breaks
     while running; checkpoints written until then are whole.
     """
+    with runs.claimed(Path(args.output_dir)):
+        return _run(args)
+
+
+def _run(args: GlueArgs) -> dict[str, Any]:
     out = log.Log(active=dist.current().is_main)
     task, output_dir = get_task(args.task_name), Path(args.output_dir)
     resume_from = dist.main_only(lambda: _prepare_output(args, output_dir, out))
@@ -160,7 +165,6 @@ class Job:
 
 def _prepare_output(args: GlueArgs, folder: Path, out: log.Log) -> str | None:
     """Make the output folder fit for the run; returns the checkpoint to go on from, if any."""
-    runs.make_writable(folder)
     if args.do_predict and (folder / "predictions").exists():
         if not (folder / "predictions").is_dir():
             raise OutputError(

@@ -34,6 +34,11 @@ def evaluate_all(
         labels = [("dev", dev.name)] if dev.name else []
         labels += [("data", "demo")] if data.demo else []
         out.line(log.eval_line(result.loss, metrics.log_fields(task, result.metrics), labels))
+        if result.only_class is not None:
+            out.warning(
+                f"all {len(rows)} rows are predicted to be {result.only_class}: if that lasts, the "
+                "run has collapsed; try a lower --learning_rate, a warm-up, or another --seed"
+            )
         named = {"loss": result.loss, **result.metrics}
         values |= {f"eval_{name}{dev.suffix}": value for name, value in named.items()}
         values[f"eval_samples{dev.suffix}"] = len(rows)

@@ -9,6 +9,7 @@ import numpy as np
 from bert_paddle import model as models
 from bert_paddle import weights
 from bert_paddle.errors import WeightsError
+from bert_paddle.pretrain.args import SIZES
 from bert_paddle.trainer import Batch, Objective
 
 HEADS = ("cls.predictions.", "cls.seq_relationship.")
@@ -24,7 +25,11 @@ def build(
     """
     from paddlenlp.transformers import BertConfig, BertForPretraining
 
-    model = BertForPretraining(BertConfig(**config))
+    try:
+        model = BertForPretraining(BertConfig(**config))
+    except MemoryError:
+        sizes = ", ".join(f"{name} {config[name]}" for name in SIZES)
+        raise WeightsError(f"no memory for a model of {sizes}: give smaller sizes") from None
     shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     tensors = initial_tensors(shapes, config["initializer_range"], seed)
     if checkpoint is None:

@@ -2,10 +2,10 @@
 
 output_dir/.NAME_spool/           each shard's text, the plan, the vocabulary; removed when done
 output_dir/NAME_training_0.hdf5   whole as soon as it is there
+output_dir/vocab.txt              (and tokenizer_config.json) what the ids mean
 output_dir/NAME_metadata.json     how the shards were made and what is in them; written last
 """
 
-import hashlib
 import json
 import sys
 import time
@@ -16,7 +16,7 @@ from typing import Any
 
 import bert_paddle
 from bert_paddle import files, tokenizer
-from bert_paddle.errors import RunError
+from bert_paddle.errors import OutputError, RunError
 from bert_paddle.pretrain import create_jobs, layout, spool, text, words
 from bert_paddle.pretrain.create_args import CreateArgs
 from bert_paddle.pretrain.made_folder import MadeFolder
@@ -51,6 +51,7 @@ def run(args: CreateArgs) -> None:
         if not folder.begin(made_from, args.overwrite_output_dir):
             _say(f"{folder.path}: all shards of {args.corpus} are there already; nothing to do")
             return
+        _keep_vocabulary(rules, folder.path)
         counts = folder.plan() or _deal_out(args, inputs, rules, folder)
         done = folder.made(counts)
         about_rules = json.dumps(made_from["vocabulary"])
@@ -77,6 +78,19 @@ def run(args: CreateArgs) -> None:
         f"{rows:,} rows in {total} shards, {share:.1%} with a random next text; {new:,} sentences "
         f"in {seconds:.1f} s ({new / seconds:,.0f}/s) -> {folder.path}"
     )
+
+
+def _keep_vocabulary(rules: Tokenizer, folder: Path) -> None:
+    """Put the vocabulary beside the shards, where pre-training finds it.
+
+    Raises OutputError when shards with another one are there.
+    """
+    if tokenizer.holds_vocabulary(folder) and tokenizer.load(folder).vocab != rules.vocab:
+        raise OutputError(
+            f"{folder} has shards made with another vocabulary ({folder / tokenizer.VOCAB_FILE}): "
+            "give another --output_dir"
+        )
+    rules.save(folder)
 
 
 def vocabulary(args: CreateArgs) -> Tokenizer:
@@ -148,10 +162,9 @@ def _jobs(
 
 def _about_vocabulary(rules: Tokenizer) -> dict[str, Any]:
     """The vocabulary as it goes into the metadata."""
-    content = "".join(piece + "\n" for piece in rules.vocab).encode()
     return {
         "pieces": len(rules),
-        "sha256": hashlib.sha256(content).hexdigest(),
+        "sha256": layout.vocabulary_sha256(rules.vocab),
         "do_lower_case": rules.do_lower_case,
         "strip_accents": rules.strip_accents,
         "tokenize_chinese_chars": rules.tokenize_chinese_chars,

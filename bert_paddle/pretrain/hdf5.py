@@ -4,6 +4,7 @@ No paddle. Headers are checked before training starts; rows are checked whenever
 """
 
 import hashlib
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ Rows = dict[str, np.ndarray]
 # What h5py raises for a damaged file, depending on which of its structures is hit.
 _DAMAGE = (OSError, RuntimeError, KeyError, ValueError)
 _FILES_NAMED = 3
+_CHUNK_BYTES = 1 << 28
 _SAMPLES, _SAMPLE_BYTES = 16, 4096
 
 
@@ -172,9 +174,23 @@ def _header(path: Path) -> tuple[dict[str, tuple[int, ...]], list[str]]:
                 shapes[key] = data.shape or ()
                 if data.dtype.kind not in "iu":
                     problems.append(f"{key} is {data.dtype}, not an integer dtype")
+                problems += _storage_problems(key, data, path)
     except _DAMAGE as error:
         return {}, [_why_unreadable(path, error)]
     return shapes, problems + _shape_problems(shapes)
+
+
+def _storage_problems(key: str, data: Any, path: Path) -> list[str]:
+    """HDF5 can point to any other file, and can pack gigabytes into a small chunk."""
+    if data.file.filename != str(path) or data.is_virtual or data.external:
+        return [f"{key} lies in another file: write all keys into the shard itself"]
+    size = math.prod(data.chunks or ()) * data.dtype.itemsize
+    if size > _CHUNK_BYTES:
+        return [
+            f"{key} has chunks of {size} bytes, each unpacked for a single row: at most "
+            f"{_CHUNK_BYTES}"
+        ]
+    return []
 
 
 def _shape_problems(shapes: dict[str, tuple[int, ...]]) -> list[str]:
@@ -193,6 +209,8 @@ def _shape_problems(shapes: dict[str, tuple[int, ...]]) -> list[str]:
         if shape[1:] != layout.row_shape(key, length, predictions):
             like = "masked_lm_positions" if key.startswith("masked_lm") else "input_ids"
             problems.append(f"{key} has {shape[1]} columns, {like} {shapes[like][1]}")
+    if predictions > length:
+        problems.append(f"it has {predictions} predictions for sequences of {length}")
     if not problems and 0 in (count, length, predictions):
         names = {"rows": count, "sequence columns": length, "prediction columns": predictions}
         problems += [f"it has no {name}" for name, size in names.items() if size == 0]

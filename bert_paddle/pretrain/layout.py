@@ -10,11 +10,13 @@ N rows of sequence length L with up to P predictions; gzip level 4, chunked, no 
     next_sentence_labels  int8  [N]     1 = B is a random text, 0 = B follows A
 """
 
+import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-SUFFIX = ".hdf5"
+SUFFIX, METADATA_SUFFIX = ".hdf5", "_metadata.json"
 TRAINING, TEST = "training", "test"
 GZIP_LEVEL = 4
 DTYPES: dict[str, np.dtype] = {
@@ -42,3 +44,8 @@ def shard_name(corpus: str, split: str, index: int) -> str:
 def is_test(path: Path) -> bool:
     """Whether a shard is held out, as its name says: such rows are never trained on."""
     return f"_{TEST}_" in path.name
+
+
+def vocabulary_sha256(pieces: Sequence[str]) -> str:
+    """By what the metadata knows the vocabulary that the ids belong to."""
+    return hashlib.sha256("".join(piece + "\n" for piece in pieces).encode()).hexdigest()

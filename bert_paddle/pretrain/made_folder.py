@@ -24,7 +24,7 @@ class MadeFolder:
     def __init__(self, path: Path, corpus: str):
         self.path, self.corpus = path, corpus
         self.spool = path / f".{corpus}_spool"
-        self.metadata = path / f"{corpus}_metadata.json"
+        self.metadata = path / f"{corpus}{layout.METADATA_SUFFIX}"
         self._made_from: dict[str, Any] = {}
 
     def begin(self, made_from: dict[str, Any], overwrite: bool) -> bool:

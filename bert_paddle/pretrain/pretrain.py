@@ -24,8 +24,13 @@ def run(args: PretrainArgs) -> dict[str, Any]:
     Raises UserError for flags, shards and weights that do not fit, RunError when something breaks
     while running; checkpoints written until then are whole.
     """
+    with runs.claimed(Path(args.output_dir)):
+        return _run(args)
+
+
+def _run(args: PretrainArgs) -> dict[str, Any]:
     out, output_dir = log.Log(active=dist.current().is_main), Path(args.output_dir)
-    resume_from = dist.main_only(lambda: _prepare_output(args, output_dir, out))
+    resume_from = dist.main_only(lambda: runs.where_to_begin(args, output_dir, out))
     origin = dist.main_first(lambda: source.read(args, env.home()))
     if origin.tokens is None:
         out.warning(
@@ -120,11 +125,6 @@ class Job:
                 tokens.save(folder)
 
         return write
-
-
-def _prepare_output(args: PretrainArgs, folder: Path, out: log.Log) -> str | None:
-    runs.make_writable(folder)
-    return runs.where_to_begin(args, folder, out)
 
 
 def _shards(args: PretrainArgs, origin: Source) -> tuple[Shards, Shards | None]:

@@ -17,8 +17,8 @@ from bert_paddle.pretrain import layout
 from bert_paddle.pretrain.masking import Rows
 
 CHUNK_ROWS = 1024
-# The datasets say gzip level 4, and any reader inflates what is here. zlib itself would take as long
-# as all the rest together; this is within a twentieth of its size in a seventh of the time.
+# The datasets say gzip level 4, and any reader inflates what is here. zlib would take as long as
+# all the rest together; this is within a twentieth of its size in a seventh of the time.
 _ISAL_LEVEL = 2
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from bert_paddle import hub, model_config, tokenizer
 from bert_paddle.errors import WeightsError
+from bert_paddle.pretrain import layout
 from bert_paddle.pretrain.args import SIZES, PretrainArgs
 from bert_paddle.tokenizer import Tokenizer
 
@@ -44,7 +45,24 @@ def read(args: PretrainArgs, home: Path) -> Source:
             f"the vocabulary has {len(tokens)} pieces, but the model embeds {config['vocab_size']}:"
             " give the vocabulary that the shards were made with (--vocab_file), or --vocab_size"
         )
+    if tokens is not None:
+        _check_same_vocabulary(tokens, Path(args.input_dir))
     return Source(config, tokens, silence, name)
+
+
+def _check_same_vocabulary(tokens: Tokenizer, shards: Path) -> None:
+    """Raise WeightsError when the shards' own record names another vocabulary. Shards of other
+    tools have none."""
+    digest = layout.vocabulary_sha256(tokens.vocab)
+    for path in sorted(shards.glob(f"*{layout.METADATA_SUFFIX}")):
+        made = model_config.read_object(path).get("made_from")
+        rules = made.get("vocabulary") if isinstance(made, dict) else None
+        theirs = rules.get("sha256") if isinstance(rules, dict) else None
+        if theirs not in (None, digest):
+            raise WeightsError(
+                f"{path} says that the shards were made with another vocabulary than this one of "
+                f"{len(tokens)} pieces: give theirs with --vocab_file"
+            )
 
 
 def _configuration(name: str, home: Path) -> tuple[Path | None, dict[str, Any]]:

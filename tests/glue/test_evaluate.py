@@ -112,3 +112,23 @@ def test_both_dev_sets_of_mnli_have_a_line_and_keys(tmp_path):
     ]
     assert values["eval_accuracy"] == values["eval_accuracy_mm"] == 1.0
     assert values["eval_samples_mm"] == 3
+
+
+def test_one_class_for_all_is_warned_of():
+    from bert_paddle.glue.data import Data
+
+    task = get_task("sst2")
+    dev = Data(dev=[(task.dev_sets[0], rows([4, 3, 5], np.array([0, 1, 1])))])
+
+    def said(classes):
+        import paddle
+
+        def model(input_ids, token_type_ids, attention_mask):
+            return paddle.eye(2)[paddle.to_tensor(classes[: len(input_ids)])]
+
+        out = Log(out=io.StringIO(), err=io.StringIO())
+        results.evaluate_all(task, model, dev, 8, 1, out, 7)
+        return out.err.getvalue()
+
+    assert "all 3 rows are predicted to be positive" in said([1, 1, 1])
+    assert said([1, 0, 1]) == ""

@@ -7,7 +7,7 @@ import tiny
 
 from bert_paddle import hub
 from bert_paddle.errors import FlagError, WeightsError
-from bert_paddle.pretrain import source
+from bert_paddle.pretrain import layout, source
 from bert_paddle.pretrain.args import parse_args
 from bert_paddle.tokenizer import SPECIAL, Tokenizer
 
@@ -86,3 +86,16 @@ def test_an_unknown_name_and_missing_shards_are_told(tmp_path):
     with pytest.raises(FlagError) as told:
         parse_args([*argv.split(), "--do_eval", "0"])
     assert len(told.value.problems) == 2 and "nowhere: no such folder" in str(told.value)
+
+
+def test_a_vocabulary_that_the_shards_were_not_made_with_is_refused(tmp_path):
+    mine, pieces = tmp_path / "mine.txt", [*SPECIAL, "the", "a"]
+    mine.write_text("\n".join(pieces))
+    flags = args(tmp_path, "--vocab_file", str(mine))
+    record = tmp_path / "shards" / "x_metadata.json"
+    made = {"vocabulary": {"sha256": layout.vocabulary_sha256(pieces)}}
+    record.write_text(json.dumps({"made_from": made}))
+    assert source.read(flags, tmp_path / "home").tokens.vocab == pieces
+    mine.write_text("\n".join(reversed(pieces)))
+    with pytest.raises(WeightsError, match="x_metadata.json.*another vocabulary"):
+        source.read(flags, tmp_path / "home")
