@@ -12,7 +12,6 @@ import argparse
 import datetime
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -20,6 +19,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
 # A variable of the user's own keeps env.configure from choosing: that is how parts are left out.
 AS_IT_COMES = {"OMP_NUM_THREADS": "1", "MALLOC_CHECK_": "0", "FLAGS_use_stride_kernel": "1"}
 SETTINGS = {
@@ -32,7 +32,6 @@ SETTINGS = {
 
 def child(steps: int, tokens: list[int]) -> None:
     """Train on batches of each length; print medians and the last loss as JSON."""
-    sys.path.insert(0, str(ROOT))
     from bert_paddle import env
 
     env.configure(1, use_gpu=False)
@@ -101,16 +100,11 @@ def main() -> None:
             runs[name].append(one_run(variables, passed))
     import paddle
 
-    cpu = next(
-        (
-            line.split(": ")[1]
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        ),
-        platform.machine(),
-    )
+    from bert_paddle import machine
+
     print(
-        f"{datetime.date.today()}, {cpu}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, "
+        f"{datetime.date.today()}, {machine.processor()}, {os.cpu_count()} cores, "
+        f"load {os.getloadavg()[0]:.1f}, "
         f"paddlepaddle {paddle.__version__}; medians of {args.rounds} x {args.steps} steps\n"
     )
     print("| setting | tokens | step, ms | CPU, ms | CPU, times less | loss at the end |")

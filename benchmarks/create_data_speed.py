@@ -12,7 +12,6 @@ several times over, as one shard, shows that memory does not grow with it. Print
 import argparse
 import datetime
 import os
-import platform
 import re
 import shutil
 import statistics
@@ -23,6 +22,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
 SCRIPT = ROOT / "scripts" / "create_pretraining_data.py"
 
 
@@ -59,13 +59,6 @@ def repeated(source: Path, times: int, folder: Path) -> Path:
     return target
 
 
-def cpu() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(": ")[1]
-    return platform.machine()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     given = os.environ.get("BERT_PADDLE_TEXT_DIR")
@@ -78,16 +71,14 @@ def main() -> None:
     if args.input is None:
         parser.error("give --input, or set BERT_PADDLE_TEXT_DIR")
 
-    import h5py
-    import numpy
-    import tokenizers
+    from bert_paddle import machine
 
     runs = [one_run([args.input], args.vocab_file, args.core) for _ in range(args.rounds)]
     size = sum(path.stat().st_size for path in args.input.glob("*.txt"))
+    about = machine.described("numpy", "h5py", "tokenizers", "isal")
     print(
-        f"{datetime.date.today()}, {cpu()}, one core, load {os.getloadavg()[0]:.1f}, Python "
-        f"{platform.python_version()}, numpy {numpy.__version__}, h5py {h5py.__version__}, "
-        f"tokenizers {tokenizers.__version__}; median of {args.rounds}\n"
+        f"{datetime.date.today()}, {about}; on one core, load {os.getloadavg()[0]:.1f}; median of "
+        f"{args.rounds}\n"
     )
     print("| sentences | characters a sentence | whole process, s | sentences/s | without start |")
     print("|---|---|---|---|---|")

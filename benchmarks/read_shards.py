@@ -11,7 +11,6 @@ say more than those of wall time while other programs run.
 import argparse
 import datetime
 import os
-import platform
 import statistics
 import sys
 import time
@@ -90,7 +89,7 @@ def main() -> None:
     parser.add_argument("--batch_size", type=int, default=32)
     parser.add_argument("--hidden", type=int, nargs="*", default=[128, 768])
     args = parser.parse_args()
-    from bert_paddle import env
+    from bert_paddle import env, machine
 
     env.configure(1, use_gpu=False)
     import h5py
@@ -101,16 +100,8 @@ def main() -> None:
     env.import_paddle()
     import paddle
 
-    processor = next(
-        (
-            line.split(": ")[1]
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        ),
-        platform.machine(),
-    )
     print(
-        f"{datetime.date.today()}, {processor}, {os.cpu_count()} cores, load "
+        f"{datetime.date.today()}, {machine.processor()}, {os.cpu_count()} cores, load "
         f"{os.getloadavg()[0]:.1f}, h5py {h5py.__version__}, numpy {numpy.__version__}, "
         f"paddlepaddle {paddle.__version__}; {shards.total} rows in {len(shards.paths)} shards, "
         f"L={shards.length}, P={shards.predictions}, batches of {args.batch_size}; "

@@ -9,10 +9,7 @@ stands between the two marker lines is replaced. The file is made where it is mi
 """
 
 import argparse
-import importlib.metadata
 import json
-import os
-import platform
 import sys
 import time
 from dataclasses import dataclass
@@ -20,6 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from bert_paddle import machine  # noqa: E402
 from bert_paddle.glue.tasks import TASKS, Task, get_task  # noqa: E402
 
 BEGIN, END = "<!-- results: begin (scripts/make_results.py) -->", "<!-- results: end -->"
@@ -177,27 +175,6 @@ def _time(run: Run) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
 
 
-def machine() -> str:
-    """Versions of what a run depends on, and the processor, in one line."""
-    said = [f"Python {platform.python_version()}"]
-    for name in ("paddlepaddle", "paddlepaddle-gpu", "paddlenlp"):
-        try:
-            said.append(f"{name} {importlib.metadata.version(name)}")
-        except importlib.metadata.PackageNotFoundError:
-            pass
-    return f"{_processor()}, {len(os.sched_getaffinity(0))} core(s); {', '.join(said)}"
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
 def rewrite(path: Path, text: str) -> None:
     """Put `text` between the marker lines of `path`, whose rest stays as it is. Raises ValueError
     for a file without the two markers, in this order."""
@@ -222,7 +199,7 @@ def main() -> None:
     parser.add_argument("--machine", action="store_true", help="print versions and processor")
     args = parser.parse_args()
     if args.machine:
-        print(f"# machine: {machine()}")
+        print(f"# machine: {machine.described()}")
         return
     try:
         if args.runs is None or not args.runs.is_dir():
