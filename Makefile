@@ -1,5 +1,5 @@
 # Short names for the scripts; each makes the environment first where it is missing.
-.PHONY: check test slow quickstart results fuzz audit
+.PHONY: check test slow quickstart results fuzz audit soak
 
 check: # ruff, mypy and the fast tests
 	bash scripts/test.sh
@@ -21,3 +21,6 @@ fuzz: # mutated files into everything that reads untrusted ones (FUZZ_SECONDS ea
 
 audit: # known vulnerabilities of the locked packages (needs the network; exit code 3: not done)
 	bash scripts/audit.sh
+
+soak: # kills and full disks at every point of what a run writes, each resumed (half an hour)
+	bash scripts/soak.sh

@@ -31,10 +31,10 @@ def plan(
     rng = np.random.default_rng([seed, epoch])
     order = rng.permutation(len(lengths))
     if not group_by_length:
-        return _cut(order, rows_per_update)
+        return cut(order, rows_per_update)
     batches: list[np.ndarray] = []
-    for pool in _cut(order, rows_per_update * _POOL):
-        batches += _cut(pool[np.argsort(lengths[pool], kind="stable")], rows_per_update)
+    for pool in cut(order, rows_per_update * _POOL):
+        batches += cut(pool[np.argsort(lengths[pool], kind="stable")], rows_per_update)
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
@@ -44,10 +44,11 @@ def split(rows: np.ndarray, micro_batch_rows: int, rank: int, ranks: int) -> lis
     micro_batch_rows: rows of a micro-batch over all ranks. Strides rather than blocks, so that
     rows sorted by length leave every rank the same work.
     """
-    return [part[rank::ranks] for part in _cut(rows, micro_batch_rows)]
+    return [part[rank::ranks] for part in cut(rows, micro_batch_rows)]
 
 
-def _cut(rows: np.ndarray, size: int) -> list[np.ndarray]:
+def cut(rows: np.ndarray, size: int) -> list[np.ndarray]:
+    """The rows in order in parts of `size`, the last maybe smaller."""
     return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 

@@ -5,22 +5,24 @@
         state/train_state.json state/optimizer.safetensors             what going on needs
         manifest.json                                                  written last: sizes, SHA-256
 
-A checkpoint is built under another name, flushed to disk and renamed.
+A checkpoint is built under another name, flushed to disk and renamed. Beside them a crash may
+leave model_<n>.partial (half built), .old (replaced) and .gone (half deleted), which the next start
+sees to; .aside is a checkpoint beyond the one that a run went on from.
 """
 
 import dataclasses
 import json
 import math
-import os
 import re
 import shutil
+import typing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bert_paddle import files
+from bert_paddle import dist, files
 from bert_paddle.errors import OutputError
 
 MANIFEST, STATE, OPTIMIZER = (
@@ -30,7 +32,13 @@ MANIFEST, STATE, OPTIMIZER = (
 )
 _NAME = re.compile(r"model_(\d+)")
 _PARTIAL, _OLD, _ASIDE = ".partial", ".old", ".aside"
-VERSION = 2
+_FILES = r"predictions|all_results\.json|metrics\.jsonl"
+_PART_OF_RUN = re.compile(
+    rf"(model_\d+(\.partial|\.old|\.aside\d*)?|{_FILES})(\.gone)?|\.({_FILES})\.\d+\.part"
+)
+VERSION = 3
+_FLOATS = (float, float | None)
+_found_whole: set[Path] = set()  # by `latest` in this process, for `read`
 
 # Flags that may differ between a run and its continuation; any other difference is refused.
 FREE_FLAGS = frozenset(
@@ -52,7 +60,7 @@ class TrainState:
     total: int  # planned updates T; the schedule ends there, also after a resume
     step: int = 0  # finished updates
     epoch: int = 0  # the epoch under way, from 0
-    update: int = 0  # updates of this epoch that are finished
+    rows: int = 0  # rows of this epoch that are finished, over all processes
     batch: int = 0  # batches of this epoch that are finished
     window_updates: int = 0  # updates since the last log line
     window_losses: dict[str, list[float]] = dataclasses.field(default_factory=dict)  # by rank
@@ -61,7 +69,8 @@ class TrainState:
     evaluations_since_best: int = 0
     stopped: bool = False  # by early stopping
     train_seconds: float = 0.0
-    rows_per_update: int = 0  # of the global batch
+    rows_per_update: int = 0  # of the global batch that is trained now
+    planned_rows: int = 0  # of the global batch that the order of the rows was planned for
     fingerprint: str = ""  # of the training data, as encoded
     scaler: dict[str, float] = dataclasses.field(default_factory=dict)  # loss scaling (AMP)
     args: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -82,7 +91,7 @@ class TrainState:
 
     def next_epoch(self) -> None:
         """Move to the beginning of the next epoch."""
-        self.epoch, self.update, self.batch = self.epoch + 1, 0, 0
+        self.epoch, self.rows, self.batch = self.epoch + 1, 0, 0
 
 
 def folder_of(output_dir: Path, step: int) -> Path:
@@ -109,23 +118,15 @@ def save(
         write_model(partial)
         files.write_tensors(partial / OPTIMIZER, optimizer)
         files.write_json(partial / STATE, dataclasses.asdict(state))
-        _seal(partial)
+        files.seal(partial, MANIFEST, VERSION)
         _swap(partial, target)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+    # What lies beyond is of a run that this one does not continue, because all its checkpoints
+    # were damaged, say; it is not to count as the newest when old ones are deleted.
+    set_aside_newer(output_dir, state.step)
     return target
-
-
-def _seal(folder: Path) -> None:
-    """Flush every file and write the manifest that makes the folder a checkpoint."""
-    entries = {}
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        files.sync(path)
-        name = path.relative_to(folder).as_posix()
-        entries[name] = {"bytes": path.stat().st_size, "sha256": files.sha256(path)}
-    files.sync(folder / "state")
-    files.write_json(folder / MANIFEST, {"version": VERSION, "files": entries})
 
 
 def _swap(partial: Path, target: Path) -> None:
@@ -134,29 +135,19 @@ def _swap(partial: Path, target: Path) -> None:
     if target.exists():
         shutil.rmtree(old, ignore_errors=True)
         target.rename(old)
-    partial.rename(target)
+    try:
+        partial.rename(target)
+    except OSError:
+        if old.exists():
+            old.rename(target)
+        raise
     files.sync(target.parent)
     shutil.rmtree(old, ignore_errors=True)
 
 
 def whats_wrong(folder: Path) -> str | None:
     """Why a folder is not a whole checkpoint, or None. Reads every file and its checksum."""
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        entries = dict(manifest["files"])
-    except FileNotFoundError:
-        return f"it has no {MANIFEST}"
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        return f"its {MANIFEST} cannot be read ({error})"
-    for name, entry in entries.items():
-        path = folder / name
-        if not path.is_file():
-            return f"{name} is missing"
-        if path.stat().st_size != entry["bytes"]:
-            return f"{name} has {path.stat().st_size} bytes, not {entry['bytes']}"
-        if files.sha256(path) != entry["sha256"]:
-            return f"{name} differs from its checksum"
-    return None if STATE in entries else f"it has no {STATE}"
+    return files.broken_seal(folder, MANIFEST, (STATE, OPTIMIZER))
 
 
 def steps(output_dir: Path) -> list[int]:
@@ -170,18 +161,28 @@ def steps(output_dir: Path) -> list[int]:
 def latest(output_dir: Path, note: Callable[[str], None]) -> Path | None:
     """The newest whole checkpoint, or None; `note` is told of each one passed over."""
     for step in reversed(steps(output_dir)):
-        wrong = whats_wrong(folder_of(output_dir, step))
+        folder = folder_of(output_dir, step)
+        wrong = whats_wrong(folder)
         if wrong is None:
-            return folder_of(output_dir, step)
-        note(f"{folder_of(output_dir, step)} is not a whole checkpoint, passed over: {wrong}")
+            _found_whole.add(folder.resolve())
+            return folder
+        note(f"{folder} is not a whole checkpoint, passed over: {wrong}")
     return None
 
 
 def read(folder: Path) -> tuple[TrainState, dict[str, np.ndarray]]:
-    """The state and the optimizer's tensors. Raises OutputError when the folder is not whole."""
-    from safetensors.numpy import load_file
+    """The state and the optimizer's tensors; called by all processes together.
 
-    wrong = whats_wrong(folder)
+    Raises OutputError when the folder is not a whole checkpoint of this version. The main process
+    looks, for all: not again where `latest` has just done so.
+    """
+
+    def look() -> str | None:
+        known = folder.resolve() in _found_whole
+        _found_whole.clear()
+        return None if known else whats_wrong(folder)
+
+    wrong = dist.main_only(look)
     if wrong and steps(folder):
         raise OutputError(
             f"{folder} is a run's folder: give one of its checkpoints, such as "
@@ -192,13 +193,35 @@ def read(folder: Path) -> tuple[TrainState, dict[str, np.ndarray]]:
             f"{folder} is not a whole checkpoint: {wrong}; give another one, or auto for the "
             "newest whole one"
         )
-    values = json.loads((folder / STATE).read_text(encoding="utf-8"))
-    known = {field.name for field in dataclasses.fields(TrainState)}
-    if values.get("version") != VERSION or set(values) - known:
-        raise OutputError(
-            f"{folder / STATE} is of version {values.get('version')}, this program reads {VERSION}"
-        )
-    return TrainState(**values), load_file(folder / OPTIMIZER)
+    return _read_state(folder / STATE), _read_tensors(folder / OPTIMIZER)
+
+
+def _read_state(path: Path) -> TrainState:
+    """The state, every field of its type."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise OutputError(f"{path} cannot be read: {error}; give another checkpoint") from None
+    kinds = {field.name: field.type for field in dataclasses.fields(TrainState)}
+    version = values.get("version") if isinstance(values, dict) else None
+    if version != VERSION or values.keys() != kinds.keys():
+        raise OutputError(f"{path} is of version {version}, this program reads {VERSION}")
+    for name, kind in kinds.items():
+        plain: Any = dict if typing.get_origin(kind) is dict else kind
+        right = isinstance(values[name], plain | int if plain in _FLOATS else plain)
+        if not right or isinstance(values[name], bool) and kind is not bool:
+            raise OutputError(f"{path}: {name} is {values[name]!r}; give another checkpoint")
+    return TrainState(**values)
+
+
+def _read_tensors(path: Path) -> dict[str, np.ndarray]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, ValueError, TypeError, KeyError) as error:
+        raise OutputError(f"{path} cannot be read: {error}; give another checkpoint") from None
 
 
 def check_same_run(saved: TrainState, now: TrainState, folder: Path) -> None:
@@ -208,11 +231,6 @@ def check_same_run(saved: TrainState, now: TrainState, folder: Path) -> None:
         for name, value in now.args.items()
         if name not in FREE_FLAGS and saved.args.get(name) != value
     ]
-    if saved.rows_per_update != now.rows_per_update:
-        differ.append(
-            f"an update was {saved.rows_per_update} rows and is {now.rows_per_update} (processes x "
-            "--batch_size x --gradient_accumulation_steps)"
-        )
     if saved.fingerprint != now.fingerprint:
         differ.append("the training data, its labels or the vocabulary have changed")
     if differ:
@@ -224,23 +242,16 @@ def check_same_run(saved: TrainState, now: TrainState, folder: Path) -> None:
 
 def set_aside_newer(output_dir: Path, step: int) -> list[str]:
     """Rename the checkpoints beyond `step` to model_<n>.aside: the run that goes on from `step`
-    will write its own, and a mixture could not be told apart. Returns the new names."""
+    will write its own, and a mixture could not be told apart. Those set aside before stay, and
+    this one is numbered. Returns the new names."""
     names = []
-    for newer in steps(output_dir):
+    for newer in reversed(steps(output_dir)):
         if newer > step:
-            aside = folder_of(output_dir, newer).with_name(f"model_{newer}{_ASIDE}")
-            _delete(aside)
-            folder_of(output_dir, newer).rename(aside)
-            names.append(aside.name)
+            free = (f"model_{newer}{_ASIDE}{again}" for again in ("", *range(2, 999)))
+            aside = next(name for name in free if not (output_dir / name).exists())
+            folder_of(output_dir, newer).rename(output_dir / aside)
+            names.append(aside)
     return names
-
-
-def _delete(path: Path) -> None:
-    """Delete a file, a folder, or a link without what it points to."""
-    if path.is_symlink() or path.is_file():
-        path.unlink()
-    elif path.exists():
-        shutil.rmtree(path)
 
 
 def holds_run(output_dir: Path) -> bool:
@@ -250,38 +261,35 @@ def holds_run(output_dir: Path) -> bool:
 
 def parts_of_run(output_dir: Path) -> list[Path]:
     """What runs write into their output folder, as far as it is there."""
-    parts = []
-    for path in output_dir.iterdir() if output_dir.is_dir() else ():
-        name = path.name
-        for suffix in (_PARTIAL, _OLD, _ASIDE):
-            name = name.removesuffix(suffix)
-        if _NAME.fullmatch(name) or name in ("predictions", "all_results.json", "metrics.jsonl"):
-            parts.append(path)
-    return parts
+    entries = output_dir.iterdir() if output_dir.is_dir() else ()
+    return [path for path in entries if _PART_OF_RUN.fullmatch(path.name)]
 
 
 def remove_run(output_dir: Path) -> None:
     """Delete what runs write into their output folder, and nothing else."""
     for path in parts_of_run(output_dir):
-        _delete(path)
+        files.delete(path)
 
 
 def clear_leftovers(output_dir: Path) -> None:
-    """Tidy up after a crash: half-built folders go, a replaced checkpoint comes back if alone."""
-    for path in list(output_dir.glob(f"model_*{_PARTIAL}")):
-        shutil.rmtree(path, ignore_errors=True)
-    for path in list(output_dir.glob(f"model_*{_OLD}")):
-        target = path.with_name(path.name.removesuffix(_OLD))
-        if target.exists():
+    """Tidy up after a crash: what is half built or half deleted goes, a replaced checkpoint comes
+    back unless the new one is whole."""
+    for path in parts_of_run(output_dir):
+        if path.name.endswith((_PARTIAL, files.GONE)):
             shutil.rmtree(path, ignore_errors=True)
-        else:
-            os.replace(path, target)
+        elif path.name.endswith(files.PART):
+            path.unlink()
+        elif path.name.endswith(_OLD):
+            target = path.with_name(path.name.removesuffix(_OLD))
+            if not target.exists() or whats_wrong(target) and not whats_wrong(path):
+                files.delete(target)
+                path.rename(target)
+            else:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def prune(output_dir: Path, limit: int, best_step: int | None) -> None:
     """Delete the oldest checkpoints beyond `limit`; never the newest nor the best. -1: none."""
-    if limit < 1:
-        return
-    for step in steps(output_dir)[:-limit]:
+    for step in steps(output_dir)[:-limit] if limit > 0 else ():
         if step != best_step:
-            _delete(folder_of(output_dir, step))
+            files.delete(folder_of(output_dir, step))

@@ -1,7 +1,7 @@
 """This process's place in the job, and the exchange of values. The only place that knows ranks.
 
 Written once for any number of processes: with one, every exchange is the identity. `launch` starts
-the processes.
+the processes, `peers` knows who is still there.
 """
 
 import os
@@ -10,11 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from bert_paddle import peers
 from bert_paddle.errors import BertPaddleError, RunError, UserError
 
 Result = TypeVar("Result")
-# Seconds between two signs of life of a process that works alone; gloo gives up after 30.
+# Seconds between two exchanges while a process works alone and the others wait.
 _BEAT = 5.0
+_peers: peers.Peers | None = None
 
 
 @dataclass(frozen=True)
@@ -44,15 +46,47 @@ def on_gpu() -> bool:
     return paddle.device.get_device().startswith("gpu")
 
 
+def join(lost: Callable[[str], Any]) -> None:
+    """Take this process into the job, after Paddle's own initialisation: from now on it knows who
+    lives. `lost` is called in a thread, once, with a line that names a rank that is gone.
+
+    Raises RunError where the processes cannot reach each other.
+    """
+    global _peers
+    world = current()
+    host = os.environ.get("PADDLE_CURRENT_ENDPOINT", "127.0.0.1").split(":")[0]
+    listener = peers.Listener(host) if world.is_main else None
+    address = gather(listener and listener.address)[0]
+    _peers = listener.accept(world.size) if listener else peers.connect(address, world.rank)
+    _peers.watch(lost)
+
+
+def leave(reason: str = "") -> None:
+    """Take this process out of the job: at its end, or with the error that ends it."""
+    global _peers
+    if _peers is not None:
+        _peers.leave(reason)
+        _peers = None
+
+
 def gather(value: Any) -> list[Any]:
-    """Every process's `value`, in rank order, on all processes."""
+    """Every process's `value`, in rank order, on all processes.
+
+    Raises RunError when a process is gone or does not come in time (`peers.patience`).
+    """
     if current().size == 1:
         return [value]
     import paddle.distributed
 
+    _meet()
     everyone: list[Any] = []
     paddle.distributed.all_gather_object(everyone, value)
     return everyone
+
+
+def _meet() -> None:
+    if _peers is not None:
+        _peers.meet()
 
 
 def main_only(function: Callable[[], Result]) -> Result:
@@ -61,24 +95,48 @@ def main_only(function: Callable[[], Result]) -> Result:
     Takes as long as it takes: the others hear from the main process every few seconds.
     """
     world = current()
-    if world.size == 1:
-        return function()
+    return function() if world.size == 1 else _some_only(world.is_main, function)[0]
+
+
+def main_first(function: Callable[[], Result]) -> Result:
+    """Call `function` on the main process, then on the first process of each other host, then on
+    the rest, which find what these left on their disk (a download, a cache)."""
+    result, world = main_only(function), current()
+    first = not world.is_main and _is_first_of_its_host()
+    results = _some_only(first, function)
+    if world.is_main:
+        return result
+    return results[world.rank] if first else function()
+
+
+def _is_first_of_its_host() -> bool:
+    endpoints = os.environ.get("PADDLE_TRAINER_ENDPOINTS", "").split(",")
+    hosts = [endpoint.split(":")[0] for endpoint in endpoints]
+    rank = current().rank
+    return rank < len(hosts) and hosts.index(hosts[rank]) == rank
+
+
+def _some_only(chosen: bool, function: Callable[[], Any]) -> list[Any]:
+    """Call `function` on the chosen processes; what it returned there, by rank (None elsewhere),
+    on all. An error of one of them is raised on all."""
     outcome: dict[str, Any] = {}
     worker = threading.Thread(target=_call_into, args=(function, outcome), daemon=True)
-    if world.is_main:
+    if chosen:
         worker.start()
-    told = None
-    while told is None:
-        if world.is_main:
+    while True:
+        if chosen:
             worker.join(_BEAT)
-        told = gather(None if not world.is_main or worker.is_alive() else _tellable(outcome))[0]
+        told = gather(worker.is_alive() or (_tellable(outcome) if chosen else {"value": None}))
+        if True not in told:
+            break
     if "error" in outcome:
         raise outcome["error"]
-    if told.get("user_error"):
-        raise UserError(told["user_error"])
-    if told.get("run_error"):
-        raise RunError(told["run_error"])
-    return told["value"]
+    for one in told:
+        if "user_error" in one:
+            raise UserError(one["user_error"])
+        if "run_error" in one:
+            raise RunError(one["run_error"])
+    return [one["value"] for one in told]
 
 
 def _call_into(function: Callable[[], Any], outcome: dict[str, Any]) -> None:
@@ -95,14 +153,7 @@ def _tellable(outcome: dict[str, Any]) -> dict[str, Any]:
         return {"value": outcome["value"]}
     if isinstance(error, BertPaddleError) and error.exit_code == 2:
         return {"user_error": str(error)}
-    return {"run_error": f"rank 0: {error}"}
-
-
-def main_first(function: Callable[[], Result]) -> Result:
-    """Call `function` on the main process, then on the others, which find what it left (a
-    download, a cache)."""
-    result = main_only(function)
-    return result if current().is_main else function()
+    return {"run_error": f"rank {current().rank}: {error}"}
 
 
 def my_share(items: Sequence[Result]) -> Sequence[Result]:
@@ -140,6 +191,8 @@ def sum_gradients(parameters: Sequence[Any]) -> None:
     for parameter in parameters:
         if parameter.grad is None:
             parameter.grad = paddle.zeros_like(parameter)
+    if not on_gpu():  # on a GPU the exchange is queued, and the host does not wait
+        _meet()
     flat = paddle.concat([p.grad.astype("float32").reshape([-1]) for p in parameters])
     paddle.distributed.all_reduce(flat)
     pieces = paddle.split(flat, [p.size for p in parameters])

@@ -41,9 +41,8 @@ def join_job(rank: int, endpoints: list[str], gpus: bool) -> None:
         PADDLE_DISTRI_BACKEND="nccl" if gpus else "gloo",
     )
     if gpus:
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-        devices = visible.split(",") if visible else [str(i) for i in range(len(endpoints))]
-        os.environ["FLAGS_selected_gpus"] = devices[rank]
+        # Counted among the visible ones, as Paddle's own launcher does.
+        os.environ["FLAGS_selected_gpus"] = str(rank)
 
 
 def die_with_parent() -> None:

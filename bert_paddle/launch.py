@@ -4,6 +4,7 @@ A job is one process, or N started by `--n_gpu N` here or by `python -m paddle.d
 on GPUs they talk by NCCL, on the CPU by gloo.
 """
 
+import contextlib
 import importlib
 import multiprocessing
 import multiprocessing.connection
@@ -11,13 +12,16 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+import time
+import traceback
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from bert_paddle import dist, env, signals
+from bert_paddle import dist, ending, env, signals
 from bert_paddle.args import CommonArgs
-from bert_paddle.errors import BertPaddleError, FlagError, Interrupted, RunError, UserError
+from bert_paddle.errors import BertPaddleError, FlagError, Interrupted, RunError
 from bert_paddle.exits import told_in_one_line
+from bert_paddle.peers import LostError
 
 
 def launch(program: str, args: CommonArgs) -> None:
@@ -37,9 +41,19 @@ def launch(program: str, args: CommonArgs) -> None:
     if gpus and not from_launcher and args.n_gpu > gpus:
         raise FlagError([f"--n_gpu {args.n_gpu}, but only {gpus} GPU(s) are visible here"])
     if processes == 1:
-        _call(program, args)
+        if from_launcher and not gpus:
+            _choose_gloo()
+        _call(program, args, _end_of_a_launched_rank)
     else:
         _spawn(program, args, processes, gpus > 0)
+
+
+def _choose_gloo() -> None:
+    """Paddle's launcher names no backend where CUDA_VISIBLE_DEVICES is set, be it to nothing, or
+    where the flags here say CPU; and with --master it takes no --backend."""
+    endpoints = os.environ.get("PADDLE_TRAINER_ENDPOINTS", "").split(",")
+    if len(endpoints) == dist.current().size > 1:
+        env.join_job(dist.current().rank, endpoints, gpus=False)
 
 
 def _visible_gpus(args: CommonArgs) -> int:
@@ -69,14 +83,57 @@ def _notes(args: CommonArgs, gpus: int, from_launcher: bool, threads: str) -> It
         yield f"CPU: {threads}"
 
 
-def _call(program: str, args: CommonArgs) -> None:
+def _call(program: str, args: CommonArgs, lost: Callable[[str], Any]) -> None:
+    """Run the program as this process's part of the job. `lost` ends the process where another
+    one is gone."""
     module, function = program.split(":")
-    if dist.current().size > 1:
-        import paddle.distributed
+    if dist.current().size == 1:
+        getattr(importlib.import_module(module), function)(args)
+        return
+    import paddle.distributed
 
+    with _told_to_the_others():
         with env.without_lines("FLAGS", "====="):  # a list of settings made on purpose
             paddle.distributed.init_parallel_env()
-    getattr(importlib.import_module(module), function)(args)
+        dist.join(lost)
+        getattr(importlib.import_module(module), function)(args)
+
+
+@contextlib.contextmanager
+def _told_to_the_others() -> Iterator[None]:
+    """Leave the job at the block's end. An error of one rank ends the others, who name it too."""
+    rank = dist.current().rank
+    try:
+        yield
+    except Interrupted:
+        dist.leave()  # they have been asked as well
+        raise
+    except LostError as error:
+        # The thread that watches over the others knows more of it and ends this process first.
+        time.sleep(ending.LAST_WORK / 2)
+        dist.leave(str(error))
+        raise
+    except (BertPaddleError, KeyboardInterrupt, BrokenPipeError) as error:
+        dist.leave(f"rank {rank}: {str(error) or type(error).__name__}")
+        raise
+    except Exception as error:
+        words = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0]
+        if isinstance(error, RuntimeError) and ("gloo" in words or "nccl" in words.lower()):
+            # Another process has ended or is stopped, and that one's error counts: as above.
+            time.sleep(ending.LAST_WORK / 2)
+            raise LostError(f"rank {rank} lost the others: {words}") from error
+        dist.leave(f"rank {rank}: {words}")
+        if isinstance(error, MemoryError):
+            raise RunError(f"rank {rank}: out of memory: {words}") from error
+        raise
+    dist.leave()
+
+
+def _end_of_a_launched_rank(line: str) -> None:
+    """End a process whose job has lost a rank: its main thread may wait for that one forever."""
+    ending.finish_writing()
+    print(f"error: {line}; go on with --resume_from_checkpoint auto", file=sys.stderr, flush=True)
+    os._exit(1)
 
 
 def _child(
@@ -89,14 +146,27 @@ def _child(
     env.join_job(rank, [f"127.0.0.1:{port}" for port in ports], gpus)
     env.configure(len(ports), use_gpu=gpus, inherited=True)
     env.import_paddle()
-    with told_in_one_line(args.debug, tell=lambda line, code: said.put((line, code))):
-        try:
-            _call(program, args)
-        except RuntimeError as error:
-            if "gloo" not in str(error).lower() and "nccl" not in str(error).lower():
+
+    def lost(line: str) -> None:
+        said.put((rank, line, 1, True))
+        ending.finish_writing()
+        os._exit(1)
+
+    second_hand = False
+    try:
+        with told_in_one_line(
+            args.debug, tell=lambda line, code: said.put((rank, line, code, second_hand))
+        ):
+            try:
+                _call(program, args, lost)
+            except LostError:
+                second_hand = True
                 raise
-            # Most often another process has ended and this one notices: that one's error counts.
-            raise RunError(f"rank {rank} lost the others: {str(error).splitlines()[0]}") from error
+    except Exception as error:  # a fault of ours: a traceback, and a line for the parent
+        traceback.print_exc()
+        words = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0]
+        said.put((rank, f"rank {rank}: {words} (the traceback is above)", 1, False))
+        sys.exit(1)
 
 
 def _spawn(program: str, args: CommonArgs, processes: int, gpus: bool) -> None:
@@ -115,15 +185,15 @@ def _spawn(program: str, args: CommonArgs, processes: int, gpus: bool) -> None:
         )
         for rank in range(processes)
     ]
-    ending: list[int] = []
+    asked: list[int] = []
 
     def end(number: int, frame: Any) -> None:
-        if ending:
+        if asked:
             for child in children:
                 if child.pid is not None:
                     child.kill()
             sys.exit(128 + number)
-        ending.append(number)
+        asked.append(number)
         for child in children:
             if child.pid is not None:
                 child.terminate()
@@ -139,36 +209,18 @@ def _spawn(program: str, args: CommonArgs, processes: int, gpus: bool) -> None:
             child.start()
         running = list(children)
         while running:
-            multiprocessing.connection.wait([child.sentinel for child in running])
-            for child in [child for child in running if not child.is_alive()]:
-                running.remove(child)
-                if child.exitcode and not ending:
-                    _fail(child.name, child.exitcode, said)
-        if ending:
-            raise _ended(ending[0], said)
+            # Once one has stopped as asked, the others do, unless one hangs.
+            seconds = ending.LAST_WORK if len(running) < len(children) and asked else None
+            sentinels = [child.sentinel for child in running]
+            if not multiprocessing.connection.wait(sentinels, seconds):
+                break
+            running = [child for child in running if child.is_alive()]
+            if not asked and any(child.exitcode for child in children):
+                raise ending.cause(children, said)
+        if asked:
+            raise ending.interrupted(asked[0], said)
     finally:
-        _stop(children)
-
-
-def _ended(number: int, said: Any) -> BertPaddleError:
-    """The error of a job that a signal ended: what a child told of it."""
-    line = said.get()[0] if not said.empty() else "stopped before there was anything to save"
-    name = signal.Signals(number).name
-    return Interrupted(f"{name}: {line.removeprefix('SIGTERM: ')}", number)
-
-
-def _fail(name: str, code: int, said: Any) -> None:
-    """Raise the error that a child told, or one that says how it died."""
-    if code > 0 and not said.empty():
-        line, code = said.get()
-        if code > 128:
-            raise Interrupted(line, code - 128)
-        raise UserError(line) if code == 2 else RunError(line)
-    how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-    raise RunError(
-        f"{name} ended with {how} and the other processes were stopped; go on with "
-        "--resume_from_checkpoint auto"
-    )
+        ending.stop(children)
 
 
 def _free_ports(count: int) -> list[int]:
@@ -180,15 +232,3 @@ def _free_ports(count: int) -> list[int]:
     for one in sockets:
         one.close()
     return ports
-
-
-def _stop(processes: Sequence[Any]) -> None:
-    started = [process for process in processes if process.pid is not None]
-    for process in started:
-        if process.is_alive():
-            process.terminate()
-    for process in started:
-        process.join(10)
-        if process.is_alive():
-            process.kill()
-            process.join()

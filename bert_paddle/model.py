@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 
 from bert_paddle import files, weights
-from bert_paddle.errors import WeightsError
+from bert_paddle.errors import OutputError, WeightsError
 
 WEIGHTS_FILE, CONFIG_FILE = "model.safetensors", "config.json"
+# What a configuration says that does not change what the model computes.
+_ABOUT = {"architectures", "paddlenlp_version", "id2label", "label2id", "num_labels", "dtype"}
 
 
 @dataclass(frozen=True)
@@ -169,6 +171,22 @@ def snapshot(model: Any, about: dict[str, Any]) -> Callable[[Path], None]:
         files.write_tensors(folder / WEIGHTS_FILE, tensors)
 
     return write
+
+
+def check_same(model: Any, folder: Path) -> None:
+    """Raise OutputError when a checkpoint is of a model with another configuration than this."""
+    saved = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    now = json.loads(model.config.to_json_string())
+    differ = [
+        f"{name} was {saved[name]!r} and is {now[name]!r}"
+        for name in sorted(saved.keys() & now.keys() - _ABOUT)
+        if saved[name] != now[name]
+    ]
+    if differ:
+        raise OutputError(
+            f"cannot go on from {folder}: the model's {', '.join(differ)}; give the model that it "
+            "was begun with, or another --output_dir for a new run"
+        )
 
 
 def restore(model: Any, folder: Path) -> None:

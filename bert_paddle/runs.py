@@ -16,7 +16,7 @@ from typing import Any, TextIO
 from bert_paddle import checkpoint, dist, files, log, model
 from bert_paddle.args import CommonArgs
 from bert_paddle.checkpoint import TrainState
-from bert_paddle.errors import OutputError, RunError
+from bert_paddle.errors import Interrupted, OutputError, RunError
 from bert_paddle.saver import Saver
 from bert_paddle.trainer import Trainer
 from bert_paddle.training import Batches, Hook, fit
@@ -150,21 +150,24 @@ class Run:
         fresh = TrainState(
             total=min(planned, args.max_steps) if args.max_steps > 0 else planned,
             rows_per_update=batches.rows_per_update,
+            planned_rows=batches.rows_per_update,
             fingerprint=fingerprint,
             args=args.as_dict(),
         )
         state = fresh if resume_from is None else self._go_on(Path(resume_from), fresh)
+        batches.planned_rows = state.planned_rows
         self.out.keep_records(self.output_dir, state.step)
         return state
 
     def _go_on(self, folder: Path, fresh: TrainState) -> TrainState:
         state, tensors = checkpoint.read(folder)
         checkpoint.check_same_run(state, fresh, folder)
+        model.check_same(self.model, folder)
         model.restore(self.model, folder)
         model.restore_optimizer(self.model, self.trainer.optimizer, tensors)
         self.trainer.restore_scaler(state.scaler)
         self.out.note(f"going on from {folder}: step {state.step} of {state.total}")
-        state.batch = state.update * self.args.gradient_accumulation_steps
+        self._keep_place(state, fresh)
         for name in dist.main_only(lambda: checkpoint.set_aside_newer(self.output_dir, state.step)):
             self.out.warning(f"a checkpoint beyond step {state.step} is set aside as {name}")
         if state.total != fresh.total:
@@ -172,15 +175,35 @@ class Run:
                 f"the flags plan {fresh.total} updates; a resumed run keeps its {state.total}, "
                 "where its learning-rate schedule ends"
             )
+        self._tidy(state, folder)
         state.args = fresh.args
         state.stopped = self._out_of_patience(state)
-        if folder.resolve().parent != self.output_dir.resolve() and state.best_step is not None:
+        return state
+
+    def _tidy(self, state: TrainState, folder: Path) -> None:
+        """Forget a best step that is not here, and drop what a crash kept from being dropped."""
+        best = state.best_step
+        if best is not None and not checkpoint.folder_of(self.output_dir, best).is_dir():
             self.out.warning(
-                f"{folder} is of another output folder: its best step so far, {state.best_step}, "
-                "is forgotten"
+                f"the best step so far, {best}, is not in {self.output_dir}: it is forgotten"
             )
             state.best_step = state.best_metric = None
-        return state
+        if folder.resolve().parent == self.output_dir.resolve():
+            limit = self.args.save_total_limit
+            dist.main_only(lambda: checkpoint.prune(self.output_dir, limit, state.best_step))
+
+    def _keep_place(self, state: TrainState, fresh: TrainState) -> None:
+        """Go on with the next unseen row, also with another global batch than before."""
+        accumulation = self.args.gradient_accumulation_steps
+        state.batch = -(-state.rows // fresh.rows_per_update) * accumulation
+        if state.rows_per_update != fresh.rows_per_update:
+            self.out.warning(
+                f"an update was {state.rows_per_update} rows and is {fresh.rows_per_update} "
+                f"(processes x --batch_size x --gradient_accumulation_steps): going on with the "
+                f"next unseen row; the schedule still has {state.total} updates, so learning rates "
+                "and dropout are not those of the run as it was begun"
+            )
+            state.rows_per_update = fresh.rows_per_update
 
     def fit(self, batches: Batches, state: TrainState, evaluate: Callable[[], None]) -> None:
         """Train to the end; `evaluate` is called with every save, before it."""
@@ -194,9 +217,15 @@ class Run:
         hooks = [Hook(args.save_steps, evaluate_and_save)]
         try:
             fit(self.trainer, batches, state, hooks, self.out, until, lambda: self._save(state))
+        except Interrupted:
+            dist.main_only(self.saver.wait)  # raised on all processes: none ends before it is saved
+            raise
+        except BaseException:
+            self.saver.wait()  # perhaps this process alone: nobody else can be waited for
+            raise
         finally:
             self.out.progress.close()
-            dist.main_only(self.saver.wait)
+        dist.main_only(self.saver.wait)
 
     def end(self, state: TrainState) -> int:
         """Leave the model with its last weights, or the best where the flags say so; their step."""
@@ -219,6 +248,7 @@ class Run:
         state.scaler = self.trainer.scaler_state()
 
         def start() -> None:
+            self.saver.wait()  # before another copy is made
             write_model, now = self.snapshot(), copy.deepcopy(state)
             optimizer = model.optimizer_tensors(self.model, self.trainer.optimizer)
 

@@ -23,14 +23,17 @@ class Batches(Protocol):
 
     updates_per_epoch: int
     rows_per_update: int  # of the global batch; an epoch's last one may be smaller
+    # The global batch that the order of the rows is made for. A run that goes on with a larger or
+    # smaller one keeps its order, and so the rows that it has not seen.
+    planned_rows: int
 
     def updates(self, epoch: int, start: int) -> Iterator[list[Batch]]:
-        """The micro-batches of each update of an epoch, from update `start` on. A micro-batch
+        """The micro-batches of each update of an epoch, from its row `start` on. A micro-batch
         without rows is an empty dict: all processes make the same number of steps."""
         ...
 
-    def rows_of(self, epoch: int, update: int) -> str:
-        """The rows of an update's global batch, for a message."""
+    def rows_of(self, epoch: int, start: int) -> str:
+        """The rows of the update that begins at row `start` of an epoch, for a message."""
         ...
 
 
@@ -80,12 +83,12 @@ def _loop(
     window = _Window(trainer, batches, state)
     while state.step < until and not state.stopped:
         trainer.model.train()
-        for micro_batches in batches.updates(state.epoch, state.update):
+        for micro_batches in batches.updates(state.epoch, state.rows):
             rate = optim.learning_rate(
                 state.step + 1, state.total, args.learning_rate, warmup, args.lr_scheduler_type
             )
             update = trainer.step(micro_batches, rate, state.step + 1, requests.counts())
-            state.step, state.update = state.step + 1, state.update + 1
+            state.step, state.rows = state.step + 1, state.rows + update.rows
             state.batch += len(micro_batches)
             window.add(update)
             if trainer.first_bad_step_is_known():
@@ -162,8 +165,10 @@ class _Window:
             return
         step = state.step if bad is None else bad
         what = f"the loss is {loss}" if bad is None else "the gradients are not finite"
-        update = state.update - 1 - (state.step - step)
-        rows = f"; {self.batches.rows_of(state.epoch, update)}" if update >= 0 else ""
+        # All updates of an epoch but the last have the same number of rows.
+        size = state.rows_per_update
+        begin = (-(-state.rows // size) - 1 - (state.step - step)) * size if size else -1
+        rows = f"; {self.batches.rows_of(state.epoch, begin)}" if begin >= 0 else ""
         raise RunError(
             f"{what} at step {step} (epoch {state.epoch}, learning rate {rate:g}{rows}); try a "
             "lower --learning_rate or more --warmup_steps and go on with --resume_from_checkpoint "

@@ -42,7 +42,7 @@ fine_tune() { # what it is called, model, task, data folder, seed
     local output=$results/tuned/$1_$3_$5
     [[ -f $output/all_results.json ]] ||
         "$PY" -u "$REPO/run_glue.py" --model_name_or_path "$2" --task_name "$3" --data_dir "$4" \
-            --max_seq_length 64 --batch_size 32 --learning_rate 1e-4 --num_train_epochs 3 \
+            --max_seq_length 64 --batch_size 32 --learning_rate 1e-4 --num_train_epochs 2 \
             --warmup_ratio 0.1 --logging_steps 50 --save_steps 100000 --save_total_limit 1 \
             --output_dir "$output" --n_gpu "$N_GPU" --seed "$5" --resume_from_checkpoint auto
 }

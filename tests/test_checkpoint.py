@@ -23,7 +23,7 @@ def save(out: Path, step: int) -> Path:
 
 
 def test_what_is_saved_is_read_back(tmp_path):
-    state = TrainState(total=9, step=4, epoch=1, update=2, best_metric=0.25)
+    state = TrainState(total=9, step=4, epoch=1, rows=16, best_metric=0.25)
     state.window_losses = {"loss": [0.5]}
     folder = checkpoint.save(tmp_path, state, TENSORS, write_model)
     again, tensors = checkpoint.read(folder)
@@ -34,7 +34,7 @@ def test_what_is_saved_is_read_back(tmp_path):
     assert set(manifest) == {"model.safetensors", checkpoint.STATE, checkpoint.OPTIMIZER}
 
 
-@pytest.mark.parametrize("stage", ["write_model", "write_tensors", "write_json", "_seal", "_swap"])
+@pytest.mark.parametrize("stage", ["write_model", "write_tensors", "write_json", "seal", "_swap"])
 def test_breaking_off_leaves_the_earlier_ones_and_no_half_one(tmp_path, monkeypatch, stage):
     save(tmp_path, 1)
 
@@ -111,12 +111,82 @@ def test_pruning_keeps_the_newest_and_the_best(tmp_path, limit, best, kept):
 
 
 def test_differences_are_named():
-    saved = TrainState(total=1, args={"learning_rate": 1.0, "save_steps": 1}, rows_per_update=8)
-    now = TrainState(total=1, args={"learning_rate": 2.0, "save_steps": 9}, rows_per_update=16)
+    saved = TrainState(total=1, args={"learning_rate": 1.0, "save_steps": 1}, fingerprint="a")
+    now = TrainState(total=1, args={"learning_rate": 2.0, "save_steps": 9}, fingerprint="b")
     with pytest.raises(OutputError) as caught:
         checkpoint.check_same_run(saved, now, Path("model_1"))
     assert "--learning_rate was 1.0 and is 2.0" in str(caught.value)
-    assert "an update was 8 rows and is 16" in str(caught.value)
+    assert "the training data, its labels or the vocabulary have changed" in str(caught.value)
     assert "save_steps" not in str(caught.value)
-    now.args["learning_rate"], now.rows_per_update = 1.0, 8
+    now.args["learning_rate"], now.fingerprint = 1.0, "a"
     checkpoint.check_same_run(saved, now, Path("model_1"))
+
+
+def test_a_failed_replacement_puts_the_old_one_back(tmp_path, monkeypatch):
+    save(tmp_path, 3)
+    real = Path.rename
+
+    def rename(self, target):
+        if self.name.endswith(".partial"):
+            raise OSError(5, "Input/output error")
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    with pytest.raises(OSError):
+        save(tmp_path, 3)
+    assert [p.name for p in tmp_path.iterdir()] == ["model_3"]
+    assert checkpoint.whats_wrong(tmp_path / "model_3") is None
+
+
+def test_a_save_is_the_newest_one_and_survives_the_deletion_of_old_ones(tmp_path):
+    """A run that began anew, as all checkpoints were damaged, is not to lose its own first one."""
+    (save(tmp_path, 4) / "model.safetensors").write_bytes(b"")
+    save(tmp_path, 2)
+    checkpoint.prune(tmp_path, 1, None)
+    assert checkpoint.latest(tmp_path, print) == tmp_path / "model_2"
+    assert (tmp_path / "model_4.aside").is_dir()
+
+
+def test_what_was_set_aside_stays_when_more_is(tmp_path):
+    for _ in range(3):
+        save(tmp_path, 2)
+        assert checkpoint.set_aside_newer(tmp_path, 1)
+    names = ["model_2.aside", "model_2.aside2", "model_2.aside3"]
+    assert sorted(p.name for p in checkpoint.parts_of_run(tmp_path)) == names
+    assert all(checkpoint.whats_wrong(tmp_path / name) is None for name in names)
+
+
+def test_the_whole_one_of_two_of_a_step_is_kept(tmp_path):
+    """A crash while a checkpoint was replaced: the new one, unless only the old one is whole."""
+    for damaged, kept in (("model_2", 1), ("model_2.old", 9), (None, 9)):
+        out = tmp_path / str(damaged)
+        for total, name in ((9, "new"), (1, "model_2.old")):
+            folder = checkpoint.save(out, TrainState(total, 2), TENSORS, write_model)
+            folder.rename(out / name)
+        (out / "new").rename(out / "model_2")
+        if damaged:
+            (out / damaged / "model.safetensors").write_bytes(b"")
+        checkpoint.clear_leftovers(out)
+        assert [p.name for p in out.iterdir()] == ["model_2"]
+        assert checkpoint.read(out / "model_2")[0].total == kept
+
+
+def test_only_what_runs_leave_is_tidied_up(tmp_path):
+    for name in ("model_2.partial", "model_3.gone", "predictions.gone", "model_x.partial"):
+        (tmp_path / name).mkdir()
+    for name in (".metrics.jsonl.12.part", ".notes.12.part", "model_2.old.txt"):
+        (tmp_path / name).write_text("")
+    checkpoint.clear_leftovers(tmp_path)
+    left = {p.name for p in tmp_path.iterdir()}
+    assert left == {"model_x.partial", ".notes.12.part", "model_2.old.txt"}
+
+
+def test_a_resume_reads_each_file_once_and_another_time_again(tmp_path, monkeypatch):
+    folder, read = save(tmp_path, 2), []
+    real = files.sha256
+    monkeypatch.setattr(files, "sha256", lambda path: read.append(path) or real(path))
+    checkpoint.read(checkpoint.latest(tmp_path, print))
+    assert len(read) == len(set(read)) == 3
+    (folder / "model.safetensors").write_bytes(b"weightz")
+    with pytest.raises(OutputError, match="checksum"):
+        checkpoint.read(folder)

@@ -9,12 +9,14 @@ PACKAGE = Path(__file__).parent.parent / "bert_paddle"
 FILES = sorted(PACKAGE.rglob("*.py"))
 # From the top: a module imports only from modules above it.
 ORDER = (
-    "errors files exits signals saver env flags args dist launch log batching tokenizer pickles "
-    "hf_weights hub model_config weights model optim checkpoint trainer training runs"
+    "errors machine files exits signals saver peers ending env flags args dist launch log batching "
+    "tokenizer pickles hf_weights hub model_config weights model optim checkpoint trainer "
+    "training runs"
 ).split()
 NO_PADDLE = (
     "errors files flags args log batching tokenizer pickles hf_weights hub weights model_config "
-    "exits signals saver glue.args glue.tasks glue.readers glue.metrics glue.download "
+    "exits machine signals saver peers ending glue.args glue.tasks glue.readers glue.metrics "
+    "glue.download "
     "pretrain.args pretrain.layout pretrain.hdf5 pretrain.order pretrain.batches pretrain.source "
     "pretrain.text pretrain.text_files pretrain.vocab pretrain.create_args pretrain.create_data "
     "pretrain.create_jobs pretrain.made_folder pretrain.masking pretrain.pairs pretrain.shard "

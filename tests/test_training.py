@@ -20,16 +20,16 @@ class Fixed:
     """The same micro-batches at every update, a made-up epoch of five updates."""
 
     updates_per_epoch = 5
-    rows_per_update = len(ROWS)
+    rows_per_update = planned_rows = len(ROWS)
 
     def __init__(self, *cuts: int):
         self.parts = np.split(ROWS, cuts)
 
-    def rows_of(self, epoch, update):
-        return f"rows of epoch {epoch}, update {update}"
+    def rows_of(self, epoch, start):
+        return f"rows of epoch {epoch} from {start}"
 
     def updates(self, epoch, start):
-        for _ in range(start, self.updates_per_epoch):
+        for _ in range(start // self.rows_per_update, self.updates_per_epoch):
             yield [{"x": part} if len(part) else {} for part in self.parts]
 
 
@@ -96,7 +96,7 @@ def test_lines_and_window():
         "global step 3, epoch: 0, batch: 9",
         "global step 6, epoch: 1, batch: 3",
     ]
-    assert (state.step, state.epoch, state.update, state.window_updates) == (7, 1, 2, 1)
+    assert (state.step, state.epoch, state.rows, state.window_updates) == (7, 1, 24, 1)
 
 
 def test_hooks_run_on_time_and_in_evaluation_mode():
@@ -135,10 +135,10 @@ def test_gradients_that_are_no_numbers_stop_at_once_with_the_rows_and_the_weight
             for i, parts in enumerate(super().updates(epoch, start)):
                 yield parts if (epoch, i) != (1, 2) else [{"x": np.full((2, 3), 3e38, "float32")}]
 
-    state, weights = TrainState(total=99), []
+    state, weights = TrainState(total=99, rows_per_update=len(ROWS)), []
     hooks = [Hook(1, lambda: weights.append(network.weight.numpy()))]
     trainer, network, log = a_trainer(logging_steps=1000)
-    told = r"not finite at step 8 \(epoch 1, learning rate 0.0\d+; rows of epoch 1, update 2\)"
+    told = r"not finite at step 8 \(epoch 1, learning rate 0.0\d+; rows of epoch 1 from 24\)"
     with pytest.raises(RunError, match=told):
         fit(trainer, Breaking(), state, hooks, log)
     assert len(weights) == 7 and np.isfinite(weights[-1]).all()

@@ -155,7 +155,7 @@ def main() -> None:
         "",
         "## Fine-tuned",
         "",
-        "The same settings for both starts: 3 epochs, batch 32, rate 1e-4 with 10 % warm-up, "
+        "The same settings for both starts: 2 epochs, batch 32, rate 1e-4 with 10 % warm-up, "
         "length 64. SST-2: the first 10,000 rows of its training file (a subset; the dev set "
         "whole).",
         "",

@@ -70,20 +70,23 @@ class TrainBatches:
         self.seed, self.workers = args.seed, args.num_workers
         self.group_by_length, self.pad_multiple = args.group_by_length, pad_multiple
         self.updates_per_epoch = -(-len(rows) // self.rows_per_update)
+        self.planned_rows = self.rows_per_update
 
     def updates(self, epoch: int, start: int) -> Iterator[list[Batch]]:
-        """The micro-batches of each update of an epoch, from update `start` on."""
-        return batching.prepared(self._plan(epoch)[start:], self._make, self.workers)
+        """The micro-batches of each update of an epoch, from its row `start` on."""
+        updates = batching.cut(self._order(epoch)[start:], self.rows_per_update)
+        return batching.prepared(updates, self._make, self.workers)
 
-    def rows_of(self, epoch: int, update: int) -> str:
-        """The rows of an update's global batch, for a message."""
-        rows = batching.listed(self._plan(epoch)[update].tolist())
-        return f"rows {rows} of the training set, from 0"
+    def rows_of(self, epoch: int, start: int) -> str:
+        """The rows of the update that begins at row `start` of an epoch, for a message."""
+        rows = self._order(epoch)[start : start + self.rows_per_update]
+        return f"rows {batching.listed(rows.tolist())} of the training set, from 0"
 
-    def _plan(self, epoch: int) -> list[np.ndarray]:
-        return batching.plan(
-            self.rows.encoded.lengths, self.rows_per_update, self.seed, epoch, self.group_by_length
+    def _order(self, epoch: int) -> np.ndarray:
+        plan = batching.plan(
+            self.rows.encoded.lengths, self.planned_rows, self.seed, epoch, self.group_by_length
         )
+        return np.concatenate(plan)
 
     def _make(self, update: np.ndarray) -> list[Batch]:
         parts = batching.split(update, self.micro_rows, self.rank, self.ranks)

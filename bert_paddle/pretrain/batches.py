@@ -68,19 +68,19 @@ class PretrainBatches:
         self.block_rows, self.window_rows = block_rows, window_rows
         self.rows_per_update = micro_rows * accumulation
         self.updates_per_epoch = -(-shards.total // self.rows_per_update)
+        self.planned_rows = self.rows_per_update  # the order here does not depend on it
 
     def updates(self, epoch: int, start: int) -> Iterator[list[Batch]]:
-        """The micro-batches of each update of an epoch, from update `start` on. Raises DataError
+        """The micro-batches of each update of an epoch, from its row `start` on. Raises DataError
         where a bad row or a damaged file is met, on all ranks before the same update."""
         order = EpochOrder(self.shards.rows, self.seed, epoch, self.block_rows, self.window_rows)
-        first = start * self.rows_per_update
-        if first >= order.total:
+        if start >= order.total:
             return
-        window, _ = order.locate(first)
+        window, _ = order.locate(start)
         ready, rest = int(order.bounds[window]), self._space(0)
-        windows = self._windows(order, first)
+        windows = self._windows(order, start)
         try:
-            for begin in range(first, order.total, self.rows_per_update):
+            for begin in range(start, order.total, self.rows_per_update):
                 end = min(begin + self.rows_per_update, order.total)
                 pieces = []
                 # By position, not by need: an error has to reach all ranks at this update, those
@@ -105,11 +105,11 @@ class PretrainBatches:
         finally:
             windows.close()
 
-    def rows_of(self, epoch: int, update: int) -> str:
-        """The rows of an update's global batch, for a message: shard and number, from 0."""
+    def rows_of(self, epoch: int, start: int) -> str:
+        """The rows of the update that begins at row `start` of an epoch, for a message: shard and
+        number, from 0."""
         order = EpochOrder(self.shards.rows, self.seed, epoch, self.block_rows, self.window_rows)
-        begin = update * self.rows_per_update
-        places = range(begin, min(begin + self.rows_per_update, order.total))
+        places = range(start, min(start + self.rows_per_update, order.total))
         names = []
         for place in places:
             shard, row = order.row(place)
@@ -118,28 +118,30 @@ class PretrainBatches:
 
     def _windows(self, order: EpochOrder, first: int) -> Generator[Rows, None, None]:
         """This rank's rows of each window from position `first` on, while the next one is read."""
-        start, offset = order.locate(first)
+        window, offset = order.locate(first)
         stop = Event()
         pool = ThreadPoolExecutor(1, thread_name_prefix="shards")
         try:
-            ahead = pool.submit(self._read, order, start, offset, stop)
-            for window in range(start, order.windows):
+            ahead = pool.submit(self._read, order, first, window, offset, stop)
+            for after in range(window + 1, order.windows + 1):
                 rows = ahead.result()
-                if window + 1 < order.windows:
-                    ahead = pool.submit(self._read, order, window + 1, 0, stop)
+                if after < order.windows:
+                    ahead = pool.submit(self._read, order, first, after, 0, stop)
                 yield rows
                 del rows
         finally:
             stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _read(self, order: EpochOrder, window: int, offset: int, stop: Event) -> Rows:
+    def _read(
+        self, order: EpochOrder, first: int, window: int, offset: int, stop: Event
+    ) -> Rows:
         """This rank's rows of a window, from `offset` on, in order. Ends early once `stop` is set.
 
-        batching.split deals positions out in turn, and an update begins at a multiple of `ranks`:
-        the positions p with p % ranks == rank are this rank's.
+        batching.split deals positions out in turn, and updates begin at a multiple of `ranks` from
+        `first` on: the positions p with (p - first) % ranks == rank are this rank's.
         """
-        begin = int(order.bounds[window]) + offset
+        begin = int(order.bounds[window]) + offset - first
         sources = order.mixed(window)[offset + (self.rank - begin) % self.ranks :: self.ranks]
         rows = self._space(len(sources))
         done = 0

@@ -59,6 +59,7 @@ class Job:
     origin: Source
     held_out: Shards | None
     out: log.Log
+    evaluated_at: int | None = None
     values: dict[str, Any] = field(default_factory=lambda: {"task": "pretraining"})
 
     def train(self, training: Shards, resume_from: str | None) -> None:
@@ -81,13 +82,19 @@ class Job:
             f"{batches.rows_per_update} rows each, {state.total} updates in all"
         )
         run.fit(batches, state, lambda: self._evaluate(state))
-        self.values["model"] = f"model_{run.end(state)}"
+        step = run.end(state)
+        if self.evaluated_at != step:  # a run that was ended already, or the best of its steps
+            self._evaluate(state, on_record=True)
+        if self.held_out is not None:
+            self.values["eval_step"] = step
+        self.values["model"] = f"model_{step}"
         self.values |= run.values(state, batches.updates_per_epoch, training.total)
         path = dist.main_only(lambda: runs.write_results(self.output_dir, self.values))
         self.out.note(f"results: {path}")
 
-    def _evaluate(self, state: TrainState) -> None:
-        """Evaluate on the held-out shards; the best step is that of the lowest loss."""
+    def _evaluate(self, state: TrainState, on_record: bool = False) -> None:
+        """Evaluate on the held-out shards; the best step is that of the lowest loss. `on_record`:
+        these weights have been evaluated before, and only the values are wanted."""
         if self.held_out is None:
             return
         begun = time.perf_counter()
@@ -102,11 +109,13 @@ class Job:
             ("nsp accu", found["nsp_accuracy"]),
         ]
         self.out.line(log.eval_line(found["loss"], fields, []))
-        self.out.record("eval", state.step, **found)
+        self.evaluated_at = state.step
         self.values |= {f"eval_{name}": value for name, value in found.items()}
-        self.values |= {"eval_runtime": seconds, "eval_step": state.step}
+        self.values["eval_runtime"] = seconds
         self.values["eval_samples_per_second"] = found["samples"] / max(1e-9, seconds)
-        state.note_metric(found["loss"], higher_is_better=False)
+        if not on_record:
+            self.out.record("eval", state.step, **found)
+            state.note_metric(found["loss"], higher_is_better=False)
 
     def _held_out_batches(self, held_out: Shards) -> Iterator[Batch]:
         """This process's share of the held-out rows that the flags ask for."""

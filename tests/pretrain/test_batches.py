@@ -36,7 +36,10 @@ def reader(
 
 def epoch_of(batches: PretrainBatches, epoch=0, start=0) -> list[list[list[int]]]:
     """The row numbers by update and micro-batch."""
-    return [[shards.numbers(batch) for batch in update] for update in batches.updates(epoch, start)]
+    return [
+        [shards.numbers(batch) for batch in update]
+        for update in batches.updates(epoch, start * batches.rows_per_update)
+    ]
 
 
 def dealt_together(parts: list[list[list[list[int]]]]) -> list[int]:
@@ -149,6 +152,20 @@ def test_a_resumed_epoch_is_the_tail(seven, ranks, rank, micro, accumulation):
     whole = epoch_of(batches, epoch=1)
     for start in range(batches.updates_per_epoch + 1):
         assert epoch_of(batches, 1, start) == whole[start:]
+
+
+@pytest.mark.parametrize(("ranks", "micro"), [(1, 5), (3, 6), (2, 10)])
+def test_another_batch_and_other_ranks_go_on_with_the_rows_not_seen(seven, ranks, micro):
+    order = [n for update in epoch_of(reader(seven), 1) for batch in update for n in batch]
+    for start in (0, 1, 7, 16, 50, len(order) - 1, len(order)):
+        parts = [list(reader(seven, rank, ranks, micro).updates(1, start)) for rank in range(ranks)]
+        seen = []
+        for update in zip(*parts, strict=True):
+            for batches in zip(*update, strict=True):
+                dealt = [shards.numbers(batch) for batch in batches]
+                longest = max(map(len, dealt))
+                seen += [d[i] for i in range(longest) for d in dealt if i < len(d)]
+        assert seen == order[start:], start
 
 
 def test_a_resume_does_not_read_what_lies_before(seven, monkeypatch):

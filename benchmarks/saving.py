@@ -1,0 +1,95 @@
+"""How long does a save hold training up? A model of about 100 MB, on this machine.
+
+    python benchmarks/saving.py [--saves 5]
+
+A save copies weights and optimizer state, and a thread writes, flushes and hashes the copy while
+training goes on. Compared: the time in which nothing is trained (the copy), the time the thread
+takes, and the updates meanwhile beside the others. Prints Markdown.
+"""
+
+import argparse
+import contextlib
+import io
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+REPO = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(REPO), str(REPO / "tests")]
+
+from bert_paddle import checkpoint, env  # noqa: E402
+
+_MODEL = {"hidden_size": 512, "num_hidden_layers": 7, "num_attention_heads": 8}
+_MODEL |= {"intermediate_size": 2048, "vocab_size": 6000}
+_BETWEEN = 12  # updates between two saves
+
+
+def timed(place: Any, name: str, spans: list[tuple[float, float]]) -> None:
+    """Have the function `name` of a module or class note when it begins and ends."""
+    real = getattr(place, name)
+
+    def wrapped(*args: Any, **named: Any) -> Any:
+        begun = time.perf_counter()
+        try:
+            return real(*args, **named)
+        finally:
+            spans.append((begun, time.perf_counter()))
+
+    setattr(place, name, wrapped)
+
+
+def milliseconds(spans: list[tuple[float, float]]) -> str:
+    if not spans:
+        return "–"
+    return f"{statistics.median(end - begun for begun, end in spans) * 1000:.0f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--saves", type=int, default=5)
+    flags = parser.parse_args()
+    env.configure(1)
+    env.import_paddle()
+    import tiny
+
+    from bert_paddle.glue import finetune
+    from bert_paddle.glue.args import parse_args
+    from bert_paddle.runs import Run
+    from bert_paddle.trainer import Trainer
+
+    updates: list[tuple[float, float]] = []
+    holds: list[tuple[float, float]] = []
+    writes: list[tuple[float, float]] = []
+    timed(Trainer, "step", updates)
+    timed(Run, "_save", holds)
+    timed(checkpoint, "save", writes)
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        tiny.write_model(Path(folder, "model"), **_MODEL)
+        tiny.write_sst2(Path(folder, "SST-2"), train=800)
+        argv = f"--task_name sst2 --model_name_or_path {folder}/model --data_dir {folder} "
+        argv += f"--output_dir {folder}/out --max_seq_length 32 --batch_size 16 --do_train "
+        argv += f"--save_steps {_BETWEEN} --save_total_limit 1 --n_gpu 0 --group_by_length 0 "
+        argv += f"--max_steps {(flags.saves + 1) * _BETWEEN - 1} --num_train_epochs 1e3"
+        finetune.run(parse_args(argv.split()))
+        saved = sorted(Path(folder, "out").glob("model_*"))[-1]
+        sizes = {p.name: p.stat().st_size / 1e6 for p in saved.rglob("*.safetensors")}
+    holds, writes = holds[: flags.saves], writes[: flags.saves]  # the last has nothing beside it
+    updates = updates[2:]  # warm-up
+    beside = [u for u in updates if any(u[0] < w[1] and w[0] < u[1] for w in writes)]
+    alone = [u for u in updates if u not in beside]
+    whole = sum(sizes.values())
+    print(f"Weights {sizes['model.safetensors']:.0f} MB, a checkpoint {whole:.0f} MB; medians.\n")
+    print("| what | ms | of |\n|---|---|---|")
+    print(f"| training held up by a save: the copy | {milliseconds(holds)} | {len(holds)} saves |")
+    print(
+        f"| writing, flushing, hashing in the background | {milliseconds(writes)} | {len(writes)} |"
+    )
+    print(f"| an update while nothing is written | {milliseconds(alone)} | {len(alone)} updates |")
+    print(f"| an update while a checkpoint is written | {milliseconds(beside)} | {len(beside)} |")
+
+
+if __name__ == "__main__":
+    main()
