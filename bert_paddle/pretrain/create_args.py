@@ -1,6 +1,7 @@
 """The flags of `scripts/create_pretraining_data.py`."""
 
 import dataclasses
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,8 @@ class CreateArgs:
             yield f"--segmenter {self.segmenter} needs --whole_word_mask"
         if self.scheduler and "workers" in self.given:
             yield "--workers and --scheduler: give one of them"
+        if self.scheduler and not re.fullmatch(r"(\w+://)?[^/\s]+:\d+", self.scheduler):
+            yield f"--scheduler {self.scheduler}: give an address such as tcp://head:8786"
         if self.input_files is not None and not self.inputs:
             yield "--input_files names no file"
         try:

@@ -7,6 +7,7 @@ output_dir/NAME_metadata.json     how the shards were made and what is in them; 
 """
 
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -47,12 +48,14 @@ def run(args: CreateArgs) -> None:
         "vocabulary": _about_vocabulary(rules),
         "inputs": [_about_file(path) for path in inputs],
     }
+    words.ordinary_ids(rules.vocab)  # there have to be some
+    _check_vocabulary(rules, folder)
     try:
         if not folder.begin(made_from, args.overwrite_output_dir):
             _say(f"{folder.path}: all shards of {args.corpus} are there already; nothing to do")
             return
-        _keep_vocabulary(rules, folder.path)
         counts = folder.plan() or _deal_out(args, inputs, rules, folder)
+        rules.save(folder.path)
         done = folder.made(counts)
         about_rules = json.dumps(made_from["vocabulary"])
         jobs = _jobs(folder, counts, set(done), about_rules, recipe)
@@ -80,17 +83,19 @@ def run(args: CreateArgs) -> None:
     )
 
 
-def _keep_vocabulary(rules: Tokenizer, folder: Path) -> None:
-    """Put the vocabulary beside the shards, where pre-training finds it.
+def _check_vocabulary(rules: Tokenizer, folder: MadeFolder) -> None:
+    """One vocabulary lies beside the shards, where pre-training finds it.
 
-    Raises OutputError when shards with another one are there.
+    Raises OutputError when another corpus in the folder was made with another one.
     """
-    if tokenizer.holds_vocabulary(folder) and tokenizer.load(folder).vocab != rules.vocab:
+    if not folder.has_other_corpora() or not tokenizer.holds_vocabulary(folder.path):
+        return
+    theirs = tokenizer.load(folder.path)
+    if _about_vocabulary(theirs) != _about_vocabulary(rules):
         raise OutputError(
-            f"{folder} has shards made with another vocabulary ({folder / tokenizer.VOCAB_FILE}): "
-            "give another --output_dir"
+            f"{folder.path} has shards of another corpus made with another vocabulary or case "
+            f"({folder.path / tokenizer.VOCAB_FILE}): give another --output_dir"
         )
-    rules.save(folder)
 
 
 def vocabulary(args: CreateArgs) -> Tokenizer:
@@ -172,7 +177,8 @@ def _about_vocabulary(rules: Tokenizer) -> dict[str, Any]:
 
 
 def _about_file(path: Path) -> dict[str, Any]:
-    return {"name": path.name, "size": path.stat().st_size, "sha256": files.sha256(path)}
+    name = os.fsencode(path.name).decode("utf-8", "backslashreplace")
+    return {"name": name, "size": path.stat().st_size, "sha256": files.sha256(path)}
 
 
 def _metadata(

@@ -5,6 +5,7 @@ No paddle. Headers are checked before training starts; rows are checked whenever
 
 import hashlib
 import math
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -108,7 +109,7 @@ class Shards:
         for path, rows in zip(self.paths, self.rows, strict=True):
             try:
                 size = path.stat().st_size
-                digest.update(f"\n{path.name} {rows} {size}\n".encode())
+                digest.update(b"\n" + os.fsencode(path.name) + f" {rows} {size}\n".encode())
                 with path.open("rb") as file:
                     for i in range(_SAMPLES):
                         file.seek(max(0, size - _SAMPLE_BYTES) * i // (_SAMPLES - 1))

@@ -61,6 +61,12 @@ class MadeFolder:
         counts = spool.from_json(content["sets"])
         return len(self.made(counts)) < len(self.names(counts))
 
+    def has_other_corpora(self) -> bool:
+        """Whether shards of another corpus lie in the folder."""
+        own = f"{self.corpus}_"
+        shards = self.path.glob(f"*{layout.SUFFIX}") if self.path.is_dir() else ()
+        return any(not path.name.startswith(own) for path in shards)
+
     def plan(self) -> dict[str, spool.Counts] | None:
         """What the sets are made of, when the spool is whole; else None."""
         content = self._content(self.spool / PLAN_FILE)

@@ -57,11 +57,18 @@ def _check_same_vocabulary(tokens: Tokenizer, shards: Path) -> None:
     for path in sorted(shards.glob(f"*{layout.METADATA_SUFFIX}")):
         made = model_config.read_object(path).get("made_from")
         rules = made.get("vocabulary") if isinstance(made, dict) else None
-        theirs = rules.get("sha256") if isinstance(rules, dict) else None
-        if theirs not in (None, digest):
+        if not isinstance(rules, dict):
+            continue
+        if rules.get("sha256") not in (None, digest):
             raise WeightsError(
                 f"{path} says that the shards were made with another vocabulary than this one of "
                 f"{len(tokens)} pieces: give theirs with --vocab_file"
+            )
+        if rules.get("do_lower_case") not in (None, tokens.do_lower_case):
+            raise WeightsError(
+                f"{path} says that the shards were made with do_lower_case "
+                f"{rules['do_lower_case']}, and the vocabulary's settings say otherwise: give the "
+                "folder's own vocab.txt with --vocab_file, beside its tokenizer_config.json"
             )
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from bert_paddle.errors import DataError
+from bert_paddle.errors import DataError, WeightsError
 from bert_paddle.tokenizer import SPECIAL, Tokenizer
 
 SEGMENTERS = ("none", "jieba")
@@ -46,8 +46,15 @@ class Pieces:
 
 
 def ordinary_ids(vocab: Sequence[str]) -> np.ndarray:
-    """int32: ids that may stand in for a masked word: no special token and no [unusedN]."""
+    """int32: ids that may stand in for a masked word: no special token and no [unusedN].
+
+    Raises WeightsError when the vocabulary has nothing else.
+    """
     keep = [i for i, p in enumerate(vocab) if p not in SPECIAL and not _UNUSED.fullmatch(p)]
+    if not keep:
+        raise WeightsError(
+            f"the vocabulary ({len(vocab)} pieces) has special tokens only: give one with words"
+        )
     return np.array(keep, np.int32)
 
 

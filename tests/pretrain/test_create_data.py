@@ -69,12 +69,13 @@ def shards_of(folder):
     return {path.name: path.read_bytes() for path in sorted(folder.glob("*.hdf5"))}
 
 
+BESIDE = ("c_metadata.json", "vocab.txt", "tokenizer_config.json")
 NAMES = ["c_test_0.hdf5", "c_training_0.hdf5", "c_training_1.hdf5", "c_training_2.hdf5"]
 
 
 def test_shards_and_metadata_and_nothing_else(make, capsys):
     out = make()
-    assert sorted(p.name for p in out.iterdir()) == sorted([*NAMES, "c_metadata.json"])
+    assert sorted(p.name for p in out.iterdir()) == sorted([*NAMES, *BESIDE])
     told = json.loads((out / "c_metadata.json").read_text())
     rows = {}
     for name in NAMES:
@@ -191,7 +192,7 @@ def test_killed_and_run_again(make, tmp_path, text, vocab, capsys):
     assert "going on: 1 of 4 shards are whole" in capsys.readouterr().err
     assert (out / "c_training_0.hdf5").stat().st_mtime_ns == before
     assert shards_of(out) == shards_of(make("whole"))
-    assert sorted(p.name for p in out.iterdir()) == sorted([*NAMES, "c_metadata.json"])
+    assert sorted(p.name for p in out.iterdir()) == sorted([*NAMES, *BESIDE])
     told = [json.loads((tmp_path / d / "c_metadata.json").read_text()) for d in ("out", "whole")]
     assert told[0] == told[1]
 
