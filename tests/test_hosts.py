@@ -81,9 +81,9 @@ def said(folder: Path, jobs: list[tuple[int, str, str]]) -> str:
 @pytest.mark.parametrize(
     ("does", "line"),
     [
-        ("SIGKILL", "error: rank 1 has ended without a word"),
+        pytest.param("SIGKILL", "error: rank 1 has ended without a word", marks=pytest.mark.slow),
         ("SIGSTOP", "error: rank 1 has given no sign of life for 3 s"),
-        ("RunError", "error: the loss is nan"),
+        pytest.param("RunError", "error: the loss is nan", marks=pytest.mark.slow),
     ],
 )
 def test_a_host_that_loses_its_process_ends_the_others(tmp_path, does, line):

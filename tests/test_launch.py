@@ -111,6 +111,7 @@ def test_mistake_in_a_child_ends_with_one_line(world):
     assert "Traceback" not in err
 
 
+SLOW = pytest.mark.slow  # a job takes ten seconds to start: one of each kind is in the fast tier
 HASTY = {"BERT_PADDLE_SILENCE": "3"}
 
 
@@ -118,10 +119,10 @@ HASTY = {"BERT_PADDLE_SILENCE": "3"}
     ("who", "does", "said"),
     [
         (1, "SIGSTOP", "rank 1 has given no sign of life for 3 s"),
-        (0, "SIGSTOP", "rank 0 has given no sign of life for 3 s"),
+        pytest.param(0, "SIGSTOP", "rank 0 has given no sign of life for 3 s", marks=SLOW),
         (0, "SIGKILL", "rank 0 ended with signal SIGKILL (perhaps for want of memory)"),
         (2, "RunError", "error: rank 2: the loss is nan"),
-        (1, "fault", "rank 1: ZeroDivisionError: a fault of ours"),
+        pytest.param(1, "fault", "rank 1: ZeroDivisionError: a fault of ours", marks=SLOW),
     ],
 )
 def test_one_line_names_the_rank_and_its_error(tmp_path, who, does, said):
