@@ -81,6 +81,7 @@ def _loop(
     args, warmup = trainer.args, optim.warmup_steps(trainer.args, state.total)
     until = state.total if until is None else until
     window = _Window(trainer, batches, state)
+    trainer.model.eval()  # also where nothing is left to train
     while state.step < until and not state.stopped:
         trainer.model.train()
         for micro_batches in batches.updates(state.epoch, state.rows):

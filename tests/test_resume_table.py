@@ -251,7 +251,6 @@ def free_ports() -> list[int]:
         ("glue", "--optimizer lamb", "--optimizer was 'adamw' and is 'lamb'"),
         ("glue", "--group_by_length 0", "--group_by_length was True and is False"),
         ("glue", "--use_amp", "--use_amp was False and is True"),
-        ("glue", "--batch_size 3", "an update was 8 rows and is 3"),
         ("glue", "--max_seq_length 8", "training data, its labels or the vocabulary"),
         ("pretrain", "--max_predictions_per_seq 2", "--max_predictions_per_seq was 4 and is 2"),
         ("pretrain", "--warmup_steps 3", "--warmup_steps was 0 and is 3"),

@@ -38,6 +38,14 @@ def run(tiny_dir, data, tmp_path):
     return call
 
 
+@pytest.fixture(autouse=True)
+def _as_in_a_terminal():
+    """A program in a shell's background begins with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def signal_at(monkeypatch):
     """Send this process a signal during an update, as somebody else would."""
