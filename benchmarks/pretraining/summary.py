@@ -22,6 +22,7 @@ from bert_paddle.log import read_records  # noqa: E402
 from bert_paddle.pretrain import hdf5, layout  # noqa: E402
 from bert_paddle.pretrain.batches import collate  # noqa: E402
 
+BY_HAND = "<!-- what follows is written by hand and kept -->"
 TASKS = {"SST-2": ("eval_accuracy",), "MRPC": ("eval_accuracy", "eval_f1")}
 
 
@@ -162,7 +163,9 @@ def main() -> None:
         *fine_tuned(args.results),
         "",
     ]
-    args.to.write_text("\n".join(lines), encoding="utf-8")
+    before = args.to.read_text(encoding="utf-8") if args.to.is_file() else ""
+    kept = before[before.index(BY_HAND) :] if BY_HAND in before else ""
+    args.to.write_text("\n".join(lines) + kept, encoding="utf-8")
     print(f"wrote {args.to} and {picture}")
 
 
