@@ -3,7 +3,7 @@
 # a tiny BERT pre-trained on them -> fine-tuned on the demo set, beside the same model untrained.
 # Everything is invented, so the figures show that it works and nothing more.
 # Started again: goes on where it was stopped; a finished one is shown.
-# Variables: QUICKSTART_DIR (runs/pretrain_quickstart), STEPS (300: updates of the pre-training)
+# Variables: QUICKSTART_DIR (runs/pretrain_quickstart), STEPS (400: updates of the pre-training)
 set -euo pipefail
 MODEL=tiny
 . "$(dirname "$0")/recipe.sh"
@@ -41,12 +41,12 @@ fine_tune() { # model, output folder
     if [[ ! -f $2/all_results.json ]]; then
         "$PY" -u "$REPO/run_glue.py" --model_name_or_path "$1" --task_name SST-2 \
             --data_dir "$folder/demo" --max_seq_length 32 --batch_size 32 --learning_rate 5e-4 \
-            --num_train_epochs 2 --logging_steps 50 --output_dir "$2" --n_gpu "$N_GPU" \
+            --num_train_epochs 3 --logging_steps 50 --output_dir "$2" --n_gpu "$N_GPU" \
             --seed "$SEED" --resume_from_checkpoint auto
     fi
 }
 
-steps=${STEPS:-300}
+steps=${STEPS:-400}
 step "pre-training, $steps updates"
 pretrain "$folder/pretrained" --max_steps "$steps" --warmup_steps $((steps / 10)) \
     --logging_steps 50 --save_steps $((steps / 2))
