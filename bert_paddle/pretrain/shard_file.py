@@ -96,6 +96,7 @@ class ShardFile:
             (self.rows, *shape),
             dtype,
             chunks=(min(self.rows, CHUNK_ROWS), *shape),
+            track_times=False,  # else the bytes would depend on the second
             compression="gzip",
             compression_opts=layout.GZIP_LEVEL,
         )
