@@ -1,10 +1,14 @@
 """How a job of several processes ends: which of their errors is told, and nothing is left over."""
 
+import contextlib
+import os
 import signal
+import sys
 import threading
 import time
-from collections.abc import Sequence
-from typing import Any
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 from bert_paddle.errors import BertPaddleError, Interrupted, RunError, UserError
 
@@ -67,6 +71,24 @@ def finish_writing() -> None:
     for thread in threading.enumerate():
         if not thread.daemon and thread is not threading.main_thread():
             thread.join(max(0.0, end - time.monotonic()))
+
+
+def at_once(program: Callable[[], Any]) -> NoReturn:
+    """Run the program and end this process with its exit code, without the interpreter's teardown:
+    there, gloo aborts a process now and then that another one has left a moment before."""
+    code: Any = 1
+    try:
+        program()
+        code = 0
+    except SystemExit as error:
+        code = error.code
+    except BaseException:
+        traceback.print_exc()
+    finish_writing()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
+            stream.flush()
+    os._exit(code if isinstance(code, int) else int(code is not None))
 
 
 def stop(processes: Sequence[Any]) -> None:

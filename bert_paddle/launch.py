@@ -34,7 +34,7 @@ def launch(program: str, args: CommonArgs) -> None:
     processes = 1 if from_launcher else max(1, args.n_gpu)
     said = env.configure(processes, use_gpu=args.n_gpu > 0 and args.device != "cpu")
     env.import_paddle()
-    gpus = _visible_gpus(args)
+    gpus = _visible_gpus(args.n_gpu, args.device)
     if dist.current().is_main:
         for note in _notes(args, gpus, from_launcher, said):
             print(note, file=sys.stderr, flush=True)
@@ -43,9 +43,21 @@ def launch(program: str, args: CommonArgs) -> None:
     if processes == 1:
         if from_launcher and not gpus:
             _choose_gloo()
-        _call(program, args, _end_of_a_launched_rank)
+        _run_alone(program, args)
     else:
         _spawn(program, args, processes, gpus > 0)
+
+
+def _run_alone(program: str, args: CommonArgs) -> None:
+    """Run the program where this process is the job, or the launcher's part of one."""
+
+    def part() -> None:
+        with told_in_one_line(args.debug):
+            _call(program, args, _end_of_a_launched_rank)
+
+    if dist.current().size > 1:
+        ending.at_once(part)
+    _call(program, args, _end_of_a_launched_rank)
 
 
 def _choose_gloo() -> None:
@@ -56,15 +68,25 @@ def _choose_gloo() -> None:
         env.join_job(dist.current().rank, endpoints, gpus=False)
 
 
-def _visible_gpus(args: CommonArgs) -> int:
+def settle(device: str = "auto", n_gpu: int = 1) -> None:
+    """Make this process ready for a model, by itself: paddle imported, its device chosen.
+
+    device: auto, cpu or gpu. Raises FlagError where a GPU is asked for and there is none.
+    """
+    env.configure(1, use_gpu=n_gpu > 0 and device != "cpu")
+    env.import_paddle()
+    _visible_gpus(n_gpu, device)
+
+
+def _visible_gpus(n_gpu: int, device: str) -> int:
     import paddle
 
-    if not paddle.is_compiled_with_cuda() or args.n_gpu == 0 or args.device == "cpu":
+    if not paddle.is_compiled_with_cuda() or n_gpu == 0 or device == "cpu":
         count = 0
     else:
         count = paddle.device.cuda.device_count()
     if not count:
-        if args.device == "gpu":
+        if device == "gpu":
             raise FlagError(
                 ["--device gpu, but this PaddlePaddle sees no GPU (leave --device out to use CPUs)"]
             )
@@ -152,6 +174,12 @@ def _child(
         ending.finish_writing()
         os._exit(1)
 
+    ending.at_once(lambda: _told_to_the_parent(program, args, rank, said, lost))
+
+
+def _told_to_the_parent(
+    program: str, args: CommonArgs, rank: int, said: Any, lost: Callable[[str], Any]
+) -> None:
     second_hand = False
     try:
         with told_in_one_line(

@@ -8,8 +8,10 @@ import pytest
 
 
 def without_job() -> dict[str, str]:
-    """This process's environment as a user has it: of no job, and without GPUs."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PADDLE_")}
+    """This process's environment as a user has it: of no job, without GPUs, without a choice of
+    threads (the tests' own, for one process, would be too many for several)."""
+    of_a_job = ("PADDLE_", "OMP_NUM_THREADS")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(of_a_job)}
     return environment | {"CUDA_VISIBLE_DEVICES": ""}
 
 
