@@ -23,6 +23,11 @@ def home() -> Path:
     return Path(os.environ.get("BERT_PADDLE_HOME") or "~/.cache/bert_paddle").expanduser()
 
 
+def cache() -> Path:
+    """Where what can be made again is kept: $XDG_CACHE_HOME/bert_paddle, else ~/.cache/bert_paddle."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "bert_paddle"
+
+
 def launched() -> bool:
     """True in a process that `python -m paddle.distributed.launch` or our own spawn started."""
     return "PADDLE_TRAINER_ID" in os.environ

@@ -1,0 +1,115 @@
+"""kernels.c as a library of this machine: compiled at the first use, kept for the next."""
+
+import atexit
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from bert_paddle import env, machine
+
+SOURCE = Path(__file__).with_name("kernels.c")
+# Sums may be reordered, so that they can be made in vectors; infinities stay what they are.
+_FLAGS = "-O3 -march=native -ffast-math -fno-finite-math-only -fopenmp -fPIC -std=gnu11".split()
+if platform.machine() == "x86_64":
+    _FLAGS.append("-mprefer-vector-width=512")
+_LARGE, _REAL, _SEED, _POINTER = ctypes.c_int64, ctypes.c_float, ctypes.c_uint32, ctypes.c_void_p
+_DROPOUT = [_SEED, _SEED, _REAL]  # seed, threshold, scale
+_SIGNATURES: dict[str, list[Any]] = {
+    "bias_gelu": [*[_POINTER] * 3, _LARGE, _LARGE],
+    "bias_gelu_grad": [*[_POINTER] * 3, _LARGE, _LARGE],
+    "dropout_add_norm": [*[_POINTER] * 7, _LARGE, _LARGE, *_DROPOUT, _REAL],
+    "dropout_add_norm_grad": [*[_POINTER] * 9, _LARGE, _LARGE, *_DROPOUT],
+    "column_sums": [*[_POINTER] * 2, _LARGE, _LARGE],
+    "attention": [*[_POINTER] * 11, _LARGE, _LARGE, _LARGE, *_DROPOUT],
+    "attention_grad": [*[_POINTER] * 11, _LARGE, _LARGE, _LARGE, *_DROPOUT],
+}
+
+
+class Kernels:
+    """The functions of kernels.c, called with Paddle tensors and numpy arrays in place of pointers.
+
+    The interpreter is free for other threads while one runs. Raises MemoryError for want of memory.
+    """
+
+    def __init__(self, path: Path):
+        self._library = ctypes.CDLL(str(path))
+        for name, arguments in _SIGNATURES.items():
+            function = getattr(self._library, name)
+            function.argtypes = arguments
+            function.restype = ctypes.c_int if name in _CHECKED else None
+
+    def __call__(self, name: str, *arguments: Any) -> None:
+        values = [_plain(value) for value in arguments]
+        if getattr(self._library, name)(*values) and name in _CHECKED:
+            raise MemoryError(f"no memory for {name}")
+
+
+_CHECKED = {"bias_gelu_grad", "dropout_add_norm_grad", "column_sums", "attention", "attention_grad"}
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "data_ptr"):
+        return value.data_ptr()
+    return value.ctypes.data if hasattr(value, "ctypes") else value
+
+
+@functools.cache
+def kernels() -> tuple[Kernels | None, str]:
+    """The kernels, or None and why there are none. To be called after paddle is imported, whose
+    thread pool they share."""
+    compiler = next(filter(None, map(shutil.which, _compilers())), None)
+    if compiler is None:
+        return None, "no C compiler is here (gcc or clang)"
+    try:
+        return Kernels(_library(compiler)), ""
+    except (OSError, subprocess.SubprocessError, StopIteration) as error:
+        words = getattr(error, "stderr", None) or str(error)
+        return None, f"{compiler} could not make them: {words.strip().splitlines()[0]}"
+
+
+def _compilers() -> list[str]:
+    chosen = os.environ.get("CC")
+    return [chosen] if chosen else ["gcc", "cc", "clang"]
+
+
+def _library(compiler: str) -> Path:
+    """The library's path; compiled where it is not there yet."""
+    import paddle
+
+    # Paddle's own OpenMP library: a second one would have a second set of threads, and each set's
+    # waiting threads would take the cores from the other's working ones.
+    threads = next((Path(paddle.__file__).parent / "libs").glob("libiomp5*"))
+    about = [compiler, machine.processor(), paddle.__version__, *_FLAGS, SOURCE.read_text("utf-8")]
+    name = f"kernels-{hashlib.sha256(chr(0).join(about).encode()).hexdigest()[:16]}.so"
+    folder = env.cache() / "kernels"
+    if (folder / name).is_file():
+        return folder / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        scratch = tempfile.mkdtemp(dir=folder, prefix=".")
+    except OSError:  # a home that cannot be written: compiled for this process alone
+        folder = Path(scratch := tempfile.mkdtemp())
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return _compile(compiler, threads, Path(scratch), folder / name)
+
+
+def _compile(compiler: str, threads: Path, scratch: Path, target: Path) -> Path:
+    unit, library = scratch / "kernels.o", scratch / "kernels.so"
+    try:
+        for command in (
+            [compiler, *_FLAGS, "-c", str(SOURCE), "-o", str(unit)],
+            [compiler, "-shared", str(unit), str(threads), "-lm", "-o", str(library)],
+        ):
+            subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
+        os.replace(library, target)
+    finally:
+        if scratch != target.parent:
+            shutil.rmtree(scratch, ignore_errors=True)
+    return target

@@ -1,0 +1,85 @@
+"""PaddleNLP's BERT encoder, computed on packed rows: no padding, and in the last layer only what is
+asked for."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from bert_paddle import dist
+from bert_paddle.fused import build, layer
+
+
+def whats_against(bert: Any) -> str:
+    """Why this BertModel has to be computed by PaddleNLP's layers; "" when it has not."""
+    config = bert.config
+    if dist.on_gpu():
+        return "on a GPU Paddle's own are faster"
+    if config.hidden_act != "gelu" or bert.fuse:
+        return f"they know GELU, not {config.hidden_act}"
+    if any(str(p.dtype) != "paddle.float32" or p.stop_gradient for p in bert.parameters()):
+        return "a weight is not float32, or frozen"
+    return build.kernels()[1]
+
+
+def encode(
+    bert: Any,
+    input_ids: np.ndarray,
+    input_mask: np.ndarray,
+    segment_ids: np.ndarray,
+    wanted: np.ndarray,
+) -> Any:
+    """The encoder's output for the wanted positions, a tensor [len(wanted), hidden].
+
+    The arrays are [rows, length]; wanted: ascending flat indices into them, of positions that the
+    mask keeps, at least one of each row.
+    """
+    import paddle
+
+    length = input_ids.shape[1]
+    kept = np.flatnonzero(input_mask)
+    words, segments = input_ids.reshape(-1)[kept], segment_ids.reshape(-1)[kept]
+    x = _embedded(bert.embeddings, words, kept % length, segments)
+    layers, heads = bert.encoder.layers, bert.config.num_attention_heads
+    keys = np.count_nonzero(input_mask, axis=1).astype(np.int64)
+    queries = np.bincount(wanted // length, minlength=len(input_ids)).astype(np.int64)
+    seeds = paddle.randint(0, 2**31 - 1, [len(layers)]).tolist() if bert.training else [0]
+    full, last = layer.spans(keys, keys, heads), layer.spans(queries, keys, heads)
+    for number, one in enumerate(layers):
+        is_last = number == len(layers) - 1
+        rows = paddle.to_tensor(np.searchsorted(kept, wanted)) if is_last else None
+        settings = _settings(one, last if is_last else full, heads, seeds[number % len(seeds)])
+        asked = paddle.gather(x, rows) if is_last else x
+        x = layer.apply(asked, x, _parameters(one), settings)
+    return x
+
+
+def _embedded(embeddings: Any, words: np.ndarray, positions: np.ndarray, segments: np.ndarray):
+    import paddle
+
+    x = embeddings.word_embeddings(paddle.to_tensor(words))
+    x = x + embeddings.position_embeddings(paddle.to_tensor(positions))
+    x = x + embeddings.token_type_embeddings(paddle.to_tensor(segments))
+    return embeddings.dropout(embeddings.layer_norm(x))
+
+
+def _settings(one: Any, spans: layer.Spans, heads: int, seed: int) -> layer.Settings:
+    run, _ = build.kernels()
+    assert run is not None
+    attention = one.self_attn.dropout if one.training else 0.0
+    hidden = one.dropout1.p if one.training else 0.0
+    return layer.Settings(
+        run,
+        spans,
+        heads,
+        layer.Dropout(attention, seed),
+        layer.Dropout(hidden, seed),
+        (one.norm1._epsilon, one.norm2._epsilon),
+    )
+
+
+def _parameters(one: Any) -> Sequence[Any]:
+    attention = one.self_attn
+    projections = (attention.q_proj, attention.k_proj, attention.v_proj, attention.out_proj)
+    parts = (*projections, one.norm1, one.linear1, one.linear2, one.norm2)
+    return [tensor for part in parts for tensor in (part.weight, part.bias)]

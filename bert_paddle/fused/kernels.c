@@ -1,0 +1,396 @@
+/* What stands between the matrix products of a BERT layer, on the CPU: one pass over memory each,
+ * on all threads. Float32, rows contiguous; sums over rows are made in blocks of fixed size, so a
+ * result does not depend on the number of threads. The mathematics is that of layer.py's docstring.
+ *
+ * Dropout is a function of (seed, index of the element): nothing is stored for the backward pass.
+ */
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BLOCK 32 /* rows whose sums are made in float before they are added up */
+
+/* A 32-bit mixing function (multiply and xor-shift, full avalanche); `seed` moves the sequence. */
+static inline uint32_t mixed(uint32_t index, uint32_t seed) {
+    uint32_t x = index * 0x9E3779B9u + seed;
+    x ^= x >> 16;
+    x *= 0x21f0aaadu;
+    x ^= x >> 15;
+    x *= 0x735a2d97u;
+    x ^= x >> 15;
+    return x;
+}
+
+/* Keeps an element with probability 1 - p, where threshold = p * 2^32. */
+static inline float kept(uint32_t index, uint32_t seed, uint32_t threshold, float scale) {
+    return mixed(index, seed) >= threshold ? scale : 0.0f;
+}
+
+static inline float exponential(float x) { /* to about one unit in the last place */
+    x = x < -87.0f ? -87.0f : (x > 88.0f ? 88.0f : x);
+    float whole = rintf(x * 1.44269504089f);
+    float r = x - whole * 0.693359375f + whole * 2.12194440e-4f;
+    float y = 1.9875691500e-4f;
+    y = y * r + 1.3981999507e-3f;
+    y = y * r + 8.3334519073e-3f;
+    y = y * r + 4.1665795894e-2f;
+    y = y * r + 1.6666665459e-1f;
+    y = y * r + 5.0000001201e-1f;
+    y = y * r * r + r + 1.0f;
+    union {
+        int32_t i;
+        float f;
+    } power = {((int32_t)whole + 127) << 23};
+    return y * power.f;
+}
+
+/* The distribution function of the normal distribution (Abramowitz and Stegun 7.1.26, absolute
+ * error 1e-7) and its density, which shares the exponential. */
+static inline void normal(float x, float *distribution, float *density) {
+    float e = exponential(-0.5f * x * x);
+    float t = 1.0f / (1.0f + 0.3275911f * 0.70710678f * fabsf(x));
+    float tail = 1.061405429f;
+    tail = tail * t - 1.453152027f;
+    tail = tail * t + 1.421413741f;
+    tail = tail * t - 0.284496736f;
+    tail = tail * t + 0.254829592f;
+    tail = 0.5f * tail * t * e;
+    *distribution = x < 0.0f ? tail : 1.0f - tail;
+    *density = 0.39894228f * e;
+}
+
+static int64_t blocks_of(int64_t rows) { return (rows + BLOCK - 1) / BLOCK; }
+
+/* out[j] = sum over blocks of partial[block][j] */
+static void add_up(const float *partial, int64_t blocks, int64_t stride, int64_t width, float *out) {
+#pragma omp parallel for schedule(static)
+    for (int64_t j0 = 0; j0 < width; j0 += 64) {
+        int64_t j1 = j0 + 64 < width ? j0 + 64 : width;
+        double sum[64] = {0};
+        for (int64_t b = 0; b < blocks; b++)
+            for (int64_t j = j0; j < j1; j++) sum[j - j0] += partial[b * stride + j];
+        for (int64_t j = j0; j < j1; j++) out[j] = (float)sum[j - j0];
+    }
+}
+
+/* x += bias; y = x * Phi(x).  x, y: [n, f] */
+void bias_gelu(float *x, const float *bias, float *y, int64_t n, int64_t f) {
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < n; i++) {
+        float *row = x + i * f, *out = y + i * f;
+        for (int64_t j = 0; j < f; j++) {
+            float v = row[j] + bias[j], distribution, density;
+            normal(v, &distribution, &density);
+            row[j] = v;
+            out[j] = v * distribution;
+        }
+    }
+}
+
+/* dy *= d(x Phi(x))/dx; dbias = column sums of dy.  Returns -1 for want of memory. */
+int bias_gelu_grad(const float *x, float *dy, float *dbias, int64_t n, int64_t f) {
+    int64_t blocks = blocks_of(n);
+    float *partial = calloc((size_t)(blocks * f), sizeof(float));
+    if (!partial) return -1;
+#pragma omp parallel for schedule(static)
+    for (int64_t b = 0; b < blocks; b++) {
+        float *sum = partial + b * f;
+        int64_t last = (b + 1) * BLOCK < n ? (b + 1) * BLOCK : n;
+        for (int64_t i = b * BLOCK; i < last; i++) {
+            const float *row = x + i * f;
+            float *grad = dy + i * f;
+            for (int64_t j = 0; j < f; j++) {
+                float distribution, density;
+                normal(row[j], &distribution, &density);
+                float g = grad[j] * (distribution + row[j] * density);
+                grad[j] = g;
+                sum[j] += g;
+            }
+        }
+    }
+    add_up(partial, blocks, f, f, dbias);
+    free(partial);
+    return 0;
+}
+
+/* z = dropout(x + bias) + residual, left in x; y = (z - mean) * rstd * gamma + beta.
+ * All [n, h]; stats: [n, 2], mean and rstd. */
+void dropout_add_norm(float *x, const float *bias, const float *residual, const float *gamma,
+                      const float *beta, float *y, float *stats, int64_t n, int64_t h,
+                      uint32_t seed, uint32_t threshold, float scale, float epsilon) {
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < n; i++) {
+        float *z = x + i * h, *out = y + i * h;
+        const float *before = residual + i * h;
+        uint32_t index = (uint32_t)(i * h);
+        float sum = 0.0f, squares = 0.0f;
+        if (threshold)
+            for (int64_t j = 0; j < h; j++)
+                z[j] = (z[j] + bias[j]) * kept(index + (uint32_t)j, seed, threshold, scale) +
+                       before[j];
+        else
+            for (int64_t j = 0; j < h; j++) z[j] = z[j] + bias[j] + before[j];
+        for (int64_t j = 0; j < h; j++) sum += z[j];
+        float mean = sum / (float)h;
+        for (int64_t j = 0; j < h; j++) squares += (z[j] - mean) * (z[j] - mean);
+        float rstd = 1.0f / sqrtf(squares / (float)h + epsilon);
+        for (int64_t j = 0; j < h; j++) out[j] = (z[j] - mean) * rstd * gamma[j] + beta[j];
+        stats[2 * i] = mean;
+        stats[2 * i + 1] = rstd;
+    }
+}
+
+/* The gradients of dropout_add_norm: dresidual and dx [n, h] (dx may be dy itself); dgamma, dbeta,
+ * dbias [h].  Returns -1 for want of memory. */
+int dropout_add_norm_grad(const float *dy, const float *z, const float *stats, const float *gamma,
+                          float *dresidual, float *dx, float *dgamma, float *dbeta, float *dbias,
+                          int64_t n, int64_t h, uint32_t seed, uint32_t threshold, float scale) {
+    int64_t blocks = blocks_of(n);
+    float *partial = calloc((size_t)(blocks * 3 * h), sizeof(float));
+    if (!partial) return -1;
+#pragma omp parallel for schedule(static)
+    for (int64_t b = 0; b < blocks; b++) {
+        float *gammas = partial + b * 3 * h, *betas = gammas + h, *biases = betas + h;
+        int64_t last = (b + 1) * BLOCK < n ? (b + 1) * BLOCK : n;
+        for (int64_t i = b * BLOCK; i < last; i++) {
+            const float *grad = dy + i * h, *row = z + i * h;
+            float *before = dresidual + i * h, *inner = dx + i * h;
+            float mean = stats[2 * i], rstd = stats[2 * i + 1], sum = 0.0f, product = 0.0f;
+            uint32_t index = (uint32_t)(i * h);
+            for (int64_t j = 0; j < h; j++) {
+                float normed = (row[j] - mean) * rstd, g = grad[j] * gamma[j];
+                sum += g;
+                product += g * normed;
+                gammas[j] += grad[j] * normed;
+                betas[j] += grad[j];
+            }
+            sum /= (float)h;
+            product /= (float)h;
+            for (int64_t j = 0; j < h; j++) {
+                float normed = (row[j] - mean) * rstd;
+                float g = (grad[j] * gamma[j] - sum - normed * product) * rstd;
+                before[j] = g;
+            }
+            if (threshold)
+                for (int64_t j = 0; j < h; j++) {
+                    float g = before[j] * kept(index + (uint32_t)j, seed, threshold, scale);
+                    inner[j] = g;
+                    biases[j] += g;
+                }
+            else
+                for (int64_t j = 0; j < h; j++) {
+                    inner[j] = before[j];
+                    biases[j] += before[j];
+                }
+        }
+    }
+    add_up(partial, blocks, 3 * h, h, dgamma);
+    add_up(partial + h, blocks, 3 * h, h, dbeta);
+    add_up(partial + 2 * h, blocks, 3 * h, h, dbias);
+    free(partial);
+    return 0;
+}
+
+/* sums[j] = column sums of x [n, h].  Returns -1 for want of memory. */
+int column_sums(const float *x, float *sums, int64_t n, int64_t h) {
+    int64_t blocks = blocks_of(n);
+    float *partial = calloc((size_t)(blocks * h), sizeof(float));
+    if (!partial) return -1;
+#pragma omp parallel for schedule(static)
+    for (int64_t b = 0; b < blocks; b++) {
+        int64_t last = (b + 1) * BLOCK < n ? (b + 1) * BLOCK : n;
+        for (int64_t i = b * BLOCK; i < last; i++)
+            for (int64_t j = 0; j < h; j++) partial[b * h + j] += x[i * h + j];
+    }
+    add_up(partial, blocks, h, h, sums);
+    free(partial);
+    return 0;
+}
+
+/* C [m, n] = factor * A B with B's rows contiguous; A[i][k] at a[i * row + k * column]. A tile of C
+ * stays in registers while k runs. */
+#define WIDE 16
+typedef float Vector __attribute__((vector_size(4 * WIDE), aligned(4)));
+
+static inline __attribute__((always_inline)) void tile(int rows, const float *a, int64_t row,
+                                                       int64_t column, const float *b, int64_t ldb,
+                                                       float *c, int64_t ldc, int64_t depth,
+                                                       float factor) {
+    Vector sum[8];
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; r++) sum[r] = (Vector){0};
+    for (int64_t k = 0; k < depth; k++) {
+        Vector values = *(const Vector *)(b + k * ldb);
+#pragma GCC unroll 8
+        for (int r = 0; r < rows; r++) sum[r] += a[r * row + k * column] * values;
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; r++) *(Vector *)(c + r * ldc) = factor * sum[r];
+}
+
+static void product(const float *a, int64_t row, int64_t column, const float *b, int64_t ldb,
+                    float *c, int64_t ldc, int64_t m, int64_t n, int64_t depth, float factor) {
+    int64_t whole = n / WIDE * WIDE;
+    for (int64_t j = 0; j < whole; j += WIDE) {
+        int64_t i = 0;
+        for (; i + 8 <= m; i += 8)
+            tile(8, a + i * row, row, column, b + j, ldb, c + i * ldc + j, ldc, depth, factor);
+        for (; i + 2 <= m; i += 2)
+            tile(2, a + i * row, row, column, b + j, ldb, c + i * ldc + j, ldc, depth, factor);
+        for (; i < m; i++)
+            tile(1, a + i * row, row, column, b + j, ldb, c + i * ldc + j, ldc, depth, factor);
+    }
+    for (int64_t i = 0; i < m; i++)
+        for (int64_t j = whole; j < n; j++) {
+            float sum = 0.0f;
+            for (int64_t k = 0; k < depth; k++) sum += a[i * row + k * column] * b[k * ldb + j];
+            c[i * ldc + j] = factor * sum;
+        }
+}
+
+/* out[c][r] = x[r][c]; columns up to `wide` are zeros. */
+static void transpose(const float *x, int64_t rows, int64_t stride, int64_t d, int64_t wide,
+                      float *out) {
+    for (int64_t c = 0; c < d; c++) {
+        for (int64_t r = 0; r < rows; r++) out[c * wide + r] = x[r * stride + c];
+        for (int64_t r = rows; r < wide; r++) out[c * wide + r] = 0.0f;
+    }
+}
+
+/* Attention of sequences that lie one after the other without padding: sequence b has the queries
+ * first_q[b] .. first_q[b+1]-1 of q [nq, h] and the keys first_k[b] .. of k and v [nk, h], h = heads x d.
+ * Its probabilities before dropout are kept at place[b], [heads, queries, keys rounded up to WIDE].
+ */
+typedef struct {
+    int64_t queries, keys, wide, q, k, p; /* q, k: the head's first element; p: of probabilities */
+    uint32_t index;
+} Unit;
+
+static Unit unit_of(int64_t number, int64_t heads, int64_t d, const int64_t *first_q,
+                    const int64_t *first_k, const int64_t *place) {
+    int64_t b = number / heads, head = number % heads, h = heads * d;
+    Unit u = {first_q[b + 1] - first_q[b], first_k[b + 1] - first_k[b], 0, 0, 0, 0, 0};
+    u.wide = (u.keys + WIDE - 1) / WIDE * WIDE;
+    u.q = first_q[b] * h + head * d;
+    u.k = first_k[b] * h + head * d;
+    u.p = place[b] + head * u.queries * u.wide;
+    u.index = (uint32_t)u.p;
+    return u;
+}
+
+/* The most elements that any sequence's [d, keys] and [queries, keys] have. */
+static void largest(const int64_t *first_q, const int64_t *first_k, int64_t sequences, int64_t d,
+                    int64_t *turned, int64_t *scores) {
+    *turned = *scores = 0;
+    for (int64_t b = 0; b < sequences; b++) {
+        Unit u = unit_of(b, 1, d, first_q, first_k, first_q);
+        if (d * u.wide > *turned) *turned = d * u.wide;
+        if (u.queries * u.wide > *scores) *scores = u.queries * u.wide;
+    }
+}
+
+static void drop(const float *p, float *out, int64_t count, uint32_t index, uint32_t seed,
+                 uint32_t threshold, float scale) {
+    for (int64_t j = 0; j < count; j++)
+        out[j] = p[j] * kept(index + (uint32_t)j, seed, threshold, scale);
+}
+
+static void softmax(float *p, int64_t keys, int64_t wide) {
+    float top = p[0], sum = 0.0f;
+    for (int64_t j = 1; j < keys; j++) top = p[j] > top ? p[j] : top;
+    for (int64_t j = 0; j < keys; j++) {
+        p[j] = exponential(p[j] - top);
+        sum += p[j];
+    }
+    sum = 1.0f / sum;
+    for (int64_t j = 0; j < keys; j++) p[j] *= sum;
+    for (int64_t j = keys; j < wide; j++) p[j] = 0.0f;
+}
+
+static void add_bias(float *x, const float *bias, int64_t rows, int64_t h, int64_t d) {
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t c = 0; c < d; c++) x[i * h + c] += bias[c];
+}
+
+/* Adds the biases to q, k and v in place; out [nq, h].  Returns -1 for want of memory. */
+int attention(float *q, float *k, float *v, const float *bias_q, const float *bias_k,
+              const float *bias_v, const int64_t *first_q, const int64_t *first_k,
+              const int64_t *place, float *probabilities, float *out, int64_t sequences,
+              int64_t heads, int64_t d, uint32_t seed, uint32_t threshold, float scale) {
+    int64_t h = heads * d, turned, scores;
+    int failed = 0;
+    float factor = 1.0f / sqrtf((float)d);
+    largest(first_q, first_k, sequences, d, &turned, &scores);
+#pragma omp parallel
+    {
+        float *held = malloc((size_t)(turned + scores) * sizeof(float)), *dropped = held + turned;
+        if (!held) {
+#pragma omp atomic write
+            failed = 1;
+        }
+#pragma omp for schedule(monotonic : dynamic)
+        for (int64_t number = 0; number < sequences * heads; number++) {
+            if (!held) continue;
+            Unit u = unit_of(number, heads, d, first_q, first_k, place);
+            int64_t bias = number % heads * d, count = u.queries * u.wide;
+            float *p = probabilities + u.p;
+            add_bias(q + u.q, bias_q + bias, u.queries, h, d);
+            add_bias(k + u.k, bias_k + bias, u.keys, h, d);
+            add_bias(v + u.k, bias_v + bias, u.keys, h, d);
+            transpose(k + u.k, u.keys, h, d, u.wide, held);
+            product(q + u.q, h, 1, held, u.wide, p, u.wide, u.queries, u.wide, d, factor);
+            for (int64_t i = 0; i < u.queries; i++) softmax(p + i * u.wide, u.keys, u.wide);
+            if (threshold) drop(p, dropped, count, u.index, seed, threshold, scale);
+            product(threshold ? dropped : p, u.wide, 1, v + u.k, h, out + u.q, h, u.queries, d,
+                    u.keys, 1.0f);
+        }
+        free(held);
+    }
+    return -failed;
+}
+
+/* The gradients of attention: dq [nq, h], dk and dv [nk, h].  Returns -1 for want of memory. */
+int attention_grad(const float *dout, const float *q, const float *k, const float *v,
+                   const int64_t *first_q, const int64_t *first_k, const int64_t *place,
+                   const float *probabilities, float *dq, float *dk, float *dv, int64_t sequences,
+                   int64_t heads, int64_t d, uint32_t seed, uint32_t threshold, float scale) {
+    int64_t h = heads * d, turned, scores;
+    int failed = 0;
+    float factor = 1.0f / sqrtf((float)d);
+    largest(first_q, first_k, sequences, d, &turned, &scores);
+#pragma omp parallel
+    {
+        float *held = malloc((size_t)(turned + 2 * scores) * sizeof(float));
+        float *grads = held + turned, *dropped = grads + scores;
+        if (!held) {
+#pragma omp atomic write
+            failed = 1;
+        }
+#pragma omp for schedule(monotonic : dynamic)
+        for (int64_t number = 0; number < sequences * heads; number++) {
+            if (!held) continue;
+            Unit u = unit_of(number, heads, d, first_q, first_k, place);
+            int64_t count = u.queries * u.wide;
+            const float *p = probabilities + u.p;
+            transpose(v + u.k, u.keys, h, d, u.wide, held);
+            product(dout + u.q, h, 1, held, u.wide, grads, u.wide, u.queries, u.wide, d, 1.0f);
+            if (threshold) {
+                drop(p, dropped, count, u.index, seed, threshold, scale);
+                drop(grads, grads, count, u.index, seed, threshold, scale);
+            }
+            product(threshold ? dropped : p, 1, u.wide, dout + u.q, h, dv + u.k, h, u.keys, d,
+                    u.queries, 1.0f);
+            for (int64_t i = 0; i < u.queries; i++) {
+                float *g = grads + i * u.wide, dot = 0.0f;
+                const float *row = p + i * u.wide;
+                for (int64_t j = 0; j < u.keys; j++) dot += g[j] * row[j];
+                for (int64_t j = 0; j < u.keys; j++) g[j] = row[j] * (g[j] - dot);
+            }
+            product(grads, u.wide, 1, k + u.k, h, dq + u.q, h, u.queries, d, u.keys, factor);
+            product(grads, 1, u.wide, q + u.q, h, dk + u.k, h, u.keys, d, u.queries, factor);
+        }
+        free(held);
+    }
+    return -failed;
+}

@@ -1,0 +1,54 @@
+import os
+
+import pytest
+
+from bert_paddle import log
+from bert_paddle.fused import build, models
+
+
+@pytest.fixture
+def fresh(monkeypatch, tmp_path):
+    """As in a new process, with an empty cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    build.kernels.cache_clear()
+    yield tmp_path / "cache" / "bert_paddle" / "kernels"
+    build.kernels.cache_clear()
+
+
+def test_compiled_once(fresh, monkeypatch):
+    if build.kernels()[0] is None:
+        pytest.skip(f"no kernels: {build.kernels()[1]}")
+    assert [path.suffix for path in fresh.iterdir()] == [".so"]
+    build.kernels.cache_clear()
+    monkeypatch.setattr(build, "_compile", None)  # would fail if it were called
+    assert build.kernels()[0] is not None
+
+
+def test_a_cache_that_cannot_be_written(fresh, monkeypatch, tmp_path):
+    if build.kernels()[0] is None:
+        pytest.skip(f"no kernels: {build.kernels()[1]}")
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    build.kernels.cache_clear()
+    assert build.kernels()[0] is not None
+
+
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [(None, "no C compiler is here"), ("echo no such option >&2; exit 1", "no such option")],
+)
+def test_without_a_compiler_paddlenlp_does_it(fresh, monkeypatch, tmp_path, capsys, script, why):
+    from paddlenlp.transformers import BertConfig, BertForSequenceClassification
+
+    compiler = tmp_path / "compiler"
+    if script:
+        compiler.write_text(f"#!/bin/sh\n{script}\n")
+        os.chmod(compiler, 0o755)
+    monkeypatch.setenv("CC", str(compiler))
+    sizes = {"vocab_size": 9, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    model = BertForSequenceClassification(BertConfig(**sizes, intermediate_size=8))
+    models.prepare(model, True, log.Log())
+    assert not models.by_kernels(model)
+    assert why in capsys.readouterr().err
+    models.prepare(model, False, log.Log())
+    assert "--cpu_kernels 0" in capsys.readouterr().err
