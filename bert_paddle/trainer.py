@@ -80,7 +80,7 @@ class Trainer:
         dist.sum_gradients(self.parameters)
         self.optimizer.set_lr(rate)
         self._apply(step)
-        self.optimizer.clear_grad()
+        self.optimizer.clear_grad(set_to_zero=False)  # zeros would only be added to
         return Update(losses, totals[self.objective.rows], heard)
 
     def _apply(self, step: int) -> None:
