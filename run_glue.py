@@ -6,6 +6,7 @@
         --output_dir out
 
 All flags: `python run_glue.py --help`. The story of a run: bert_paddle/glue/finetune.py.
+With --seeds 1,2,3 each run is a process of its own: bert_paddle/sweep/seeds.py.
 """
 
 from bert_paddle.exits import told_in_one_line
@@ -15,7 +16,13 @@ from bert_paddle.launch import launch
 
 def main() -> None:
     with told_in_one_line():
-        launch("bert_paddle.glue.finetune:run", parse_args())
+        args = parse_args()
+        if args.seeds:
+            from bert_paddle.sweep import seeds
+
+            seeds.run(args)
+        else:
+            launch("bert_paddle.glue.finetune:run", args)
 
 
 if __name__ == "__main__":

@@ -120,9 +120,15 @@ class CommonArgs:
     logging_steps: int = flag(
         500, "updates between two log lines", group=SAVING, least=1, most=10**12
     )
+    save_strategy: str = flag(
+        "steps",
+        "checkpoints, each with an evaluation: every --save_steps updates, or at each epoch's end",
+        group=SAVING,
+        choices=("steps", "epoch"),
+    )
     save_steps: int = flag(
         500,
-        "updates between two checkpoints, each with an evaluation",
+        "updates between two checkpoints, with --save_strategy steps",
         group=SAVING,
         least=1,
         most=10**12,
@@ -133,6 +139,19 @@ class CommonArgs:
         group=SAVING,
         least=1,
         or_is=-1,
+    )
+    report: bool = flag(
+        True, "end with report.html and pictures/ in the output folder", group=SAVING
+    )
+    visualdl_dir: str | None = flag(
+        None, "also write the curves for VisualDL here; a folder for each run", group=SAVING
+    )
+    profile: int = flag(
+        0,
+        "updates to profile, from the third on (0: none), into profile/: a table and a trace",
+        group=SAVING,
+        least=0,
+        most=1000,
     )
     debug: bool = flag(False, "show the traceback of every error", group=SAVING)
 
@@ -145,6 +164,12 @@ class CommonArgs:
     )
     device: str = flag(
         "auto", "auto: GPUs where there are any", group=DEVICE, choices=("auto", "cpu", "gpu")
+    )
+    cpu_kernels: bool = flag(
+        True,
+        "on the CPU, compute the encoder by our own kernels, compiled at the first use; 0, or no C "
+        "compiler: by PaddleNLP's layers, slower, the same up to rounding",
+        group=DEVICE,
     )
     use_amp: bool = flag(False, "automatic mixed precision (on GPUs)", group=DEVICE)
     amp_level: str = flag(
@@ -175,6 +200,8 @@ class CommonArgs:
             and not Path(self.output_dir).is_dir()
         ):
             yield f"--output_dir {self.output_dir} is a file: give a folder"
+        if self.visualdl_dir and Path(self.visualdl_dir).is_file():
+            yield f"--visualdl_dir {self.visualdl_dir} is a file: give a folder"
         resume = self.resume_from_checkpoint
         if resume and resume != "auto" and not Path(resume).is_dir():
             yield f"--resume_from_checkpoint {resume}: no such folder (or give auto)"

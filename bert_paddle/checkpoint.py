@@ -25,18 +25,18 @@ import numpy as np
 from bert_paddle import dist, files
 from bert_paddle.errors import OutputError
 
-MANIFEST, STATE, OPTIMIZER = (
-    "manifest.json",
-    "state/train_state.json",
-    "state/optimizer.safetensors",
-)
+MANIFEST, STATE = "manifest.json", "state/train_state.json"
+OPTIMIZER = "state/optimizer.safetensors"
 _NAME = re.compile(r"model_(\d+)")
 _PARTIAL, _OLD, _ASIDE = ".partial", ".old", ".aside"
-_FILES = r"predictions|all_results\.json|metrics\.jsonl"
+_FILES = (
+    r"predictions|all_results\.json|metrics\.jsonl|run\.json|dev_predictions(_\w+)?\.jsonl"
+    r"|test_predictions_[^/]+\.jsonl|report\.html|pictures|profile|settings\.yaml"
+)
 _PART_OF_RUN = re.compile(
     rf"(model_\d+(\.partial|\.old|\.aside\d*)?|{_FILES})(\.gone)?|\.({_FILES})\.\d+\.part"
 )
-VERSION = 3
+VERSION = 4
 _FLOATS = (float, float | None)
 _found_whole: set[Path] = set()  # by `latest` in this process, for `read`
 
@@ -45,7 +45,8 @@ FREE_FLAGS = frozenset(
     "output_dir overwrite_output_dir resume_from_checkpoint logging_steps save_steps "
     "save_total_limit debug n_gpu device num_workers eval_batch_size do_eval do_predict data_dir "
     "load_best_model_at_end early_stopping_patience num_train_epochs max_steps vocab_file "
-    "batch_size gradient_accumulation_steps input_dir max_eval_rows".split()
+    "batch_size gradient_accumulation_steps input_dir max_eval_rows report visualdl_dir "
+    "train_file validation_file test_file save_strategy profile cpu_kernels".split()
 )
 
 
@@ -64,6 +65,8 @@ class TrainState:
     batch: int = 0  # batches of this epoch that are finished
     window_updates: int = 0  # updates since the last log line
     window_losses: dict[str, list[float]] = dataclasses.field(default_factory=dict)  # by rank
+    epoch_losses: list[float] = dataclasses.field(default_factory=list)  # loss x rows, by rank
+    seconds_before_epoch: float = 0.0  # of `train_seconds`, those of the epochs before
     best_step: int | None = None
     best_metric: float | None = None
     evaluations_since_best: int = 0
@@ -92,6 +95,7 @@ class TrainState:
     def next_epoch(self) -> None:
         """Move to the beginning of the next epoch."""
         self.epoch, self.rows, self.batch = self.epoch + 1, 0, 0
+        self.epoch_losses, self.seconds_before_epoch = [], self.train_seconds
 
 
 def folder_of(output_dir: Path, step: int) -> Path:
@@ -207,7 +211,8 @@ def _read_state(path: Path) -> TrainState:
     if version != VERSION or values.keys() != kinds.keys():
         raise OutputError(f"{path} is of version {version}, this program reads {VERSION}")
     for name, kind in kinds.items():
-        plain: Any = dict if typing.get_origin(kind) is dict else kind
+        origin: Any = typing.get_origin(kind)
+        plain: Any = origin if origin in (dict, list) else kind
         right = isinstance(values[name], plain | int if plain in _FLOATS else plain)
         if not right or isinstance(values[name], bool) and kind is not bool:
             raise OutputError(f"{path}: {name} is {values[name]!r}; give another checkpoint")

@@ -24,7 +24,7 @@ def home() -> Path:
 
 
 def cache() -> Path:
-    """Where what can be made again is kept: $XDG_CACHE_HOME/bert_paddle, else ~/.cache/bert_paddle."""
+    """Where what can be made again is kept: bert_paddle in $XDG_CACHE_HOME, else in ~/.cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "bert_paddle"
 
 

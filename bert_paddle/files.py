@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,18 @@ def sync(path: Path) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Replace `path` by `text` in one step: built beside, flushed, renamed."""
+    _replace(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace `path` by `content`, as `write_text` does."""
+    _replace(path, lambda beside: beside.write_bytes(content))
+
+
+def _replace(path: Path, write: Callable[[Path], Any]) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}{PART}")
     try:
-        beside.write_text(text, encoding="utf-8")
+        write(beside)
         sync(beside)
         os.replace(beside, path)
     except OSError:
@@ -42,13 +52,15 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
-def write_tensors(path: Path, tensors: dict[str, np.ndarray]) -> None:
-    """Write a safetensors file. Raises OSError when the disk refuses, as any other file does."""
+def write_tensors(path: Path, tensors: dict[str, np.ndarray], form: str = "np") -> None:
+    """Write a safetensors file. Raises OSError when the disk refuses, as any other file does.
+
+    form: what its metadata says of the layout; transformers wants "pt" where it is PyTorch's."""
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     try:
-        save_file(tensors, path, metadata={"format": "np"})
+        save_file(tensors, path, metadata={"format": form})
     except SafetensorError as error:
         number = re.search(r"os error (\d+)", str(error))
         if number is None:
@@ -74,9 +86,11 @@ def seal(folder: Path, manifest: str, version: int) -> None:
     write_json(folder / manifest, {"version": version, "files": entries})
 
 
-def broken_seal(folder: Path, manifest: str, needed: tuple[str, ...]) -> str | None:
+def broken_seal(
+    folder: Path, manifest: str, needed: tuple[str, ...], but: str | None = None
+) -> str | None:
     """Why a folder is not as `seal` left it, or None. Reads every file that the manifest names,
-    among them those `needed`."""
+    among them those `needed`, but for those whose names begin with `but`."""
     try:
         entries = json.loads((folder / manifest).read_text(encoding="utf-8"))["files"]
         wanted = {name: (entry["bytes"], entry["sha256"]) for name, entry in entries.items()}
@@ -89,6 +103,8 @@ def broken_seal(folder: Path, manifest: str, needed: tuple[str, ...]) -> str | N
             return f"its {manifest} does not name {name}"
     for name, (size, digest) in wanted.items():
         path = folder / name
+        if but is not None and name.startswith(but):
+            continue
         try:
             if ".." in path.parts or folder not in path.parents:
                 return f"its {manifest} names {name}, outside of it"

@@ -7,17 +7,20 @@ together in one answer. No heavy import: `--help` and a mistaken flag answer at 
 import argparse
 import dataclasses
 import difflib
-import math
+import itertools
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
+from bert_paddle import config_file
+from bert_paddle.config_file import Given
 from bert_paddle.errors import FlagError
+from bert_paddle.flag_values import FALSE, NO_VALUE, TRUE, convert
 
 Args = TypeVar("Args")
 REQUIRED: Any = object()
-_NO_VALUE = "\0no value"
-_TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+_SWITCH = "0|1"
 
 
 def flag(
@@ -31,12 +34,14 @@ def flag(
     above: float | None = None,
     most: float | None = None,
     or_is: float | None = None,
+    many: bool = False,
 ) -> Any:
     """A dataclass field that is a command-line flag.
 
     default: a value, whose type gives the flag's kind (str, int, float, bool), or None or REQUIRED
-    for a str. The range is [least, most], or (above, most]; `or_is` is a sentinel allowed besides,
-    e.g. -1 for "not set".
+    for a str. alias: another name; one letter makes it -x. The range is [least, most], or (above,
+    most]; `or_is` is a sentinel allowed besides, e.g. -1 for "not set". many: a str of values
+    separated by commas, for which a settings file may have a list.
     """
     kind = "str" if default is REQUIRED or default is None else type(default).__name__
     metadata = {
@@ -49,9 +54,19 @@ def flag(
         "above": above,
         "most": most,
         "or_is": or_is,
+        "many": many,
         "required": default is REQUIRED,
     }
     return dataclasses.field(default=None if default is REQUIRED else default, metadata=metadata)
+
+
+def words(metavar: str, help: str, *, least: int = 0) -> Any:
+    """A dataclass field for the words of a command line that belong to no flag: tuple[str, ...].
+
+    metavar: how the usage line and messages call them; least: how many there must be. What follows
+    a lone `--` are words, also where they begin with a dash.
+    """
+    return dataclasses.field(default=(), metadata={"words": metavar, "help": help, "least": least})
 
 
 def declared(args_class: type) -> list[dataclasses.Field]:
@@ -59,40 +74,90 @@ def declared(args_class: type) -> list[dataclasses.Field]:
     return [f for f in dataclasses.fields(args_class) if "kind" in f.metadata]
 
 
+def words_field(args_class: type) -> dataclasses.Field | None:
+    """The field of `args_class` that `words` made, if any."""
+    return next((f for f in dataclasses.fields(args_class) if "words" in f.metadata), None)
+
+
+def spellings(field: dataclasses.Field) -> list[str]:
+    """A flag as it is typed: --name, and its alias."""
+    alias = field.metadata["alias"]
+    if not alias:
+        return [f"--{field.name}"]
+    return [f"--{field.name}", f"-{alias}" if len(alias) == 1 else f"--{alias}"]
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str):  # argparse's own complaint, e.g. of an ambiguous option
         raise FlagError([message])
 
 
+class _Help(argparse.RawDescriptionHelpFormatter):
+    def _format_args(self, action: argparse.Action, default_metavar: str) -> str:
+        """Only a switch can do without its value; the parser lets all, to complain itself."""
+        shown = super()._format_args(action, default_metavar)
+        return shown if action.metavar == _SWITCH else shown.strip("[]")
+
+
 def parse(args_class: type[Args], description: str, argv: Sequence[str] | None = None) -> Args:
     """The flags in `argv` (default: the program's own) as one `args_class` instance.
 
-    The instance's `given` field, where it has one, gets the names of the flags that were given.
+    What `--config FILE.yaml` sets is taken where the command line does not set it. The instance's
+    `given` field, where it has one, gets the names of the flags that were given in either way.
     `problems()`, where the class has it, yields what is wrong between flags; `settle()` then fills
     in what follows from them. Raises `FlagError` with everything that is wrong; `--help` prints
     and exits 0.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
-    fields = declared(args_class)
-    parser = _parser(fields, description)
-    known, unknown = parser.parse_known_args(_join_negative_numbers(argv))
-    problems = [
-        _unknown(word, fields)
-        for before, word in zip(["", *unknown], unknown, strict=False)
-        if word.startswith("-") or not before.startswith("-")  # else the value of an unknown flag
-    ]
-    values: dict[str, Any] = {}
-    for field in fields:
-        text = getattr(known, field.name)
-        if text is None:
+    fields, loose, behind = declared(args_class), words_field(args_class), list[str]()
+    if loose:
+        if "--" in argv:
+            argv, behind = argv[: argv.index("--")], argv[argv.index("--") + 1 :]
+        argv = _switches_apart(argv, fields)
+    known, unknown = parser(args_class, description).parse_known_args(_join_negative_numbers(argv))
+    problems, found = list[str](), list[str]()
+    for before, word in zip(["", *unknown], unknown, strict=False):
+        if _is_flag(word) or not (loose or _is_flag(before)):
+            problems.append(_unknown(word, fields))
+        elif not _is_flag(before):  # else the value of an unknown flag
+            found.append(word)
+    found += behind
+    texts = {f.name: Given(getattr(known, f.name), f"--{f.name}") for f in fields}
+    texts = {name: given for name, given in texts.items() if given.text is not None}
+    if known.config == NO_VALUE:
+        problems.append("--config needs a value")
+    elif known.config is not None:
+        settings = config_file.read(known.config, fields, loose)
+        problems += settings.problems
+        texts, found = settings.texts | texts, found or settings.words
+    return build(args_class, texts, problems, found)
+
+
+def build(
+    args_class: type[Args],
+    texts: Mapping[str, Given],
+    known_problems: Sequence[str] = (),
+    found: Sequence[str] = (),
+) -> Args:
+    """An `args_class` instance of the texts given by flag name, checked and settled as `parse`
+    says; found: the words that belong to no flag. Raises `FlagError` with everything wrong."""
+    problems, values = list(known_problems), dict[str, Any]()
+    for field in declared(args_class):
+        given = texts.get(field.name)
+        if given is None:
             if field.metadata["required"]:
                 problems.append(f"--{field.name} is required")
             continue
         try:
-            values[field.name] = _convert(field, text)
+            values[field.name] = convert(field.metadata, given.text)
         except ValueError as wrong:
-            problems.append(f"--{field.name} {wrong}")
+            problems.append(f"{given.called} {wrong}")
     args = args_class(**values)
+    loose = words_field(args_class)
+    if loose:
+        setattr(args, loose.name, tuple(found))
+        if len(found) < loose.metadata["least"]:
+            problems.append(f"{loose.metadata['words']} is missing: {loose.metadata['help']}")
     if hasattr(args, "given"):
         args.given = tuple(values)
     if hasattr(args, "problems"):
@@ -104,41 +169,71 @@ def parse(args_class: type[Args], description: str, argv: Sequence[str] | None =
     return args
 
 
-def _parser(fields: list[dataclasses.Field], description: str) -> argparse.ArgumentParser:
-    parser = _Parser(
+def keep(args: Any, folder: Path) -> None:
+    """Write all settings into a folder's settings.yaml, which `--config` takes."""
+    config_file.write(folder / config_file.SETTINGS_FILE, args, declared(type(args)))
+
+
+def parser(args_class: type, description: str) -> argparse.ArgumentParser:
+    """An argparse parser of the flags, for its splitting, its `--help` and shell completion."""
+    fields, loose = declared(args_class), words_field(args_class)
+    needed = [f"--{f.name} {_metavar(f.metadata)}" for f in fields if f.metadata["required"]]
+    usage = ["%(prog)s", *needed, *([loose.metadata["words"]] if loose else []), "[flags]"]
+    made = _Parser(
+        usage=" ".join(usage),
         description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Help,
         allow_abbrev=False,
+        epilog=f"{loose.metadata['words']}: {loose.metadata['help']}" if loose else None,
     )
+    # What is this program's own comes before what it shares.
+    own = [f for f in fields if f.name in vars(args_class).get("__annotations__", {})]
     groups: dict[str, Any] = {}
+    for field in (*own, *fields):
+        name = field.metadata["group"]
+        if name not in groups:
+            groups[name] = made.add_argument_group(name)
     for field in fields:
         about = field.metadata
-        group = groups.get(about["group"])
-        if group is None:
-            group = groups[about["group"]] = parser.add_argument_group(about["group"])
-        names = [f"--{field.name}"] + ([f"--{about['alias']}"] if about["alias"] else [])
         default = "required" if about["required"] else f"default {_shown(field.default)}"
-        group.add_argument(
-            *names,
+        groups[about["group"]].add_argument(
+            *spellings(field),
             dest=field.name,
             nargs="?",
-            const=_NO_VALUE,
+            const=NO_VALUE,
             metavar=_metavar(about),
             help=f"{about['help']} ({default})".replace("%", "%%"),
         )
-    return parser
+    made.add_argument_group("settings from a file").add_argument(
+        config_file.FLAG,
+        nargs="?",
+        const=NO_VALUE,
+        metavar="FILE.yaml",
+        help="flags by name, such as a run's settings.yaml; the command line wins (default none)",
+    )
+    return made
 
 
 def _metavar(about: Any) -> str:
     if about["choices"]:
         return "|".join(about["choices"])
-    return {"bool": "0|1", "str": "TEXT", "float": "X"}.get(about["kind"], "N")
+    return {"bool": _SWITCH, "str": "TEXT", "float": "X"}.get(about["kind"], "N")
 
 
 def _shown(default: Any) -> str:
     if default is None:
         return "none"
     return str(int(default)) if isinstance(default, bool) else f"{default}"
+
+
+def _switches_apart(argv: list[str], fields: list[dataclasses.Field]) -> list[str]:
+    """`--json some text` as `--json=1 some text`: only 1, 0, true, ... are a switch's value."""
+    switches = {name for f in fields if f.metadata["kind"] == "bool" for name in spellings(f)}
+    alone = [
+        word in switches and following.lower() not in (*TRUE, *FALSE)
+        for word, following in itertools.zip_longest(argv, argv[1:], fillvalue="")
+    ]
+    return [f"{word}=1" if bare else word for word, bare in zip(argv, alone, strict=True)]
 
 
 def _join_negative_numbers(argv: list[str]) -> list[str]:
@@ -159,66 +254,14 @@ def _is_negative(word: str) -> bool:
         return False
 
 
+def _is_flag(word: str) -> bool:
+    return word.startswith("-") and word != "-" and " " not in word
+
+
 def _unknown(word: str, fields: list[dataclasses.Field]) -> str:
     if not word.startswith("-"):
         return f"unexpected {word!r} (a value without its flag?)"
     name = word.split("=")[0]
-    names = [f"--{f.name}" for f in fields] + [
-        f"--{f.metadata['alias']}" for f in fields if f.metadata["alias"]
-    ]
+    names = [config_file.FLAG, *(name for f in fields for name in spellings(f))]
     near = difflib.get_close_matches(name, names, n=1)
     return f"{name} is not a flag" + (f", did you mean {near[0]}?" if near else " (see --help)")
-
-
-def _convert(field: dataclasses.Field, text: str) -> Any:
-    """The value of one flag; raises ValueError with the end of the sentence `--name ...`."""
-    about = field.metadata
-    if about["kind"] == "bool":
-        if text == _NO_VALUE or text.lower() in _TRUE:
-            return True
-        if text.lower() in _FALSE:
-            return False
-        raise ValueError(f"is a switch and takes 1, 0, true or false, not {text!r}")
-    if text == _NO_VALUE:
-        raise ValueError("needs a value")
-    if about["kind"] == "str":
-        if not text.strip():
-            raise ValueError("must not be empty")
-        return _choice(about["choices"], text) if about["choices"] else text
-    value = _number(about["kind"], text)
-    for wrong in _out_of_range(about, value):
-        raise ValueError(f"must be {wrong}, not {text}")
-    return value
-
-
-def _choice(choices: Sequence[str], text: str) -> str:
-    for choice in choices:
-        if choice.lower() == text.lower():
-            return choice
-    raise ValueError(f"must be one of {', '.join(choices)}, not {text!r}")
-
-
-def _number(kind: str, text: str) -> float | int:
-    try:
-        value = float(text)
-    except ValueError:
-        raise ValueError(f"must be a number, not {text!r}") from None
-    if not math.isfinite(value):
-        raise ValueError(f"must be a finite number, not {text!r}")
-    if kind == "float":
-        return value
-    if value != int(value):
-        raise ValueError(f"must be a whole number, not {text!r}")
-    return int(value)
-
-
-def _out_of_range(about: Any, value: float) -> Iterator[str]:
-    besides = "" if about["or_is"] is None else f" (or {about['or_is']})"
-    if value == about["or_is"]:
-        return
-    if about["least"] is not None and value < about["least"]:
-        yield f"at least {about['least']}{besides}"
-    if about["above"] is not None and value <= about["above"]:
-        yield f"greater than {about['above']}{besides}"
-    if about["most"] is not None and value > about["most"]:
-        yield f"at most {about['most']}{besides}"

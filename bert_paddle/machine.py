@@ -19,13 +19,22 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def described(*more: str) -> str:
-    """Processor, cores, and the versions of what a run depends on and of `more` packages, as far
-    as they are installed, in one line."""
-    said = [f"Python {platform.python_version()}"]
+def hardware() -> str:
+    """Processor and the cores that this process may use."""
+    return f"{processor()}, {len(os.sched_getaffinity(0))} core(s)"
+
+
+def versions(*more: str) -> dict[str, str]:
+    """The versions of what a run depends on and of `more` packages, as far as installed."""
+    found = {"Python": platform.python_version()}
     for name in (*PACKAGES, *more):
         try:
-            said.append(f"{name} {importlib.metadata.version(name)}")
+            found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             pass
-    return f"{processor()}, {len(os.sched_getaffinity(0))} core(s); {', '.join(said)}"
+    return found
+
+
+def described(*more: str) -> str:
+    """Hardware and versions in one line."""
+    return f"{hardware()}; {', '.join(f'{name} {v}' for name, v in versions(*more).items())}"

@@ -10,6 +10,10 @@ import pytest
 
 from bert_paddle import flags
 from bert_paddle.args import CommonArgs
+from bert_paddle.commands.export import ExportArgs
+from bert_paddle.commands.predict import PredictArgs
+from bert_paddle.commands.submission import SubmissionArgs
+from bert_paddle.commands.sweep import SweepArgs
 from bert_paddle.errors import FlagError
 from bert_paddle.glue.args import GlueArgs, parse_args
 from bert_paddle.pretrain.args import SIZES, PretrainArgs
@@ -17,7 +21,15 @@ from bert_paddle.pretrain.create_args import CreateArgs
 from bert_paddle.pretrain.shard import Recipe
 
 ROOT = Path(__file__).parent.parent
-PROGRAMS = {"run_glue": GlueArgs, "run_pretrain": PretrainArgs, "create_data": CreateArgs}
+PROGRAMS = {
+    "run_glue": GlueArgs,
+    "run_pretrain": PretrainArgs,
+    "create_data": CreateArgs,
+    "predict": PredictArgs,
+    "submission": SubmissionArgs,
+    "sweep": SweepArgs,
+    "export": ExportArgs,
+}
 NEEDED = ["--task_name", "sst-2", "--model_name_or_path", "m", "--output_dir", "o"]
 
 

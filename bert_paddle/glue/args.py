@@ -7,17 +7,19 @@ from pathlib import Path
 from bert_paddle import flags
 from bert_paddle.args import EVALUATION, TRAIN, CommonArgs
 from bert_paddle.errors import UserError
-from bert_paddle.flags import REQUIRED, flag
-from bert_paddle.glue import tasks
+from bert_paddle.flag_values import convert
+from bert_paddle.flags import flag
+from bert_paddle.glue import own_args, tasks
 
-TASK = "task and data"
+TASK, OWN = "task and data", "own data, in place of --task_name (docs/OWN_DATA.md)"
 
-DESCRIPTION = """Fine-tune BERT on a GLUE task, evaluate it, predict its test sets.
+DESCRIPTION = """Fine-tune BERT on a GLUE task or data of your own, evaluate it, predict test sets.
 
   python run_glue.py --task_name SST-2 --model_name_or_path bert-base-uncased --output_dir out/
   python run_glue.py --task_name mrpc --model_name_or_path ./my_bert --output_dir out/ --n_gpu 2
   python run_glue.py --task_name ax --model_name_or_path out/mnli/model_36816 --do_predict \\
       --output_dir out/ax
+  python run_glue.py --train_file reviews.csv --model_name_or_path ./my_bert --output_dir out/
 """
 
 
@@ -25,8 +27,10 @@ DESCRIPTION = """Fine-tune BERT on a GLUE task, evaluate it, predict its test se
 class GlueArgs(CommonArgs):
     """Everything `run_glue.py` takes; see `CommonArgs` for the shared part."""
 
-    task_name: str = flag(
-        REQUIRED, "GLUE task in any spelling: SST-2, sst2; nine tasks and AX", group=TASK
+    task_name: str | None = flag(
+        None,
+        "GLUE task in any spelling: SST-2, sst2; nine tasks and AX; required, but for own data",
+        group=TASK,
     )
     data_dir: str | None = flag(
         None,
@@ -40,6 +44,59 @@ class GlueArgs(CommonArgs):
         group=TASK,
         least=8,
     )
+    train_file: str | None = flag(
+        None, "training rows: .tsv, .csv, .jsonl or .json, with named columns", group=OWN
+    )
+    validation_file: str | None = flag(None, "rows to evaluate on, likewise", group=OWN)
+    test_file: str | None = flag(
+        None,
+        "rows to predict, likewise; scored where they have labels; also with --task_name, in "
+        "place of its test sets",
+        group=OWN,
+    )
+    validation_share: float = flag(
+        -1.0,
+        "share of the training rows held out for evaluation, drawn by --seed (0: none; -1: 0.1, "
+        "or none with --validation_file)",
+        group=OWN,
+        least=0,
+        most=0.9,
+        or_is=-1,
+    )
+    text_column: str | None = flag(
+        None, "column of the text (none: sentence, text, sentence1, ...)", group=OWN
+    )
+    text_pair_column: str | None = flag(None, "column of a second text", group=OWN)
+    label_column: str | None = flag(
+        None, "column of the label (none: label, labels, ...)", group=OWN
+    )
+    column_names: str | None = flag(
+        None, "a,b,c: the columns of files without a header line", group=OWN, many=True
+    )
+    file_format: str | None = flag(
+        None,
+        "format of the files, whatever their endings; quoted_tsv: quotation marks as in CSV",
+        group=OWN,
+        choices=own_args.FORMATS,
+    )
+    labels: str | None = flag(
+        None, "a,b,c: the classes in order (none: those of the training rows)", group=OWN, many=True
+    )
+    regression: bool = flag(False, "labels are numbers to be predicted, not classes", group=OWN)
+    metric: str | None = flag(
+        None,
+        "what the best step is chosen by (none: accuracy; of a regression the mean of pearson and "
+        "spearman)",
+        group=OWN,
+        choices=(*own_args.CLASS_METRICS, *own_args.SCORE_METRICS),
+    )
+    seeds: str | None = flag(
+        None,
+        "1,2,3: in place of --seed, train with each of them, in output_dir/seed_1, ...; then "
+        "mean and standard deviation (docs/SWEEPS.md)",
+        group=TRAIN,
+        many=True,
+    )
     group_by_length: bool = flag(
         True, "batches of rows of like length (each epoch still has every row once)", group=TRAIN
     )
@@ -48,7 +105,7 @@ class GlueArgs(CommonArgs):
     )
     do_eval: bool = flag(False, "evaluate on the dev set(s)", group=EVALUATION)
     do_predict: bool = flag(
-        False, "write predictions/<TASK>.tsv for the test set(s)", group=EVALUATION
+        False, "write predictions/<TASK or test file>.tsv for the test set(s)", group=EVALUATION
     )
 
     def problems(self) -> Iterator[str]:
@@ -56,22 +113,27 @@ class GlueArgs(CommonArgs):
         yield from super().problems()
         if self.data_dir and not Path(self.data_dir).is_dir():
             yield f"--data_dir {self.data_dir}: no such folder"
-        if self.task_name is None:
-            return
-        try:
-            task = tasks.get_task(self.task_name)
-        except UserError as error:
-            yield f"--task_name {error}"
+        yield from own_args.problems(self)
+        task = None
+        if self.task_name is not None:
+            try:
+                task = tasks.get_task(self.task_name)
+            except UserError as error:
+                yield f"--task_name {error}"
+                return
+        elif not (self.train_file or self.validation_file or self.test_file):
             return
         train, evaluate, predict = self._actions(task)
+        if self.seeds is not None:
+            yield from self._problems_of_seeds(train)
         if not (train or evaluate or predict):
             yield "nothing to do: --do_train, --do_eval and --do_predict are all off"
-        if train and task.train is None:
+        if task and train and task.train is None:
             yield (
                 f"--do_train: {task.name} has no training set; evaluate or predict it with a "
                 f"model fine-tuned on {task.model_task}"
             )
-        if evaluate and not task.dev_sets:
+        if task and evaluate and not task.dev_sets:
             yield f"--do_eval: {task.name} has no dev set; give --do_predict"
         if not train:
             for name in ("resume_from_checkpoint", "overwrite_output_dir"):
@@ -84,17 +146,38 @@ class GlueArgs(CommonArgs):
             if value and not (train and evaluate):
                 yield f"--{name} needs both training and evaluation"
 
+    def _problems_of_seeds(self, train: bool) -> Iterator[str]:
+        try:
+            seeds_of(self.seeds or "")
+        except ValueError as wrong:
+            yield f"--seeds: each {wrong}"
+        if not train:
+            yield "--seeds is for training: give --do_train too"
+        if self.resume_from_checkpoint not in (None, "auto"):
+            yield "--resume_from_checkpoint must be auto with --seeds: each seed has its own"
+
     def settle(self) -> None:
         """Fill in what follows from the flags: the task's own name and what to do."""
-        task = tasks.get_task(self.task_name)
-        self.task_name = task.name
+        task = tasks.get_task(self.task_name) if self.task_name else None
+        self.task_name = task.name if task else None
         self.do_train, self.do_eval, self.do_predict = self._actions(task)
 
-    def _actions(self, task: tasks.Task) -> tuple[bool, bool, bool]:
-        """Train, evaluate, predict; with no --do_... flag, what the task has sets for."""
+    def _actions(self, task: tasks.Task | None) -> tuple[bool, bool, bool]:
+        """Train, evaluate, predict; with no --do_... flag, what there are sets or files for."""
         if {"do_train", "do_eval", "do_predict"} & set(self.given):
             return self.do_train, self.do_eval, self.do_predict
-        return (False, False, True) if task.train is None else (True, True, False)
+        if task is None:
+            return own_args.actions(self)
+        if task.train is None:
+            return False, False, True
+        return True, True, self.test_file is not None
+
+
+def seeds_of(text: str) -> list[int]:
+    """The seeds in "1,2,3", each once. Raises ValueError with the end of the sentence that begins
+    with the flag's name."""
+    about = next(f.metadata for f in flags.declared(GlueArgs) if f.name == "seed")
+    return list(dict.fromkeys(convert(about, one.strip()) for one in text.split(",")))
 
 
 def parse_args(argv: Sequence[str] | None = None) -> GlueArgs:

@@ -1,0 +1,51 @@
+"""One program for everything: `python -m bert_paddle COMMAND ...`, installed as `bert-paddle`."""
+
+import sys
+from collections.abc import Sequence
+
+from bert_paddle import __version__, commands
+from bert_paddle.errors import FlagError
+from bert_paddle.exits import told_in_one_line
+
+PROGRAM = "bert-paddle"
+
+
+def usage() -> str:
+    """What `bert-paddle` alone prints: a line for each command."""
+    width = max(map(len, commands.COMMANDS))
+    lines = [
+        f"usage: {PROGRAM} COMMAND [flags]        (or: python -m bert_paddle COMMAND [flags])",
+        "",
+        "BERT fine-tuning on GLUE and pre-training, on PaddlePaddle.",
+        "",
+        *(f"  {name:<{width}}  {about}" for name, about in commands.COMMANDS.items()),
+        "",
+        f"Flags of a command: {PROGRAM} COMMAND --help. Version: {PROGRAM} --version.",
+    ]
+    return "\n".join(lines)
+
+
+def run(argv: Sequence[str]) -> None:
+    """Run the command that argv names. Raises FlagError where it names none."""
+    first = argv[0] if argv else "--help"
+    if first in ("--help", "-h", "help"):
+        print(usage())
+    elif first == "--version":
+        print(f"{PROGRAM} {__version__}")
+    elif first.startswith("-"):
+        raise FlagError([f"{first} comes before the command: give {PROGRAM} COMMAND {first} ..."])
+    else:
+        main_of_command = commands.find(first)
+        # What argparse shows as the program's name in a command's usage line.
+        sys.argv[0] = f"{PROGRAM} {first}"
+        main_of_command(list(argv[1:]))
+
+
+def main() -> None:
+    """The program `bert-paddle`."""
+    with told_in_one_line():
+        run(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    main()

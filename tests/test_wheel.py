@@ -1,0 +1,98 @@
+"""The package as people install it: built, installed elsewhere, and run from there."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+import tiny
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "bert_paddle"
+
+
+def sh(*command: str | Path, cwd: Path, **variables: str) -> subprocess.CompletedProcess:
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | variables
+    words = [str(word) for word in command]
+    return subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    """The wheel, built offline from a copy: setuptools leaves its folders where it builds."""
+    base = tmp_path_factory.mktemp("wheel")
+    copy = base / "copy"
+    shutil.copytree(PACKAGE, copy / "bert_paddle", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, copy)
+    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check")
+    offline = ("--no-deps", "--no-index", "--no-build-isolation")
+    done = sh(*pip, "wheel", ".", *offline, "-w", base / "dist", cwd=copy)
+    assert done.returncode == 0, done.stderr
+    (built,) = (base / "dist").glob("bert_paddle-*-py3-none-any.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def installed(wheel) -> Path:
+    """The wheel in a folder of its own, with bin/bert-paddle."""
+    target = wheel.parent / "installed"
+    done = sh(
+        *(sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--no-deps"),
+        *("--no-index", "--target", target, wheel),
+        cwd=wheel.parent,
+    )
+    assert done.returncode == 0, done.stderr
+    return target
+
+
+def test_everything_of_the_package_is_in_the_wheel(wheel):
+    wanted = {
+        path.relative_to(ROOT).as_posix()
+        for path in PACKAGE.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith(".")
+    }
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    assert wanted - names == set()
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"bert_paddle"}
+    assert any(name.endswith("LICENSE") for name in names)
+
+
+def test_it_declares_what_it_needs():
+    """The dependencies are those of requirements.in, but for the tools of the tests."""
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needed, tools = (ROOT / "requirements.in").read_text(encoding="utf-8").split("# Tools of")
+    lines = [line for line in needed.splitlines() if line and not line.startswith("#")]
+    assert declared["dependencies"] == lines and "pytest" in tools
+
+
+def test_the_installed_command_lists_its_commands(installed, tmp_path):
+    command = installed / "bin" / "bert-paddle"
+    for words in (("--help",), ()):
+        done = sh(command, *words, cwd=tmp_path, PYTHONPATH=str(installed))
+        assert done.returncode == 0 and "  create-data  " in done.stdout, done.stderr
+    module = sh(sys.executable, "-m", "bert_paddle", cwd=tmp_path, PYTHONPATH=str(installed))
+    assert module.stdout == done.stdout
+
+
+def test_the_installed_package_trains_reports_and_predicts(installed, tiny_dir, tmp_path):
+    command, elsewhere = installed / "bin" / "bert-paddle", {"PYTHONPATH": str(installed)}
+    tiny.write_sst2(tmp_path / "glue" / "SST-2", train=16)
+    # Two processes: each is started anew from the installed script.
+    trained = sh(
+        *(command, "glue", "--task_name", "sst2", "--model_name_or_path", tiny_dir),
+        *("--data_dir", "glue", "--output_dir", "out", "--max_seq_length", "32"),
+        *("--max_steps", "1", "--n_gpu", "2"),
+        cwd=tmp_path,
+        **elsewhere,
+    )
+    assert trained.returncode == 0, trained.stderr
+    assert trained.stdout.splitlines()[-1].startswith("eval loss: ")
+    assert (tmp_path / "out" / "report.html").is_file(), trained.stderr
+    said = sh(command, "predict", "out/model_1", "the cat sat", cwd=tmp_path, **elsewhere)
+    assert said.returncode == 0 and said.stdout.endswith("\tthe cat sat\n"), said.stderr
