@@ -96,15 +96,18 @@ def _fit_head(
     if not {"classifier.weight", "classifier.bias"} <= tensors.keys():
         return tensors, None  # `weights.check` says what is missing
     theirs = checkpoint.config.get("labels") or ()
-    if not labels or _unnamed(theirs):
+    # Names that are the same to the letter are not compared loosely: "Yes" and "yes" may be two.
+    plain = str if set(labels) == set(theirs) else _plain
+    if not labels or plain is _plain and _unnamed(theirs):
         return tensors, None  # only the size can be compared
-    place = {_plain(name): i for i, name in enumerate(theirs)}
-    if {_plain(name) for name in labels} != set(place):
+    place = {plain(name): i for i, name in enumerate(theirs)}
+    same = {plain(name) for name in labels} == set(place)
+    if not same or not len(place) == len(labels) == len(theirs):
         head = [name for name in tensors if name.startswith("classifier.")]
         for name in head:
             del tensors[name]
         return tensors, f"the model's is for {', '.join(theirs)}"
-    order = [place[_plain(name)] for name in labels]
+    order = [place[plain(name)] for name in labels]
     tensors["classifier.weight"] = tensors["classifier.weight"][:, order]
     tensors["classifier.bias"] = tensors["classifier.bias"][order]
     return tensors, None

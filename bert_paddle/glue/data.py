@@ -20,12 +20,19 @@ Content = TypeVar("Content", Examples, Rows)
 
 @dataclass
 class Sets(Generic[Content]):
-    """The sets a run works on. `demo` marks invented rows, whose results are no GLUE results."""
+    """The sets a run works on. `demo` marks invented rows, whose results are no GLUE results, `own`
+    data of the user's own."""
 
     train: Content | None = None
     dev: list[tuple[DevSet, Content]] = field(default_factory=list)
     test: list[tuple[Task, TestSet, Content]] = field(default_factory=list)
     demo: bool = False
+    own: bool = False
+
+    @property
+    def kind(self) -> str:
+        """What results and records say of the data."""
+        return "own" if self.own else "demo" if self.demo else "glue"
 
 
 Files = Sets[Examples]  # before encoding
@@ -33,7 +40,13 @@ Data = Sets[Rows]
 
 
 def read(task: Task, args: GlueArgs, log: Log) -> Files:
-    """Read the files that the flags ask for. Raises DataError for a missing or malformed one."""
+    """Read the task's files that the flags ask for; a user's --test_file is not read here.
+
+    Raises DataError for a missing or malformed one.
+    """
+    predicted = args.do_predict and not args.test_file
+    if not (args.do_train or args.do_eval or predicted):
+        return Files()
     folder = dist.main_first(lambda: _folder(task, args, log))
     log.note(f"data: {folder}")
     found = Files(demo=readers.is_demo(folder))
@@ -45,7 +58,7 @@ def read(task: Task, args: GlueArgs, log: Log) -> Files:
         found.train = _load(task, folder / task.train.file, "train", log)
     if args.do_eval:
         found.dev = _dev_sets(task, folder, log)
-    if args.do_predict:
+    if predicted:
         for test_set in task.test_sets:
             examples = _load(task, folder / test_set.file, "test", log)
             found.test.append((task, test_set, examples))
@@ -56,7 +69,7 @@ def read(task: Task, args: GlueArgs, log: Log) -> Files:
 def _folder(task: Task, args: GlueArgs, log: Log) -> Path:
     needed = [task.train.file] if args.do_train and task.train else []
     needed += [dev.file for dev in task.dev_sets[:1] if args.do_eval]
-    needed += [test.file for test in task.test_sets if args.do_predict]
+    needed += [t.file for t in task.test_sets if args.do_predict and not args.test_file]
     found = readers.find(task, args.data_dir, os.environ, env.home(), needed)
     if found.folder:
         if found.looked:
@@ -111,18 +124,20 @@ def _load(task: Task, path: Path, split: str, log: Log) -> Examples:
 def encode_all(found: Files, tokenizer: Tokenizer, args: GlueArgs, log: Log) -> Data:
     """All sets as word pieces; says how many rows were cut."""
 
-    def rows(examples: Examples) -> Rows:
+    def rows(examples: Examples, keep: bool = True) -> Rows:
         encoded = encode(examples, tokenizer, args.max_seq_length)
         if encoded.encoded.cut:
             log.note(
                 f"{examples.source}: {encoded.encoded.cut} of {len(encoded)} rows are cut to "
                 f"{args.max_seq_length} word pieces"
             )
+        encoded.examples = examples if keep else None
         return encoded
 
     return Data(
-        rows(found.train) if found.train else None,
+        rows(found.train, keep=False) if found.train else None,
         [(dev, rows(examples)) for dev, examples in found.dev],
         [(task, test_set, rows(examples)) for task, test_set, examples in found.test],
         found.demo,
+        found.own,
     )

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from bert_paddle import batching, dist
+from bert_paddle.fused import models
+from bert_paddle.glue import encoded_cache
 from bert_paddle.glue.args import GlueArgs
 from bert_paddle.glue.readers import Examples
 from bert_paddle.tokenizer import Encoded, Tokenizer
@@ -15,11 +17,13 @@ from bert_paddle.trainer import Batch, Objective
 
 @dataclass
 class Rows:
-    """Encoded examples. labels: int64 or float32 [n], None for a test file."""
+    """Encoded examples. labels: int64 or float32 [n], None for a test file. examples: as they were
+    read, where they are wanted again."""
 
     encoded: Encoded
     labels: np.ndarray | None
     pad_id: int
+    examples: Examples | None = None
 
     def __len__(self) -> int:
         return len(self.encoded)
@@ -55,7 +59,7 @@ class Rows:
 
 def encode(examples: Examples, tokenizer: Tokenizer, max_seq_length: int) -> Rows:
     """The examples as word pieces, at most `max_seq_length` a row."""
-    encoded = tokenizer.encode(examples.texts_a, examples.texts_b, max_seq_length)
+    encoded = encoded_cache.encode(examples, tokenizer, max_seq_length)
     return Rows(encoded, examples.labels, tokenizer.pad_id)
 
 
@@ -70,6 +74,7 @@ class TrainBatches:
         self.seed, self.workers = args.seed, args.num_workers
         self.group_by_length, self.pad_multiple = args.group_by_length, pad_multiple
         self.updates_per_epoch = -(-len(rows) // self.rows_per_update)
+        self.rows_per_epoch = len(rows)
         self.planned_rows = self.rows_per_update
 
     def updates(self, epoch: int, start: int) -> Iterator[list[Batch]]:
@@ -117,6 +122,8 @@ def forward(model, batch: Batch):
     """The logits [rows, classes] of a batch, a tensor."""
     import paddle
 
+    if models.by_kernels(model):
+        return models.classify(model, batch)
     return model(
         paddle.to_tensor(batch["input_ids"]),
         token_type_ids=paddle.to_tensor(batch["segment_ids"]),

@@ -1,6 +1,6 @@
 """Exact evaluation: every row once on any number of processes, metrics computed once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,13 @@ from bert_paddle.glue.tasks import Task
 @dataclass(frozen=True)
 class Result:
     """An evaluation: the mean loss over all rows, and the task's metrics by their long names.
-    only_class: the one class that every row is predicted to be of, where that is so."""
+    only_class: the one class that every row is predicted to be of, where that is so. scores: the
+    logits [n, classes] that all this is of."""
 
     loss: float
     metrics: dict[str, float]
     only_class: str | None = None
+    scores: np.ndarray | None = field(default=None, repr=False, compare=False)
 
 
 def logits(model: Any, rows: Rows, batch_size: int, pad_multiple: int = 1) -> np.ndarray:
@@ -67,4 +69,5 @@ def evaluate(task: Task, model: Any, rows: Rows, batch_size: int, pad_multiple: 
         mean_loss(task, scores, rows.labels),
         metrics.compute(task, given, rows.labels),
         task.labels[int(given[0])] if alike else None,
+        scores,
     )

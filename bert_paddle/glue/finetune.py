@@ -6,14 +6,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bert_paddle import dist, env, hub, log, model, model_config, runs, tokenizer, weights
+from bert_paddle import (
+    dist,
+    env,
+    flags,
+    hub,
+    log,
+    model,
+    model_card,
+    model_config,
+    runs,
+    tokenizer,
+    weights,
+)
 from bert_paddle.checkpoint import TrainState
+from bert_paddle.claim import claimed
 from bert_paddle.errors import OutputError
+from bert_paddle.fused import models
+from bert_paddle.glue import about, card, encoded, evaluate, own_data, predict, results
 from bert_paddle.glue import data as glue_data
-from bert_paddle.glue import encoded, evaluate, predict, results
 from bert_paddle.glue.args import GlueArgs
-from bert_paddle.glue.data import Data
+from bert_paddle.glue.data import Data, Files
 from bert_paddle.glue.tasks import Task, get_task
+from bert_paddle.model_config import ModelConfig
+from bert_paddle.record import Record
 from bert_paddle.runs import Run
 from bert_paddle.tokenizer import Tokenizer
 from bert_paddle.trainer import Trainer
@@ -25,21 +41,25 @@ def run(args: GlueArgs) -> dict[str, Any]:
     Raises UserError for flags, files and weights that do not fit, RunError when something breaks
     while running; checkpoints written until then are whole.
     """
-    with runs.claimed(Path(args.output_dir)):
+    with claimed(Path(args.output_dir)):
         return _run(args)
 
 
 def _run(args: GlueArgs) -> dict[str, Any]:
     out = log.Log(active=dist.current().is_main)
-    task, output_dir = get_task(args.task_name), Path(args.output_dir)
+    output_dir = Path(args.output_dir)
     resume_from = dist.main_only(lambda: _prepare_output(args, output_dir, out))
 
     source = dist.main_first(lambda: hub.resolve(args.model_name_or_path, env.home(), out.note))
     runs.keep_source(args, output_dir, source)
     tokens = tokenizer.load(source, args.vocab_file)
     config = model_config.read_config(source)
-    model.check_fit(config.values, len(tokens), args.max_seq_length, task.is_pair, source)
-    data = glue_data.encode_all(glue_data.read(task, args, out), tokens, args, out)
+
+    def check_fit(pairs: bool) -> None:
+        model.check_fit(config.values, len(tokens), args.max_seq_length, pairs, source)
+
+    task, found = _read(args, config, check_fit, out)
+    data = glue_data.encode_all(found, tokens, args, out)
 
     saved = weights.load_checkpoint(source)
     built = model.build_classifier(saved, task.labels, args.seed, need_head=not args.do_train)
@@ -48,12 +68,32 @@ def _run(args: GlueArgs) -> dict[str, Any]:
     job = Job(task, args, output_dir, built.model, tokens, data, out)
     if args.do_train:
         job.train(resume_from)
+    else:
+        job.begin_record()
     if args.do_eval:
         job.evaluate()
     if args.do_predict:
         job.predict()
     job.write_results()
     return job.values
+
+
+def _read(
+    args: GlueArgs, config: ModelConfig, check_fit: Callable[[bool], None], out: log.Log
+) -> tuple[Task, Files]:
+    """The task and its rows, as files have them. A model that does not fit is told before files
+    are read or downloaded, where that can be known before."""
+    if args.task_name is None:
+        check_fit(False)
+        task, found = own_data.read(args, config, out)
+        check_fit(task.is_pair)
+        return task, found
+    task = get_task(args.task_name)
+    check_fit(task.is_pair)
+    found = glue_data.read(task, args, out)
+    if args.do_predict and args.test_file:
+        own_data.add_test(task, args, found, out)
+    return task, found
 
 
 @dataclass
@@ -72,14 +112,14 @@ class Job:
         # Tensor cores want multiples of 8, but no row may grow beyond the model's positions.
         self.pad_multiple = 8 if dist.on_gpu() and self.args.max_seq_length % 8 == 0 else 1
         self.precision: Callable[[], AbstractContextManager] = nullcontext
-        self.values: dict[str, Any] = {
-            "task": self.task.name,
-            "data": "demo" if self.data.demo else "glue",
-        }
+        self.values: dict[str, Any] = {"task": self.task.name, "data": self.data.kind}
         self.step = 0  # of the weights that the model has now
         self.evaluated_at: int | None = None
+        self.evaluated: list[evaluate.Result] = []  # of the dev sets, by the last evaluation
+        self.record = Record(self.args, self.output_dir, self.out)
         self.out.marks = {"data": "demo"} if self.data.demo else {}
         self.model.eval()
+        models.prepare(self.model, self.args.cpu_kernels, self.out)
 
     def train(self, resume_from: str | None) -> None:
         """Train to the end, evaluating and saving on the way; leaves the last or best weights."""
@@ -91,6 +131,9 @@ class Job:
         self.precision = trainer.precision
         run = Run(args, self.output_dir, trainer, self._snapshot, self.out)
         state = run.begin(batches, rows.fingerprint(), resume_from)
+        dist.main_only(lambda: flags.keep(args, self.output_dir))
+        steps = {"planned": state.total, "per_epoch": batches.updates_per_epoch}
+        self.begin_record(steps, resumed=resume_from is not None)
         self.out.note(
             f"training: {len(rows)} rows, {batches.updates_per_epoch} updates an epoch of "
             f"{batches.rows_per_update} rows each, {state.total} updates in all"
@@ -99,18 +142,26 @@ class Job:
         self.step = run.end(state)
         self.values |= run.values(state, batches.updates_per_epoch, len(rows))
 
-    def _evaluate_at(self, state: TrainState) -> None:
+    def _evaluate_at(self, state: TrainState) -> dict[str, float]:
         self.step = state.step
-        if self.args.do_eval:
-            self.evaluate(state)
+        if not self.args.do_eval:
+            return {}
+        self.evaluate(state)
+        return results.of_epoch(self.data, self.evaluated)
 
-    def _snapshot(self) -> Callable[[Path], None]:
+    def _snapshot(self, state: TrainState) -> Callable[[Path], None]:
         about = model.classifier_config(self.task.labels, self.task.name)
+        if self.data.own:
+            about |= own_data.remembered(self.task)
         write_model = model.snapshot(self.model, about)
+        evaluated = self.evaluated if self.evaluated_at == state.step else []
+        facts = card.facts(self.task, self.args, self.data, evaluated, state)
+        write_card = model_card.snapshot(facts)
 
         def write(folder: Path) -> None:
             write_model(folder)
             self.tokens.save(folder)
+            write_card(folder)
 
         return write
 
@@ -131,36 +182,47 @@ class Job:
             )
         weights_of = f"model_{self.step}" if self.args.do_train else self.args.model_name_or_path
         self.values["eval_model"] = weights_of
-        self.evaluated_at = self.step
+        self.evaluated_at, self.evaluated = self.step, evaluated
         self.values |= values
         if state is not None:
             results.note_best(self.task, state, evaluated)
 
     def predict(self) -> None:
-        """Write predictions/<TASK>.tsv for every test set."""
-        folder, scored = self.output_dir / "predictions", []
+        """Write predictions/<TASK>.tsv for every test set, and the rows of those with labels."""
+        predicted = []
         for task, test_set, rows in self.data.test:
             with self.precision():
                 scores = evaluate.logits(
                     self.model, rows, self.args.eval_batch_size, self.pad_multiple
                 )
             if rows.labels is not None:
-                self.values |= results.score_test(task, scores, rows, self.out)
-            scored.append((task, scores, folder / test_set.submission))
+                self.values |= results.score_test(task, test_set, scores, rows, self.out)
+            predicted.append((task, test_set, rows, scores))
 
-        def write() -> None:
-            for one in scored:
-                predict.write(*one)
+        def write() -> list[Path]:
+            return [predict.write_set(*one, self.output_dir) for one in predicted]
 
-        dist.main_only(write)
+        paths = dist.main_only(write)
         demo = ", of demo rows" if self.data.demo else ""
-        for _, scores, path in scored:
-            self.out.note(f"predictions: {path} ({len(scores)} rows{demo})")
+        for path, (_, _, rows, _) in zip(paths, predicted, strict=True):
+            self.out.note(f"predictions: {path} ({len(rows)} rows{demo})")
+
+    def begin_record(self, steps: dict[str, int] | None = None, resumed: bool = False) -> None:
+        """Write run.json, to be completed at the end."""
+        kind, task = self.values["data"], self.task
+        said = about.describe(task, self.args, self.data, kind, self.model, steps)
+        self.record.begin(said, self.args.do_train, resumed)
 
     def write_results(self) -> None:
-        """Write all_results.json."""
-        path = dist.main_only(lambda: runs.write_results(self.output_dir, self.values))
+        """Write all_results.json, the dev sets' predictions by row, and the report."""
+
+        def write() -> Path:
+            about.write_dev_predictions(self.task, self.data, self.evaluated, self.output_dir)
+            return runs.write_results(self.output_dir, self.values)
+
+        path = dist.main_only(write)
         self.out.note(f"results: {path}")
+        self.record.finish()
 
 
 def _prepare_output(args: GlueArgs, folder: Path, out: log.Log) -> str | None:

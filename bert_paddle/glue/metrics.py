@@ -25,10 +25,22 @@ def _f1(predictions: np.ndarray, labels: np.ndarray) -> float:
     return float(f1_score(labels, predictions, pos_label=1, average="binary", zero_division=0))
 
 
+def _f1_macro(predictions: np.ndarray, labels: np.ndarray) -> float:
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(labels, predictions, average="macro", zero_division=0))
+
+
+def _mse(predictions: np.ndarray, labels: np.ndarray) -> float:
+    return float(np.mean((predictions.astype(np.float64) - labels) ** 2))
+
+
 def _matthews(predictions: np.ndarray, labels: np.ndarray) -> float:
     from sklearn.metrics import matthews_corrcoef
 
-    return float(matthews_corrcoef(labels, predictions))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of one class on both sides, for which it gives 0
+        return float(matthews_corrcoef(labels, predictions))
 
 
 def _pearson(predictions: np.ndarray, labels: np.ndarray) -> float:
@@ -57,9 +69,11 @@ def _correlation(function: Callable, predictions: np.ndarray, labels: np.ndarray
 METRICS: dict[str, tuple[str, Callable[[np.ndarray, np.ndarray], float]]] = {
     "accuracy": ("accu", _accuracy),
     "f1": ("f1", _f1),
+    "f1_macro": ("f1_macro", _f1_macro),
     "matthews_correlation": ("mcc", _matthews),
     "pearson": ("pearson", _pearson),
     "spearmanr": ("spearman", _spearman),
+    "mse": ("mse", _mse),
 }
 
 
@@ -67,7 +81,8 @@ def compute(task: Task, predictions: np.ndarray, labels: np.ndarray) -> dict[str
     """Return the task's metrics of one set, keyed as in the results file.
 
     `predictions` and `labels` are [n]: label indices, or real-valued scores for regression. F1 is
-    that of label 1 (equivalent, duplicate) and 0 where no row is or is said to be 1; Matthews is
+    that of label 1 (equivalent, duplicate) and 0 where no row is or is said to be 1; macro-F1 is
+    the mean F1 of the classes that the labels or the predictions have; Matthews is
     the correlation of a confusion matrix, for three classes as Gorodkin 2004 generalises it, and 0
     where one side is constant; Pearson and Spearman (ties take their mean rank) are then nan.
     Raises ValueError for empty arrays and for shapes other than two equal [n].

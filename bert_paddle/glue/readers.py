@@ -78,7 +78,7 @@ def _read(task: Task, columns: Columns, split: str, file: BinaryIO, path: str) -
             if may_skip and len(fields) < count:
                 skipped += 1
                 continue
-            raise _wrong_count(path, line, fields, count)
+            raise wrong_count(path, line, fields, count)
         texts_a.append(fields[at_a])
         if at_b is not None:
             texts_b.append(fields[at_b])
@@ -98,16 +98,23 @@ def _read(task: Task, columns: Columns, split: str, file: BinaryIO, path: str) -
 
 def _fields(raw: bytes, path: str, line: int) -> list[str]:
     """Split one line of the file, without its line end, into its fields."""
+    return without_end(decoded(raw, path, line)).split("\t")
+
+
+def decoded(raw: bytes, path: str, line: int) -> str:
+    """One line of a file as text. Raises DataError for what is no UTF-8 text."""
     if b"\0" in raw:
         raise DataError(f"{path}:{line}: a NUL byte; this is not a text file, or a damaged one")
     try:
-        text = raw.decode("utf-8")
+        return raw.decode("utf-8")
     except UnicodeDecodeError as error:
         bad = f"byte 0x{raw[error.start]:02x} at byte {error.start + 1} of the line"
         raise DataError(f"{path}:{line}: not UTF-8 ({bad}); save the file as UTF-8") from None
-    if text.endswith("\n"):
-        text = text[:-2] if text.endswith("\r\n") else text[:-1]
-    return text.split("\t")
+
+
+def without_end(text: str) -> str:
+    """A line without its line feed, or carriage return and line feed."""
+    return text[:-2] if text.endswith("\r\n") else text.removesuffix("\n")
 
 
 def _positions(
@@ -116,7 +123,7 @@ def _positions(
     """Turn a layout into positions, given the first line's fields: text a, text b, label, count."""
     count = columns.count or len(first)
     if columns.header and len(first) != count:
-        raise _wrong_count(path, 1, first, count)
+        raise wrong_count(path, 1, first, count)
 
     at_a = _position(columns.text_a, first, path)
     at_b = None if columns.text_b is None else _position(columns.text_b, first, path)
@@ -125,7 +132,7 @@ def _positions(
         columns.label_optional and not _has(columns.label, first)
     ):
         at_label = _position(columns.label, first, path)
-        if columns.header and _is_number(first[at_label]):
+        if columns.header and is_number(first[at_label]):
             raise DataError(f"{path}:1: a row where the header should be; add the header line")
     return at_a, at_b, at_label, count
 
@@ -145,7 +152,7 @@ def _position(column: Column, header: list[str], path: str) -> int:
         if name in header:
             return header.index(name)
     wanted = " or ".join(repr(name) for name in _names(column))
-    found = _shown(", ".join(header))
+    found = shown(", ".join(header))
     raise DataError(f"{path}:1: the header has no column {wanted}; found {found}")
 
 
@@ -154,8 +161,8 @@ def _indices(task: Task, raw: Sequence[str], lines: Sequence[int], path: str) ->
     index = {label: i for i, label in enumerate(task.file_labels)}
     found = [index.get(label, -1) for label in raw]
     if -1 in found:
-        bad = [line for line, i in zip(lines, found, strict=True) if i < 0]
-        raise _bad_labels(path, bad, raw[found.index(-1)], "one of " + ", ".join(index))
+        bad = [f"{path}:{line}" for line, i in zip(lines, found, strict=True) if i < 0]
+        raise bad_labels(bad, raw[found.index(-1)], "one of " + ", ".join(index))
     return np.array(found, dtype=np.int64)
 
 
@@ -163,15 +170,16 @@ def _scores(task: Task, raw: Sequence[str], lines: Sequence[int], path: str) -> 
     """Scores of a file within `task.score_range`, float32 [n]."""
     low, high = task.score_range or (-np.inf, np.inf)
     # NaN fails the comparison, and so is refused with the values out of range.
-    good = [_is_number(text) and low <= float(text) <= high for text in raw]
+    good = [is_number(text) and low <= float(text) <= high for text in raw]
     if not all(good):
-        bad = [line for line, ok in zip(lines, good, strict=True) if not ok]
+        bad = [f"{path}:{line}" for line, ok in zip(lines, good, strict=True) if not ok]
         expected = f"a number from {low:g} to {high:g}"
-        raise _bad_labels(path, bad, raw[good.index(False)], expected)
+        raise bad_labels(bad, raw[good.index(False)], expected)
     return np.array([float(text) for text in raw], dtype=np.float32)
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Whether a label is a number as files have it; "nan" and "inf" are."""
     try:
         float(text)
     except ValueError:
@@ -179,18 +187,22 @@ def _is_number(text: str) -> bool:
     return text.isascii() and "_" not in text
 
 
-def _bad_labels(path: str, lines: list[int], text: str, expected: str) -> DataError:
-    what = f"label {_shown(text)}" if text else "an empty label"
-    more = f"; {len(lines)} rows of the file have such labels" if len(lines) > 1 else ""
-    return DataError(f"{path}:{lines[0]}: {what} where {expected} is expected{more}")
+def bad_labels(places: Sequence[str], text: str, expected: str) -> DataError:
+    """What is said of labels that will not do: where they stand, the first one, what is wanted."""
+    what = f"label {shown(text)}" if text else "an empty label"
+    more = f"; {len(places)} rows of the file have such labels" if len(places) > 1 else ""
+    return DataError(f"{places[0]}: {what} where {expected} is expected{more}")
 
 
-def _wrong_count(path: str, line: int, fields: list[str], count: int) -> DataError:
+def wrong_count(
+    path: str, line: int, fields: Sequence[str], count: int, by: str = "tab"
+) -> DataError:
+    """What is said of a row with more or fewer fields than the others."""
     found = "found an empty line" if fields == [""] else f"found {len(fields)}"
-    return DataError(f"{path}:{line}: expected {count} tab-separated fields, {found}")
+    return DataError(f"{path}:{line}: expected {count} {by}-separated fields, {found}")
 
 
-def _shown(text: str, limit: int = 80) -> str:
+def shown(text: str, limit: int = 80) -> str:
     """A value for a message: quoted, on one line, cut where it is long."""
     return repr(text if len(text) <= limit else text[:limit] + "...")
 

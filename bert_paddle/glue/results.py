@@ -10,8 +10,8 @@ from bert_paddle.checkpoint import TrainState
 from bert_paddle.glue import metrics
 from bert_paddle.glue.data import Data
 from bert_paddle.glue.encoded import Rows
-from bert_paddle.glue.evaluate import Result, answers, evaluate
-from bert_paddle.glue.tasks import Task
+from bert_paddle.glue.evaluate import Result, answers, evaluate, mean_loss
+from bert_paddle.glue.tasks import Task, TestSet
 
 
 def evaluate_all(
@@ -50,6 +50,16 @@ def evaluate_all(
     return results, values
 
 
+def of_epoch(data: Data, evaluated: list[Result]) -> dict[str, float]:
+    """What the record of an epoch says of its evaluation: eval_loss and the metrics by their long
+    names, with the suffix of a second dev set."""
+    found: dict[str, float] = {}
+    for (dev, _), result in zip(data.dev, evaluated, strict=True):
+        named = {"eval_loss": result.loss, **result.metrics}
+        found |= {f"{name}{dev.suffix}": value for name, value in named.items()}
+    return found
+
+
 def note_best(task: Task, state: TrainState, results: list[Result]) -> bool:
     """Update the best step from the first dev set's metric; the earliest of equals stays best.
 
@@ -60,10 +70,18 @@ def note_best(task: Task, state: TrainState, results: list[Result]) -> bool:
     )
 
 
-def score_test(task: Task, scores: np.ndarray, rows: Rows, out: log.Log) -> dict[str, float]:
-    """The metrics of a test file that has labels (the full AX release)."""
+def score_test(
+    task: Task, test_set: TestSet, scores: np.ndarray, rows: Rows, out: log.Log
+) -> dict[str, float]:
+    """The metrics of a test file that has labels (the full AX release, a user's own): a log line,
+    and the values of all_results.json, test_<metric> of a user's file, test_ax_<metric> of AX."""
     assert rows.labels is not None
     computed = metrics.compute(task, answers(task, scores), rows.labels)
     fields = ", ".join(f"{name}: {value:.6f}" for name, value in metrics.log_fields(task, computed))
-    out.line(f"test {task.name} {fields}")
-    return {f"test_{task.name.lower()}_{name}": value for name, value in computed.items()}
+    if not test_set.own:
+        out.line(f"test {task.name} {fields}")
+        return {f"test_{task.name.lower()}_{name}": value for name, value in computed.items()}
+    loss = mean_loss(task, scores, rows.labels)
+    out.line(f"test {test_set.file} loss: {loss:.6f}, {fields}")
+    named = {"loss": loss, **computed, "samples": len(rows)}
+    return {f"test_{name}": value for name, value in named.items()}

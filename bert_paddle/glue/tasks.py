@@ -55,6 +55,7 @@ class TestSet:
     file: str
     rows: int
     submission: str
+    own: bool = False  # a user's file: its predictions have the classes' names
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,17 @@ def _tsv(folder: Path) -> list[bytes]:
     return [bytes([i]) + rows[name].encode() for i, (name, _) in enumerate(FILES)]
 
 
+def _own_file(folder: Path) -> list[bytes]:
+    rows = [
+        'sentence\tlabel\nhe said "no"\t1\nyes\t0\n',
+        'premise\thypothesis\tscore\r\n"a ""b""\n"\tc\t1.5\r\nd\te\t-2\r\n\r\n',
+        '\ufefftext,label\n"a, b",yes\nc,no\n',
+        '[{"text": "a", "label": true}, {"text": "\\u00e9", "label": false}]',
+        '{"text": "a", "label": 1}\n{"text": "b", "label": 2.5, "more": [null]}\n',
+    ]
+    return [bytes([i]) + text.encode() for i, text in enumerate(rows)]
+
+
 def _hdf5(folder: Path) -> list[bytes]:
     import h5py
 
@@ -118,6 +129,7 @@ def _tokenizer_json(folder: Path) -> list[bytes]:
 
 _SEEDS: dict[str, Callable[[Path], list[bytes]]] = {
     "tsv": _tsv,
+    "own_file": _own_file,
     "hdf5": _hdf5,
     "checkpoint": _checkpoint,
     "pdparams": _pdparams,

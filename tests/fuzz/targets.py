@@ -14,9 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from bert_paddle import checkpoint, model_config, pickles, tokenizer, weights
+from bert_paddle import checkpoint, log, model_config, pickles, tokenizer, weights
 from bert_paddle.errors import UserError
-from bert_paddle.glue import readers
+from bert_paddle.glue import own_args, own_data, own_task, readers
+from bert_paddle.glue.args import GlueArgs
 from bert_paddle.glue.tasks import TASKS
 from bert_paddle.pretrain import hdf5, layout
 
@@ -47,6 +48,18 @@ def tsv(data: bytes, folder: Path) -> None:
     examples = readers.load(TASKS[task_name], _put(folder / "file.tsv", data[1:]), split)
     for column in (examples.texts_b, examples.labels):
         assert column is None or len(column) == len(examples)
+
+
+def own_file(data: bytes, folder: Path) -> None:
+    """The first byte picks the format of a user's own training file."""
+    form = own_args.FORMATS[data[0] % len(own_args.FORMATS)] if data else own_args.CSV
+    args, out = GlueArgs(file_format=form), log.Log(active=False)
+    content = own_data.load(str(_put(folder / "file", data[1:])), args, own_data.Known(), out)
+    assert content.labelled
+    labels = own_task.learn(content.labelled, args, out)
+    examples = content.examples(own_task.make("own", labels, content.columns, None))
+    assert examples.labels is not None and len(examples.labels) == len(examples)
+    assert examples.texts_b is None or len(examples.texts_b) == len(examples)
 
 
 def shard(data: bytes, folder: Path) -> None:
@@ -157,6 +170,7 @@ def _same_again(tokens: tokenizer.Tokenizer, folder: Path) -> None:
 
 TARGETS: dict[str, Callable[[bytes, Path], None]] = {
     "tsv": tsv,
+    "own_file": own_file,
     "hdf5": shard,
     "checkpoint": saved,
     "pdparams": pdparams,
