@@ -6,14 +6,27 @@ Only the main process has an active log; the others' calls do nothing.
 import json
 import math
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 from bert_paddle import files
 
 METRICS_FILE = "metrics.jsonl"
+
+
+class Board(Protocol):
+    """Something that shows records while they are made."""
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Show a record."""
+        ...
+
+    def close(self) -> None:
+        """There are no more."""
+        ...
 
 
 class Log:
@@ -30,6 +43,7 @@ class Log:
         self.records: Path | None = None
         self.marks: dict[str, str] = {}  # put into every record
         self.progress = Progress(self.err if active else None)
+        self.board: Board | None = None  # where the records go as well
 
     def line(self, text: str) -> None:
         """A line of the contract, on stdout."""
@@ -60,6 +74,14 @@ class Log:
             entry = {"kind": kind, "step": step, **values, **self.marks}
             with self.records.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(finite(entry)) + "\n")
+            if self.board is not None:
+                self.board.add(entry)
+
+    def close_board(self) -> None:
+        """No more records for the board."""
+        if self.board is not None:
+            self.board.close()
+            self.board = None
 
 
 def read_records(folder: Path) -> list[dict[str, Any]]:
@@ -90,14 +112,18 @@ def finite(value: Any) -> Any:
 
 
 class Progress:
-    """A bar with the time left, where a person looks: on a terminal, and nowhere else."""
+    """A bar with the loss, samples/s and the time left, where a person looks: on a terminal, and
+    nowhere else."""
 
     def __init__(self, err: TextIO | None):
         self.err = err if err is not None and err.isatty() else None
         self.bar: Any = None
+        self.looked = -math.inf  # when `look` was called last
 
-    def show(self, step: int, total: int) -> None:
-        """`step` of `total` updates are done; at the last one the bar goes."""
+    def show(self, step: int, total: int, look: Callable[[], tuple[float, float]]) -> None:
+        """`step` of `total` updates are done; at the last one the bar goes. look: returns the loss
+        and the samples/s of late; called once a second at most, since the loss may have to come
+        from a GPU."""
         if self.err is None:
             return
         if self.bar is None:
@@ -105,6 +131,10 @@ class Progress:
 
             done = step - 1
             self.bar = tqdm(total=total, initial=done, file=self.err, unit="step", leave=False)
+        if time.monotonic() - self.looked >= 1:
+            loss, samples = look()
+            self.bar.set_postfix_str(f"loss {loss:.4f}, {samples:.1f} samples/s", refresh=False)
+            self.looked = time.monotonic()
         self.bar.update(step - self.bar.n)
         if step >= total:
             self.close()

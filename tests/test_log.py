@@ -43,3 +43,37 @@ def test_a_new_run_begins_without_old_records(tmp_path):
     (tmp_path / log.METRICS_FILE).write_text('{"step": 1}\n')
     log.Log().keep_records(tmp_path, 0)
     assert log.read_records(tmp_path) == []
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_bar_on_a_terminal_has_loss_speed_and_time_left(monkeypatch):
+    seconds = iter([10.0, 10.0, 10.1, 12.0, 12.0])
+    monkeypatch.setattr(log.time, "monotonic", lambda: next(seconds))
+    looks = []
+
+    def look():
+        looks.append(1)
+        return 0.5, 12.25
+
+    terminal = Terminal()
+    progress = log.Progress(terminal)
+    for step in (1, 2, 3):
+        progress.show(step, 4, look)
+        progress.bar.refresh()
+    text = terminal.getvalue()
+    assert "loss 0.5000, 12.2 samples/s" in text and "3/4" in text and "<" in text
+    assert len(looks) == 2  # at most one a second: it may wait for a GPU
+    monkeypatch.undo()
+    progress.show(4, 4, look)
+    assert progress.bar is None
+
+
+def test_no_bar_and_no_look_elsewhere():
+    err = io.StringIO()
+    progress = log.Progress(err)
+    progress.show(1, 4, lambda: 1 / 0)
+    assert err.getvalue() == ""

@@ -1,0 +1,88 @@
+"""The page: a template, filled in. Everything shown goes through jinja2's escaping, but for the
+pictures, whose text matplotlib has escaped."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from bert_paddle import __version__
+from bert_paddle.report import curves, drawing, pictures, tables
+from bert_paddle.report.drawing import Picture
+from bert_paddle.report.facts import Run
+
+TEMPLATE = "page.html.jinja"
+_LIGHT = {"ink": "#1f2328", "line": "#d5d9e0"}
+_DARK_SERIES = (
+    "#62b4f2",
+    "#ff9a5c",
+    "#43d1a8",
+    "#e58ad8",
+    "#e0c044",
+    "#a9a9ff",
+    "#ff8296",
+    "#a9c2d0",
+)
+_DARK = {"ink": "#e6e8eb", "line": "#3a404a"}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A picture in the page: an <svg> element with its words."""
+
+    title: str
+    note: str
+    svg: Any
+
+
+def build(runs: Sequence[Run]) -> tuple[str, list[Picture]]:
+    """The page of one run, or of several side by side; and the pictures it shows, those of the
+    runs together first."""
+    import jinja2
+    from markupsafe import Markup
+
+    made: list[Picture] = []
+
+    def draw(found: Sequence[Picture], salt: str) -> list[Drawn]:
+        made.extend(found)
+        return [
+            Drawn(picture.title, picture.note, Markup(drawing.svg(picture, f"{salt}-{i}")))
+            for i, picture in enumerate(found)
+        ]
+
+    together = draw(curves.pictures(runs), "all")
+    single = [(run, draw(pictures.of_run(run), f"{i}")) for i, run in enumerate(runs)]
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    text = environment.get_template(TEMPLATE).render(
+        runs=single,
+        together=together,
+        tables=tables,
+        title=_title(runs),
+        version=__version__,
+        now=datetime.now().astimezone().isoformat(sep=" ", timespec="minutes"),
+        series=len(drawing.PRINT.series),
+        dashes=("none", "7 4", "2 3", "7 3 2 3"),  # as curves.DASHES
+        light=Markup(_variables(_LIGHT, drawing.PRINT.series)),
+        dark=Markup(_variables(_DARK, _DARK_SERIES)),
+    )
+    return text, made
+
+
+def _title(runs: Sequence[Run]) -> str:
+    if len(runs) > 1:
+        tasks = list(dict.fromkeys(run.task for run in runs))
+        return f"{', '.join(tasks[:3])}: {len(runs)} runs side by side"
+    model = str(runs[0].about.get("model") or "")
+    return " · ".join(filter(None, (runs[0].task, Path(model).name)))
+
+
+def _variables(colors: dict[str, str], series: Sequence[str]) -> str:
+    named = colors | {f"series-{i}": color for i, color in enumerate(series)}
+    return " ".join(f"--{name}: {color};" for name, color in named.items())

@@ -1,0 +1,138 @@
+"""Whole runs in this process: what they leave about themselves, with a report and without."""
+
+import json
+from pathlib import Path
+
+import pytest
+import tiny
+
+from bert_paddle import checkpoint
+from bert_paddle.glue import finetune
+from bert_paddle.glue.args import parse_args
+from bert_paddle.report import build
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return tiny.write_sst2(tmp_path_factory.mktemp("glue") / "SST-2").parent
+
+
+@pytest.fixture
+def run(tiny_dir, data, tmp_path):
+    def call(flags: str, out: str = "out", model: Path = tiny_dir):
+        argv = f"--task_name sst-2 --model_name_or_path {model} --data_dir {data} "
+        argv += f"--output_dir {tmp_path / out} --batch_size 8 --max_seq_length 12 "
+        return finetune.run(parse_args(f"{argv} {flags}".split()))
+
+    return call
+
+
+def about(folder: Path) -> dict:
+    return json.loads((folder / "run.json").read_text())
+
+
+def test_a_run_leaves_its_report_and_a_new_one_replaces_it(run, tmp_path, data, capsys):
+    values = run("--max_steps 4 --save_steps 2 --logging_steps 1")
+    out = tmp_path / "out"
+    assert f"report: {out / 'report.html'}" in capsys.readouterr().err
+    said = about(out)
+    assert (said["program"], said["task"], said["data"]) == ("run_glue", "SST-2", "glue")
+    assert said["labels"] == ["negative", "positive"] and said["metric"] == ["accuracy"]
+    assert said["rows"] == {"train": 48, "dev": 16}
+    assert said["steps"] == {"planned": 4, "per_epoch": 6}
+    assert said["settings"]["max_seq_length"] == 12 and said["finished"] >= said["started"]
+    lengths = said["lengths"]
+    assert sum(lengths["counts"]) == 48 and len(lengths["counts"]) == 13
+    assert 0 < lengths["cut"] <= lengths["counts"][12]
+
+    rows = [json.loads(line) for line in (out / "dev_predictions.jsonl").open()]
+    written = (data / "SST-2/dev.tsv").read_text().splitlines()[1:]
+    assert [row["text_a"] for row in rows] == [line.split("\t")[0] for line in written]
+    names = said["labels"]
+    assert [names.index(row["label"]) for row in rows] == [int(line[-1]) for line in written]
+    right = sum(row["label"] == row["prediction"] for row in rows) / 16
+    assert right == values["eval_accuracy"]
+    for row in rows:
+        best = max(range(2), key=lambda i: row["probabilities"][i])
+        assert names[best] == row["prediction"] and sum(row["probabilities"]) == pytest.approx(1)
+
+    (out / "pictures/confusion.png").write_text("old")
+    run("--max_steps 1 --overwrite_output_dir --report 0")
+    assert not (out / "report.html").exists() and not (out / "pictures").exists()
+    assert about(out)["steps"]["planned"] == 1
+    assert checkpoint.steps(out) == [1]
+
+
+def test_predictions_are_those_of_the_best_step_where_it_is_the_model(run, tmp_path, monkeypatch):
+    """--load_best_model_at_end evaluates the best step again: its rows are the ones to keep."""
+    values = run(
+        "--max_steps 4 --save_steps 2 --learning_rate 0.1 --load_best_model_at_end --report 0 "
+        "--do_train --do_eval"
+    )
+    rows = [json.loads(line) for line in (tmp_path / "out/dev_predictions.jsonl").open()]
+    assert sum(row["label"] == row["prediction"] for row in rows) / 16 == values["eval_accuracy"]
+
+
+def test_a_resumed_run_keeps_its_start(run, tmp_path, monkeypatch):
+    from bert_paddle import record
+
+    times = iter(f"2026-01-0{i}" for i in range(1, 9))
+    monkeypatch.setattr(record, "_now", lambda: next(times))
+    run("--max_steps 4 --save_steps 2 --report 0")
+    run("--max_steps 4 --save_steps 2 --report 0 --resume_from_checkpoint auto")
+    said = about(tmp_path / "out")
+    assert (said["started"], said["resumed"]) == ("2026-01-01", ["2026-01-03"])
+    assert said["finished"] == "2026-01-04"
+
+
+def test_a_run_that_breaks_is_said_to_be_unfinished(run, tmp_path, monkeypatch):
+    def broken(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint, "prune", broken)
+    with pytest.raises(KeyboardInterrupt):
+        run("--max_steps 4 --save_steps 2 --logging_steps 1")
+    assert about(tmp_path / "out")["finished"] is None
+    assert "was not finished" in build.leave(tmp_path / "out").read_text()
+
+
+def test_evaluating_later_leaves_what_the_training_said(run, tmp_path):
+    run("--max_steps 2 --report 0 --do_train")
+    before = about(tmp_path / "out")
+    model = tmp_path / "out/model_2"
+    run("--do_eval --report 0", model=model)
+    assert about(tmp_path / "out") == before
+    run("--do_eval --report 0", out="apart", model=model)
+    said = about(tmp_path / "apart")
+    assert said["model"] == str(model) and said["trains"] is False and said["finished"]
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), MemoryError(), KeyError("x")]
+)
+def test_a_report_that_fails_does_not_fail_the_run(run, tmp_path, monkeypatch, capsys, error):
+    def broken(folder):
+        raise error
+
+    monkeypatch.setattr(build, "leave", broken)
+    values = run("--max_steps 1")
+    assert values["global_step"] == 1 and about(tmp_path / "out")["finished"]
+    told = [line for line in capsys.readouterr().err.splitlines() if "no report" in line]
+    assert len(told) == 1 and told[0].startswith("warning: ")
+
+
+def test_scores_have_no_classes(tiny_dir, tmp_path):
+    folder = tmp_path / "glue/STS-B"
+    folder.mkdir(parents=True)
+    head = "\t".join(["index", *"abcdef", "sentence1", "sentence2", "score"])
+    for split in ("train", "dev"):
+        rows = [f"{i}\ta\tb\tc\td\te\tf\tthe cat\ta dog\t{i % 6}.25" for i in range(9)]
+        (folder / f"{split}.tsv").write_text("\n".join([head, *rows]).replace("5.25", "5.0") + "\n")
+    argv = f"--task_name stsb --model_name_or_path {tiny_dir} --data_dir {folder.parent} "
+    argv += f"--output_dir {tmp_path / 'out'} --max_seq_length 32 --max_steps 2"
+    finetune.run(parse_args(argv.split()))
+    rows = [json.loads(line) for line in (tmp_path / "out/dev_predictions.jsonl").open()]
+    assert [row["label"] for row in rows] == [0.25, 1.25, 2.25, 3.25, 4.25, 5.0, 0.25, 1.25, 2.25]
+    assert rows[0]["text_b"] == "a dog" and "probabilities" not in rows[0]
+    assert isinstance(rows[0]["prediction"], float)
+    assert (tmp_path / "out/pictures/scatter.png").is_file()

@@ -1,0 +1,147 @@
+"""The page: escaped, self-contained, of one run and of several; and the pictures beside it."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+import run_folders
+
+from bert_paddle.commands import report
+from bert_paddle.errors import OutputError
+from bert_paddle.report import build
+
+EVIL = "</svg></style><script>alert(1)</script><img src=x onerror=alert(1)>&quot; $\\frac{1}{0}$"
+
+
+class Parts(HTMLParser):
+    """The elements of a page, and its text."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_all_that_is_shown_is_escaped(tmp_path):
+    """Sentences, labels, task, flags, versions, names of sets and of results, a broken half of a
+    surrogate pair; formulas are no formulas."""
+    labels = [EVIL, "yes"]
+    folder = run_folders.write_run(
+        tmp_path / "a<b>run & co",
+        task=EVIL,
+        labels=labels,
+        model=f"m/{EVIL}",
+        settings={"learning_rate": EVIL, f"flag{EVIL}": EVIL},
+        versions={EVIL: EVIL},
+        machine=EVIL + "\ud800",
+    )
+    rows = [run_folders.prediction(0, EVIL, "yes", 0.9, text=f"<b>{EVIL}")]
+    run_folders.write_lines(folder / "dev_predictions.jsonl", rows)
+    run_folders.write_lines(folder / "test_predictions_<script>.jsonl", rows)
+    kept = run_folders.records() + [{"kind": "eval", "step": 12, f"a{EVIL}": 0.5, "dev": EVIL}]
+    run_folders.write_lines(folder / "metrics.jsonl", kept)
+    results = {f"eval_{EVIL}": EVIL, "eval_accuracy": EVIL, "test_<script>": EVIL}
+    (folder / "all_results.json").write_text(json.dumps(results))
+    build.leave(folder)
+    other = run_folders.write_run(tmp_path / "b")
+    build.write([folder, other], tmp_path / "both.html")
+    for page in (folder / "report.html", tmp_path / "both.html"):
+        parts = Parts(page.read_text())
+        assert not {"script", "img", "iframe"} & set(parts.tags)
+        assert not [a for a in parts.attributes if a[1].startswith("on")]
+        assert f"<b>{EVIL}" in parts.text
+        assert page.read_text().count("<style>") == 1
+        assert "&lt;/svg&gt;" in page.read_text()
+
+
+def test_nothing_is_fetched(tmp_path):
+    text = build.leave(run_folders.write_run(tmp_path / "a")).read_text()
+    names = {"src", "href", "xlink:href", "action", "data"}
+    links = [value for _, name, value in Parts(text).attributes if name in names]
+    assert all(value.startswith(("#", "data:")) for value in links)
+    assert "url(http" not in text and "@import" not in text
+    assert "default-src 'none'" in text
+
+
+def test_every_reference_of_a_picture_finds_its_part_once(tmp_path):
+    folders = [run_folders.write_run(tmp_path / name) for name in "ab"]
+    build.write(folders, tmp_path / "both.html")
+    parts = Parts((tmp_path / "both.html").read_text())
+    ids = [value for _, name, value in parts.attributes if name == "id"]
+    used = {v[1:] for _, _, v in parts.attributes if v.startswith("#")}
+    used |= set(re.findall(r"url\(#([^)]+)\)", (tmp_path / "both.html").read_text()))
+    assert used <= set(ids) and len(ids) == len(set(ids))
+
+
+def test_colours_follow_the_page(tmp_path):
+    text = build.leave(run_folders.write_run(tmp_path / "a")).read_text()
+    assert "var(--ink)" in text and "prefers-color-scheme: dark" in text
+    assert "#0102" not in text and "#0103" not in text  # stand-ins
+
+
+def test_the_page_says_what_the_run_was(tmp_path):
+    text = Parts(build.leave(run_folders.write_run(tmp_path / "a")).read_text()).text
+    for words in ("MRPC", "0.7512", "0.6134", "2e-05", "12,345", "a processor", "1 min 15 s"):
+        assert words in text, words
+    for title in ("Loss", "Metrics", "Learning rate", "Throughput", "Confusion matrix", "Lengths"):
+        assert title in text, title
+
+
+def test_epochs_are_a_table(tmp_path):
+    folder = run_folders.write_run(tmp_path / "a")
+    epoch = {"kind": "epoch", "step": 5, "epoch": 1, "train_loss": 0.4321, "train_seconds": 61.0}
+    run_folders.write_lines(folder / "metrics.jsonl", [*run_folders.records(), epoch])
+    text = Parts(build.leave(folder).read_text()).text
+    assert "0.4321" in text and "1 min 1 s" in text
+
+
+def test_pictures_of_an_earlier_report_go_and_others_stay(tmp_path):
+    folder = run_folders.write_run(tmp_path / "a")
+    build.leave(folder)
+    wanted = {"loss", "metrics", "learning_rate", "throughput", "lengths", "confusion"}
+    (folder / "pictures/mine.png").touch()
+    assert {p.stem for p in (folder / "pictures").iterdir()} == wanted | {"mine"}
+    (folder / "dev_predictions.jsonl").unlink()
+    build.leave(folder)
+    assert {p.stem for p in (folder / "pictures").iterdir()} == (wanted | {"mine"}) - {"confusion"}
+    assert (folder / "pictures/loss.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_several_runs_side_by_side(tmp_path, capsys):
+    settings = {"learning_rate": 3e-5, "seed": 42, "output_dir": "x"}
+    run_folders.write_run(tmp_path / "s/lr_2")
+    run_folders.write_run(tmp_path / "s/lr_3", settings=settings)
+    report.main([str(tmp_path / "s")])
+    assert capsys.readouterr().out == f"report: {tmp_path / 's/comparison.html'}\n"
+    parts = Parts((tmp_path / "s/comparison.html").read_text())
+    apart = parts.text.index("Settings that differ"), parts.text.index("Results")
+    said = parts.text[apart[0] : apart[1]]
+    assert "learning_rate" in said and "2e-05" in said and "3e-05" in said
+    assert "seed" not in said and "output_dir" not in said
+    assert "lr_2" in parts.text and "lr_3" in parts.text
+    assert not (tmp_path / "s/lr_2/report.html").exists()
+
+
+def test_a_run_given_twice_is_one(tmp_path, capsys):
+    folder = run_folders.write_run(tmp_path / "a")
+    report.main([str(folder), f"{folder}/"])
+    assert capsys.readouterr().out == f"report: {folder / 'report.html'}\n"
+
+
+@pytest.mark.parametrize(
+    ("output", "said"), [(".", "is a folder"), ("no/x.html", "no such folder")]
+)
+def test_a_page_that_cannot_be_written_is_told(tmp_path, output, said):
+    folder = run_folders.write_run(tmp_path / "a")
+    with pytest.raises(OutputError, match=said):
+        report.main([str(folder), "-o", str(tmp_path / output)])
