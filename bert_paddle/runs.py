@@ -2,89 +2,23 @@
 best weights. What both programs do alike."""
 
 import copy
-import errno
-import fcntl
 import json
 import math
-import os
-import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from bert_paddle import checkpoint, dist, files, log, model
+from bert_paddle import checkpoint, dist, epochs, files, log, model
 from bert_paddle.args import CommonArgs
 from bert_paddle.checkpoint import TrainState
 from bert_paddle.errors import Interrupted, OutputError, RunError
 from bert_paddle.saver import Saver
+from bert_paddle.step_profile import profiled
 from bert_paddle.trainer import Trainer
 from bert_paddle.training import Batches, Hook, fit
 
-RESULTS_FILE, LOCK_FILE = "all_results.json", ".in_use"
-
-
-def make_writable(folder: Path) -> None:
-    """Make the output folder. Raises OutputError when it cannot be written."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise OutputError(
-            f"--output_dir {folder} cannot be written ({error.strerror}): give another folder"
-        ) from None
-
-
-@contextmanager
-def claimed(folder: Path) -> Iterator[None]:
-    """Make the output folder this run's own inside the block; the system gives it free when the
-    process ends, however that happens.
-
-    Raises OutputError when it cannot be written or another live run has it.
-    """
-    held: list[TextIO] = []
-
-    def claim() -> None:
-        make_writable(folder)
-        held.append(_lock(folder))
-
-    dist.main_only(claim)
-    try:
-        yield
-    finally:
-        for lock in held:
-            with suppress(OSError):
-                os.unlink(lock.name)  # while it is held: see `_lock`
-            lock.close()
-
-
-def _lock(folder: Path) -> TextIO:
-    path = folder / LOCK_FILE
-    while True:
-        lock = path.open("a+", encoding="utf-8")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            lock.seek(0)
-            owner = lock.read().strip() or "of which nothing is known"
-            lock.close()
-            if error.errno not in (errno.EAGAIN, errno.EACCES):
-                raise  # a file system without locks, which the error names
-            raise OutputError(
-                f"--output_dir {folder} is in use by another run ({owner}): wait for its end, stop "
-                "it, or give another folder"
-            ) from None
-        # The one before may have removed its file between our opening and our locking it.
-        with suppress(FileNotFoundError):
-            if os.fstat(lock.fileno()).st_ino == path.stat().st_ino:
-                break
-        lock.close()
-    lock.truncate(0)
-    lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-    lock.flush()
-    return lock
+RESULTS_FILE = "all_results.json"
 
 
 def where_to_begin(args: CommonArgs, folder: Path, out: log.Log) -> str | None:
@@ -131,7 +65,7 @@ class Run:
         args: CommonArgs,
         output_dir: Path,
         trainer: Trainer,
-        snapshot: Callable[[], Callable[[Path], None]],
+        snapshot: Callable[[TrainState], Callable[[Path], None]],
         out: log.Log,
     ):
         self.args, self.output_dir, self.trainer = args, output_dir, trainer
@@ -205,18 +139,26 @@ class Run:
             )
             state.rows_per_update = fresh.rows_per_update
 
-    def fit(self, batches: Batches, state: TrainState, evaluate: Callable[[], None]) -> None:
-        """Train to the end; `evaluate` is called with every save, before it."""
+    def fit(
+        self, batches: Batches, state: TrainState, evaluate: Callable[[], Mapping[str, float]]
+    ) -> None:
+        """Train to the end. `evaluate` is called with every save, before it, and returns what the
+        record of an epoch says of it: nothing where there is nothing to evaluate."""
+        args, by_epoch = self.args, self.args.save_strategy == "epoch"
 
         def evaluate_and_save() -> None:
-            evaluate()
+            begun = time.perf_counter()
+            found = evaluate()
+            if found and (by_epoch or state.rows >= batches.rows_per_epoch):
+                seconds = time.perf_counter() - begun
+                epochs.record(self.out, state, batches, found, seconds)
             self._save(state)
 
-        args = self.args
         until = min(state.total, args.max_steps) if args.max_steps > 0 else state.total
-        hooks = [Hook(args.save_steps, evaluate_and_save)]
+        hooks = [Hook(None if by_epoch else args.save_steps, evaluate_and_save)]
         try:
-            fit(self.trainer, batches, state, hooks, self.out, until, lambda: self._save(state))
+            with profiled(self.trainer, args.profile, self.output_dir, self.out):
+                fit(self.trainer, batches, state, hooks, self.out, until, lambda: self._save(state))
         except Interrupted:
             dist.main_only(self.saver.wait)  # raised on all processes: none ends before it is saved
             raise
@@ -226,6 +168,7 @@ class Run:
         finally:
             self.out.progress.close()
         dist.main_only(self.saver.wait)
+        dist.main_only(lambda: epochs.tell(self.out, self.output_dir))
 
     def end(self, state: TrainState) -> int:
         """Leave the model with its last weights, or the best where the flags say so; their step."""
@@ -249,7 +192,7 @@ class Run:
 
         def start() -> None:
             self.saver.wait()  # before another copy is made
-            write_model, now = self.snapshot(), copy.deepcopy(state)
+            write_model, now = self.snapshot(state), copy.deepcopy(state)
             optimizer = model.optimizer_tensors(self.model, self.trainer.optimizer)
 
             def write() -> None:

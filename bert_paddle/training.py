@@ -22,6 +22,7 @@ class Batches(Protocol):
     """Training data of one process."""
 
     updates_per_epoch: int
+    rows_per_epoch: int
     rows_per_update: int  # of the global batch; an epoch's last one may be smaller
     # The global batch that the order of the rows is made for. A run that goes on with a larger or
     # smaller one keeps its order, and so the rows that it has not seen.
@@ -39,9 +40,10 @@ class Batches(Protocol):
 
 @dataclass(frozen=True)
 class Hook:
-    """Something done every `every` updates and after the last, with the loop set aside."""
+    """Something done every `every` updates (None: at the end of each epoch) and after the last,
+    with the loop set aside."""
 
-    every: int
+    every: int | None
     action: Callable[[], None]
 
 
@@ -94,11 +96,16 @@ def _loop(
             window.add(update)
             if trainer.first_bad_step_is_known():
                 window.settle(rate)
-            log.progress.show(state.step, state.total)
+            log.progress.show(state.step, state.total, window.look)
             last = state.step >= until
             if state.step % args.logging_steps == 0:
                 window.report(log, rate)
-            due = [h.action for h in hooks if state.step % h.every == 0 or last]
+            epoch_over = state.rows >= batches.rows_per_epoch
+            due = [
+                hook.action
+                for hook in hooks
+                if last or (state.step % hook.every == 0 if hook.every else epoch_over)
+            ]
             for action in due or ([on_signal] if update.signals else []):
                 with window.paused():
                     window.settle(rate)
@@ -110,7 +117,7 @@ def _loop(
                 trainer.model.eval()
                 return
             trainer.model.train()
-        state.next_epoch()
+        window.next_epoch()
 
 
 def _interrupted(name: str, state: TrainState) -> Interrupted:
@@ -122,17 +129,15 @@ def _interrupted(name: str, state: TrainState) -> Interrupted:
 
 
 class _Window:
-    """Losses and time since the last log line; losses stay on the device until asked for."""
+    """Losses and time since the last log line, and the loss of the epoch under way; losses stay on
+    the device until asked for."""
 
     def __init__(self, trainer: Trainer, batches: Batches, state: TrainState):
         self.trainer, self.batches, self.state = trainer, batches, state
-        world = dist.current()
-        self.losses: dict[str, Any] = {}
-        for name, shares in state.window_losses.items():
-            # Saved by other processes than now, the shares cannot be told apart: one has all.
-            if len(shares) != world.size:
-                shares = [sum(shares)] + [0.0] * (world.size - 1)
-            self.losses[name] = dist.my_share(shares)[0]
+        self.losses: dict[str, Any] = {
+            name: _own_share(shares) for name, shares in state.window_losses.items()
+        }
+        self.epoch_loss: Any = _own_share(state.epoch_losses)
         self.clock = time.perf_counter()
         self.seconds_before = state.train_seconds
         self.timed_from, self.rows = state.step, 0
@@ -140,16 +145,37 @@ class _Window:
     def add(self, update: Update) -> None:
         for name, loss in update.losses.items():
             self.losses[name] = self.losses.get(name, 0.0) + loss
+            # In float64, where a sum is the same whether or not it was saved on the way.
+            loss = loss.astype("float64") if hasattr(loss, "astype") else loss
+            self.epoch_loss = self.epoch_loss + loss * update.rows
         self.rows += update.rows
         self.state.window_updates += 1
+
+    def look(self) -> tuple[float, float]:
+        """Mean loss and rows/s since the last log line. Without an exchange: the loss is of this
+        process's rows, taken for a share like any other's."""
+        own = sum(float(loss) for loss in self.losses.values()) * dist.current().size
+        seconds = max(1e-9, time.perf_counter() - self.clock)
+        return own / self.state.window_updates, self.rows / seconds
 
     def settle(self, rate: float) -> None:
         """Bring the window into the state, so that a checkpoint holds it; check the loss."""
         state = self.state
-        everyone = dist.gather({name: float(loss) for name, loss in self.losses.items()})
-        state.window_losses = {name: [one[name] for one in everyone] for name in self.losses}
-        state.train_seconds = self.seconds_before + time.perf_counter() - self.clock
+        own = {name: float(loss) for name, loss in self.losses.items()}
+        everyone = dist.gather((own, float(self.epoch_loss)))
+        state.window_losses = {name: [one[name] for one, _ in everyone] for name in self.losses}
+        state.epoch_losses = [loss for _, loss in everyone]
+        state.train_seconds = self._seconds()
         self._check(rate, _sum_of_all(state.window_losses))
+
+    def _seconds(self) -> float:
+        return self.seconds_before + time.perf_counter() - self.clock
+
+    def next_epoch(self) -> None:
+        """Move on to the next epoch, whose loss and time begin at zero."""
+        self.state.train_seconds = self._seconds()
+        self.state.next_epoch()
+        self.epoch_loss = 0.0
 
     def _check(self, rate: float, loss: float) -> None:
         """Raise RunError when loss or gradients are no numbers any more."""
@@ -208,6 +234,15 @@ class _Window:
         begun = time.perf_counter()
         yield
         self.clock += time.perf_counter() - begun
+
+
+def _own_share(shares: list[float]) -> float:
+    """This process's part of a sum that was saved by process."""
+    size = dist.current().size
+    # Saved by other processes than now, the shares cannot be told apart: one has all.
+    if len(shares) != size:
+        shares = [sum(shares)] + [0.0] * (size - 1)
+    return dist.my_share(shares)[0]
 
 
 def _sum_of_all(losses: dict[str, list[float]]) -> float:

@@ -11,43 +11,21 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import http.client
 import os
 import shutil
 import stat
-import sys
 import tempfile
-import urllib.error
-import urllib.request
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-from bert_paddle import files
 from bert_paddle.errors import DataError, RunError
+from bert_paddle.glue.fetch import CHUNK, Refused, Source, fetch, say
 from bert_paddle.glue.tasks import Task
 
 BASE_URL = "https://dl.fbaipublicfiles.com"
-TIMEOUT_S = 15.0  # to connect, and between two reads
-ATTEMPTS = 5  # each going on where a broken connection left off
-CHUNK = 1 << 18
 MAX_UNPACKED = 4 << 30  # bytes of one task's files; MNLI, the largest, stays below 1 GiB
-
-
-@dataclass(frozen=True)
-class Source:
-    """A published file: its path below the base URL, its bytes and their SHA-256."""
-
-    path: str
-    size: int
-    sha256: str
-
-    @property
-    def name(self) -> str:
-        return PurePosixPath(self.path).name
 
 
 # fmt: off
@@ -83,22 +61,19 @@ SOURCES: dict[str, tuple[Source, ...]] = {
 # fmt: on
 
 
-class _Refused(Exception):
-    """Why a file could not be had or cannot be used; becomes part of the DataError."""
-
-
 def ensure(
     task: Task,
     home: str | Path,
     looked: Sequence[str] = (),
     base_url: str = BASE_URL,
     sources: Sequence[Source] | None = None,
+    ways: str = "give --data_dir, set GLUE_DATA_DIR",
 ) -> Path:
     """Return `<home>/glue/<folder>`, downloading and unpacking the official files if need be.
 
-    `looked` names the places searched before, for the error message. Safe for several processes
-    at once, and to interrupt at any point. Raises DataError when the files cannot be had (offline,
-    404, wrong checksum ...), RunError when the disk is full.
+    `looked` names the places searched before, and `ways` other ways out, for the error message.
+    Safe for several processes at once, and to interrupt at any point. Raises DataError when the
+    files cannot be had (offline, 404, wrong checksum ...), RunError when the disk is full.
     """
     root = Path(home) / "glue"
     target = root / task.folder
@@ -107,13 +82,13 @@ def ensure(
     sources = SOURCES[task.name] if sources is None else sources
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with _alone(root / f".{task.folder}.lock"):
+        with _alone(root / f".{_plain(task)}.lock"):
             _download(task, root, base_url, sources)
-    except _Refused as refused:
+    except Refused as refused:
         urls = " and ".join(f"{base_url}/{source.path}" for source in sources)
         raise DataError(
             f"{task.name}: no data found and no download: {refused}; looked in: "
-            f"{'; '.join(looked or (str(target),))}; give --data_dir, set GLUE_DATA_DIR, put "
+            f"{'; '.join(looked or (str(target),))}; {ways}, put "
             f"{', '.join(task.files)} into {target}, or fetch {urls} into {root} and run again"
         ) from None
     except OSError as error:
@@ -132,22 +107,27 @@ def _download(task: Task, root: Path, base_url: str, sources: Sequence[Source]) 
         return  # another process was faster
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         # Official files beside somebody's own would make a set that nobody published.
-        raise _Refused(f"{target} is there without {', '.join(lacks)}; move it away for a new one")
-    fetched = [_fetch(f"{base_url}/{source.path}", source, root) for source in sources]
-    for left in root.glob(f".{task.folder}-*"):
+        raise Refused(f"{target} is there without {', '.join(lacks)}; move it away for a new one")
+    fetched = [fetch(f"{base_url}/{source.path}", source, root) for source in sources]
+    for left in root.glob(f".{_plain(task)}-*"):
         shutil.rmtree(left, ignore_errors=True)  # by a killed run: we hold the lock
-    folder = Path(tempfile.mkdtemp(prefix=f".{task.folder}-", dir=root))
+    folder = Path(tempfile.mkdtemp(prefix=f".{_plain(task)}-", dir=root))
     try:
         folder.chmod(0o755)  # others who share the cache may read it
-        _unpack(task, fetched, folder)
+        _unpack_or_forget(task, sources, fetched, folder)
         for path in folder.iterdir():
             with open(path, "rb") as file:
                 os.fsync(file.fileno())
+        target.parent.mkdir(exist_ok=True)
         os.rename(folder, target)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     for source in sources:
         (root / f"{source.name}.part").unlink(missing_ok=True)
+
+
+def _plain(task: Task) -> str:
+    return task.folder.replace("/", "-")
 
 
 def _lacks(task: Task, folder: Path) -> list[str]:
@@ -163,88 +143,22 @@ def _alone(lock: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            _say("waiting for another process that is downloading the same task")
+            say("waiting for another process that is downloading the same task")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
-def _say(text: str, end: str = "\n") -> None:
-    print(text, end=end, file=sys.stderr, flush=True)
-
-
-def _fetch(url: str, source: Source, root: Path) -> Path:
-    """Return a file with the source's SHA-256: one put there by hand, or the one received."""
-    by_hand = root / source.name
-    if by_hand.is_file():
-        digest = files.sha256(by_hand)
-        if digest != source.sha256:
-            raise _Refused(f"{by_hand} is not the official file: its SHA-256 is {digest}")
-        return by_hand
-    part = root / f"{source.name}.part"
-    left_over = part.exists()
-    for _ in range(ATTEMPTS):
-        had = _size(part)
-        if had < source.size:
-            _receive(url, source, part)
-        if _size(part) < source.size:
-            if _size(part) <= had:
-                break
-            continue
-        digest = files.sha256(part)
-        if digest == source.sha256:
-            return part
-        part.unlink()
-        if not left_over:
-            raise _Refused(f"{url} has the SHA-256 {digest} instead of {source.sha256}")
-        left_over = False  # what an earlier run left may be to blame: once more, from the start
-    raise _Refused(f"{url}: broke off; {_size(part)} of {source.size} bytes are kept to go on from")
-
-
-def _receive(url: str, source: Source, part: Path) -> None:
-    """Add to `part` what the server sends until it is whole or the connection ends."""
-    have = _size(part)
-    headers = {"User-Agent": "bert_paddle"} | ({"Range": f"bytes={have}-"} if have else {})
+def _unpack_or_forget(
+    task: Task, sources: Sequence[Source], fetched: Sequence[Path], folder: Path
+) -> None:
+    """Unpack; what cannot be unpacked and has no known SHA-256 is received anew the next time."""
     try:
-        request = urllib.request.Request(url, headers=headers)
-        response: Any = urllib.request.urlopen(request, timeout=TIMEOUT_S)
-    except urllib.error.HTTPError as error:
-        error.close()
-        if not (have and error.code == 416):
-            raise _Refused(f"{url}: HTTP {error.code} {error.reason}") from None
-        part.unlink()  # there is no such range in what the server has: begin again
-        return _receive(url, source, part)
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise _Refused(f"{url}: {getattr(error, 'reason', None) or error}") from None
-    with response:
-        if response.status != 206:
-            have = 0  # no ranges here: the whole file comes again
-        elif not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
-            part.unlink(missing_ok=True)
-            raise _Refused(f"{url}: not the range asked for; run again to begin afresh")
-        if response.length is not None and have + response.length != source.size:
-            have += response.length
-            raise _Refused(f"{url}: {have} bytes where {source.size} are expected")
-        _say(f"downloading {url} ({source.size / 1e6:.1f} MB)")
-        with open(part, "ab" if have else "wb") as file:
-            for chunk in _chunks(response):
-                have += len(chunk)
-                if have > source.size:
-                    part.unlink()
-                    raise _Refused(f"{url}: more than the {source.size} bytes expected")
-                file.write(chunk)
-                if sys.stderr.isatty():
-                    _say(f"\r{have / 1e6:.1f} MB", end="\n" if have == source.size else "")
-
-
-def _chunks(response: Any) -> Iterator[bytes]:
-    """The body, up to where it or the connection ends."""
-    with contextlib.suppress(OSError, http.client.HTTPException):
-        while chunk := response.read(CHUNK):
-            yield chunk
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
+        _unpack(task, fetched, folder)
+    except Refused:
+        for source, path in zip(sources, fetched, strict=True):
+            if source.sha256 is None and path.suffix == ".part":
+                path.unlink(missing_ok=True)
+        raise
 
 
 def _unpack(task: Task, fetched: Sequence[Path], folder: Path) -> None:
@@ -265,18 +179,18 @@ def _unzip(task: Task, path: Path, folder: Path) -> None:
                 inside = PurePosixPath(name.replace("\\", "/"))
                 is_link = stat.S_ISLNK(member.external_attr >> 16)
                 if is_link or inside.is_absolute() or ".." in inside.parts:
-                    raise _Refused(f"{path.name}: unsafe member {name!r}")
+                    raise Refused(f"{path.name}: unsafe member {name!r}")
             lacks = [name for name in task.files if f"{task.folder}/{name}" not in members]
             if lacks:
-                raise _Refused(f"{path.name} has no {task.folder}/{lacks[0]}")
+                raise Refused(f"{path.name} has no {task.folder}/{lacks[0]}")
             wanted = {name: members[f"{task.folder}/{name}"] for name in task.files}
             if sum(member.file_size for member in wanted.values()) > MAX_UNPACKED:
-                raise _Refused(f"{path.name} unpacks to more than {MAX_UNPACKED} bytes")
+                raise Refused(f"{path.name} unpacks to more than {MAX_UNPACKED} bytes")
             for name, member in wanted.items():
                 with archive.open(member) as packed, open(folder / name, "xb") as file:
                     shutil.copyfileobj(packed, file, CHUNK)
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-        raise _Refused(f"{path.name} cannot be unpacked: {error}") from None
+        raise Refused(f"{path.name} cannot be unpacked: {error}") from None
 
 
 def _split_mrpc(fetched: Sequence[Path], folder: Path) -> None:

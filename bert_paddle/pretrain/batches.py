@@ -68,6 +68,7 @@ class PretrainBatches:
         self.block_rows, self.window_rows = block_rows, window_rows
         self.rows_per_update = micro_rows * accumulation
         self.updates_per_epoch = -(-shards.total // self.rows_per_update)
+        self.rows_per_epoch = shards.total
         self.planned_rows = self.rows_per_update  # the order here does not depend on it
 
     def updates(self, epoch: int, start: int) -> Iterator[list[Batch]]:
@@ -133,9 +134,7 @@ class PretrainBatches:
             stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _read(
-        self, order: EpochOrder, first: int, window: int, offset: int, stop: Event
-    ) -> Rows:
+    def _read(self, order: EpochOrder, first: int, window: int, offset: int, stop: Event) -> Rows:
         """This rank's rows of a window, from `offset` on, in order. Ends early once `stop` is set.
 
         batching.split deals positions out in turn, and updates begin at a multiple of `ranks` from

@@ -9,6 +9,7 @@ import numpy as np
 from bert_paddle import model as models
 from bert_paddle import weights
 from bert_paddle.errors import WeightsError
+from bert_paddle.fused import models as fused
 from bert_paddle.pretrain.args import SIZES
 from bert_paddle.trainer import Batch, Objective
 
@@ -115,6 +116,8 @@ def forward(model: Any, batch: Batch) -> tuple[Any, Any]:
     """
     import paddle
 
+    if fused.by_kernels(model):
+        return fused.predict_words(model, batch)
     return model(
         paddle.to_tensor(batch["input_ids"]),
         token_type_ids=paddle.to_tensor(batch["segment_ids"]),

@@ -6,14 +6,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bert_paddle import dist, env, hub, log, model, runs, weights
+from bert_paddle import dist, env, flags, hub, log, model, model_card, runs, weights
 from bert_paddle.checkpoint import TrainState
+from bert_paddle.claim import claimed
+from bert_paddle.fused import models
 from bert_paddle.pretrain import batches as reading
-from bert_paddle.pretrain import build, hdf5, source
+from bert_paddle.pretrain import build, card, hdf5, source
 from bert_paddle.pretrain.args import PretrainArgs
 from bert_paddle.pretrain.evaluate import evaluate
 from bert_paddle.pretrain.hdf5 import Shards
 from bert_paddle.pretrain.source import Source
+from bert_paddle.record import About, Record
 from bert_paddle.runs import Run
 from bert_paddle.trainer import Batch, Trainer
 
@@ -24,7 +27,7 @@ def run(args: PretrainArgs) -> dict[str, Any]:
     Raises UserError for flags, shards and weights that do not fit, RunError when something breaks
     while running; checkpoints written until then are whole.
     """
-    with runs.claimed(Path(args.output_dir)):
+    with claimed(Path(args.output_dir)):
         return _run(args)
 
 
@@ -44,6 +47,7 @@ def _run(args: PretrainArgs) -> dict[str, Any]:
     network, notes = build.build(origin.config, args.seed, begin_with)
     out.note(f"model: {origin.where}, {_size(network)}" + "".join(f"; {note}" for note in notes))
 
+    models.prepare(network, args.cpu_kernels, out)
     job = Job(args, output_dir, network, origin, held_out, out)
     job.train(training, resume_from)
     return job.values
@@ -61,10 +65,14 @@ class Job:
     out: log.Log
     evaluated_at: int | None = None
     values: dict[str, Any] = field(default_factory=lambda: {"task": "pretraining"})
+    rows: dict[str, int] = field(default_factory=dict)  # of each set
 
     def train(self, training: Shards, resume_from: str | None) -> None:
         """Train to the end, evaluating and saving on the way; leaves the last or best weights."""
         args, world = self.args, dist.current()
+        self.rows = {"train": training.total}
+        if self.held_out is not None:
+            self.rows["dev"] = self.held_out.total
         self.trainer = Trainer(self.model, build.objective(), args, dist.on_gpu(), self.out)
         batches = reading.PretrainBatches(
             training,
@@ -77,6 +85,10 @@ class Job:
         )
         run = Run(args, self.output_dir, self.trainer, self._snapshot, self.out)
         state = run.begin(batches, training.fingerprint(), resume_from)
+        dist.main_only(lambda: flags.keep(args, self.output_dir))
+        record = Record(args, self.output_dir, self.out)
+        about = self._about(state.total, batches.updates_per_epoch)
+        record.begin(about, trains=True, resumed=resume_from is not None)
         self.out.note(
             f"training: {training.total} rows, {batches.updates_per_epoch} updates an epoch of "
             f"{batches.rows_per_update} rows each, {state.total} updates in all"
@@ -91,12 +103,27 @@ class Job:
         self.values |= run.values(state, batches.updates_per_epoch, training.total)
         path = dist.main_only(lambda: runs.write_results(self.output_dir, self.values))
         self.out.note(f"results: {path}")
+        record.finish()
 
-    def _evaluate(self, state: TrainState, on_record: bool = False) -> None:
+    def _about(self, planned: int, per_epoch: int) -> About:
+        """What run.json says of the run; the best step is that of the lowest loss."""
+        return About(
+            program="run_pretrain",
+            task="pretraining",
+            data="own",
+            parameters=sum(parameter.size for parameter in self.model.parameters()),
+            metric=["loss"],
+            higher_is_better=False,
+            rows=self.rows,
+            steps={"planned": planned, "per_epoch": per_epoch},
+        )
+
+    def _evaluate(self, state: TrainState, on_record: bool = False) -> dict[str, float]:
         """Evaluate on the held-out shards; the best step is that of the lowest loss. `on_record`:
-        these weights have been evaluated before, and only the values are wanted."""
+        these weights have been evaluated before, and only the values are wanted. Returns what the
+        record of an epoch says of it."""
         if self.held_out is None:
-            return
+            return {}
         begun = time.perf_counter()
         with self.trainer.precision():
             found = evaluate(self.model, self._held_out_batches(self.held_out))
@@ -116,22 +143,25 @@ class Job:
         if not on_record:
             self.out.record("eval", state.step, **found)
             state.note_metric(found["loss"], higher_is_better=False)
+        kept = {name: value for name, value in found.items() if name not in ("loss", "samples")}
+        return {"eval_loss": found["loss"], **kept}
 
     def _held_out_batches(self, held_out: Shards) -> Iterator[Batch]:
         """This process's share of the held-out rows that the flags ask for."""
         args = self.args
         slices = reading.eval_slices(held_out, args.eval_batch_size, args.max_eval_rows)
-        return reading.read_batches(
-            held_out, dist.my_share(slices), args.max_predictions_per_seq
-        )
+        return reading.read_batches(held_out, dist.my_share(slices), args.max_predictions_per_seq)
 
-    def _snapshot(self) -> Callable[[Path], None]:
+    def _snapshot(self, state: TrainState) -> Callable[[Path], None]:
         write_model, tokens = model.snapshot(self.model, {}), self.origin.tokens
+        values = self.values if self.evaluated_at == state.step else None
+        write_card = model_card.snapshot(card.facts(self.args, self.rows, values, state))
 
         def write(folder: Path) -> None:
             write_model(folder)
             if tokens is not None:
                 tokens.save(folder)
+            write_card(folder)
 
         return write
 

@@ -1,0 +1,33 @@
+"""What the model card of a pre-trained model says."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bert_paddle import model_card
+from bert_paddle.checkpoint import TrainState
+from bert_paddle.model_card import Facts
+from bert_paddle.pretrain.args import PretrainArgs
+
+_RESULTS = ("loss", "mlm_loss", "mlm_accuracy", "perplexity", "nsp_loss", "nsp_accuracy")
+
+
+def facts(
+    args: PretrainArgs, rows: Mapping[str, int], values: Mapping[str, Any] | None, state: TrainState
+) -> Facts:
+    """The card's facts at a step. rows: of each set. values: what all_results.json has of an
+    evaluation of these very weights; None where there was none."""
+    own = {
+        "configuration": Path(args.model_name_or_path).name,
+        "predictions per row": f"up to {args.max_predictions_per_seq}",
+    }
+    return Facts(
+        task="Masked words and next sentences",
+        kind="pretraining",
+        step=state.step,
+        base=args.init_from or "",
+        pairs=True,
+        results={name: values[f"eval_{name}"] for name in _RESULTS} if values else {},
+        rows=rows,
+        settings=model_card.settings(args, state) | own,
+    )

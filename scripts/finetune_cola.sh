@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# The CoLA walk-through (docs/COLA.md): shows the data of the original release, fine-tunes on nine
+# tenths of its training sentences with an evaluation on the others after each epoch, scores the
+# model on out_of_domain_dev, and shows what was saved. Started again, it goes on with an unfinished
+# run, and of a finished one shows the end.
+# Variables: those of recipe.sh, with EPOCHS (4; 2 is often enough); OUTPUT_DIR (runs/cola)
+#            SENTENCE  what the finished model is asked about
+# --data_dir DIR (or the variable COLA_PUBLIC_DIR): the folder of the release, cola_public or its
+# raw/; without it the release is downloaded. More flags of run_glue.py may follow.
+set -euo pipefail
+EPOCHS=${EPOCHS:-4}
+. "$(dirname "$0")/recipe.sh"
+
+data_dir=() more=()
+while (($#)); do
+    case $1 in
+    --data_dir) data_dir=(--data_dir "${2:-}") && shift "$((1 + ($# > 1)))" ;;
+    --data_dir=*) data_dir=("$1") && shift ;;
+    *) more+=("$1") && shift ;;
+    esac
+done
+walkthrough=$REPO/scripts/walkthrough.py
+output=${OUTPUT_DIR:-$RUNS/cola}
+
+data=$("$PY" "$walkthrough" data --model "$MODEL" "${data_dir[@]}" --max_seq_length 64)
+
+if [[ -f $output/all_results.json ]]; then
+    echo "$output holds a finished run"
+else
+    mkdir -p "$output"
+    code=0
+    "${GLUE[@]}" --model_type bert --model_name_or_path "$MODEL" \
+        --train_file "$data/in_domain_train.tsv" --validation_share 0.1 \
+        --test_file "$data/out_of_domain_dev.tsv" --column_names source,label,mark,sentence \
+        --text_column sentence --label_column label --metric matthews --max_seq_length 64 \
+        --batch_size "$BATCH_SIZE" --learning_rate "$LR" --warmup_steps 0 \
+        --num_train_epochs "$EPOCHS" --save_strategy epoch --save_total_limit 2 \
+        --logging_steps 20 --seed "$SEED" --output_dir "$output" --n_gpu "$N_GPU" \
+        --resume_from_checkpoint auto "${EXTRA_FLAGS[@]}" "${more[@]}" |
+        tee -a "$output/train.log" || code=$?
+    if ((code)); then
+        echo "the run in $output stopped with exit code $code, see above" >&2
+        exit "$code"
+    fi
+fi
+
+"$PY" "$walkthrough" end "$output" --sentence "${SENTENCE:-The cat the dog chased sleeps.}"
+echo "The report of the run, with the pictures: $output/report.html"

@@ -1,0 +1,69 @@
+"""The parts of the CoLA walk-through (scripts/finetune_cola.sh) that are not the training.
+
+    python scripts/walkthrough.py data --model NAME [--data_dir DIR] [--max_seq_length 64]
+    python scripts/walkthrough.py end RUN --sentence TEXT
+
+`data` finds the original release, or downloads it, and shows it on stderr; its folder is printed
+on stdout. `end` shows what a finished run left, and what its model says of a sentence.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from bert_paddle.exits import told_in_one_line  # noqa: E402
+
+
+def data(args: argparse.Namespace) -> None:
+    """Find the data and show it."""
+    from bert_paddle import env, hub, tokenizer
+    from bert_paddle.glue import cola_release, walkthrough
+
+    def say(text: str) -> None:
+        print(text, file=sys.stderr)
+
+    home = env.home()
+    folder = cola_release.locate(
+        args.data_dir, os.environ, home, lambda text: say(f"warning: {text}")
+    )
+    tokens = tokenizer.load(hub.resolve(args.model, home, say))
+    walkthrough.show_data(folder, tokens, args.max_seq_length, say)
+    print(folder)
+
+
+def end(args: argparse.Namespace) -> None:
+    """Show what a run left."""
+    from bert_paddle import api
+    from bert_paddle.glue import walkthrough
+
+    folder = walkthrough.last_model(args.run)
+    walkthrough.show_test(args.run, print)
+    model = api.load(folder)
+    walkthrough.show_model(model, print)
+    walkthrough.show_files(folder, print)
+    walkthrough.show_sentence(model, args.sentence, print)
+
+
+def main() -> None:
+    """Parse the command line and show one part."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parts = parser.add_subparsers(required=True)
+    part = parts.add_parser("data")
+    part.add_argument("--data_dir", help="folder of the original release, or one above it")
+    part.add_argument("--model", required=True, help="model whose vocabulary is used")
+    part.add_argument("--max_seq_length", type=int, default=64)
+    part.set_defaults(show=data)
+    part = parts.add_parser("end")
+    part.add_argument("run", type=Path, help="the run's --output_dir")
+    part.add_argument("--sentence", required=True)
+    part.set_defaults(show=end)
+    args = parser.parse_args()
+    with told_in_one_line(debug=False):
+        args.show(args)
+
+
+if __name__ == "__main__":
+    main()
