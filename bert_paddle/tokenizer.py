@@ -18,7 +18,7 @@ import numpy as np
 from bert_paddle.errors import WeightsError
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-VOCAB_FILE, SETTINGS_FILE = "vocab.txt", "tokenizer_config.json"
+VOCAB_FILE, SETTINGS_FILE, RUST_FILE = "vocab.txt", "tokenizer_config.json", "tokenizer.json"
 # What a BERT tokenizer is told, in tokenizer_config.json and in tokenizer.json's normalizer.
 _SWITCHES = (
     ("do_lower_case", "lowercase"),
@@ -135,6 +135,18 @@ class Tokenizer:
             "mask_token": "[MASK]",
         }
         (folder / SETTINGS_FILE).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+
+    def save_rust(self, folder: Path) -> None:
+        """Write tokenizer.json, which any program with the tokenizers library reads; it adds
+        [CLS] and [SEP] itself."""
+        from tokenizers import decoders, processors
+
+        rust = self._build({piece: i for i, piece in enumerate(self.vocab)})
+        rust.post_processor = processors.BertProcessing(
+            ("[SEP]", self.sep_id), ("[CLS]", self.cls_id)
+        )
+        rust.decoder = decoders.WordPiece(prefix="##")
+        (folder / RUST_FILE).write_text(rust.to_str(pretty=True), encoding="utf-8")
 
 
 def keep_of_pair(a: int, b: int, room: int) -> tuple[int, int]:

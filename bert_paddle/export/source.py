@@ -1,0 +1,103 @@
+"""The model to export: a folder of any kind, read and checked, with its weights in Paddle."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bert_paddle import checkpoint, env, files, hub, model, model_config, tokenizer, weights
+from bert_paddle.errors import WeightsError
+from bert_paddle.glue.predictor import Predictor
+from bert_paddle.pretrain import build
+from bert_paddle.tokenizer import Tokenizer
+
+_PRETRAINED = ("BertForPretraining", "BertForPreTraining")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model in evaluation mode. about: what its config.json says. labels: class names in the
+    order of the logits, empty for a regression and for a pre-training model. tokens: None where the
+    folder has no vocabulary."""
+
+    folder: Path
+    model: Any
+    about: Mapping[str, Any]
+    labels: tuple[str, ...]
+    tokens: Tokenizer | None
+    is_pretrained: bool
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """float32 weights under Paddle's names, Linear as [in, out]."""
+        return model.tensors_of(self.model)
+
+    @property
+    def config(self) -> Any:
+        """PaddleNLP's BertConfig of the model."""
+        return self.model.config
+
+
+def load(name_or_path: str) -> Source:
+    """The model of a folder (or of a name under $BERT_PADDLE_HOME/models).
+
+    Raises WeightsError for a folder without a whole BERT with the head of a classifier or those of
+    pre-training, and for a checkpoint that is not as its manifest says.
+    """
+    folder = find(name_or_path)
+    config = model_config.read_config(folder)
+    about = model_config.read_object(config.path)
+    if config.architecture in _PRETRAINED:
+        return _pretrained(folder, about)
+    loaded = Predictor(str(folder))
+    return Source(folder, loaded.model, about, tuple(loaded.labels), loaded.tokens, False)
+
+
+def find(name_or_path: str) -> Path:
+    """The model's folder, whole as far as its manifest can tell. Raises WeightsError."""
+    if name_or_path in hub.PUBLISHED and not (env.home() / "models" / name_or_path).is_dir():
+        if not Path(name_or_path).is_dir():
+            raise WeightsError(
+                f"{name_or_path} is no folder here: exported are models that lie on the disk"
+            )
+    folder = hub.resolve(name_or_path, env.home())
+    steps = checkpoint.steps(folder)
+    if steps and not (folder / model.CONFIG_FILE).is_file():
+        newest = checkpoint.folder_of(folder, steps[-1])
+        raise WeightsError(f"{folder} is a run's folder: give one of its models, such as {newest}")
+    _refuse_half(folder)
+    return folder
+
+
+def _refuse_half(folder: Path) -> None:
+    """Raise WeightsError for a checkpoint of ours that is not whole. What only a training needs to
+    go on from (state/) may be gone."""
+    has_state = (folder / checkpoint.STATE).parent.is_dir()
+    if not (folder / checkpoint.MANIFEST).is_file():
+        if has_state:
+            raise WeightsError(
+                f"{folder} is no whole checkpoint: it has no {checkpoint.MANIFEST}, which is "
+                "written last; give another one"
+            )
+        return
+    wrong = files.broken_seal(
+        folder, checkpoint.MANIFEST, (model.CONFIG_FILE, model.WEIGHTS_FILE), but="state/"
+    )
+    if wrong:
+        raise WeightsError(f"{folder} is no whole checkpoint: {wrong}; give another one")
+
+
+def _pretrained(folder: Path, about: Mapping[str, Any]) -> Source:
+    saved = weights.load_checkpoint(folder)
+    for head in build.HEADS:
+        if not any(name.startswith(head) for name in saved.tensors):
+            raise WeightsError(
+                f"{folder} is a pre-trained model without {head}*, which its config.json promises: "
+                "give the whole model"
+            )
+    config = {name: value for name, value in saved.config.items() if name != "labels"}
+    built, _ = build.build(config, 0, saved)
+    built.eval()
+    tokens = tokenizer.load(folder) if tokenizer.holds_vocabulary(folder) else None
+    return Source(folder, built, about, (), tokens, True)
