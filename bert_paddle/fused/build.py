@@ -26,6 +26,8 @@ _SIGNATURES: dict[str, list[Any]] = {
     "bias_gelu_grad": [*[_POINTER] * 3, _LARGE, _LARGE],
     "dropout_add_norm": [*[_POINTER] * 7, _LARGE, _LARGE, *_DROPOUT, _REAL],
     "dropout_add_norm_grad": [*[_POINTER] * 9, _LARGE, _LARGE, *_DROPOUT],
+    "embed": [*[_POINTER] * 11, _LARGE, _LARGE, *_DROPOUT, _REAL],
+    "embed_grad": [*[_POINTER] * 13, *[_LARGE] * 5, *_DROPOUT],
     "column_sums": [*[_POINTER] * 2, _LARGE, _LARGE],
     "attention": [*[_POINTER] * 11, _LARGE, _LARGE, _LARGE, *_DROPOUT],
     "attention_grad": [*[_POINTER] * 11, _LARGE, _LARGE, _LARGE, *_DROPOUT],
@@ -39,7 +41,9 @@ class Kernels:
     """
 
     def __init__(self, path: Path):
-        self._library = ctypes.CDLL(str(path))
+        from paddle.profiler import RecordEvent
+
+        self._library, self._event = ctypes.CDLL(str(path)), RecordEvent
         for name, arguments in _SIGNATURES.items():
             function = getattr(self._library, name)
             function.argtypes = arguments
@@ -47,11 +51,14 @@ class Kernels:
 
     def __call__(self, name: str, *arguments: Any) -> None:
         values = [_plain(value) for value in arguments]
-        if getattr(self._library, name)(*values) and name in _CHECKED:
+        with self._event(name):  # for a profile
+            failed = getattr(self._library, name)(*values)
+        if failed and name in _CHECKED:
             raise MemoryError(f"no memory for {name}")
 
 
 _CHECKED = {"bias_gelu_grad", "dropout_add_norm_grad", "column_sums", "attention", "attention_grad"}
+_CHECKED |= {"embed_grad"}
 
 
 def _plain(value: Any) -> Any:

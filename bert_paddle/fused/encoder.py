@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from bert_paddle import dist
-from bert_paddle.fused import build, layer
+from bert_paddle.fused import build, embedding, layer
 
 
 def whats_against(bert: Any) -> str:
@@ -39,43 +39,40 @@ def encode(
     length = input_ids.shape[1]
     kept = np.flatnonzero(input_mask)
     words, segments = input_ids.reshape(-1)[kept], segment_ids.reshape(-1)[kept]
-    x = _embedded(bert.embeddings, words, kept % length, segments)
     layers, heads = bert.encoder.layers, bert.config.num_attention_heads
     keys = np.count_nonzero(input_mask, axis=1).astype(np.int64)
     queries = np.bincount(wanted // length, minlength=len(input_ids)).astype(np.int64)
-    seeds = paddle.randint(0, 2**31 - 1, [len(layers)]).tolist() if bert.training else [0]
+    draws = [len(layers) + 1]
+    seeds = paddle.randint(0, 2**31 - 1, draws).tolist() if bert.training else [0] * draws[0]
+    dropout = layer.Dropout(bert.embeddings.dropout.p if bert.training else 0.0, seeds[-1])
+    x = embedding.apply(bert.embeddings, (words, kept % length, segments), _run(), dropout)
     full, last = layer.spans(keys, keys, heads), layer.spans(queries, keys, heads)
     for number, one in enumerate(layers):
         is_last = number == len(layers) - 1
         rows = paddle.to_tensor(np.searchsorted(kept, wanted)) if is_last else None
-        settings = _settings(one, last if is_last else full, heads, seeds[number % len(seeds)])
+        settings = _settings(one, last if is_last else full, heads, seeds[number])
         asked = paddle.gather(x, rows) if is_last else x
         x = layer.apply(asked, x, _parameters(one), settings)
     return x
 
 
-def _embedded(embeddings: Any, words: np.ndarray, positions: np.ndarray, segments: np.ndarray):
-    import paddle
-
-    x = embeddings.word_embeddings(paddle.to_tensor(words))
-    x = x + embeddings.position_embeddings(paddle.to_tensor(positions))
-    x = x + embeddings.token_type_embeddings(paddle.to_tensor(segments))
-    return embeddings.dropout(embeddings.layer_norm(x))
-
-
 def _settings(one: Any, spans: layer.Spans, heads: int, seed: int) -> layer.Settings:
-    run, _ = build.kernels()
-    assert run is not None
     attention = one.self_attn.dropout if one.training else 0.0
     hidden = one.dropout1.p if one.training else 0.0
     return layer.Settings(
-        run,
+        _run(),
         spans,
         heads,
         layer.Dropout(attention, seed),
         layer.Dropout(hidden, seed),
         (one.norm1._epsilon, one.norm2._epsilon),
     )
+
+
+def _run() -> build.Kernels:
+    run, why = build.kernels()
+    assert run is not None, why  # `whats_against` was asked
+    return run
 
 
 def _parameters(one: Any) -> Sequence[Any]:

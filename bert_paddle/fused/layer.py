@@ -9,6 +9,7 @@ GELU, Hendrycks and Gimpel 2016, arXiv:1606.08415), forward and backward, writte
 Products are Paddle's; what stands between them is in kernels.c.
 """
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -76,21 +77,16 @@ def apply(x_queries: Any, x: Any, parameters: Sequence[Any], settings: Settings)
     parameters: query, key, value and output projection, first norm, the two feed-forward layers,
     second norm: weight [in, out] and bias of each.
     """
-    return _layer_class().apply(x_queries, x, *parameters, settings)
+    return py_layer(_forward, _backward).apply(x_queries, x, *parameters, settings)
 
 
-_CLASS: list[Any] = []
+@functools.cache
+def py_layer(forward: Any, backward: Any) -> Any:
+    """A PyLayer of two functions; a class made when asked for, since its base class is paddle's."""
+    from paddle.autograd import PyLayer
 
-
-def _layer_class() -> Any:
-    """The PyLayer; made when asked for, since its base class is paddle's."""
-    if not _CLASS:
-        from paddle.autograd import PyLayer
-
-        _CLASS.append(
-            type("EncoderLayer", (PyLayer,), {"forward": _forward, "backward": _backward})
-        )
-    return _CLASS[0]
+    parts = {"forward": staticmethod(forward), "backward": staticmethod(backward)}
+    return type("Fused", (PyLayer,), parts)
 
 
 def _forward(ctx: Any, xq: Any, x: Any, *given: Any) -> Any:

@@ -23,6 +23,8 @@ def by_kernels(model: Any) -> bool:
     """Whether the model is computed by our kernels: on the CPU, with a C compiler, unless `prepare`
     was told otherwise. Either way results are the same up to rounding, and dropout draws from the
     same distribution."""
+    if not hasattr(model, "bert"):
+        return False
     if not hasattr(model, "by_kernels"):
         model.by_kernels = not encoder.whats_against(model.bert)
     return model.by_kernels
