@@ -40,14 +40,30 @@ head -c 1000 minilm/model.safetensors >broken/head/model.safetensors
 
 failures=0
 try() { # WHAT flags...: one row of the table
+    local what=$1
+    shift
+    row "$what" run_glue.py "$@"
+}
+try_command() { # WHAT command flags...: the same, of bert-paddle
+    local what=$1
+    shift
+    PYTHONPATH=$REPO row "\`$1\`: $what" -m bert_paddle "$@"
+}
+row() { # WHAT arguments of python...
     local what=$1 code=0 said
     shift
-    said=$("$PY" run_glue.py "$@" 2>&1 >/dev/null) || code=$?
+    said=$("$PY" "$@" 2>&1 >/dev/null </dev/null) || code=$?
     said=$(grep '^error: ' <<<"$said" || true)
     said=${said//"$place"/.}
     if ((code != 2)) || [[ $(wc -l <<<"$said") != 1 || -z $said ]]; then failures=$((failures + 1)); fi
     echo "| $what | \`${said//|/\\|}\` | $code |"
 }
+printf 'text,label\nfine,good\ndull,bad\n' | tee own.xlsx >own.csv
+printf 'a,b,label\nfine,film,1\ndull,film,0\n' >columns.csv
+printf 'text,label\nfine,1\ndull\n' >short.csv
+printf '{"text": "fine", "label": 1}\n{"text": "dull", "label": 0\n' >broken.jsonl
+printf 'text,label\nfine,fine\ndull,fine\n' >one.csv
+own=(--model_name_or_path minilm --output_dir out)
 some=(--task_name sst2 --model_name_or_path minilm --data_dir glue --output_dir out)
 
 echo "# Mistakes and what they answer"
@@ -78,6 +94,16 @@ try "empty file" "${some[@]}" --data_dir empty
 try "header only" "${some[@]}" --data_dir only_header
 try "not UTF-8" "${some[@]}" --data_dir latin
 try "NUL byte" "${some[@]}" --data_dir nul
+try "own data: a column that is not there" "${own[@]}" --train_file own.csv --text_column body
+try "own data: which column is the text" "${own[@]}" --train_file columns.csv
+try "own data: row with too few fields" "${own[@]}" --train_file short.csv
+try "own data: a line that is no JSON" "${own[@]}" --train_file broken.jsonl
+try "own data: rows of one class" "${own[@]}" --train_file one.csv
+try "own data: a label that training never had" "${own[@]}" --train_file own.csv --validation_file one.csv
+try "own data: unknown ending" "${own[@]}" --train_file own.xlsx
+try "own data: a score that is none" "${own[@]}" --train_file own.csv --regression
+try "own data and a task" "${some[@]}" --train_file own.csv
+try "own data: a model without a classifier" "${own[@]}" --test_file own.csv
 try "prediction without test file" "${some[@]}" --do_predict
 try "evaluation with an untrained head" "${some[@]}" --do_eval
 try "output folder in a file" "${some[@]}" --output_dir run_glue.py/out
@@ -86,4 +112,51 @@ try "output folder with a run" "${some[@]}" --output_dir used
 try "nothing to resume there" "${some[@]}" --resume_from_checkpoint used/model_9
 try "resume from half a checkpoint" "${some[@]}" --resume_from_checkpoint used/model_3 --output_dir used
 try "a GPU where there is none" "${some[@]}" --device gpu
+
+mkdir -p half/predictions demo/predictions short/predictions
+printf 'task_name: sst2\nlearning_rat: 1\nseed: [1, 2]\n' >wrong.yaml
+: >empty.yaml
+echo 'seed: 1: 2' >broken.yaml
+printf 'index\tprediction\n0\t1\n' | tee half/predictions/CoLA.tsv demo/predictions/CoLA.tsv >short/predictions/RTE.tsv
+echo '{"data": "demo"}' >demo/all_results.json
+mkdir -p whole/predictions
+{ printf 'index\tprediction\n' && seq 0 145 | sed 's/$/\t1/'; } >whole/predictions/WNLI.tsv
+echo '{"data": "glue"}' | tee whole/all_results.json >short/all_results.json
+: >empty.zip
+"$PY" -c 'import zipfile; zipfile.ZipFile("other.zip", "w").writestr("sub/CoLA.tsv", "id,label")'
+try_command "mistyped" submision
+try_command "settings with mistakes" glue "${some[@]}" --config wrong.yaml
+try_command "settings that are not there" glue "${some[@]}" --config none.yaml
+try_command "settings that are empty" glue "${some[@]}" --config empty.yaml
+try_command "settings that are no YAML" glue "${some[@]}" --config broken.yaml
+try_command "no such folder" predict ./none "a text"
+try_command "a folder that is no model's" predict glue "a text"
+try_command "a half-written run" predict used "a text"
+try_command "a model without a classifier" predict minilm "a text"
+try_command "weights cut short" predict broken/head "a text"
+try_command "nothing on stdin" predict minilm
+try_command "no such folder, no run, a half-written run, demo data, too few rows" submission none glue half demo short -o s.zip
+try_command "tasks missing" submission whole -o s.zip
+try_command "no zip to write" submission whole
+try_command "an empty file" submission --check empty.zip
+try_command "no zip" submission --check wrong.yaml
+try_command "a zip that is none of GLUE's" submission --check other.zip
+try_command "unknown shell" completion fish
+try_command "report: no such folder" report ./none
+try_command "report: a folder that is no run's" report glue
+try_command "report: a half-written run" report used/model_3
+try_command "report: a folder as its file" report whole -o glue
+try_command "export: a folder that is no model's" export glue --format hf
+try_command "export: a half-written checkpoint" export used/model_3 --format onnx
+try_command "export: an unknown format" export minilm --format tflite
+try_command "export: a folder that holds something else" export minilm --format hf -o glue
+try_command "sweep: mistyped flag and bad value" sweep --output_dir grid learning_rat=1,2 batch_size=0 -- "${some[@]}"
+try_command "sweep: no such grid" sweep --output_dir grid --grid none.yaml -- "${some[@]}"
+mkdir -p shards none_here
+: >shards/c_training_0.hdf5
+pretrain=(--model_name_or_path bert-base-uncased --output_dir pretrained)
+try_command "pre-training: no shards" pretrain "${pretrain[@]}" --input_dir none_here
+try_command "pre-training: a shard that is none" pretrain "${pretrain[@]}" --input_dir shards
+try_command "pre-training data: no such text" create-data --input_files none.txt --vocab_file minilm/vocab.txt --output_dir made
+try_command "pre-training data: empty text" create-data --input_files empty.yaml --vocab_file minilm/vocab.txt --output_dir made
 exit $((failures > 0))

@@ -28,7 +28,7 @@ if __name__ == "__main__":
 from bert_paddle import env, files, log
 
 STEPS = 6  # of every run; a checkpoint every other step, of which one is kept
-_FLAGS = f"--max_steps {STEPS} --save_steps 2 --save_total_limit 1 --logging_steps 1"
+_FLAGS = f"--max_steps {STEPS} --save_steps 2 --save_total_limit 1 --logging_steps 1 --report 0"
 _PROGRAMS = {
     "glue": "--task_name sst2 --data_dir {place}/glue --max_seq_length 32 --do_train",
     "pretrain": "--input_dir {place}/shards --max_predictions_per_seq 4",

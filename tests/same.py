@@ -8,7 +8,7 @@ from typing import Any
 from bert_paddle import checkpoint
 
 # Names of what a clock says, in metrics.jsonl, all_results.json and train_state.json.
-_TIMES = re.compile(r"train_seconds|.*_runtime|.*_per_second")
+_TIMES = re.compile(r".*seconds.*|.*_runtime|.*_per_second")
 _PATHS = ("output_dir", "resume_from_checkpoint", "save_total_limit", "num_workers")
 
 

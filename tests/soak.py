@@ -151,6 +151,7 @@ class Soak:
         assert told == lines[len(lines) - len(told) :], (why, told)
         names = {p.name for p in out.iterdir() if ".aside" not in p.name}
         wanted = {f"model_{STEPS}", "metrics.jsonl", "all_results.json"}
+        wanted |= {"settings.yaml", "run.json"}
         best = json.loads((out / "all_results.json").read_text())["best_step"]
         wanted |= {f"model_{best}"} if best else set()
         assert names == wanted - {f"model_{STEPS - 2}"}, (why, names)

@@ -15,7 +15,8 @@ def test_another_model_under_the_same_path_is_refused(tmp_path, changed):
     tiny.write_model(tmp_path / "model")
     tiny.write_sst2(tmp_path / "SST-2")
     argv = f"--task_name sst2 --model_name_or_path {tmp_path / 'model'} --data_dir {tmp_path} "
-    argv += f"--output_dir {tmp_path / 'out'} --max_seq_length 32 --do_train --max_steps "
+    argv += f"--output_dir {tmp_path / 'out'} --max_seq_length 32 --report 0 "
+    argv += "--do_train --max_steps "
     finetune.run(parse_args(f"{argv} 1".split()))
     shutil.rmtree(tmp_path / "model")
     tiny.write_model(tmp_path / "model", **changed)

@@ -62,6 +62,7 @@ def test_command_a_verbatim(place):
     ]
     assert lines[-1].startswith("eval loss: ")
     assert (place / "tmp/SST-2/model_6/manifest.json").is_file()
+    assert (place / "tmp/SST-2/report.html").is_file()
     assert "no GPU is visible; running 1 process(es) on the CPU" in done.stderr
     assert "Traceback" not in done.stderr
 

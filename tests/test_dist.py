@@ -58,14 +58,14 @@ def plan(place: Path, size: int) -> dict[str, list]:
     """The runs of a job of `size` processes: trainings with and without accumulation, and an
     evaluation of weights as they are."""
     often = "--logging_steps 1 --save_steps 100 --learning_rate 1e-3 --adam_epsilon 1e-6"
-    glue = f"--data_dir {place / 'glue'} --max_seq_length 32 --eval_batch_size 2 {often}"
+    glue = f"--data_dir {place / 'glue'} --max_seq_length 32 --eval_batch_size 2 {often} --report 0"
     models = {
         "classes": ("glue", f"--task_name SST-2 --model_name_or_path {place / 'model'} {glue}"),
         "scores": ("glue", f"--task_name STS-B --model_name_or_path {place / 'scorer'} {glue}"),
         "words": (
             "pretrain",
             f"--model_name_or_path {place / 'encoder'} --init_from {place / 'encoder'} "
-            f"--input_dir {place / 'shards'} --eval_batch_size 1 {often}",
+            f"--input_dir {place / 'shards'} --eval_batch_size 1 {often} --report 0",
         ),
     }
     runs: dict[str, list] = {}

@@ -18,6 +18,7 @@ from bert_paddle import checkpoint, log
 
 ROOT = Path(__file__).parent.parent
 FLAGS = "--max_seq_length 32 --logging_steps 1 --learning_rate 1e-3 --adam_epsilon 1e-6".split()
+FLAGS += ["--report", "0"]
 
 
 @pytest.fixture(scope="module")

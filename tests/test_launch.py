@@ -31,7 +31,7 @@ def world(tmp_path_factory):
 def start(world: Path, out: str, *flags: str, launcher: tuple[str, ...] = ()) -> subprocess.Popen:
     argv = [sys.executable, *launcher, "run_glue.py", "--task_name", "SST-2"]
     argv += ["--model_name_or_path", str(world / "model"), "--data_dir", str(world / "glue")]
-    argv += ["--output_dir", str(world / out), "--max_seq_length", "32", *flags]
+    argv += ["--output_dir", str(world / out), "--max_seq_length", "32", "--report", "0", *flags]
     pipe = subprocess.PIPE
     return subprocess.Popen(argv, cwd=ROOT, env=without_job(), stdout=pipe, stderr=pipe, text=True)
 

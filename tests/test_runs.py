@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bert_paddle import runs
+from bert_paddle import claim, runs
 from bert_paddle.errors import OutputError
 
 
@@ -25,24 +25,24 @@ def test_results_keep_earlier_values_and_say_nan_as_null(tmp_path):
 
 def test_a_folder_belongs_to_one_live_run(tmp_path):
     folder = tmp_path / "out"
-    with runs.claimed(folder):
+    with claim.claimed(folder):
         with pytest.raises(OutputError, match=rf"in use by another run \(process {os.getpid()} on"):
-            with runs.claimed(folder):
+            with claim.claimed(folder):
                 pass
     assert list(folder.iterdir()) == []
-    with runs.claimed(folder):
+    with claim.claimed(folder):
         pass
 
 
 def test_a_dead_run_leaves_no_claim(tmp_path):
     """Killed, it cannot remove its file; the system drops its hold."""
     script = (
-        "import os, sys; from pathlib import Path; from bert_paddle import runs\n"
-        "with runs.claimed(Path(sys.argv[1])): os.kill(os.getpid(), 9)"
+        "import os, sys; from pathlib import Path; from bert_paddle import claim\n"
+        "with claim.claimed(Path(sys.argv[1])): os.kill(os.getpid(), 9)"
     )
     root = Path(__file__).parent.parent
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=root)
-    assert done.returncode == -9 and (tmp_path / runs.LOCK_FILE).is_file()
-    with runs.claimed(tmp_path):
-        assert (tmp_path / runs.LOCK_FILE).is_file()
+    assert done.returncode == -9 and (tmp_path / claim.LOCK_FILE).is_file()
+    with claim.claimed(tmp_path):
+        assert (tmp_path / claim.LOCK_FILE).is_file()
     assert list(tmp_path.iterdir()) == []

@@ -21,6 +21,7 @@ from bert_paddle.trainer import Trainer
 
 ROOT = Path(__file__).parent.parent
 PLAN = "--batch_size 8 --max_seq_length 32 --num_train_epochs 2 --save_steps 8 --logging_steps 3"
+PLAN += " --report 0"
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,7 @@ class Fixed:
 
     updates_per_epoch = 5
     rows_per_update = planned_rows = len(ROWS)
+    rows_per_epoch = updates_per_epoch * rows_per_update
 
     def __init__(self, *cuts: int):
         self.parts = np.split(ROWS, cuts)
@@ -87,6 +88,33 @@ def test_first_update_is_the_gradient_of_the_mean():
     gradient = ROWS.T @ (2 * out / 12 + np.sign(out - 1) / 24)
     trained, *_ = train(Fixed(), total=1, max_grad_norm=0)
     np.testing.assert_allclose(trained, weight - 0.1 * np.sign(gradient), rtol=1e-4)
+
+
+def test_the_loss_of_an_epoch_begun_by_other_processes_is_whole():
+    """Shares of two processes, gone on with by one; the mean counts an update by its rows."""
+    trainer, network, log = a_trainer()
+    state = TrainState(total=3, epoch_losses=[1.5, 2.5])
+    seen = []
+    fit(trainer, Fixed(), state, [Hook(1, lambda: seen.append(sum(state.epoch_losses)))], log)
+    steps = np.diff([4.0, *seen]) / len(ROWS)
+    hooked = []
+    train(
+        Fixed(),
+        total=3,
+        hooks=lambda _, now: [Hook(1, lambda: hooked.append(sum(now.epoch_losses)))],
+    )
+    np.testing.assert_allclose(steps, np.diff([0.0, *hooked]) / len(ROWS), rtol=1e-6)
+
+
+def test_at_an_epochs_end_its_hook_is_called_and_the_next_loss_begins_at_zero():
+    seen = []
+
+    def hooks(network, state):
+        return [Hook(None, lambda: seen.append((state.step, sum(state.epoch_losses))))]
+
+    train(Fixed(), total=12, hooks=hooks)
+    assert [step for step, _ in seen] == [5, 10, 12]
+    assert seen[1][1] < seen[0][1]  # the loss falls; a sum over both epochs would be larger
 
 
 def test_lines_and_window():

@@ -56,7 +56,11 @@ def test_anything_else_is_encoded_anew(folder, asked):
         (examples(), tokens, 9),
         (examples(b=B), tokens, 8),
         (examples(A[:1] + ["", "a dog "]), tokens, 8),
-        (examples(["the cat sat on the red mata", "", " dog"]), tokens, 8),  # the same letters in a row
+        (
+            examples(["the cat sat on the red mata", "", " dog"]),
+            tokens,
+            8,
+        ),  # the same letters in a row
         (examples(), Tokenizer(tiny.VOCAB, do_lower_case=False), 8),
         (examples(), Tokenizer([*tiny.VOCAB, "cats"]), 8),
         (examples(), Tokenizer(tiny.VOCAB, settings={"strip_accents": True}), 8),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import same
 import tiny
 from safetensors.numpy import load_file
 
@@ -30,7 +31,7 @@ def run(tiny_dir, sst2_dir, tmp_path):
 
     def call(*flags: str, out: str = "out", model: Path = tiny_dir, task: str = "sst-2"):
         argv = f"--task_name {task} --model_name_or_path {model} --data_dir {sst2_dir} "
-        argv += f"--output_dir {tmp_path / out} --batch_size 8 --max_seq_length 32 "
+        argv += f"--output_dir {tmp_path / out} --batch_size 8 --max_seq_length 32 --report 0 "
         return finetune.run(parse_args([*argv.split(), *flags]))
 
     return call
@@ -50,6 +51,7 @@ def assert_same_checkpoint(one: Path, other: Path) -> None:
     states = [json.loads((folder / checkpoint.STATE).read_text()) for folder in (one, other)]
     for state in states:
         state.pop("train_seconds")
+        state.pop("seconds_before_epoch")
         for name in ("output_dir", "resume_from_checkpoint"):
             state["args"].pop(name)
     assert states[0] == states[1]
@@ -61,6 +63,7 @@ def test_exact_files_lines_and_results(run, tmp_path, capsys):
     )
     out = tmp_path / "out"
     model_files = {
+        "README.md",
         "config.json",
         "model.safetensors",
         "vocab.txt",
@@ -70,7 +73,14 @@ def test_exact_files_lines_and_results(run, tmp_path, capsys):
         "state/optimizer.safetensors",
     }
     wanted = {f"model_{step}/{name}" for step in (5, 10, 14) for name in model_files}
-    assert tree(out) == wanted | {"all_results.json", "metrics.jsonl", "predictions/SST-2.tsv"}
+    assert tree(out) == wanted | {
+        "all_results.json",
+        "metrics.jsonl",
+        "predictions/SST-2.tsv",
+        "settings.yaml",
+        "run.json",
+        "dev_predictions.jsonl",
+    }
 
     lines = capsys.readouterr().out.splitlines()
     trained = [TRAIN_LINE.fullmatch(line) for line in lines if line.startswith("global")]
@@ -131,11 +141,7 @@ def test_interrupted_and_resumed_equals_straight(run, tmp_path, monkeypatch, wor
         assert_same_checkpoint(
             tmp_path / "straight" / f"model_{step}", tmp_path / "broken" / f"model_{step}"
         )
-    losses = [
-        [(r["step"], r["loss"]) for r in map(json.loads, (folder / "metrics.jsonl").open())]
-        for folder in (tmp_path / "straight", tmp_path / "broken")
-    ]
-    assert losses[0] == losses[1]
+    assert same.records(tmp_path / "straight") == same.records(tmp_path / "broken")
 
 
 def test_resume_after_the_end_changes_nothing(run, tmp_path):

@@ -25,7 +25,7 @@ def overfit(tmp_path):
         )
         argv = f"--task_name {task} --model_name_or_path {encoder} --data_dir {folder.parent} "
         argv += f"--output_dir {tmp_path / 'out'} --batch_size 16 --max_seq_length 32 --max_steps "
-        argv += "300 --num_train_epochs 1e3 --learning_rate 3e-3 --save_steps 1000 "
+        argv += "300 --num_train_epochs 1e3 --report 0 --learning_rate 3e-3 --save_steps 1000 "
         argv += "--logging_steps 100 --lr_scheduler_type constant"
         return finetune.run(parse_args(argv.split()))
 

@@ -46,7 +46,7 @@ def run(tiny_dir, shards_dir, tmp_path):
 
     def call(*flags: str, out: str = "out", model: Path = tiny_dir, data: Path = shards_dir):
         argv = f"--model_name_or_path {model} --input_dir {data} --output_dir {tmp_path / out} "
-        argv += "--batch_size 8 --learning_rate 1e-2 --max_predictions_per_seq 4 "
+        argv += "--report 0 --batch_size 8 --learning_rate 1e-2 --max_predictions_per_seq 4 "
         return pretrain.run(parse_args([*argv.split(), *" ".join(flags).split()]))
 
     return call
@@ -56,6 +56,7 @@ def test_exact_files_lines_and_results(run, tmp_path, capsys):
     values = run("--max_steps 9 --save_steps 4 --logging_steps 2")
     out = tmp_path / "out"
     files = {
+        "README.md",
         "config.json",
         "model.safetensors",
         "vocab.txt",
@@ -66,7 +67,7 @@ def test_exact_files_lines_and_results(run, tmp_path, capsys):
     }
     found = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}
     wanted = {f"model_{step}/{name}" for step in (4, 8, 9) for name in files}
-    assert found == wanted | {"all_results.json", "metrics.jsonl"}
+    assert found == wanted | {"all_results.json", "metrics.jsonl", "settings.yaml", "run.json"}
 
     lines = capsys.readouterr().out.splitlines()
     trained = [TRAIN_LINE.fullmatch(line) for line in lines if line.startswith("global")]
@@ -149,7 +150,7 @@ def test_the_model_fine_tunes_and_loads_in_paddlenlp(run, tmp_path):
     folder = tmp_path / "out" / "model_2"
     data = tiny.write_sst2(tmp_path / "glue" / "SST-2").parent
     argv = f"--task_name sst2 --model_name_or_path {folder} --data_dir {data} --max_steps 2 "
-    argv += f"--output_dir {tmp_path / 'tuned'} --max_seq_length 32"
+    argv += f"--output_dir {tmp_path / 'tuned'} --max_seq_length 32 --report 0"
     assert finetune.run(glue_args(argv.split()))["global_step"] == 2
 
     theirs = BertForPretraining.from_pretrained(str(folder))
