@@ -1,0 +1,156 @@
+"""This project as a contestant: what `run_glue.py` and `run_pretrain.py` do, with their default
+flags, on the rows of a specification."""
+
+import io
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.suite import protocol, rows
+from bert_paddle import launch, model, tokenizer, training, weights
+from bert_paddle.checkpoint import TrainState
+from bert_paddle.fused import models
+from bert_paddle.glue import args as glue_args
+from bert_paddle.glue import encoded, evaluate
+from bert_paddle.glue.encoded import Rows
+from bert_paddle.glue.readers import Examples
+from bert_paddle.log import Log
+from bert_paddle.pretrain import args as pretrain_args
+from bert_paddle.pretrain import build as pretraining
+from bert_paddle.trainer import Trainer
+
+Spec = dict[str, Any]
+
+
+def build(spec: Spec) -> protocol.Block:
+    return {
+        "training": _training,
+        "prediction": _prediction,
+        "pretraining": _pretraining,
+        "limit": _limit,
+    }[spec["job"]](spec)
+
+
+def _flags(spec: Spec) -> glue_args.GlueArgs:
+    return glue_args.parse_args(
+        f"--task_name SST-2 --model_name_or_path {spec['model']} --output_dir unused "
+        f"--batch_size {spec['batch']} --learning_rate {spec['learning_rate']} --seed 42".split()
+    )
+
+
+def _classifier(spec: Spec, labels: list[str]) -> Any:
+    launch.settle("cpu")
+    saved = weights.load_checkpoint(Path(spec["model"]))
+    network = model.build_classifier(saved, labels, 42, need_head=True).model
+    network.eval()
+    models.prepare(network, _flags(spec).cpu_kernels, Log())
+    return network
+
+
+def _rows(spec: Spec) -> tuple[Rows, list[str]]:
+    given = rows.read(spec["rows"])
+    examples = Examples(given.texts_a, given.texts_b, np.array(given.labels), spec["rows"])
+    tokens = tokenizer.load(Path(spec["model"]))
+    return encoded.encode(examples, tokens, spec["max_length"]), given.names
+
+
+def _training(spec: Spec) -> protocol.Block:
+    train, labels = _rows(spec)
+    network, flags = _classifier(spec, labels), _flags(spec)
+    batches = encoded.TrainBatches(train, flags)
+    trainer = Trainer(network, encoded.objective(regression=False), flags, False, _silent())
+    return _fitting(trainer, batches, len(train), _tokens(train), spec["warmup"])
+
+
+def _fitting(
+    trainer: Trainer, batches: training.Batches, count: int, tokens: int, warmup: int
+) -> protocol.Block:
+    """Blocks of an epoch each; the order of the rows is another in every round."""
+
+    def fit(epoch: int, until: int) -> tuple[float, TrainState]:
+        state, ended = TrainState(total=batches.updates_per_epoch, epoch=epoch), []
+        hook = training.Hook(None, lambda: ended.append(time.perf_counter()))
+        begun = time.perf_counter()
+        training.fit(trainer, batches, state, [hook], _silent(), until=until)
+        return ended[-1] - begun, state
+
+    fit(0, warmup)
+
+    def block(number: int) -> dict[str, Any]:
+        seconds, state = fit(number, batches.updates_per_epoch)
+        loss = sum(sum(s) for s in state.window_losses.values()) / state.window_updates
+        return rows.said(seconds, count, tokens) | {"loss": loss, "steps": state.step}
+
+    return block
+
+
+def _prediction(spec: Spec) -> protocol.Block:
+    dev, labels = _rows(spec)
+    network, size = _classifier(spec, labels), _flags(spec).eval_batch_size
+    evaluate.logits(network, dev, size)
+
+    def block(number: int) -> dict[str, Any]:
+        begun = time.perf_counter()
+        logits = evaluate.logits(network, dev, size)
+        seconds = time.perf_counter() - begun
+        return rows.said(seconds, len(dev), _tokens(dev)) | {"logits": logits.tolist()}
+
+    return block
+
+
+def _pretraining(spec: Spec) -> protocol.Block:
+    launch.settle("cpu")
+    saved = weights.load_checkpoint(Path(spec["model"]))
+    sizes = {name: value for name, value in saved.config.items() if name != "labels"}
+    network, _ = pretraining.build(sizes, 42, saved)
+    flags = pretrain_args.parse_args(
+        f"--model_name_or_path {spec['model']} --input_dir {Path(spec['rows']).parent} "
+        f"--output_dir unused --batch_size {spec['batch']} --weight_decay {spec['weight_decay']} "
+        f"--learning_rate {spec['learning_rate']}".split()
+    )
+    models.prepare(network, flags.cpu_kernels, Log())
+    held = Held(rows.batches(spec["rows"]))
+    trainer = Trainer(network, pretraining.objective(), flags, False, _silent())
+    return _fitting(trainer, held, held.rows_per_epoch, held.tokens, spec["warmup"])
+
+
+class Held:
+    """Batches that lie in memory (training.Batches), the same in every epoch."""
+
+    def __init__(self, given: list[dict[str, np.ndarray]]):
+        self.given = given
+        self.rows_per_update = self.planned_rows = len(given[0]["input_ids"])
+        self.updates_per_epoch = len(given)
+        self.rows_per_epoch = self.rows_per_update * len(given)
+        self.tokens = sum(int(one["input_mask"].sum()) for one in given)
+
+    def updates(self, epoch: int, start: int) -> Any:
+        return ([one] for one in self.given)
+
+    def rows_of(self, epoch: int, start: int) -> str:
+        return "rows held in memory"
+
+
+def _limit(spec: Spec) -> protocol.Block:
+    network, flags = _classifier(spec, ["0", "1"]), _flags(spec)
+    size, length = spec["batch"], spec["length"]
+    ids = rows.drawn(size, length, spec["steps"])
+    blank = {"input_mask": np.ones((size, length), np.int64), "labels": np.arange(size) % 2}
+    blank["segment_ids"] = np.zeros((size, length), np.int64)
+    held = Held([blank | {"input_ids": one} for one in ids])
+    trainer = Trainer(network, encoded.objective(regression=False), flags, False, _silent())
+    return _fitting(trainer, held, held.rows_per_epoch, held.tokens, spec["warmup"])
+
+
+def _tokens(given: Rows) -> int:
+    return int(given.encoded.lengths.sum())
+
+
+def _silent() -> Log:
+    return Log(active=False, out=io.StringIO(), err=io.StringIO())
+
+
+if __name__ == "__main__":
+    protocol.serve(build)
