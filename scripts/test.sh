@@ -24,4 +24,5 @@ if ((lint)); then
     "$PY" -m ruff check .
     "$PY" -m mypy
 fi
-exec "$PY" -m pytest -m "$tier" ${arguments[@]+"${arguments[@]}"}
+# As many processes as cores; a file's tests stay together, since they share what they made.
+exec "$PY" -m pytest -m "$tier" -n auto --dist loadfile ${arguments[@]+"${arguments[@]}"}

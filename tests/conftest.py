@@ -8,7 +8,7 @@ import pytest
 
 from bert_paddle import env
 
-env.configure(processes=1)
+env.configure(processes=int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
 env.import_paddle()
 
 
@@ -26,10 +26,17 @@ def _offline(monkeypatch):
     monkeypatch.setattr(socket.socket, "connect", only_loopback)
 
 
+@pytest.fixture(scope="session")
+def _cache(tmp_path_factory) -> Path:
+    """What is compiled at first use is compiled once for all tests of a process."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture(autouse=True)
-def _own_home(monkeypatch, tmp_path_factory):
+def _own_home(monkeypatch, tmp_path_factory, _cache):
     """Nothing under the user's own cache is read or written."""
     monkeypatch.setenv("BERT_PADDLE_HOME", str(tmp_path_factory.mktemp("home")))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(_cache))
     monkeypatch.delenv("GLUE_DATA_DIR", raising=False)
 
 

@@ -245,7 +245,7 @@ def args(*flags: str):
 def test_more_gpus_than_there_are(monkeypatch):
     monkeypatch.setattr(env, "configure", lambda *_, **__: "")
     monkeypatch.setattr(env, "import_paddle", lambda: None)
-    monkeypatch.setattr(launch, "_visible_gpus", lambda _: 2)
+    monkeypatch.setattr(launch, "_visible_gpus", lambda *_: 2)
     monkeypatch.setattr(launch.signals, "ignore_until_training", lambda: None)
     with pytest.raises(FlagError, match=r"--n_gpu 3, but only 2 GPU\(s\) are visible here"):
         launch.launch("no:program", args("--n_gpu", "3"))
@@ -255,4 +255,4 @@ def test_a_gpu_asked_for_where_there_is_none(monkeypatch):
     paddle = pytest.importorskip("paddle")
     monkeypatch.setattr(paddle, "is_compiled_with_cuda", lambda: False)
     with pytest.raises(FlagError, match="this PaddlePaddle sees no GPU"):
-        launch._visible_gpus(args("--device", "gpu"))
+        launch._visible_gpus(1, "gpu")
