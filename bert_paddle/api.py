@@ -103,8 +103,6 @@ def _args(values: Mapping[str, Any]) -> GlueArgs:
     if str(values.get("n_gpu", 1)) not in ("0", "1"):
         problems.append("n_gpu must be 0 or 1 here: bert-paddle glue --n_gpu N starts processes")
     if "seeds" in texts:
-        problems.append("seeds: call fine_tune once for each; bert-paddle glue --seeds does")
-    if "seeds" in texts:
         problems.append("seeds starts processes: call this once for each seed, with seed=...")
     return flags.build(GlueArgs, texts, problems)
 

@@ -2,14 +2,16 @@
 
 import errno
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from bert_paddle.errors import BertPaddleError
+from bert_paddle.errors import BertPaddleError, OutputError
 
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_BESIDE = re.compile(r"(?:^|(?<=/))\.([^/]+)\.\d+\.part$")  # as files.write_text names it
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOTDIR)
 
 
@@ -39,6 +41,18 @@ def told_in_one_line(
         sys.exit(code)
 
 
+@contextmanager
+def refused_output(what: str, way_out: str) -> Iterator[None]:
+    """Turn a refused writing inside into OutputError, naming the flag or file `what`; a disk that
+    is full is no mistake of the user's, and its OSError stays."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _DISK:
+            raise
+        raise OutputError(f"{what} cannot be written ({error.strerror}): {way_out}") from None
+
+
 def _debug_asked(argv: Sequence[str]) -> bool:
     """The --debug switch, read before (or without) the parsing of the other flags."""
     asked = False
@@ -56,15 +70,20 @@ def _line(error: BaseException) -> tuple[str, int]:
     if isinstance(error, KeyboardInterrupt):
         return "interrupted; what was written so far is whole", 130
     if isinstance(error, OSError) and error.errno in _DISK:
-        place = f" ({error.filename})" if error.filename else ""
+        place = f" ({_named(error)})" if error.filename else ""
         return (
             f"the disk is full{place}: {error.strerror}; free some space and start again "
             "(a training goes on with --resume_from_checkpoint auto)",
             1,
         )
     if isinstance(error, OSError) and error.errno in _REFUSED and error.filename:
-        return f"{error.filename}: {error.strerror}; see to it and run again", 1
+        return f"{_named(error)}: {error.strerror}; see to it and run again", 1
     raise error
+
+
+def _named(error: OSError) -> str:
+    """The file of an error: where it was being built beside, the one that was to be written."""
+    return _BESIDE.sub(r"\1", os.fsdecode(error.filename))
 
 
 def _plain(text: str) -> str:

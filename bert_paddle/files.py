@@ -87,10 +87,10 @@ def seal(folder: Path, manifest: str, version: int) -> None:
 
 
 def broken_seal(
-    folder: Path, manifest: str, needed: tuple[str, ...], but: str | None = None
+    folder: Path, manifest: str, needed: tuple[str, ...], but: tuple[str, ...] = ()
 ) -> str | None:
     """Why a folder is not as `seal` left it, or None. Reads every file that the manifest names,
-    among them those `needed`, but for those whose names begin with `but`."""
+    among them those `needed`, but for those whose names begin with one of `but`."""
     try:
         entries = json.loads((folder / manifest).read_text(encoding="utf-8"))["files"]
         wanted = {name: (entry["bytes"], entry["sha256"]) for name, entry in entries.items()}
@@ -103,7 +103,7 @@ def broken_seal(
             return f"its {manifest} does not name {name}"
     for name, (size, digest) in wanted.items():
         path = folder / name
-        if but is not None and name.startswith(but):
+        if name.startswith(but):
             continue
         try:
             if ".." in path.parts or folder not in path.parents:

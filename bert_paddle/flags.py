@@ -104,6 +104,8 @@ def parse(args_class: type[Args], description: str, argv: Sequence[str] | None =
 
     What `--config FILE.yaml` sets is taken where the command line does not set it. The instance's
     `given` field, where it has one, gets the names of the flags that were given in either way.
+    `displaced(typed, filed)`, where the class has it, says which flags of the file yield to those
+    of the command line beside the ones of the same name.
     `problems()`, where the class has it, yields what is wrong between flags; `settle()` then fills
     in what follows from them. Raises `FlagError` with everything that is wrong; `--help` prints
     and exits 0.
@@ -124,11 +126,16 @@ def parse(args_class: type[Args], description: str, argv: Sequence[str] | None =
     found += behind
     texts = {f.name: Given(getattr(known, f.name), f"--{f.name}") for f in fields}
     texts = {name: given for name, given in texts.items() if given.text is not None}
-    if known.config == NO_VALUE:
+    if known.config and len(known.config) > 1:
+        problems.append("--config is given more than once: put the settings into one file")
+    if known.config and NO_VALUE in known.config:
         problems.append("--config needs a value")
-    elif known.config is not None:
-        settings = config_file.read(known.config, fields, loose)
+    elif known.config:
+        settings = config_file.read(known.config[-1], fields, loose)
         problems += settings.problems
+        displaced = getattr(args_class, "displaced", None)
+        for name in displaced(set(texts), set(settings.texts)) if displaced else ():
+            settings.texts.pop(name, None)
         texts, found = settings.texts | texts, found or settings.words
     return build(args_class, texts, problems, found)
 
@@ -206,6 +213,7 @@ def parser(args_class: type, description: str) -> argparse.ArgumentParser:
         )
     made.add_argument_group("settings from a file").add_argument(
         config_file.FLAG,
+        action="append",  # a second one is told, not taken in place of the first
         nargs="?",
         const=NO_VALUE,
         metavar="FILE.yaml",

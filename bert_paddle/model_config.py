@@ -5,6 +5,7 @@ wrote before it had a config.json.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,10 +62,25 @@ def read_config(folder: Path) -> ModelConfig:
 def _file_in(folder: Path) -> Path:
     found = [folder / name for name in _FILES if (folder / name).is_file()]
     if not found:
-        inner = sorted(p.parent for p in folder.glob("*/config.json"))
-        hint = f"; did you mean {inner[-1]}?" if inner else ": is this a model's folder?"
-        raise WeightsError(f"{folder} has no config.json{hint}")
+        raise WeightsError(f"{folder} has no config.json{_models_below(folder)}")
     return found[0]
+
+
+def _models_below(folder: Path) -> str:
+    """What a message says of the models in a folder of models, runs or sweeps: up to three of
+    those that are nearest, the newest step of each run."""
+    for pattern in ("*", "*/*", "*/*/*"):
+        newest: dict[Path, tuple[int, Path]] = {}
+        for path in sorted(folder.glob(f"{pattern}/config.json")):
+            one = path.parent
+            step = re.fullmatch(r"model_(\d+)", one.name)
+            run, number = (one.parent, int(step[1])) if step else (one, 0)
+            newest[run] = max(newest.get(run, (-1, one)), (number, one))
+        names = [str(one) for _, one in newest.values()]
+        if names:
+            more = f" ({len(names) - 3} more)" if len(names) > 3 else ""
+            return f"; did you mean {' or '.join(names[:3])}{more}?"
+    return ": is this a model's folder?"
 
 
 def read_config_file(path: Path) -> ModelConfig:

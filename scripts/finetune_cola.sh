@@ -14,29 +14,46 @@ EPOCHS=${EPOCHS:-4}
 data_dir=() more=()
 while (($#)); do
     case $1 in
-    --data_dir) data_dir=(--data_dir "${2:-}") && shift "$((1 + ($# > 1)))" ;;
+    --data_dir)
+        if [[ -z ${2:-} || $2 == --* ]]; then
+            echo "error: --data_dir needs a value; without the flag the release is downloaded" >&2
+            exit 2
+        fi
+        data_dir=(--data_dir "$2") && shift 2
+        ;;
+    --data_dir=)
+        echo "error: --data_dir needs a value; without the flag the release is downloaded" >&2
+        exit 2
+        ;;
     --data_dir=*) data_dir=("$1") && shift ;;
     *) more+=("$1") && shift ;;
     esac
 done
 walkthrough=$REPO/scripts/walkthrough.py
 output=${OUTPUT_DIR:-$RUNS/cola}
+flags=(--model_type bert --model_name_or_path "$MODEL"
+    --validation_share 0.1 --column_names source,label,mark,sentence
+    --text_column sentence --label_column label --metric matthews --max_seq_length 64
+    --batch_size "$BATCH_SIZE" --learning_rate "$LR" --warmup_steps 0
+    --num_train_epochs "$EPOCHS" --save_strategy epoch --save_total_limit 2
+    --logging_steps 20 --seed "$SEED" --n_gpu "$N_GPU" "${EXTRA_FLAGS[@]}" "${more[@]}")
 
+# Before the data, which may be a download: are the flags right, and is the run at its end?
+state=$("$PY" "$walkthrough" check "$output" "${flags[@]}")
 data=$("$PY" "$walkthrough" data --model "$MODEL" "${data_dir[@]}" --max_seq_length 64)
 
-if [[ -f $output/all_results.json ]]; then
+shown=()
+if [[ $state == finished ]]; then
     echo "$output holds a finished run"
+    shown=(--epochs)
 else
     mkdir -p "$output"
+    again=(--resume_from_checkpoint auto)
+    [[ $state != anew ]] || again=()
     code=0
-    "${GLUE[@]}" --model_type bert --model_name_or_path "$MODEL" \
-        --train_file "$data/in_domain_train.tsv" --validation_share 0.1 \
-        --test_file "$data/out_of_domain_dev.tsv" --column_names source,label,mark,sentence \
-        --text_column sentence --label_column label --metric matthews --max_seq_length 64 \
-        --batch_size "$BATCH_SIZE" --learning_rate "$LR" --warmup_steps 0 \
-        --num_train_epochs "$EPOCHS" --save_strategy epoch --save_total_limit 2 \
-        --logging_steps 20 --seed "$SEED" --output_dir "$output" --n_gpu "$N_GPU" \
-        --resume_from_checkpoint auto "${EXTRA_FLAGS[@]}" "${more[@]}" |
+    "${GLUE[@]}" --train_file "$data/in_domain_train.tsv" \
+        --test_file "$data/out_of_domain_dev.tsv" --output_dir "$output" "${again[@]}" \
+        "${flags[@]}" |
         tee -a "$output/train.log" || code=$?
     if ((code)); then
         echo "the run in $output stopped with exit code $code, see above" >&2
@@ -44,5 +61,6 @@ else
     fi
 fi
 
-"$PY" "$walkthrough" end "$output" --sentence "${SENTENCE:-The cat the dog chased sleeps.}"
+"$PY" "$walkthrough" end "$output" --sentence "${SENTENCE:-The cat the dog chased sleeps.}" \
+    "${shown[@]}"
 echo "The report of the run, with the pictures: $output/report.html"

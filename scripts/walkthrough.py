@@ -1,8 +1,11 @@
 """The parts of the CoLA walk-through (scripts/finetune_cola.sh) that are not the training.
 
     python scripts/walkthrough.py data --model NAME [--data_dir DIR] [--max_seq_length 64]
-    python scripts/walkthrough.py end RUN --sentence TEXT
+    python scripts/walkthrough.py check RUN FLAGS_OF_RUN_GLUE...
+    python scripts/walkthrough.py end RUN --sentence TEXT [--epochs]
 
+`check` prints "finished" where the run of these flags is, "anew" where they overwrite it, else
+"begin"; other settings than those of the finished run are an error.
 `data` finds the original release, or downloads it, and shows it on stderr; its folder is printed
 on stdout. `end` shows what a finished run left, and what its model says of a sentence.
 """
@@ -34,12 +37,21 @@ def data(args: argparse.Namespace) -> None:
     print(folder)
 
 
+def check(args: argparse.Namespace) -> None:
+    """Say how far a run is."""
+    from bert_paddle.glue import walkthrough
+
+    print(walkthrough.check(Path(args.run_and_flags[0]), args.run_and_flags[1:]))
+
+
 def end(args: argparse.Namespace) -> None:
     """Show what a run left."""
     from bert_paddle import api
     from bert_paddle.glue import walkthrough
 
     folder = walkthrough.last_model(args.run)
+    if args.epochs:
+        walkthrough.show_epochs(args.run, print)
     walkthrough.show_test(args.run, print)
     model = api.load(folder)
     walkthrough.show_model(model, print)
@@ -59,8 +71,12 @@ def main() -> None:
     part = parts.add_parser("end")
     part.add_argument("run", type=Path, help="the run's --output_dir")
     part.add_argument("--sentence", required=True)
+    part.add_argument("--epochs", action="store_true", help="show the table of the epochs first")
     part.set_defaults(show=end)
-    args = parser.parse_args()
+    if sys.argv[1:2] == ["check"]:  # its flags are run_glue.py's, and not argparse's to read
+        args = argparse.Namespace(show=check, run_and_flags=sys.argv[2:])
+    else:
+        args = parser.parse_args()
     with told_in_one_line(debug=False):
         args.show(args)
 

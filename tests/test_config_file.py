@@ -179,3 +179,22 @@ def test_words_and_lists_from_a_file(tmp_path):
     args = flags.parse(Words, "", ["--config", str(path)])
     assert (args.texts, args.seeds) == (("a", "b c"), "1,2")
     assert flags.parse(Words, "", ["--config", str(path), "other"]).texts == ("other",)
+
+
+def test_a_second_file_is_refused(parse, tmp_path):
+    (tmp_path / "b.yaml").write_text("seed: 2\n")
+    with pytest.raises(FlagError, match="--config is given more than once"):
+        parse(NEEDED, f"--config={tmp_path / 'b.yaml'}")
+
+
+def test_own_data_and_a_task_take_each_others_place(parse, tmp_path):
+    rows = tmp_path / "rows.csv"
+    rows.touch()
+    task = parse(NEEDED + f"data_dir: {tmp_path}\nseed: 3\n", "--train_file", str(rows))
+    assert (task.task_name, task.data_dir, task.seed) == (None, None, 3)
+    filed = f"model_name_or_path: m\noutput_dir: o\ntrain_file: {rows}\nmetric: f1\nseed: 3\n"
+    own = parse(filed + "label_column: label\n", "--task_name", "sst2")
+    assert (own.task_name, own.train_file, own.metric, own.label_column) == ("SST-2", *[None] * 3)
+    assert own.seed == 3
+    with pytest.raises(FlagError, match="exclude each other"):  # both typed, or both in the file
+        parse(NEEDED + f"train_file: {rows}\n")

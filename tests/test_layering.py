@@ -11,7 +11,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 ORDER = (
     "errors machine files exits signals saver peers ending env flag_values config_file "
     "flags args dist launch log batching "
-    "tokenizer pickles hf_weights hub model_config weights model optim checkpoint trainer "
+    "tokenizer pickles hf_weights hub model_config weights model optim checkpoint whole trainer "
     "step_profile "
     "training claim epochs runs board record model_card"
 ).split()

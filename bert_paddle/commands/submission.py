@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bert_paddle import flags
-from bert_paddle.errors import DataError, OutputError
+from bert_paddle.errors import DataError
+from bert_paddle.exits import refused_output
 from bert_paddle.flags import flag
 
 DESCRIPTION = """Assemble a GLUE submission from the predictions of runs, or check a zip.
@@ -81,10 +82,8 @@ def main(argv: Sequence[str]) -> None:
 def _write(path: Path, content: bytes) -> None:
     from bert_paddle import files
 
-    try:
+    with refused_output(f"--output {path}", "give another place"):
         files.write_bytes(path, content)
-    except PermissionError as error:
-        raise OutputError(f"--output {path} cannot be written ({error.strerror})") from None
 
 
 def _say(line: str) -> None:

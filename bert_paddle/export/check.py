@@ -18,6 +18,7 @@ from bert_paddle.export.sample import Batch
 from bert_paddle.export.source import Source
 
 TOLERANCE = 1e-5
+_MOST_SECONDS = 1800  # a minute or two is usual; bert-large on a busy machine takes some
 _CHECKER = Path(__file__).parent / "checker"
 # The sample is small and the folder is here: nothing is to be looked for on a network.
 _OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "GLOG_minloglevel": "2"}
@@ -116,21 +117,37 @@ def _outputs(source: Source, batch: Batch) -> list[np.ndarray]:
 def _ask(
     form: str, folder: Path, batches: Sequence[Batch], python: str, place: Path
 ) -> tuple[dict[str, Any], list[list[np.ndarray]]]:
-    """What the checker says, and the outputs of every batch."""
+    """What the checker says, and the outputs of every batch. Raises FlagError for a --checker
+    that is no Python, RunError for a check that fails."""
     arrays = {f"{k}_{i}": v for i, batch in enumerate(batches) for k, v in batch.inputs.items()}
     texts = json.dumps([batch.texts for batch in batches])
     np.savez(place / "sample.npz", texts=np.array(texts), **arrays)
     words = [python, str(_CHECKER), form, str(folder.absolute()), "sample.npz", "answer"]
     try:
         done = subprocess.run(
-            words, cwd=place, env={**os.environ, **_OFFLINE}, capture_output=True, text=True
+            words,
+            cwd=place,
+            env={**os.environ, **_OFFLINE},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_MOST_SECONDS,
         )
     except OSError as error:
         raise FlagError([f"--checker {python} cannot be run ({error.strerror})"]) from None
-    if done.returncode != 0:
-        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+    except subprocess.TimeoutExpired:
+        raise RunError(
+            f"the check of the export ({python}) was not done after {_MOST_SECONDS} s, and was "
+            "ended; nothing was kept"
+        ) from None
+    lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+    if not (place / "begun").exists() and python != sys.executable:
+        raise FlagError([f"--checker {python} is no Python that can check: {lines[-1]}"])
+    answer = place / "answer.json"
+    if done.returncode != 0 or not answer.is_file():
         raise RunError(f"the check of the export failed ({python}): {lines[-1]}")
-    said = json.loads((place / "answer.json").read_text(encoding="utf-8"))
+    said = json.loads(answer.read_text(encoding="utf-8"))
     if "unchecked" in said:
         return said, []
     with np.load(place / "answer.npz") as held:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bert_paddle import checkpoint, env, files, hub, model, model_config, tokenizer, weights
+from bert_paddle import env, hub, model, model_config, tokenizer, weights, whole
 from bert_paddle.errors import WeightsError
 from bert_paddle.glue.predictor import Predictor
 from bert_paddle.pretrain import build
@@ -61,31 +61,7 @@ def find(name_or_path: str) -> Path:
             raise WeightsError(
                 f"{name_or_path} is no folder here: exported are models that lie on the disk"
             )
-    folder = hub.resolve(name_or_path, env.home())
-    steps = checkpoint.steps(folder)
-    if steps and not (folder / model.CONFIG_FILE).is_file():
-        newest = checkpoint.folder_of(folder, steps[-1])
-        raise WeightsError(f"{folder} is a run's folder: give one of its models, such as {newest}")
-    _refuse_half(folder)
-    return folder
-
-
-def _refuse_half(folder: Path) -> None:
-    """Raise WeightsError for a checkpoint of ours that is not whole. What only a training needs to
-    go on from (state/) may be gone."""
-    has_state = (folder / checkpoint.STATE).parent.is_dir()
-    if not (folder / checkpoint.MANIFEST).is_file():
-        if has_state:
-            raise WeightsError(
-                f"{folder} is no whole checkpoint: it has no {checkpoint.MANIFEST}, which is "
-                "written last; give another one"
-            )
-        return
-    wrong = files.broken_seal(
-        folder, checkpoint.MANIFEST, (model.CONFIG_FILE, model.WEIGHTS_FILE), but="state/"
-    )
-    if wrong:
-        raise WeightsError(f"{folder} is no whole checkpoint: {wrong}; give another one")
+    return whole.check(hub.resolve(name_or_path, env.home()))
 
 
 def _pretrained(folder: Path, about: Mapping[str, Any]) -> Source:

@@ -82,9 +82,13 @@ def _target(model_dir: str, form: str, output: str | None, overwrite: bool) -> P
     here = Path(model_dir).expanduser().is_dir()
     plain = source if here else Path(source.name)
     target = Path(output).expanduser() if output else plain.with_name(f"{plain.name}_{form}")
-    if source.resolve() in (target.resolve(), *target.resolve().parents):
-        if target.resolve() == source.resolve():
-            raise OutputError(f"--output {target} is the model itself: give another folder")
+    if target.resolve() == source.resolve():
+        raise OutputError(f"--output {target} is the model itself: give another folder")
+    if source.resolve() in target.resolve().parents:
+        raise OutputError(
+            f"--output {target} lies in the model's folder, which stays as it is: give a folder "
+            "beside it"
+        )
     if not target.exists() and not target.is_symlink():
         return target
     if not target.is_dir() or target.is_symlink():

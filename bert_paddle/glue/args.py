@@ -1,7 +1,7 @@
 """The flags of `run_glue.py`."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from bert_paddle import flags
@@ -107,6 +107,12 @@ class GlueArgs(CommonArgs):
     do_predict: bool = flag(
         False, "write predictions/<TASK or test file>.tsv for the test set(s)", group=EVALUATION
     )
+
+    @staticmethod
+    def displaced(typed: Collection[str], filed: Collection[str]) -> frozenset[str]:
+        """The flags of a --config file that yield to typed ones: a GLUE task to a file of rows, and
+        own data to a task, since no value on the command line takes them away."""
+        return own_args.displaced(typed, filed)
 
     def problems(self) -> Iterator[str]:
         """What is wrong with the flags taken together, one clause each."""

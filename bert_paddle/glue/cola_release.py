@@ -45,7 +45,9 @@ def locate(
     rows are not as many as the release has. Raises DataError where the files are not in
     `data_dir`, and where a download fails or is not the release.
     """
-    named = data_dir or environ.get(VARIABLE)
+    if data_dir == "":
+        raise DataError("--data_dir is empty: give the folder, or leave the flag out")
+    named = data_dir if data_dir is not None else environ.get(VARIABLE)
     if named:
         found = _inside(Path(named))
         if found is None:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from bert_paddle import dist
+from bert_paddle.errors import RunError
 from bert_paddle.glue import metrics
 from bert_paddle.glue.encoded import Rows, forward
 from bert_paddle.glue.tasks import Task
@@ -42,6 +43,17 @@ def logits(model: Any, rows: Rows, batch_size: int, pad_multiple: int = 1) -> np
     out = np.zeros_like(parts)
     out[order] = parts
     return out
+
+
+def check_finite(scores: np.ndarray, of: str) -> None:
+    """Raise RunError where a row of logits [n, classes] has a value that is not finite: an answer
+    taken from it would mean nothing. of: the model, for the message."""
+    bad = int(np.sum(~np.isfinite(scores).all(axis=1)))
+    if bad:
+        raise RunError(
+            f"{of} gives no finite scores for {bad} of {len(scores)} row(s): its weights are "
+            "damaged or its training diverged; take another checkpoint"
+        )
 
 
 def answers(task: Task, scores: np.ndarray) -> np.ndarray:

@@ -18,6 +18,7 @@ from bert_paddle import (
     runs,
     tokenizer,
     weights,
+    whole,
 )
 from bert_paddle.checkpoint import TrainState
 from bert_paddle.claim import claimed
@@ -51,6 +52,7 @@ def _run(args: GlueArgs) -> dict[str, Any]:
     resume_from = dist.main_only(lambda: _prepare_output(args, output_dir, out))
 
     source = dist.main_first(lambda: hub.resolve(args.model_name_or_path, env.home(), out.note))
+    dist.main_only(lambda: whole.check(source))
     runs.keep_source(args, output_dir, source)
     tokens = tokenizer.load(source, args.vocab_file)
     config = model_config.read_config(source)
@@ -180,12 +182,15 @@ class Job:
                 # After a training, every evaluation of these weights is on record.
                 self.step if state or not self.args.do_train else None,
             )
-        weights_of = f"model_{self.step}" if self.args.do_train else self.args.model_name_or_path
-        self.values["eval_model"] = weights_of
+        self.values["eval_model"] = self._weights_of()
         self.evaluated_at, self.evaluated = self.step, evaluated
         self.values |= values
         if state is not None:
             results.note_best(self.task, state, evaluated)
+
+    def _weights_of(self) -> str:
+        """The name of the model that has the weights of now."""
+        return f"model_{self.step}" if self.args.do_train else self.args.model_name_or_path
 
     def predict(self) -> None:
         """Write predictions/<TASK>.tsv for every test set, and the rows of those with labels."""
@@ -195,8 +200,12 @@ class Job:
                 scores = evaluate.logits(
                     self.model, rows, self.args.eval_batch_size, self.pad_multiple
                 )
+            evaluate.check_finite(scores, self._weights_of())
             if rows.labels is not None:
                 self.values |= results.score_test(task, test_set, scores, rows, self.out)
+            # For `submission`: a file under a task's name may be of rows that are not the task's.
+            kind = "own" if test_set.own else self.data.kind
+            self.values[f"predictions_{test_set.submission}"] = kind
             predicted.append((task, test_set, rows, scores))
 
         def write() -> list[Path]:

@@ -1,6 +1,6 @@
 """What the flags for a user's own data mean together, checked before any file is read."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,6 +52,16 @@ def share(args: "GlueArgs") -> float:
 
 def _splits(args: "GlueArgs") -> bool:
     return args.train_file is not None and share(args) > 0
+
+
+def displaced(typed: Collection[str], filed: Collection[str]) -> frozenset[str]:
+    """The flags of a --config file that the typed ones take the place of, by their names."""
+    rows = _FILES[:2]
+    if "task_name" not in typed and any(name in typed for name in rows):
+        return frozenset({"task_name", "data_dir"})
+    if "task_name" in typed and any(name in filed and name not in typed for name in rows):
+        return frozenset({*_FILES, "validation_share", *_OF_DATA, *_OF_READING})
+    return frozenset()
 
 
 def problems(args: "GlueArgs") -> Iterator[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bert_paddle import env, hub, model, model_config, tokenizer, weights
+from bert_paddle import env, hub, model, model_config, tokenizer, weights, whole
 from bert_paddle.errors import DataError, WeightsError
 from bert_paddle.glue import evaluate, own_data
 from bert_paddle.glue.encoded import encode
@@ -27,7 +27,8 @@ class Prediction:
 
 
 class Predictor:
-    """A model folder, loaded. Raises WeightsError for a folder without a classifier."""
+    """A model folder, loaded. Raises WeightsError for a folder without a classifier, and for a
+    checkpoint that is half written or not as its manifest says."""
 
     def __init__(self, name_or_path: str, max_seq_length: int | None = None):
         """max_seq_length: word pieces per row; None for as many as the model has positions."""
@@ -65,8 +66,9 @@ class Predictor:
     ) -> list[Prediction]:
         """One prediction for each text (or text and its pair), in their order.
 
-        Raises DataError for another number of pairs than texts, and for pairs that the model was
-        not made for, or single texts where it was made for pairs.
+        Raises DataError for what is no text or an empty one, for another number of pairs than
+        texts, and for pairs that the model was not made for, or single texts where it was made for
+        pairs; RunError where the model gives no finite scores.
         """
         if isinstance(texts, str) or isinstance(pairs, str):
             raise DataError("texts and pairs are lists of texts: give [text] for one")
@@ -76,13 +78,17 @@ class Predictor:
             raise DataError(f"the batch size must be at least 1, not {batch_size}")
         if problem := self.problem(pairs is not None):
             raise DataError(problem)
+        _check_texts("texts", texts)
+        _check_texts("pairs", () if pairs is None else pairs)
         if not texts:
             return []
         seconds = None if pairs is None else list(pairs)
         rows = encode(
             Examples(list(texts), seconds, None, "texts"), self.tokens, self.max_seq_length
         )
-        return self._said(evaluate.logits(self.model, rows, batch_size))
+        scores = evaluate.logits(self.model, rows, batch_size)
+        evaluate.check_finite(scores, str(self.folder))
+        return self._said(scores)
 
     def _said(self, scores: np.ndarray) -> list[Prediction]:
         if self.is_regression:
@@ -96,6 +102,15 @@ class Predictor:
         ]
 
 
+def _check_texts(name: str, texts: Sequence[Any]) -> None:
+    """Raise DataError for an item that is no text, or has nothing in it."""
+    for i, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise DataError(f"{name}[{i}] is of type {type(text).__name__}, not a text")
+        if not text.strip():
+            raise DataError(f"{name}[{i}] is empty: there is no text")
+
+
 def _folder(name_or_path: str) -> Path:
     """The model's folder. Nothing is downloaded: what the hub has is not fine-tuned."""
     if name_or_path in hub.PUBLISHED and not Path(name_or_path).is_dir():
@@ -103,7 +118,7 @@ def _folder(name_or_path: str) -> Path:
             f"{name_or_path} is a pre-trained model without a classifier: give the folder of a "
             "fine-tuned one, such as a run's model_<step>"
         )
-    return hub.resolve(name_or_path, env.home())
+    return whole.check(hub.resolve(name_or_path, env.home()))
 
 
 def _labels(saved: Checkpoint, folder: Path) -> tuple[str, ...]:

@@ -5,15 +5,17 @@ task's files spell them, scores of STS-B from 0 to 5."""
 import io
 import json
 import os
+import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from bert_paddle import env
+from bert_paddle import env, record
 from bert_paddle.errors import DataError
 from bert_paddle.glue import readers
 from bert_paddle.glue.tasks import TASKS, Task, TestSet
@@ -21,6 +23,7 @@ from bert_paddle.glue.tasks import TASKS, Task, TestSet
 HEADER = "index\tprediction"
 _FOLDER = "predictions"
 _MOST = 64 << 20  # bytes of one file; the largest has 4 MB
+_SCORE = re.compile(r"[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?")  # float() takes "0_1" and " 2.7 " too
 _DATE = (1980, 1, 1, 0, 0, 0)  # in the zip: the same predictions give the same bytes
 # Of the official training sets, where the files themselves are not here: see `_constant`.
 _MAJORITY = {
@@ -110,7 +113,22 @@ def _predictions(run: Path) -> list[Path]:
     if kind != "glue":
         what = "a demo set of invented rows" if kind == "demo" else "other data than GLUE's"
         raise DataError(f"{run}: its predictions are of {what}, and no submission")
+    for path in found:
+        if _is_own(path.name, results, run):
+            raise DataError(
+                f"{run}: its {_FOLDER}/{path.name} is of rows of --test_file, and no submission: "
+                "predict without --test_file"
+            )
     return found
+
+
+def _is_own(name: str, results: dict[str, Any], run: Path) -> bool:
+    """Whether a prediction file is of a user's --test_file and only named like a task's."""
+    if f"predictions_{name}" in results:
+        return results[f"predictions_{name}"] == "own"
+    settings = record.read(run).get("settings")  # of a run from before the results said so
+    given = settings.get("test_file") if isinstance(settings, dict) else None
+    return bool(given) and f"{Path(str(given)).stem}.tsv" == name
 
 
 def missing(contents: dict[str, bytes]) -> list[Wanted]:
@@ -188,27 +206,41 @@ def zip_problems(path: Path) -> list[str]:
 
 
 def _of_archive(archive: zipfile.ZipFile) -> Iterator[str]:
-    seen: set[str] = set()
+    seen, misnamed = set[str](), set[str]()
+    folders: dict[str, list[str]] = {}  # those that hold files of ours, with their names
     for entry in archive.infolist():
-        name = entry.filename
-        base = name.rstrip("/").rpartition("/")[2]
-        if entry.is_dir():
+        folder, _, base = entry.filename.rpartition("/")
+        if base in WANTED and folder:
+            folders.setdefault(f"{folder}/", []).append(base)
+        elif not base and entry.is_dir():
+            continue  # told below
+        elif entry.filename not in WANTED:
+            near = {n.lower(): n for n in WANTED}.get(entry.filename.lower())
+            misnamed.add(near or "")
+            hint = f": it must be called {near}" if near else ", and has no use"
+            yield f"{entry.filename!r} is there{hint}"
+        elif base in seen:
+            yield f"{base} is there twice"
+        if base in WANTED:
+            if base not in seen:
+                yield from _of_entry(archive, entry, base)
+            seen.add(base)
+    for name in (entry.filename for entry in archive.infolist() if entry.is_dir()):
+        if not any(folder.startswith(name) for folder in folders):
             yield f"{name!r} is a folder: the files must be at the top of the zip"
-        elif name not in WANTED:
-            hint = ": it must be at the top of the zip" if base in WANTED else ", and has no use"
-            near = {n.lower(): n for n in WANTED}.get(name.lower())
-            yield f"{name!r} is there" + (f": it must be called {near}" if near else hint)
-        elif name in seen:
-            yield f"{name} is there twice"
-        elif entry.file_size > _MOST:
-            yield f"{name} has {entry.file_size} bytes, far more than predictions have"
-        else:
-            try:
-                yield from file_problems(WANTED[name], archive.read(entry), name)
-            except _DAMAGE as error:
-                yield f"{name} cannot be unpacked ({error})"
-        seen.add(name)
-    yield from (f"{name} is missing" for name in WANTED if name not in seen)
+    for folder, names in folders.items():
+        yield f"{', '.join(names)}: in the folder {folder!r}, and must be at the top of the zip"
+    yield from (f"{name} is missing" for name in WANTED if name not in seen | misnamed)
+
+
+def _of_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str) -> list[str]:
+    """What is wrong with a prediction file in a zip."""
+    if entry.file_size > _MOST:
+        return [f"{name} has {entry.file_size} bytes, far more than predictions have"]
+    try:
+        return file_problems(WANTED[name], archive.read(entry), name)
+    except _DAMAGE as error:
+        return [f"{name} cannot be unpacked ({error})"]
 
 
 def file_problems(wanted: Wanted, content: bytes, called: str) -> list[str]:
@@ -219,9 +251,14 @@ def file_problems(wanted: Wanted, content: bytes, called: str) -> list[str]:
         return [f"{called} is not UTF-8 text"]
     if lines == [""]:
         return [f"{called} is empty"]
+    problems = []
     if not lines[-1]:
         lines.pop()
-    problems = []
+    else:
+        problems.append(f"{called}:{len(lines)}: the last line does not end with a line feed")
+    ended = next((i for i, line in enumerate(lines, 1) if line.endswith("\r")), None)
+    if ended:
+        problems.append(f"{called}:{ended}: the line ends with CR-LF: give LF alone")
     if lines[0].rstrip("\r") != HEADER:
         problems.append(f"{called}:1: the header is {lines[0][:60]!r}, not {HEADER!r}")
     if len(lines) - 1 != wanted.test_set.rows:
@@ -242,11 +279,7 @@ def _faults(task: Task, index: int, line: str) -> Iterator[tuple[str, str]]:
         yield "index", f"the index is {fields[0][:40]!r}, not {index}"
     if task.score_range:
         low, high = task.score_range
-        try:
-            good = low <= float(fields[1]) <= high
-        except ValueError:
-            good = False
-        if not good:
+        if not (_SCORE.fullmatch(fields[1]) and low <= float(fields[1]) <= high):
             yield "answer", f"{fields[1][:40]!r} is no score from {low:g} to {high:g}"
     elif fields[1] not in task.submission_labels:
         yield "answer", f"{fields[1][:40]!r} is none of {', '.join(task.submission_labels)}"

@@ -1,16 +1,20 @@
 """What the CoLA walk-through shows around its training: the data, then what has come of it."""
 
 import math
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from bert_paddle import checkpoint
+from bert_paddle import checkpoint, epochs, log, record
 from bert_paddle.errors import OutputError
 from bert_paddle.glue import cola_release, readers
+from bert_paddle.glue.args import parse_args
 from bert_paddle.glue.predictor import Predictor
 from bert_paddle.report import facts, pictures
+from bert_paddle.runs import RESULTS_FILE
+from bert_paddle.sweep import folders
 from bert_paddle.tokenizer import Tokenizer
 
 Say = Callable[[str], None]
@@ -42,6 +46,39 @@ def show_data(folder: Path, tokens: Tokenizer, max_seq_length: int, say: Say) ->
     say(f"  text    {shown[0]}")
     say(f"  pieces  {' '.join(tokens.vocab[i] for i in shown[1])}")
     say(f"  ids     {' '.join(map(str, shown[1]))}")
+
+
+def check(run: Path, flags: Sequence[str]) -> str:
+    """How far the run of these flags of run_glue.py is: "anew" where they overwrite the folder,
+    "finished" or "begin". They lack the files of the data, which are looked for later.
+
+    Raises FlagError for flags that are wrong, OutputError for a finished run of other settings.
+    """
+    with tempfile.TemporaryDirectory() as empty:
+        files = [Path(empty) / cola_release.TRAIN_FILE, Path(empty) / cola_release.TEST_FILE]
+        for file in files:
+            file.touch()
+        named = [f"--train_file={files[0]}", f"--test_file={files[1]}"]
+        args = parse_args([*named, *flags, f"--output_dir={run}"])
+    if args.overwrite_output_dir:
+        return "anew"
+    if not (run / RESULTS_FILE).is_file():
+        return "begin"
+    settings = record.read(run).get("settings")
+    differ = folders.differences(settings or {}, args, ("train_file", "test_file", "n_gpu"))
+    if differ:
+        raise OutputError(
+            f"{run} holds a finished run with other settings: {', '.join(differ)}; give another "
+            "OUTPUT_DIR, or --overwrite_output_dir to begin anew"
+        )
+    return "finished"
+
+
+def show_epochs(run: Path, say: Say) -> None:
+    """The epochs of a finished run as the table that its training ended with."""
+    found = [entry for entry in log.read_records(run) if entry.get("kind") == epochs.KIND]
+    if found:
+        say(epochs.table(found))
 
 
 def last_model(run: Path) -> Path:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bert_paddle import dist, env, flags, hub, log, model, model_card, runs, weights
+from bert_paddle import dist, env, flags, hub, log, model, model_card, runs, weights, whole
 from bert_paddle.checkpoint import TrainState
 from bert_paddle.claim import claimed
 from bert_paddle.fused import models
@@ -180,6 +180,7 @@ def _weights(args: PretrainArgs, output_dir: Path, out: log.Log) -> weights.Chec
         return None
     name = args.init_from
     folder = dist.main_first(lambda: hub.resolve(name, env.home(), out.note))
+    dist.main_only(lambda: whole.check(folder))
     runs.keep_source(args, output_dir, folder)
     return weights.load_checkpoint(folder)
 

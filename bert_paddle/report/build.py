@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bert_paddle import files
 from bert_paddle.errors import OutputError
+from bert_paddle.exits import refused_output
 from bert_paddle.report import drawing, facts, page
 from bert_paddle.report.facts import Run
 
@@ -20,18 +21,19 @@ PAGE, PICTURES, COMPARISON = "report.html", "pictures", "comparison.html"
 def leave(folder: Path) -> Path:
     """Write report.html and pictures/*.png into a run's folder; returns the page's path.
 
-    Raises OutputError where the folder holds no measurement of a run.
+    Raises OutputError where the folder holds no measurement of a run, or cannot be written.
     """
     run = facts.read(folder)
     run.name = folder.resolve().name
     text, pictures = page.build([run])
     beside = folder / PICTURES
-    beside.mkdir(exist_ok=True)
-    kept = {drawing.write_png(picture, beside) for picture in pictures}
-    for old in set(beside.glob("*.png")) - kept:
-        if _OURS.fullmatch(old.name):  # of an earlier report
-            old.unlink()
-    files.write_text(folder / PAGE, text)
+    with refused_output(f"the report in {folder}", "give the page another place with --output"):
+        beside.mkdir(exist_ok=True)
+        kept = {drawing.write_png(picture, beside) for picture in pictures}
+        for old in set(beside.glob("*.png")) - kept:
+            if _OURS.fullmatch(old.name):  # of an earlier report
+                old.unlink()
+        files.write_text(folder / PAGE, text)
     return folder / PAGE
 
 
@@ -54,7 +56,9 @@ def write(folders: Sequence[Path], output: Path | None) -> list[Path]:
         raise OutputError(f"{output.parent}: no such folder to write {output.name} into")
     runs = [facts.read(folder) for folder in expanded]
     _name(runs)
-    files.write_text(output, page.build(runs)[0])
+    text = page.build(runs)[0]
+    with refused_output(str(output), "give another place with --output"):
+        files.write_text(output, text)
     return [output]
 
 

@@ -90,6 +90,8 @@ class Run:
 
 def read(folder: Path) -> Run:
     """Read a run's folder. Raises OutputError where it holds no measurement of a run."""
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder} is a file; give the --output_dir of a run, a folder")
     if not folder.is_dir():
         raise OutputError(f"{folder}: no such folder; give the --output_dir of a run")
     remarks: list[str] = []

@@ -2,16 +2,21 @@
 
 import json
 import math
+import os
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bert_paddle import checkpoint, record
+from bert_paddle import checkpoint, env, record
+from bert_paddle.glue import readers, tasks
+from bert_paddle.glue.args import GlueArgs
 from bert_paddle.runs import RESULTS_FILE
 from bert_paddle.sweep.plan import OneRun
 
 LOG_FILE = "log.txt"
-# Flags that do not change a run's results, nor what there is of them.
+# Flags that do not change a run's results, nor what there is of them. --data_dir is among them
+# since a folder may be moved; whether its rows are real or invented is compared by itself.
 _BESIDE = frozenset(
     "output_dir overwrite_output_dir resume_from_checkpoint logging_steps save_total_limit debug "
     "device num_workers data_dir report visualdl_dir seeds".split()
@@ -36,17 +41,39 @@ def look(run: OneRun) -> Standing:
     settings = kept.get("settings")
     if not begun or not isinstance(settings, dict):
         return Standing(begun=begun)
-    differ = [
-        f"--{name} was {settings[name]!r} and is {value!r}"
-        for name, value in wanted.items()
-        if name in settings and name not in (*_BESIDE, *_MORE_TO_DO) and settings[name] != value
-    ]
+    differ = differences(settings, run.args)
+    was, now = kept.get("data") or results.get("data"), data_kind(run.args)
+    if was is not None and was != now:
+        differ.append(f"the data were {was!r} and are {now!r} (--data_dir, $GLUE_DATA_DIR)")
     if differ:
         return Standing(begun=True, differ=differ)
     lacks = any(wanted[name] and not settings.get(name) for name in _MORE_TO_DO)
     if not results or not kept.get("finished") or lacks:
         return Standing(begun=True)
     return Standing(results, begun=True)
+
+
+def differences(
+    settings: Mapping[str, Any], args: GlueArgs, beside: Collection[str] = ()
+) -> list[str]:
+    """The flags with which a run of these settings would come to other results: "--seed was 1 and
+    is 2". beside: names of more flags that are not compared."""
+    left_out = {*_BESIDE, *_MORE_TO_DO, *beside}
+    return [
+        f"--{name} was {settings[name]!r} and is {value!r}"
+        for name, value in args.as_dict().items()
+        if name in settings and name not in left_out and settings[name] != value
+    ]
+
+
+def data_kind(args: GlueArgs) -> str:
+    """What a training with these flags would read: "own", "demo" or "glue", as in
+    all_results.json. What is not here yet is downloaded, and so is GLUE's."""
+    if args.task_name is None:
+        return "own"
+    task = tasks.get_task(args.task_name)
+    found = readers.find(task, args.data_dir, os.environ, env.home())
+    return "demo" if found.folder and readers.is_demo(found.folder) else "glue"
 
 
 def read_results(folder: Path) -> dict[str, Any]:

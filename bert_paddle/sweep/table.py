@@ -14,6 +14,8 @@ from bert_paddle.sweep import folders
 from bert_paddle.sweep.plan import OneRun, Plan
 
 _SECONDS = "train_runtime"
+# Flags of a grid that change the numbers of rows, as they are meant to.
+_SIZING = {"train_file", "validation_file", "test_file", "validation_share", "data_dir"}
 
 
 @dataclass
@@ -82,7 +84,18 @@ class Summary:
     groups: list[Group]
     metric: tuple[str, ...]  # keys of all_results.json, whose mean is the score
     higher_is_better: bool
-    data: str | None  # "glue", "demo" or "own"
+    data: tuple[str, ...]  # the kinds of data of the finished runs: "demo", "glue", "own"
+    other_rows: bool = False  # finished runs had sets of other sizes
+
+    @property
+    def remark(self) -> str:
+        """What is to be known of the data before the figures are read, in a few words, or ""."""
+        said = ["data: demo"] if self.data == ("demo",) else []
+        if len(self.data) > 1:
+            said.append(f"mixed data ({', '.join(self.data)}): the runs do not compare")
+        elif self.other_rows:
+            said.append("runs on sets of different sizes: they do not compare")
+        return "; ".join(said)
 
     @property
     def keys(self) -> list[str]:
@@ -113,8 +126,20 @@ def summarize(plan: Plan, outcomes: Sequence[Outcome]) -> Summary:
         group.score = score(group.means, metric)
     sign = -1 if higher else 1
     groups.sort(key=lambda g: (g.score is None, sign * (g.score or 0.0)))
-    kinds = {str(one.results.get("data")) for one in outcomes if one.results}
-    return Summary(plan, groups, metric, higher, kinds.pop() if len(kinds) == 1 else None)
+    finished = [one for one in outcomes if one.results]
+    kinds = {str((one.results or {}).get("data")) for one in finished}
+    other_rows = not _SIZING & set(plan.names) and _other_rows(finished)
+    return Summary(plan, groups, metric, higher, tuple(sorted(kinds)), other_rows)
+
+
+def _other_rows(finished: Sequence[Outcome]) -> bool:
+    """Whether a set that runs have in common, by its name in run.json, has other sizes in some."""
+    sizes: dict[str, set[int]] = {}
+    for one in finished:
+        rows = record.read(one.run.folder).get("rows")
+        for name, count in rows.items() if isinstance(rows, dict) else ():
+            sizes.setdefault(name, set()).add(count)
+    return any(len(counts) > 1 for counts in sizes.values())
 
 
 def score(values: Mapping[str, float], metric: Sequence[str]) -> float | None:
@@ -146,8 +171,10 @@ def markdown(summary: Summary, said: Sequence[str]) -> str:
     """The whole page: what was run, the combinations, every run, what failed. said: lines on the
     task, the model and the machine."""
     lines = [*said, ""]
-    if summary.data == "demo":
+    if "demo" in summary.data:
         lines += ["**Demo data**: these figures say nothing about the task.", ""]
+    if summary.remark and summary.data != ("demo",):
+        lines += [f"**Warning**: {summary.remark}.", ""]
     keys = summary.keys
     if summary.plan.names:
         head = [*summary.plan.names, "seeds", *map(shown_key, keys)]

@@ -54,15 +54,17 @@ def heading(plan: Plan) -> list[str]:
 
 def lines(summary: Summary) -> Iterator[str]:
     """The last lines on the terminal: of seeds alone mean and deviation, else the best."""
-    demo = ", data: demo" if summary.data == "demo" else ""
+    remark = summary.remark
     if summary.plan.names:
-        yield best_line(summary).replace("`", "") + demo
+        best = best_line(summary).replace("`", "")
+        yield f"{best.removesuffix('.')}; {remark}" if remark else best
         return
     group = summary.groups[0]
+    end = f", {remark}" if remark else ""
     for key in folders.scores(group.means):
         deviation = group.deviations.get(key)
         spread = "" if deviation is None else f" ± {deviation:.6f}"
-        yield f"{key}: {group.means[key]:.6f}{spread} (seeds: {group.finished}){demo}"
+        yield f"{key}: {group.means[key]:.6f}{spread} (seeds: {group.finished}){end}"
 
 
 def write_results(summary: Summary) -> None:
@@ -73,7 +75,9 @@ def write_results(summary: Summary) -> None:
     first = finished[0].results or {}
     values: dict[str, Any] = {
         "task": first.get("task"),
-        "data": summary.data,
+        # Figures of invented rows must not pass for a task's, and be it the part of a mean.
+        "data": "demo" if "demo" in summary.data else ", ".join(summary.data),
+        **({"warning": summary.remark} if summary.data != ("demo",) and summary.remark else {}),
         "seeds": [one.run.seed for one in finished],
         "failed_seeds": [one.run.seed for one in group.outcomes if one.failure],
     }

@@ -1,16 +1,22 @@
 """`submission`: a good zip from runs, everything wrong with a bad one, what is refused."""
 
+import errno
 import json
+import os
+import shutil
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from bert_paddle import files
 from bert_paddle.commands import submission as command
 from bert_paddle.errors import DataError, FlagError, UserError
+from bert_paddle.exits import told_in_one_line
 from bert_paddle.glue import submission
 from bert_paddle.glue.submission import WANTED
 
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "COMMANDS.md").read_text(encoding="utf-8")
 # Lines of the files with the header, as the server counts them (gluebenchmark.com).
 LINES = {
     "CoLA.tsv": 1064,
@@ -140,6 +146,8 @@ FAULTS = {
     "index from 1": (lambda t: t.replace("\n0\t", "\n1\t", 1), ":2: the index is '1', not 0"),
     "fields": (lambda t: t.replace("\n3\t", "\n3 ", 1), ":5: 1 field(s) separated by a TAB"),
     "empty": (lambda t: "", "is empty"),
+    "CR-LF": (lambda t: t.replace("\n", "\r\n"), ":1: the line ends with CR-LF"),
+    "open end": (lambda t: t[:-1], ":147: the last line does not end"),
     "not text": (lambda t: b"\xff\xfe", "is not UTF-8"),
 }
 
@@ -153,7 +161,7 @@ def test_a_fault_of_a_file_is_named(good, tmp_path, fault):
     assert any(said in problem or said.replace("tsv", "tsv ", 1) in problem for problem in found)
 
 
-@pytest.mark.parametrize("score", ["5.01", "-0.1", "nan", "high", "inf"])
+@pytest.mark.parametrize("score", ["5.01", "-0.1", "nan", "inf", "0_1", " 2.7 ", "+1", ".5"])
 def test_scores_are_from_0_to_5(good, tmp_path, score):
     bad = changed(good, tmp_path / "bad.zip", STS_B=lambda t: t.replace("\n7\t", f"\n7\t{score}#"))
     bad = changed(
@@ -177,13 +185,77 @@ def test_all_faults_come_together(good, tmp_path):
     said = str(caught.value)
     for words in (
         "CoLA.tsv is missing",
-        "'sub/SST-2.tsv' is there: it must be at the top",
+        "SST-2.tsv: in the folder 'sub/', and must be at the top",
         "'rte.tsv' is there: it must be called RTE.tsv",
         "'notes.txt' is there, and has no use",
         "AX.tsv is missing",
         "MRPC.tsv:2: '7' is none of 0, 1",
     ):
         assert words in said
+    assert said.count("is missing") == 2
+
+
+def test_the_document_shows_what_is_said(good, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(good, "submission.zip")
+    call("--check", "submission.zip")
+    shown = " ".join(DOCUMENT.split())
+    assert f"```text {capsys.readouterr().out.strip()} ```" in shown
+    changes = {
+        "CoLA": lambda text: text[: text.rstrip().rindex("\n") + 1],
+        "STS_B": lambda text: text.replace("\n7\t5.000", "\n7\t5.0133"),
+        "QNLI": lambda text: text.replace(submission.HEADER, "id,label"),
+        "WNLI": None,
+        "RTE": "rte.tsv",
+        "AX": "diag/AX.tsv",
+    }
+    changed(good, Path("theirs.zip"), **changes)
+    with pytest.raises(DataError) as caught:
+        call("--check", "theirs.zip")
+    assert f"```text error: {caught.value} ```" in shown
+
+
+def test_files_in_a_folder_are_told_once_and_not_as_missing(good, tmp_path):
+    with zipfile.ZipFile(good) as old, zipfile.ZipFile(tmp_path / "bad.zip", "w") as new:
+        new.mkdir("run")
+        for name in old.namelist():
+            content = old.read(name)
+            new.writestr(f"run/{name}", content[:-1] if name == "AX.tsv" else content)
+    assert submission.zip_problems(tmp_path / "bad.zip") == [
+        "AX.tsv:1105: the last line does not end with a line feed",
+        f"{', '.join(LINES)}: in the folder 'run/', and must be at the top of the zip",
+    ]
+
+
+@pytest.mark.parametrize("code", ["ENOENT", "EROFS", "ENOSPC"])
+def test_a_zip_that_cannot_be_written_is_told_by_its_name(tmp_path, monkeypatch, capsys, code):
+    def refuse(path, content):
+        number = getattr(errno, code)
+        raise OSError(number, os.strerror(number), str(path.with_name(f".{path.name}.77.part")))
+
+    monkeypatch.setattr(files, "write_bytes", refuse)
+    run, target = write_run(tmp_path / "run", *LINES), tmp_path / "s.zip"
+    with pytest.raises(SystemExit) as ended, told_in_one_line(debug=False):
+        call(run, "-o", target)
+    said = capsys.readouterr().err
+    assert ended.value.code == (1 if code == "ENOSPC" else 2)
+    assert str(target) in said and ".part" not in said
+    assert "free some space" in said if code == "ENOSPC" else "give another place" in said
+
+
+def test_predictions_of_a_test_file_of_ones_own_are_no_submission(tmp_path):
+    """Also of a run from before all_results.json told, and not where a later run predicted all."""
+    run = write_run(tmp_path / "run", "RTE.tsv")
+    (run / "run.json").write_text(json.dumps({"settings": {"test_file": "mine/RTE.jsonl"}}))
+    with pytest.raises(DataError, match="predictions/RTE.tsv is of rows of --test_file"):
+        submission.collect([run])
+    results = {"data": "glue", "predictions_RTE.tsv": "glue"}
+    (run / "all_results.json").write_text(json.dumps(results))
+    assert list(submission.collect([run])) == ["RTE.tsv"]
+    results["predictions_RTE.tsv"] = "own"
+    (run / "all_results.json").write_text(json.dumps(results))
+    with pytest.raises(DataError, match="predictions/RTE.tsv is of rows of --test_file"):
+        submission.collect([run])
 
 
 def test_a_damaged_member_is_named(good, tmp_path):

@@ -43,6 +43,9 @@ def test_folders_that_are_no_exports_are_never_replaced(tiny_dir, tmp_path, unch
     copy = shutil.copytree(tiny_dir, tmp_path / "model")
     with pytest.raises(OutputError, match="is the model itself"):
         write.export(str(copy), "hf", str(copy), overwrite=True)
+    with pytest.raises(OutputError, match="lies in the model's folder"):
+        write.export(str(copy), "hf", str(copy / "new" / "below"))
+    assert names_in(copy) == names_in(tiny_dir)
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="no folder"):
         write.export(str(tiny_dir), "hf", str(tmp_path / "file"), overwrite=True)
@@ -135,10 +138,34 @@ def test_mistaken_flags_come_in_one_answer(tiny_dir):
         write.export(str(tiny_dir), "onnx", checker="nopython")
 
 
+def write_checker(path: Path, *lines: str) -> str:
+    path.write_text("\n".join(("#!/bin/sh", *lines, "")))
+    path.chmod(0o755)
+    return str(path)
+
+
 def test_a_checker_that_breaks_is_told_with_its_last_words(tiny_dir, tmp_path):
-    broken = tmp_path / "python"
-    broken.write_text("#!/bin/sh\necho one >&2\necho 'ImportError: two' >&2\nexit 3\n")
-    broken.chmod(0o755)
+    lines = ("touch begun", "echo one >&2", "echo 'ImportError: two' >&2", "exit 3")
+    broken = write_checker(tmp_path / "python", *lines)
     with pytest.raises(RunError, match="failed .*ImportError: two"):
-        write.export(str(tiny_dir), "hf", str(tmp_path / "hf"), checker=str(broken))
+        write.export(str(tiny_dir), "hf", str(tmp_path / "hf"), checker=broken)
+    silent = write_checker(tmp_path / "python", "touch begun")
+    with pytest.raises(RunError, match="failed .*exit code 0"):
+        write.export(str(tiny_dir), "hf", str(tmp_path / "hf"), checker=silent)
+    assert names_in(tmp_path) == {"python"}
+
+
+@pytest.mark.parametrize("lines", [["exit 0"], ["echo 'no such option' >&2", "exit 2"]])
+def test_a_checker_that_is_no_python_is_a_mistaken_flag(tiny_dir, tmp_path, lines):
+    other = write_checker(tmp_path / "ls", *lines)
+    with pytest.raises(FlagError, match="--checker .*ls is no Python that can check"):
+        write.export(str(tiny_dir), "hf", str(tmp_path / "hf"), checker=other)
+    assert names_in(tmp_path) == {"ls"}
+
+
+def test_a_checker_is_ended_in_time_and_reads_nothing(tiny_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr(check, "_MOST_SECONDS", 1)
+    asleep = write_checker(tmp_path / "python", "touch begun", "read word", "exec sleep 60")
+    with pytest.raises(RunError, match="not done after 1 s"):
+        write.export(str(tiny_dir), "hf", str(tmp_path / "hf"), checker=asleep)
     assert names_in(tmp_path) == {"python"}

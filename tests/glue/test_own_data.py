@@ -212,6 +212,7 @@ def test_a_glue_model_predicts_any_file(run, tmp_path):
     for i, given in enumerate(flags):
         values = run(given, out=f"new{i}", model="out/model_1")
         assert (values["task"], values["test_samples"]) == ("SST-2", 6)
+        assert values["predictions_new.tsv"] == "own"
         rows = lines(f"new{i}/test_predictions_new.jsonl")
         assert [row["label"] for row in rows] == ["negative", "positive"] * 3
         said = Path(f"new{i}/predictions/new.tsv").read_text().splitlines()[1:]

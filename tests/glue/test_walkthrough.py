@@ -8,7 +8,7 @@ import pytest
 import tiny
 
 from bert_paddle import api, tokenizer
-from bert_paddle.errors import OutputError
+from bert_paddle.errors import DataError, FlagError, OutputError
 from bert_paddle.glue import cola_release, walkthrough
 
 RELEASE = os.environ.get("COLA_PUBLIC_DIR", "")
@@ -105,3 +105,32 @@ def test_the_real_release(minilm_dir):
     assert "47 word pieces with [CLS] and [SEP]; none longer than 64" in said
     # As anybody's bert-base-uncased vocabulary gives it.
     assert "101 2256 2814 2180 1005 1056 4965 2023 4106 1010 2292 2894 1996 2279 2028" in said
+
+
+def test_a_finished_run_of_other_settings_is_not_shown_for_what_is_asked(tmp_path):
+    flags = ["--model_name_or_path=m", "--label_column=label", "--num_train_epochs=4"]
+    assert walkthrough.check(tmp_path, [*flags, "--seed=42"]) == "begin"
+    with pytest.raises(FlagError, match="--sed is not a flag"):
+        walkthrough.check(tmp_path, [*flags, "--sed=42"])
+    settings = {"seed": 42, "num_train_epochs": 4.0, "model_name_or_path": "m", "n_gpu": 1}
+    (tmp_path / "run.json").write_text(json.dumps({"settings": settings}))
+    (tmp_path / "all_results.json").write_text("{}")
+    assert walkthrough.check(tmp_path, [*flags, "--seed=42"]) == "finished"
+    with pytest.raises(OutputError, match="--seed was 42 and is 7; give another OUTPUT_DIR"):
+        walkthrough.check(tmp_path, [*flags, "--seed=7"])
+    assert walkthrough.check(tmp_path, [*flags, "--seed=7", "--overwrite_output_dir"]) == "anew"
+
+
+def test_the_epochs_of_a_finished_run_are_shown(tmp_path):
+    told: list[str] = []
+    walkthrough.show_epochs(tmp_path, told.append)
+    assert told == []
+    entry = {"kind": "epoch", "step": 5, "epoch": 1, "train_loss": 0.5, "eval_loss": 0.25}
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(entry) + "\n")
+    walkthrough.show_epochs(tmp_path, told.append)
+    assert "train loss" in told[0] and "0.2500" in told[0]
+
+
+def test_an_empty_data_dir_is_refused(tmp_path):
+    with pytest.raises(DataError, match="--data_dir is empty"):
+        cola_release.locate("", {}, tmp_path, print)

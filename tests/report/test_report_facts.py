@@ -1,12 +1,16 @@
 """Folders as they are found: whole, cut short, half written, of something else."""
 
+import errno
 import json
+import os
 
 import pytest
 import run_folders
 
+from bert_paddle import files
 from bert_paddle.commands import report
 from bert_paddle.errors import OutputError
+from bert_paddle.exits import told_in_one_line
 from bert_paddle.report import build, curves, facts, pictures, tables
 
 
@@ -137,7 +141,7 @@ def test_demo_data_is_marked(tmp_path):
     [
         (lambda f: None, "no such folder"),
         (lambda f: f.mkdir(), "holds no run"),
-        (lambda f: f.write_text("x"), "no such folder"),
+        (lambda f: f.write_text("x"), "x is a file; give the --output_dir"),
         (lambda f: [f.mkdir(), (f / "metrics.jsonl").touch()], "before its first log line"),
         (lambda f: [f.mkdir(), (f / "metrics.jsonl").write_bytes(b"\xff")], "cannot be read"),
         (lambda f: [f.mkdir(), (f / "all_results.json").write_text("{")], "cannot be read"),
@@ -147,6 +151,24 @@ def test_a_folder_without_a_measurement_is_refused(tmp_path, make, said):
     make(tmp_path / "x")
     with pytest.raises(OutputError, match=said):
         report.main([str(tmp_path / "x")])
+
+
+@pytest.mark.parametrize("code", [errno.ENOENT, errno.EROFS, errno.ENOSPC])
+def test_a_page_that_cannot_be_written_is_told_by_its_name(tmp_path, monkeypatch, capsys, code):
+    """By the name that was asked for, not by that of the file that is built beside it."""
+    folder, page = run_folders.write_run(tmp_path / "a"), tmp_path / "page.html"
+
+    def refuse(path, text):
+        raise OSError(code, os.strerror(code), str(path.with_name(f".{path.name}.77.part")))
+
+    monkeypatch.setattr(files, "write_text", refuse)
+    for argv, named in (([str(folder)], folder), ([str(folder), "-o", str(page)], page)):
+        with pytest.raises(SystemExit) as ended, told_in_one_line(debug=False):
+            report.main(argv)
+        said = capsys.readouterr().err
+        assert ended.value.code == (1 if code == errno.ENOSPC else 2)
+        assert str(named) in said and ".part" not in said
+        assert ("free some space" if code == errno.ENOSPC else "--output") in said
 
 
 def test_a_checkpoint_points_to_its_run(tmp_path):

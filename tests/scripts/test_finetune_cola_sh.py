@@ -24,7 +24,14 @@ folder = pathlib.Path(flags["--output_dir"])
 (folder / "all_results.json").write_text("{}")
 """
 PRETENDED_REST = """
-import sys
+import os, pathlib, sys
+if sys.argv[1] == "check":
+    if "--unknown" in sys.argv:
+        sys.exit(2)
+    done = (pathlib.Path(sys.argv[2]) / "all_results.json").exists()
+    anew = "--overwrite_output_dir" in sys.argv
+    print("anew" if anew else "finished" if done else "begin")
+    sys.exit()
 if sys.argv[1] == "data" and "no_such" in sys.argv:
     sys.exit(2)
 print("raw folder" if sys.argv[1] == "data" else f"shown: {sys.argv[2:]}")
@@ -131,7 +138,23 @@ def test_a_finished_run_is_not_trained_again(copy):
     copy.run()
     again = copy.run(SENTENCE="Another one.")
     assert len(copy.calls()) == 1 and "holds a finished run" in again.stdout
-    assert "Another one." in again.stdout
+    assert "Another one." in again.stdout and "'--epochs'" in again.stdout
+    assert copy.run("--overwrite_output_dir", "1").returncode == 0
+    assert len(copy.calls()) == 2 and "--resume_from_checkpoint" not in copy.calls()[1]
+
+
+@pytest.mark.parametrize("given", [("--data_dir",), ("--data_dir=",), ("--data_dir", "--unknown")])
+def test_an_empty_data_dir_is_no_download(copy, given):
+    copy.pretend()
+    done = copy.run(*given)
+    assert done.returncode == 2 and copy.calls() == [] and "--data_dir needs" in done.stderr
+
+
+def test_flags_are_checked_before_the_data_is_sought(copy):
+    copy.pretend()
+    rest = copy.root / "scripts" / "walkthrough.py"
+    rest.write_text(rest.read_text() + "open('sought', 'w')\n")
+    assert copy.run("--unknown").returncode == 2 and not (copy.root / "sought").exists()
 
 
 def test_the_whole_walk_with_a_tiny_model(copy, tiny_dir):

@@ -14,7 +14,9 @@ import json
 import os
 import sys
 
-import numpy as np
+open("begun", "w").close()  # says that this is a Python, before anything can be missing
+
+import numpy as np  # noqa: E402
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
