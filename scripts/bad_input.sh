@@ -142,21 +142,21 @@ try_command "an empty file" submission --check empty.zip
 try_command "no zip" submission --check wrong.yaml
 try_command "a zip that is none of GLUE's" submission --check other.zip
 try_command "unknown shell" completion fish
-try_command "report: no such folder" report ./none
-try_command "report: a folder that is no run's" report glue
-try_command "report: a half-written run" report used/model_3
-try_command "report: a folder as its file" report whole -o glue
-try_command "export: a folder that is no model's" export glue --format hf
-try_command "export: a half-written checkpoint" export used/model_3 --format onnx
-try_command "export: an unknown format" export minilm --format tflite
-try_command "export: a folder that holds something else" export minilm --format hf -o glue
-try_command "sweep: mistyped flag and bad value" sweep --output_dir grid learning_rat=1,2 batch_size=0 -- "${some[@]}"
-try_command "sweep: no such grid" sweep --output_dir grid --grid none.yaml -- "${some[@]}"
+try_command "no such folder" report ./none
+try_command "a folder that is no run's" report glue
+try_command "a half-written run" report used/model_3
+try_command "a folder as its file" report whole -o glue
+try_command "a folder that is no model's" export glue --format hf
+try_command "a half-written checkpoint" export used/model_3 --format onnx
+try_command "an unknown format" export minilm --format tflite
+try_command "a folder that holds something else" export minilm --format hf -o glue
+try_command "mistyped flag and bad value" sweep --output_dir grid learning_rat=1,2 batch_size=0 -- "${some[@]}"
+try_command "no such grid" sweep --output_dir grid --grid none.yaml -- "${some[@]}"
 mkdir -p shards none_here
 : >shards/c_training_0.hdf5
 pretrain=(--model_name_or_path bert-base-uncased --output_dir pretrained)
-try_command "pre-training: no shards" pretrain "${pretrain[@]}" --input_dir none_here
-try_command "pre-training: a shard that is none" pretrain "${pretrain[@]}" --input_dir shards
-try_command "pre-training data: no such text" create-data --input_files none.txt --vocab_file minilm/vocab.txt --output_dir made
-try_command "pre-training data: empty text" create-data --input_files empty.yaml --vocab_file minilm/vocab.txt --output_dir made
+try_command "no shards" pretrain "${pretrain[@]}" --input_dir none_here
+try_command "a shard that is none" pretrain "${pretrain[@]}" --input_dir shards
+try_command "no such text" create-data --input_files none.txt --vocab_file minilm/vocab.txt --output_dir made
+try_command "empty text" create-data --input_files empty.yaml --vocab_file minilm/vocab.txt --output_dir made
 exit $((failures > 0))
