@@ -34,6 +34,10 @@ _SIGNATURES: dict[str, list[Any]] = {
 }
 
 
+# Those that take memory of their own, and say whether they got it.
+_CHECKED = {"column_sums", "attention", *(name for name in _SIGNATURES if name.endswith("_grad"))}
+
+
 class Kernels:
     """The functions of kernels.c, called with Paddle tensors and numpy arrays in place of pointers.
 
@@ -57,10 +61,6 @@ class Kernels:
             raise MemoryError(f"no memory for {name}")
 
 
-_CHECKED = {"bias_gelu_grad", "dropout_add_norm_grad", "column_sums", "attention", "attention_grad"}
-_CHECKED |= {"embed_grad"}
-
-
 def _plain(value: Any) -> Any:
     if hasattr(value, "data_ptr"):
         return value.data_ptr()
@@ -76,9 +76,9 @@ def kernels() -> tuple[Kernels | None, str]:
         return None, "no C compiler is here (gcc or clang)"
     try:
         return Kernels(_library(compiler)), ""
-    except (OSError, subprocess.SubprocessError, StopIteration) as error:
-        words = getattr(error, "stderr", None) or str(error)
-        return None, f"{compiler} could not make them: {words.strip().splitlines()[0]}"
+    except (OSError, subprocess.SubprocessError) as error:
+        words = str(getattr(error, "stderr", None) or error).strip()
+        return None, f"{compiler} could not make them: {words.splitlines()[0]}"
 
 
 def _compilers() -> list[str]:
@@ -92,7 +92,9 @@ def _library(compiler: str) -> Path:
 
     # Paddle's own OpenMP library: a second one would have a second set of threads, and each set's
     # waiting threads would take the cores from the other's working ones.
-    threads = next((Path(paddle.__file__).parent / "libs").glob("libiomp5*"))
+    threads = next((Path(paddle.__file__).parent / "libs").glob("libiomp5*"), None)
+    if threads is None:
+        raise OSError("this PaddlePaddle brings no libiomp5")
     about = [compiler, machine.processor(), paddle.__version__, *_FLAGS, SOURCE.read_text("utf-8")]
     name = f"kernels-{hashlib.sha256(chr(0).join(about).encode()).hexdigest()[:16]}.so"
     folder = env.cache() / "kernels"

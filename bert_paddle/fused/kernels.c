@@ -114,6 +114,37 @@ int bias_gelu_grad(const float *x, float *dy, float *dbias, int64_t n, int64_t f
     return 0;
 }
 
+/* y = (z - mean) * rstd * gamma + beta of one row; stats: mean and rstd. */
+static inline void norm(const float *z, const float *gamma, const float *beta, float *y,
+                        float *stats, int64_t h, float epsilon) {
+    float sum = 0.0f, squares = 0.0f;
+    for (int64_t j = 0; j < h; j++) sum += z[j];
+    float mean = sum / (float)h;
+    for (int64_t j = 0; j < h; j++) squares += (z[j] - mean) * (z[j] - mean);
+    float rstd = 1.0f / sqrtf(squares / (float)h + epsilon);
+    for (int64_t j = 0; j < h; j++) y[j] = (z[j] - mean) * rstd * gamma[j] + beta[j];
+    stats[0] = mean;
+    stats[1] = rstd;
+}
+
+/* dz of one row, which may be dy itself; adds to the sums of dgamma and dbeta. */
+static inline void norm_grad(const float *dy, const float *z, const float *stats,
+                             const float *gamma, float *dz, float *dgamma, float *dbeta,
+                             int64_t h) {
+    float mean = stats[0], rstd = stats[1], sum = 0.0f, product = 0.0f;
+    for (int64_t j = 0; j < h; j++) {
+        float normed = (z[j] - mean) * rstd, g = dy[j] * gamma[j];
+        sum += g;
+        product += g * normed;
+        dgamma[j] += dy[j] * normed;
+        dbeta[j] += dy[j];
+    }
+    sum /= (float)h;
+    product /= (float)h;
+    for (int64_t j = 0; j < h; j++)
+        dz[j] = (dy[j] * gamma[j] - sum - (z[j] - mean) * rstd * product) * rstd;
+}
+
 /* z = dropout(x + bias) + residual, left in x; y = (z - mean) * rstd * gamma + beta.
  * All [n, h]; stats: [n, 2], mean and rstd. */
 void dropout_add_norm(float *x, const float *bias, const float *residual, const float *gamma,
@@ -124,20 +155,13 @@ void dropout_add_norm(float *x, const float *bias, const float *residual, const 
         float *z = x + i * h, *out = y + i * h;
         const float *before = residual + i * h;
         uint32_t index = (uint32_t)(i * h);
-        float sum = 0.0f, squares = 0.0f;
         if (threshold)
             for (int64_t j = 0; j < h; j++)
                 z[j] = (z[j] + bias[j]) * kept(index + (uint32_t)j, seed, threshold, scale) +
                        before[j];
         else
             for (int64_t j = 0; j < h; j++) z[j] = z[j] + bias[j] + before[j];
-        for (int64_t j = 0; j < h; j++) sum += z[j];
-        float mean = sum / (float)h;
-        for (int64_t j = 0; j < h; j++) squares += (z[j] - mean) * (z[j] - mean);
-        float rstd = 1.0f / sqrtf(squares / (float)h + epsilon);
-        for (int64_t j = 0; j < h; j++) out[j] = (z[j] - mean) * rstd * gamma[j] + beta[j];
-        stats[2 * i] = mean;
-        stats[2 * i + 1] = rstd;
+        norm(z, gamma, beta, out, stats + 2 * i, h, epsilon);
     }
 }
 
@@ -156,22 +180,8 @@ int dropout_add_norm_grad(const float *dy, const float *z, const float *stats, c
         for (int64_t i = b * BLOCK; i < last; i++) {
             const float *grad = dy + i * h, *row = z + i * h;
             float *before = dresidual + i * h, *inner = dx + i * h;
-            float mean = stats[2 * i], rstd = stats[2 * i + 1], sum = 0.0f, product = 0.0f;
             uint32_t index = (uint32_t)(i * h);
-            for (int64_t j = 0; j < h; j++) {
-                float normed = (row[j] - mean) * rstd, g = grad[j] * gamma[j];
-                sum += g;
-                product += g * normed;
-                gammas[j] += grad[j] * normed;
-                betas[j] += grad[j];
-            }
-            sum /= (float)h;
-            product /= (float)h;
-            for (int64_t j = 0; j < h; j++) {
-                float normed = (row[j] - mean) * rstd;
-                float g = (grad[j] * gamma[j] - sum - normed * product) * rstd;
-                before[j] = g;
-            }
+            norm_grad(grad, row, stats + 2 * i, gamma, before, gammas, betas, h);
             if (threshold)
                 for (int64_t j = 0; j < h; j++) {
                     float g = before[j] * kept(index + (uint32_t)j, seed, threshold, scale);
@@ -201,21 +211,13 @@ void embed(const int64_t *words, const int64_t *positions, const int64_t *segmen
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < n; i++) {
         const float *a = w + words[i] * h, *b = p + positions[i] * h, *c = t + segments[i] * h;
-        float *row = z + i * h, *out = y + i * h, sum = 0.0f, squares = 0.0f;
+        float *row = z + i * h, *out = y + i * h;
         uint32_t index = (uint32_t)(i * h);
-        for (int64_t j = 0; j < h; j++) {
-            row[j] = a[j] + b[j] + c[j];
-            sum += row[j];
-        }
-        float mean = sum / (float)h;
-        for (int64_t j = 0; j < h; j++) squares += (row[j] - mean) * (row[j] - mean);
-        float rstd = 1.0f / sqrtf(squares / (float)h + epsilon);
-        for (int64_t j = 0; j < h; j++) out[j] = (row[j] - mean) * rstd * gamma[j] + beta[j];
+        for (int64_t j = 0; j < h; j++) row[j] = a[j] + b[j] + c[j];
+        norm(row, gamma, beta, out, stats + 2 * i, h, epsilon);
         if (threshold)
             for (int64_t j = 0; j < h; j++)
                 out[j] *= kept(index + (uint32_t)j, seed, threshold, scale);
-        stats[2 * i] = mean;
-        stats[2 * i + 1] = rstd;
     }
 }
 
@@ -248,26 +250,14 @@ int embed_grad(const float *dy, const float *z, const float *stats, const float 
         float *gammas = partial + b * 2 * h, *betas = gammas + h;
         int64_t last = (b + 1) * BLOCK < n ? (b + 1) * BLOCK : n;
         for (int64_t i = b * BLOCK; i < last; i++) {
-            const float *row = z + i * h;
-            float *grad = dz + i * h, mean = stats[2 * i], rstd = stats[2 * i + 1];
-            float sum = 0.0f, product = 0.0f;
+            float *grad = dz + i * h;
             uint32_t index = (uint32_t)(i * h);
             if (threshold)
                 for (int64_t j = 0; j < h; j++)
                     grad[j] = dy[i * h + j] * kept(index + (uint32_t)j, seed, threshold, scale);
             else
                 memcpy(grad, dy + i * h, (size_t)h * sizeof(float));
-            for (int64_t j = 0; j < h; j++) {
-                float normed = (row[j] - mean) * rstd, g = grad[j] * gamma[j];
-                sum += g;
-                product += g * normed;
-                gammas[j] += grad[j] * normed;
-                betas[j] += grad[j];
-            }
-            sum /= (float)h;
-            product /= (float)h;
-            for (int64_t j = 0; j < h; j++)
-                grad[j] = (grad[j] * gamma[j] - sum - (row[j] - mean) * rstd * product) * rstd;
+            norm_grad(grad, z + i * h, stats + 2 * i, gamma, grad, gammas, betas, h);
         }
     }
     add_up(partial, blocks, 2 * h, h, dgamma);

@@ -35,7 +35,11 @@ def test_a_cache_that_cannot_be_written(fresh, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(
     ("script", "why"),
-    [(None, "no C compiler is here"), ("echo no such option >&2; exit 1", "no such option")],
+    [
+        (None, "no C compiler is here"),
+        ("echo no such option >&2; exit 1", "no such option"),
+        ("exit 3", "exit status 3"),
+    ],
 )
 def test_without_a_compiler_paddlenlp_does_it(fresh, monkeypatch, tmp_path, capsys, script, why):
     from paddlenlp.transformers import BertConfig, BertForSequenceClassification
@@ -52,3 +56,12 @@ def test_without_a_compiler_paddlenlp_does_it(fresh, monkeypatch, tmp_path, caps
     assert why in capsys.readouterr().err
     models.prepare(model, False, log.Log())
     assert "--cpu_kernels 0" in capsys.readouterr().err
+
+
+def test_a_paddle_without_its_thread_library(fresh, monkeypatch, tmp_path):
+    """As on processors for which PaddlePaddle is built without MKL."""
+    import paddle
+
+    monkeypatch.setattr(paddle, "__file__", str(tmp_path / "paddle" / "__init__.py"))
+    kernels, why = build.kernels()
+    assert kernels is None and ("libiomp5" in why or "no C compiler" in why)
