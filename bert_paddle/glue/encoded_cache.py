@@ -47,7 +47,8 @@ def _key(examples: Examples, tokenizer: Tokenizer, max_seq_length: int) -> str:
 def _read(path: Path) -> Encoded | None:
     """The rows of a file; None where there is none, or none that is whole."""
     try:
-        with np.load(path) as file:  # without pickles; zip has a checksum for each array
+        # Without pickles; zip has a checksum for each array.
+        with path.open("rb") as opened, np.load(opened) as file:
             flat, lengths, second = file["flat"], file["lengths"], file["second"]
             cut = int(file["cut"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):

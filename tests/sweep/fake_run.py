@@ -41,7 +41,8 @@ def _wait(folder: Path) -> None:
         sys.exit(_told("error: SIGTERM: saved", 143))
 
     signal.signal(signal.SIGTERM, save)
-    (folder / "waiting").touch()
+    (folder / "pid").write_text(str(os.getpid()))
+    (folder / "pid").rename(folder / "waiting")  # never seen half written
     time.sleep(60)
 
 
