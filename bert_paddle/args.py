@@ -181,6 +181,23 @@ class CommonArgs:
     amp_dtype: str = flag(
         "float16", "half-precision type", group=DEVICE, choices=("float16", "bfloat16")
     )
+    recompute: bool = flag(
+        False,
+        "in training, keep each encoder layer's input alone and compute the layer again for its "
+        "gradients: less memory, more time",
+        group=DEVICE,
+    )
+    to_static: bool = flag(
+        False, "compute the model as a static graph, not with --recompute", group=DEVICE
+    )
+    flash_attention: bool = flag(
+        False,
+        "attention by Paddle's fused kernels (flash attention on GPUs in half precision)",
+        group=DEVICE,
+    )
+    fused_adamw: bool = flag(
+        False, "on GPUs, AdamW updates many parameters in one kernel", group=DEVICE
+    )
 
     given: tuple[str, ...] = ()
 
@@ -194,6 +211,10 @@ class CommonArgs:
             yield f"--vocab_file {self.vocab_file}: no such file"
         if self.device == "gpu" and self.n_gpu == 0:
             yield "--device gpu and --n_gpu 0 contradict each other"
+        if self.recompute and self.to_static:
+            yield "--recompute and --to_static cannot be combined: give one of them"
+        if self.fused_adamw and self.optimizer != "adamw":
+            yield f"--fused_adamw is for --optimizer adamw, not {self.optimizer}"
         if (
             self.output_dir
             and Path(self.output_dir).exists()

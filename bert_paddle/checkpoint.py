@@ -46,7 +46,8 @@ FREE_FLAGS = frozenset(
     "save_total_limit debug n_gpu device num_workers eval_batch_size do_eval do_predict data_dir "
     "load_best_model_at_end early_stopping_patience num_train_epochs max_steps vocab_file "
     "batch_size gradient_accumulation_steps input_dir max_eval_rows report visualdl_dir "
-    "train_file validation_file test_file save_strategy profile cpu_kernels".split()
+    "train_file validation_file test_file save_strategy profile cpu_kernels recompute to_static "
+    "flash_attention fused_adamw".split()
 )
 
 

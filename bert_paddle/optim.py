@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from bert_paddle.args import CommonArgs
+from bert_paddle.fused import adamw
+from bert_paddle.fused import build as build_kernels
 
 
 def warmup_steps(args: CommonArgs, total: int) -> int:
@@ -36,8 +38,8 @@ def decays(name: str) -> bool:
     return name.split(".")[-1] != "bias" and "norm" not in name.lower()
 
 
-def build(model: Any, args: CommonArgs) -> Any:
-    """AdamW or LAMB over the model's parameters.
+def build(model: Any, args: CommonArgs, on_gpu: bool = False) -> Any:
+    """AdamW or LAMB over the model's parameters; on the CPU, AdamW by our kernels where they are.
 
     The rate is set before every update, so that it depends on the step alone; `clip` comes before.
     """
@@ -54,7 +56,9 @@ def build(model: Any, args: CommonArgs) -> Any:
             exclude_from_weight_decay_fn=lambda p: p.name not in with_decay,
             multi_precision=args.use_amp,
         )
-    return paddle.optimizer.AdamW(
+    kernels = build_kernels.kernels()[0] if args.cpu_kernels and not on_gpu else None
+    kind = adamw.by_kernels(kernels) if kernels else paddle.optimizer.AdamW
+    return kind(
         learning_rate=args.learning_rate,
         weight_decay=args.weight_decay,
         epsilon=args.adam_epsilon,
@@ -64,13 +68,19 @@ def build(model: Any, args: CommonArgs) -> Any:
     )
 
 
-def clip(parameters: Sequence[Any], limit: float, on_gpu: bool) -> Any:
+def clip(optimizer: Any, parameters: Sequence[Any], limit: float, on_gpu: bool) -> Any:
     """Scale all gradients so that their global norm is at most `limit` (0: leave them), and
-    return the norm before, a float32 scalar tensor.
+    return the norm before, a number or a float32 scalar tensor.
 
-    On the CPU, where reading a number costs nothing, gradients within the limit are not touched.
+    On the CPU, where reading a number costs nothing, gradients within the limit are not touched;
+    an optimizer with `norm_of` scales the others itself while it reads them.
     """
     import paddle
+
+    if hasattr(optimizer, "norm_of"):
+        norm = optimizer.norm_of(parameters)
+        optimizer.gradient_scale = limit / norm if 0 < limit < norm < math.inf else 1.0
+        return norm
 
     gradients = [p.grad for p in parameters if p.grad is not None]
     with paddle.no_grad():

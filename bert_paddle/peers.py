@@ -3,7 +3,8 @@
 Rank 0 is in the middle and has two connections to each other rank, both plain TCP:
 
     pulse   a thread on either side says every second that it lives, and at the end why it goes
-    door    the main threads meet here before they exchange values
+    door    the main threads meet here, and exchange values: what stands in memory anyway need
+            not go by way of a GPU, which would first finish its work
 
 So a rank that is killed or stopped, on whatever host, is found and named within `silence` seconds,
 and one that is only slow is waited for: without the door, gloo ends a job when one rank comes to
@@ -125,13 +126,19 @@ class Peers:
     def meet(self) -> None:
         """Return when all ranks have called this as often. Raises LostError when one is gone, or
         does not come within the patience: rank 0's; the others wait twice as long for rank 0."""
+        self.exchange(b"")
+
+    def exchange(self, own: bytes) -> list[bytes]:
+        """Every rank's bytes, in rank order, on all ranks; otherwise as `meet`."""
         if 0 not in self._doors:  # this is rank 0
-            self._await(self._patience)
+            found = self._await(self._patience) | {0: own}
+            everyone = [found[rank] for rank in sorted(found)]
+            packed = b"".join(len(one).to_bytes(8, "big") + one for one in everyone)
             for rank in self._doors:
-                self._knock(rank)
-        else:
-            self._knock(0)
-            self._await(2 * self._patience)
+                self._knock(rank, packed)
+            return everyone
+        self._knock(0, own)
+        return _unpacked(self._await(2 * self._patience)[0])
 
     def leave(self, reason: str = "") -> None:
         """Say that this rank goes: in good order, or for a reason that ends the others too."""
@@ -144,24 +151,29 @@ class Peers:
         if self._thread is not None and not reason:
             self._thread.join(3 * _BEAT)  # until the others have answered: nothing is lost
 
-    def _await(self, seconds: float) -> None:
-        """Take one byte from every door."""
+    def _await(self, seconds: float) -> dict[int, bytes]:
+        """What comes through every door, by rank."""
         missing, end = dict(self._doors), time.monotonic() + seconds
+        found: dict[int, bytes] = {}
         while missing:
             left = end - time.monotonic()
             ready, _, _ = select.select(list(missing.values()), [], [], max(0.0, left))
             for rank in [rank for rank, one in missing.items() if one in ready]:
-                if not _receive(missing.pop(rank), 1):
+                size = _receive(missing[rank], 8)
+                data = size and _receive(missing.pop(rank), int.from_bytes(size, "big"))
+                if data is None:
                     raise LostError(f"rank {self.rank} lost rank {rank}, whose process has ended")
+                found[rank] = data
             if missing and left <= 0:
                 raise LostError(
                     f"{_ranks(missing)} did not come to an exchange for {seconds:g} s, although "
                     "alive: see what it does there, or raise BERT_PADDLE_PATIENCE (seconds)"
                 )
+        return found
 
-    def _knock(self, rank: int) -> None:
+    def _knock(self, rank: int, data: bytes = b"") -> None:
         try:
-            self._doors[rank].sendall(b".")
+            self._doors[rank].sendall(len(data).to_bytes(8, "big") + data)
         except OSError:
             raise LostError(f"rank {self.rank} lost rank {rank}, whose process has ended") from None
 
@@ -210,6 +222,15 @@ class Peers:
             self._pulses[rank].sendall(" ".join(line.split()).encode() + b"\n")
 
 
+def _unpacked(data: bytes) -> list[bytes]:
+    found = []
+    while data:
+        end = 8 + int.from_bytes(data[:8], "big")
+        found.append(data[8:end])
+        data = data[end:]
+    return found
+
+
 def _some(one: socket.socket) -> bytes:
     try:
         return one.recv(65536)
@@ -219,10 +240,10 @@ def _some(one: socket.socket) -> bytes:
 
 def _receive(one: socket.socket, count: int) -> bytes | None:
     """So many bytes; None when the other side has gone."""
-    data = b""
+    data = bytearray()
     while len(data) < count:
         try:
-            part = one.recv(count - len(data))
+            part = one.recv(min(count - len(data), 1 << 20))
         except TimeoutError:
             raise
         except OSError:
@@ -230,7 +251,7 @@ def _receive(one: socket.socket, count: int) -> bytes | None:
         if not part:
             return None
         data += part
-    return data
+    return bytes(data)
 
 
 def _ranks(ranks: Any) -> str:

@@ -48,7 +48,7 @@ class Trainer:
         self.args, self.objective = args, objective
         if args.use_amp and not gpu:
             log.warning("--use_amp has no effect on the CPU: training in float32")
-        self.optimizer = optim.build(model, args)
+        self.optimizer = optim.build(model, args, gpu)
         self.precision, self.scaler, self.model = _mixed_precision(model, self.optimizer, args, gpu)
         self.parameters = [p for p in model.parameters() if not p.stop_gradient]
         self.gpu = gpu
@@ -88,11 +88,11 @@ class Trainer:
         limit = self.args.max_grad_norm
         if self.scaler:
             self.scaler.unscale_(self.optimizer)
-            optim.clip(self.parameters, limit, self.gpu)
+            optim.clip(self.optimizer, self.parameters, limit, self.gpu)
             self.scaler.step(self.optimizer)  # skips an update that is not finite
             self.scaler.update()
             return
-        norm = optim.clip(self.parameters, limit, self.gpu)
+        norm = optim.clip(self.optimizer, self.parameters, limit, self.gpu)
         if self.gpu:
             self._bad = _earlier_if_bad(self._bad, norm, step)
         elif not math.isfinite(float(norm)):

@@ -88,10 +88,10 @@ def test_gradients_are_really_clipped(on_gpu):
         layer = paddle.nn.Linear(1, 1, bias_attr=False)
         layer.weight.set_value(np.zeros((1, 1), "float32"))
         argv = f"--max_grad_norm {clip} --adam_epsilon 1".split()
-        optimizer = optim.build(layer, parse_args([*NEEDED, *argv]))
+        optimizer = optim.build(layer, parse_args([*NEEDED, *argv]), on_gpu)
         optimizer.set_lr(1.0)
         (layer.weight * 100.0).sum().backward()
-        norm = optim.clip(layer.parameters(), clip, on_gpu)
+        norm = optim.clip(optimizer, layer.parameters(), clip, on_gpu)
         assert float(norm) == pytest.approx(100.0)
         optimizer.step()
         return -float(layer.weight)
@@ -117,7 +117,7 @@ def test_clipping_is_by_the_norm_of_all_and_that_of_paddle(on_gpu):
         for parameter, gradient in pairs:
             parameter.grad = gradient
 
-    ours = gradients(lambda layer: optim.clip(layer.parameters(), 1.5, on_gpu))
+    ours = gradients(lambda layer: optim.clip(None, layer.parameters(), 1.5, on_gpu))
     for one, other in zip(ours, gradients(theirs), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-6)
     assert sum((g**2).sum() for g in ours) == pytest.approx(1.5**2, rel=1e-5)

@@ -29,13 +29,20 @@ _SIGNATURES: dict[str, list[Any]] = {
     "embed": [*[_POINTER] * 11, _LARGE, _LARGE, *_DROPOUT, _REAL],
     "embed_grad": [*[_POINTER] * 13, *[_LARGE] * 5, *_DROPOUT],
     "column_sums": [*[_POINTER] * 2, _LARGE, _LARGE],
+    "squares": [*[_POINTER] * 2, _LARGE],
+    "adamw": [_POINTER, _LARGE, *[_REAL] * 6],
     "attention": [*[_POINTER] * 11, _LARGE, _LARGE, _LARGE, *_DROPOUT],
     "attention_grad": [*[_POINTER] * 11, _LARGE, _LARGE, _LARGE, *_DROPOUT],
 }
 
 
 # Those that take memory of their own, and say whether they got it.
-_CHECKED = {"column_sums", "attention", *(name for name in _SIGNATURES if name.endswith("_grad"))}
+_CHECKED = {
+    "column_sums",
+    "attention",
+    "squares",
+    *(name for name in _SIGNATURES if name.endswith("_grad")),
+}
 
 
 class Kernels:

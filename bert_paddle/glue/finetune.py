@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bert_paddle import (
+    acceleration,
     dist,
     env,
     flags,
@@ -23,7 +24,6 @@ from bert_paddle import (
 from bert_paddle.checkpoint import TrainState
 from bert_paddle.claim import claimed
 from bert_paddle.errors import OutputError
-from bert_paddle.fused import models
 from bert_paddle.glue import about, card, encoded, evaluate, own_data, predict, results
 from bert_paddle.glue import data as glue_data
 from bert_paddle.glue.args import GlueArgs
@@ -121,7 +121,7 @@ class Job:
         self.record = Record(self.args, self.output_dir, self.out)
         self.out.marks = {"data": "demo"} if self.data.demo else {}
         self.model.eval()
-        models.prepare(self.model, self.args.cpu_kernels, self.out)
+        acceleration.prepare(self.model, self.args, self.out)
 
     def train(self, resume_from: str | None) -> None:
         """Train to the end, evaluating and saving on the way; leaves the last or best weights."""

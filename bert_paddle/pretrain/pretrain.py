@@ -6,10 +6,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bert_paddle import dist, env, flags, hub, log, model, model_card, runs, weights, whole
+from bert_paddle import (
+    acceleration,
+    dist,
+    env,
+    flags,
+    hub,
+    log,
+    model,
+    model_card,
+    runs,
+    weights,
+    whole,
+)
 from bert_paddle.checkpoint import TrainState
 from bert_paddle.claim import claimed
-from bert_paddle.fused import models
 from bert_paddle.pretrain import batches as reading
 from bert_paddle.pretrain import build, card, hdf5, source
 from bert_paddle.pretrain.args import PretrainArgs
@@ -47,7 +58,7 @@ def _run(args: PretrainArgs) -> dict[str, Any]:
     network, notes = build.build(origin.config, args.seed, begin_with)
     out.note(f"model: {origin.where}, {_size(network)}" + "".join(f"; {note}" for note in notes))
 
-    models.prepare(network, args.cpu_kernels, out)
+    acceleration.prepare(network, args, out)
     job = Job(args, output_dir, network, origin, held_out, out)
     job.train(training, resume_from)
     return job.values
