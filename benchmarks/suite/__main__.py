@@ -14,6 +14,7 @@ from benchmarks.suite.options import ROOT, Mistake, Options
 
 RUNS: dict[str, Run] = {
     "training": speed.training,
+    "levers": speed.levers,
     "prediction": speed.prediction,
     "pretraining": speed.pretraining,
     "tokenizing": preparing.tokenizing,

@@ -6,7 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = ("training", "prediction", "pretraining", "tokenizing", "start", "memory", "limit")
+NAMES = (
+    "training",
+    "levers",
+    "prediction",
+    "pretraining",
+    "tokenizing",
+    "start",
+    "memory",
+    "limit",
+)
 TASKS = ("SST-2", "MRPC", "QNLI")
 SHARDS = "BERT_PADDLE_HDF5_DIR"
 USAGE = f"""usage: bash benchmarks/run.sh [name ...]

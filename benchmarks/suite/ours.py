@@ -37,11 +37,13 @@ def _flags(spec: Spec) -> glue_args.GlueArgs:
     return glue_args.parse_args(
         f"--task_name SST-2 --model_name_or_path {spec['model']} --output_dir unused "
         f"--batch_size {spec['batch']} --learning_rate {spec['learning_rate']} --seed 42".split()
+        + spec.get("flags", "").split()
     )
 
 
 def _classifier(spec: Spec, labels: list[str]) -> Any:
-    launch.settle("cpu")
+    if spec.get("settled", True):
+        launch.settle("cpu")
     saved = weights.load_checkpoint(Path(spec["model"]))
     network = model.build_classifier(saved, labels, 42, need_head=True).model
     network.eval()

@@ -43,6 +43,30 @@ def training(options: Options, scratch: Path) -> Iterator[Job]:
         yield job
 
 
+def levers(options: Options, scratch: Path) -> Iterator[Job]:
+    """Fine-tuning with one of the things left out that make it fast, and with none of them."""
+    path = scratch / "levers.json"
+    count = inputs.write_rows("SST-2", "train", options.rows, path)
+    folder, spec = _classifier("SST-2", options, scratch, "training", path)
+    spec |= {"model": str(folder / "paddle")}
+    kernels, grouping = {"flags": "--cpu_kernels 0"}, {"flags": "--group_by_length 0"}
+    as_paddle_comes = {"settled": False}
+    none = {"flags": f"{kernels['flags']} {grouping['flags']}"} | as_paddle_comes
+    given: dict[str, tuple[str, dict[str, Any]]] = {
+        "ours": ("ours, default flags", {}),
+        "ours_mixed": ("without batches of like length", grouping),
+        "ours_layers": ("without kernels and packed rows", kernels),
+        "ours_unset": ("without Paddle's and glibc's settings", as_paddle_comes),
+        "ours_none": ("without any of these", none),
+    }
+    found = [
+        Contestant(key, label, _OURS, spec | change, OURS) for key, (label, change) in given.items()
+    ]
+    job = _job("levers SST-2", options, {"rows": count, "learning_rate": RATE})
+    contest.rounds(job, found, options, scratch)
+    yield job
+
+
 def prediction(options: Options, scratch: Path) -> Iterator[Job]:
     """From word pieces to the logits of the dev set."""
     most = 96 if options.quick else 1500
