@@ -124,7 +124,7 @@ def _static(model: Any) -> Any:
 
     warnings.filterwarnings("ignore", message="Tensor do not have 'place' interface")
     dimensions = {"input_ids": 2, "token_type_ids": 2, "attention_mask": 2}
-    function = _classify
+    function: Any = _classify
     if hasattr(model, "cls"):
         dimensions["masked_positions"], function = 1, _predict_words
     spec = [

@@ -42,7 +42,7 @@ def adamw() -> type:
             half = self._multi_precision and self._is_dtype_fp16_or_bf16(parameter.dtype)
             if parameter.name not in self._ages:
                 power = self._get_accumulator_master(self._beta1_pow_acc_str, parameter)
-                self._ages[parameter.name] = float(power), 0
+                self._ages[parameter.name] = power.item(), 0
             first, updates = age = self._ages[parameter.name]
             self._ages[parameter.name] = first, updates + 1
             return decays is None or decays(parameter.name), half, parameter.dtype, age
@@ -55,8 +55,8 @@ def _update(optimizer: Any, pairs: list[tuple[Any, Any]], decay: float, half: bo
     import paddle
 
     parameters, gradients = [p for p, _ in pairs], [g for _, g in pairs]
-    kinds = optimizer._moment1_acc_str, optimizer._moment2_acc_str
-    kinds += optimizer._beta1_pow_acc_str, optimizer._beta2_pow_acc_str
+    moments = [optimizer._moment1_acc_str, optimizer._moment2_acc_str]
+    kinds = [*moments, optimizer._beta1_pow_acc_str, optimizer._beta2_pow_acc_str]
     moments1, moments2, powers1, powers2 = (
         [optimizer._get_accumulator_master(kind, p) for p in parameters] for kind in kinds
     )

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from bert_paddle import multi_tensor
 from bert_paddle.args import CommonArgs
 from bert_paddle.fused import adamw
 from bert_paddle.fused import build as build_kernels
@@ -58,6 +59,8 @@ def build(model: Any, args: CommonArgs, on_gpu: bool = False) -> Any:
         )
     kernels = build_kernels.kernels()[0] if args.cpu_kernels and not on_gpu else None
     kind = adamw.by_kernels(kernels) if kernels else paddle.optimizer.AdamW
+    if on_gpu and args.fused_adamw:
+        kind = multi_tensor.adamw()
     return kind(
         learning_rate=args.learning_rate,
         weight_decay=args.weight_decay,

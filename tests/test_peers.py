@@ -141,3 +141,19 @@ def test_no_way_to_rank_0_is_told():
     listener._socket.close()
     with pytest.raises(LostError, match="rank 1 cannot reach rank 0 at 127.0.0.1:"):
         peers.connect(listener.address, 1, 1)
+
+
+def test_everyones_bytes_reach_everyone_in_order():
+    """Nothing, and more than a connection holds at once; one exchange after the other."""
+    ranks, found = job(3), {}
+    sent = [b"", b"\0" * 3_000_000, b"two"]
+
+    def exchange(one: Peers) -> None:
+        found[one.rank] = [one.exchange(sent[one.rank]), one.exchange(str(one.rank).encode())]
+
+    threads = [threading.Thread(target=exchange, args=(one,)) for one in ranks]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(5)
+    assert [found[rank] for rank in range(3)] == [[sent, [b"0", b"1", b"2"]]] * 3

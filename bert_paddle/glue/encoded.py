@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bert_paddle import batching, dist
+from bert_paddle.acceleration import tensor
 from bert_paddle.fused import models
 from bert_paddle.glue import encoded_cache
 from bert_paddle.glue.args import GlueArgs
@@ -100,12 +101,11 @@ class TrainBatches:
 
 def objective(regression: bool) -> Objective:
     """Cross-entropy over the classes, or the squared error of a regression."""
-    import paddle
     import paddle.nn.functional as F
 
     def sums(model, batch: Batch) -> dict:
         logits = forward(model, batch)
-        labels = paddle.to_tensor(batch["labels"])
+        labels = tensor(batch["labels"])
         if regression:
             loss = F.mse_loss(logits[:, 0].astype("float32"), labels, reduction="sum")
         else:
@@ -120,12 +120,10 @@ def objective(regression: bool) -> Objective:
 
 def forward(model, batch: Batch):
     """The logits [rows, classes] of a batch, a tensor."""
-    import paddle
-
     if models.by_kernels(model):
         return models.classify(model, batch)
     return model(
-        paddle.to_tensor(batch["input_ids"]),
-        token_type_ids=paddle.to_tensor(batch["segment_ids"]),
-        attention_mask=paddle.to_tensor(batch["input_mask"]),
+        tensor(batch["input_ids"]),
+        token_type_ids=tensor(batch["segment_ids"]),
+        attention_mask=tensor(batch["input_mask"]),
     )
