@@ -16,7 +16,7 @@ import math
 import re
 import shutil
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ import numpy as np
 
 from bert_paddle import dist, files
 from bert_paddle.errors import OutputError
+from bert_paddle.held import Held
 
 MANIFEST, STATE = "manifest.json", "state/train_state.json"
 OPTIMIZER = "state/optimizer.safetensors"
@@ -36,8 +37,7 @@ _FILES = (
 _PART_OF_RUN = re.compile(
     rf"(model_\d+(\.partial|\.old|\.aside\d*)?|{_FILES})(\.gone)?|\.({_FILES})\.\d+\.part"
 )
-VERSION = 4
-_FLOATS = (float, float | None)
+VERSION, _FLOATS = 4, (float, float | None)
 _found_whole: set[Path] = set()  # by `latest` in this process, for `read`
 
 # Flags that may differ between a run and its continuation; any other difference is refused.
@@ -107,7 +107,7 @@ def folder_of(output_dir: Path, step: int) -> Path:
 def save(
     output_dir: Path,
     state: TrainState,
-    optimizer: dict[str, np.ndarray],
+    optimizer: Mapping[str, np.ndarray] | Held,
     write_model: Callable[[Path], None],
 ) -> Path:
     """Write the checkpoint of `state.step`; returns its folder.
@@ -128,8 +128,7 @@ def save(
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    # What lies beyond is of a run that this one does not continue, because all its checkpoints
-    # were damaged, say; it is not to count as the newest when old ones are deleted.
+    # What lies beyond is of a run that this one does not continue: it must not count as newest.
     set_aside_newer(output_dir, state.step)
     return target
 

@@ -4,13 +4,14 @@ import contextlib
 import hashlib
 import json
 import os
-import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from bert_paddle.held import Held
 
 PART, GONE = ".part", ".gone"  # ends of the names of what is being written, or deleted
 
@@ -52,21 +53,11 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
-def write_tensors(path: Path, tensors: dict[str, np.ndarray], form: str = "np") -> None:
-    """Write a safetensors file. Raises OSError when the disk refuses, as any other file does.
+def write_tensors(path: Path, tensors: Mapping[str, np.ndarray] | Held, form: str = "np") -> None:
+    """Write a safetensors file. Raises OSError when the disk refuses.
 
     form: what its metadata says of the layout; transformers wants "pt" where it is PyTorch's."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import save_file
-
-    try:
-        save_file(tensors, path, metadata={"format": form})
-    except SafetensorError as error:
-        number = re.search(r"os error (\d+)", str(error))
-        if number is None:
-            raise
-        code = int(number[1])
-        raise OSError(code, os.strerror(code), str(path)) from None
+    (tensors if isinstance(tensors, Held) else Held(tensors)).write(path, form)
 
 
 def sha256(path: Path) -> str:

@@ -4,16 +4,18 @@ Which files a folder has and what their tensors are called is the business of `w
 tensors meet a Paddle model.
 """
 
+import ctypes
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bert_paddle import files, weights
+from bert_paddle import files, nlp, weights
 from bert_paddle.errors import OutputError, WeightsError
+from bert_paddle.held import Held
 
 WEIGHTS_FILE, CONFIG_FILE = "model.safetensors", "config.json"
 # What a configuration says that does not change what the model computes.
@@ -42,11 +44,12 @@ def build_classifier(
     Raises WeightsError for any other missing, unexpected or misshapen weight.
     """
     import paddle
-    from paddlenlp.transformers import BertConfig, BertForSequenceClassification
 
     paddle.seed(seed)
+    bert = nlp.bert()
     config = {k: v for k, v in checkpoint.config.items() if k != "labels"}
-    model = BertForSequenceClassification(BertConfig(**config, num_labels=max(1, len(labels))))
+    sizes = bert.BertConfig(**config, num_labels=max(1, len(labels)))
+    model = bert.BertForSequenceClassification(sizes)
     tensors, reason = _fit_head(checkpoint, labels)
     report = weights.check(
         tensors, {name: tuple(value.shape) for name, value in model.state_dict().items()}
@@ -133,13 +136,7 @@ def set_tensors(model: Any, tensors: dict[str, np.ndarray]) -> None:
 
 def tensors_of(model: Any) -> dict[str, np.ndarray]:
     """Copies of the model's tensors by name; half precision widened to float32."""
-    return {
-        # Paddle's numpy() may show the tensor's own memory, which training goes on to change.
-        name: np.array(
-            (value.astype("float32") if "float16" in str(value.dtype) else value).numpy()
-        )
-        for name, value in model.state_dict().items()
-    }
+    return {name: _copy_of(value) for name, value in model.state_dict().items()}
 
 
 def classifier_config(labels: Sequence[str], task: str) -> dict[str, Any]:
@@ -156,22 +153,48 @@ def classifier_config(labels: Sequence[str], task: str) -> dict[str, Any]:
     }
 
 
-def snapshot(model: Any, about: dict[str, Any]) -> Callable[[Path], None]:
+def held(tensors: Mapping[str, Any]) -> Held:
+    """Tensors for a file: float32 on the CPU as they lie in memory, others copied (half precision
+    widened to float32)."""
+    on_cpu = all(value.place.is_cpu_place() for value in tensors.values())
+    shown = on_cpu and all(str(value.dtype) == "paddle.float32" for value in tensors.values())
+    read = _memory_of if shown else _copy_of
+    return Held({name: read(value) for name, value in tensors.items()}, shown)
+
+
+def _memory_of(tensor: Any) -> np.ndarray:
+    """A float32 tensor's own memory, which an optimizer goes on to change."""
+    tensor = tensor.contiguous()
+    kind = ctypes.c_float * tensor.size
+    kind.tensor = tensor  # the memory is there as long as the array is
+    return np.ctypeslib.as_array(kind.from_address(tensor.data_ptr())).reshape(tensor.shape)
+
+
+def _copy_of(tensor: Any) -> np.ndarray:
+    wide = tensor.astype("float32") if "float16" in str(tensor.dtype) else tensor
+    # Paddle's numpy() may show the tensor's own memory, which training goes on to change.
+    return np.array(wide.numpy(), order="C")
+
+
+def snapshot(
+    model: Any, about: dict[str, Any], tensors: Held | None = None
+) -> Callable[[Path], None]:
     """The model as it is now: a function that writes config.json and model.safetensors into the
     folder it is given, as PaddleNLP's `from_pretrained` loads them, while training goes on.
 
-    about: what the configuration says beyond the model's sizes.
+    about: what the configuration says beyond the model's sizes. tensors: its weights (`held`), by
+    default copies.
     """
     config = json.loads(model.config.to_json_string())
     for name in ("id2label", "label2id", "num_labels"):
         config.pop(name, None)
     config |= {"architectures": [type(model).__name__], "model_type": "bert", **about}
     text = json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-    tensors = tensors_of(model)
+    weights = tensors or tensors_of(model)
 
     def write(folder: Path) -> None:
         (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
-        files.write_tensors(folder / WEIGHTS_FILE, tensors)
+        files.write_tensors(folder / WEIGHTS_FILE, weights)
 
     return write
 
@@ -199,25 +222,25 @@ def restore(model: Any, folder: Path) -> None:
     set_tensors(model, load_file(folder / WEIGHTS_FILE))
 
 
-def optimizer_tensors(model: Any, optimizer: Any) -> dict[str, np.ndarray]:
-    """Copies of the optimizer's state by the model's own parameter names, `name|accumulator`.
+def optimizer_tensors(model: Any, optimizer: Any) -> dict[str, Any]:
+    """The optimizer's state, its own tensors, by the model's parameter names: `name|accumulator`.
 
     Paddle names it by counters that depend on what the process built before.
     """
     structured = {p.name: name for name, p in model.named_parameters()}
     state = optimizer.state_dict()
     masters = state.pop("master_weights", {})
-    tensors = {f"{structured[name]}|master_weight": t.numpy() for name, t in masters.items()}
+    tensors = {f"{structured[name]}|master_weight": t for name, t in masters.items()}
     for key, value in state.items():
         if not hasattr(value, "numpy"):
             continue
         parameter = max((p for p in structured if key.startswith(p + "_")), key=len)
-        tensors[f"{structured[parameter]}|{key[len(parameter) + 1 :]}"] = value.numpy()
-    return {name: np.array(value, order="C") for name, value in tensors.items()}
+        tensors[f"{structured[parameter]}|{key[len(parameter) + 1 :]}"] = value
+    return tensors
 
 
-def restore_optimizer(model: Any, optimizer: Any, tensors: dict[str, np.ndarray]) -> None:
-    """The way back from `optimizer_tensors`."""
+def restore_optimizer(model: Any, optimizer: Any, tensors: Mapping[str, np.ndarray]) -> None:
+    """The way back from `optimizer_tensors`, as arrays."""
     import paddle
 
     own = {name: p.name for name, p in model.named_parameters()}

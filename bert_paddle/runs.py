@@ -13,6 +13,7 @@ from bert_paddle import checkpoint, dist, epochs, files, log, model
 from bert_paddle.args import CommonArgs
 from bert_paddle.checkpoint import TrainState
 from bert_paddle.errors import Interrupted, OutputError, RunError
+from bert_paddle.held import Held
 from bert_paddle.saver import Saver
 from bert_paddle.step_profile import profiled
 from bert_paddle.trainer import Trainer
@@ -56,8 +57,9 @@ def keep_source(args: CommonArgs, output_dir: Path, source: Path) -> None:
 class Run:
     """A trainer at work in an output folder.
 
-    `snapshot` copies the model and returns what writes the copy into the folder that it is given:
-    checkpoints are written in the background while training goes on.
+    `snapshot` is given the model's weights as they are held for a save, and returns what writes the
+    model into the folder that it is given: checkpoints are written in the background while training
+    goes on.
     """
 
     def __init__(
@@ -65,7 +67,7 @@ class Run:
         args: CommonArgs,
         output_dir: Path,
         trainer: Trainer,
-        snapshot: Callable[[TrainState], Callable[[Path], None]],
+        snapshot: Callable[[TrainState, Held], Callable[[Path], None]],
         out: log.Log,
     ):
         self.args, self.output_dir, self.trainer = args, output_dir, trainer
@@ -191,9 +193,11 @@ class Run:
         state.scaler = self.trainer.scaler_state()
 
         def start() -> None:
-            self.saver.wait()  # before another copy is made
-            write_model, now = self.snapshot(state), copy.deepcopy(state)
-            optimizer = model.optimizer_tensors(self.model, self.trainer.optimizer)
+            self.saver.wait()  # at most one is held
+            weights = model.held(self.model.state_dict())
+            optimizer = model.held(model.optimizer_tensors(self.model, self.trainer.optimizer))
+            write_model, now = self.snapshot(state, weights), copy.deepcopy(state)
+            self.trainer.held = [weights, optimizer]
 
             def write() -> None:
                 checkpoint.save(self.output_dir, now, optimizer, write_model)

@@ -11,6 +11,7 @@ import numpy as np
 
 from bert_paddle import dist, optim
 from bert_paddle.args import CommonArgs
+from bert_paddle.held import Held
 from bert_paddle.log import Log
 from bert_paddle.signals import SAVE, STOP
 
@@ -52,6 +53,7 @@ class Trainer:
         self.precision, self.scaler, self.model = _mixed_precision(model, self.optimizer, args, gpu)
         self.parameters = [p for p in model.parameters() if not p.stop_gradient]
         self.gpu = gpu
+        self.held: list[Held] = []  # tensors that are being saved
         self._bad: Any = math.inf  # the first update without finite gradients; on a GPU, a tensor
 
     def step(
@@ -79,6 +81,8 @@ class Trainer:
                 losses[name] = losses[name] + part.detach().astype("float32")
         dist.sum_gradients(self.parameters)
         self.optimizer.set_lr(rate)
+        while self.held:
+            self.held.pop().release()
         self._apply(step)
         self.optimizer.clear_grad(set_to_zero=False)  # zeros would only be added to
         return Update(losses, totals[self.objective.rows], heard)

@@ -25,7 +25,7 @@ if __name__ == "__main__":
     sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent)]
     sys.path.insert(0, str(Path(__file__).parent / "pretrain"))
 
-from bert_paddle import env, files, log
+from bert_paddle import env, files, log, nlp
 
 STEPS = 6  # of every run; a checkpoint every other step, of which one is kept
 _FLAGS = f"--max_steps {STEPS} --save_steps 2 --save_total_limit 1 --logging_steps 1 --report 0"
@@ -174,8 +174,7 @@ def serve() -> None:
     """
     env.configure(1)
     env.import_paddle()
-    import paddlenlp.transformers  # noqa: F401
-
+    nlp.bert()
     import bert_paddle.glue.finetune
     import bert_paddle.pretrain.pretrain  # noqa: F401
 

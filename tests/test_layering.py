@@ -10,18 +10,18 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # From the top: a module imports only from modules above it. The kernels (fused) stand below `log`:
 # they use nothing beneath it, and whatever is beneath may use them.
 ORDER = (
-    "errors machine files exits signals saver peers ending env flag_values config_file "
-    "flags args dist launch log batching "
-    "tokenizer pickles hf_weights hub model_config weights model acceleration multi_tensor optim checkpoint whole trainer "
-    "step_profile "
+    "errors machine held files exits signals saver peers ending env flag_values config_file "
+    "flags args dist launch log batching nlp "
+    "tokenizer pickles hf_weights hub model_config weights model acceleration multi_tensor "
+    "optim checkpoint whole trainer step_profile "
     "training claim epochs runs board record model_card"
 ).split()
 ABOVE_KERNELS = ORDER[: ORDER.index("log") + 1]
 ABOVE = ("api", "__main__")  # what people call: above both wings
 NO_PADDLE = (
-    "errors files flag_values config_file flags args log batching tokenizer pickles hf_weights hub "
-    "weights model_config exits machine signals saver peers ending glue.args glue.tasks "
-    "glue.readers glue.metrics glue.download glue.fetch glue.cola_release glue.own_args "
+    "errors held files flag_values config_file flags args log batching tokenizer pickles "
+    "hf_weights hub weights model_config exits machine signals saver peers ending glue.args "
+    "glue.tasks glue.readers glue.metrics glue.download glue.fetch glue.cola_release glue.own_args "
     "glue.own_columns glue.own_files glue.own_task glue.own_data "
     "pretrain.args pretrain.layout pretrain.hdf5 pretrain.order pretrain.batches pretrain.source "
     "pretrain.text pretrain.text_files pretrain.vocab pretrain.create_args pretrain.create_data "

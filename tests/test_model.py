@@ -180,7 +180,8 @@ def test_optimizer_state_goes_through_a_file_whatever_the_process_built_before(t
     paddle.nn.Linear(3, 3)  # moves Paddle's own counters
     two, other = stepped()
     model.set_tensors(two, model.tensors_of(one))
-    model.restore_optimizer(two, other, tensors)
+    saved = {name: np.array(value.numpy()) for name, value in tensors.items()}
+    model.restore_optimizer(two, other, saved)
     for network, opt in ((one, optimizer), (two, other)):
         network.eval()
         network(ids).sum().backward()

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 
+from bert_paddle import files, model
 from bert_paddle.checkpoint import TrainState
 from bert_paddle.errors import RunError
 from bert_paddle.glue.args import parse_args
@@ -192,3 +193,21 @@ def test_amp_on_the_cpu_is_told_and_trains_in_float32():
     weight, *_ = train(Fixed(), log=log, use_amp=1, amp_dtype="bfloat16", amp_level="O2")
     assert "no effect on the CPU" in log.err.getvalue()
     assert np.array_equal(weight, train(Fixed())[0])
+
+
+def test_weights_that_are_being_saved_are_those_before_the_next_update(tmp_path):
+    """Nothing is copied before an update, and everything that is not written yet then."""
+    from safetensors.numpy import load_file
+
+    trainer, network, _ = a_trainer()
+    before = {name: value.numpy().copy() for name, value in network.state_dict().items()}
+    waiting, written = (model.held(network.state_dict()) for _ in range(2))
+    trainer.held = [waiting]
+    trainer.step([{"x": ROWS}], 0.1, 1, {})
+    files.write_tensors(tmp_path / "waiting", waiting)
+    files.write_tensors(tmp_path / "written", written)  # was not told of the update
+    for name, value in network.state_dict().items():
+        np.testing.assert_array_equal(load_file(tmp_path / "waiting")[name], before[name])
+        np.testing.assert_array_equal(load_file(tmp_path / "written")[name], value.numpy())
+        assert not np.array_equal(value.numpy(), before[name])
+    assert not trainer.held

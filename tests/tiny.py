@@ -3,7 +3,7 @@
 import random
 from pathlib import Path
 
-from bert_paddle import model
+from bert_paddle import model, nlp
 from bert_paddle.tokenizer import SPECIAL, Tokenizer
 
 WORDS = (
@@ -27,11 +27,11 @@ CONFIG = {
 def write_model(folder: Path, labels: tuple[str, ...] = ("no", "yes"), **config) -> Path:
     """A random classifier in our own saved form; `labels` name its classes."""
     import paddle
-    from paddlenlp.transformers import BertConfig, BertForSequenceClassification
 
     paddle.seed(1)
-    settings = BertConfig(**{**CONFIG, **config}, num_labels=max(1, len(labels)))
-    classifier = BertForSequenceClassification(settings)
+    bert = nlp.bert()
+    settings = bert.BertConfig(**{**CONFIG, **config}, num_labels=max(1, len(labels)))
+    classifier = bert.BertForSequenceClassification(settings)
     folder.mkdir(parents=True)
     model.snapshot(classifier, model.classifier_config(labels, "tiny"))(folder)
     Tokenizer(VOCAB).save(folder)

@@ -29,6 +29,7 @@ from bert_paddle.glue import data as glue_data
 from bert_paddle.glue.args import GlueArgs
 from bert_paddle.glue.data import Data, Files
 from bert_paddle.glue.tasks import Task, get_task
+from bert_paddle.held import Held
 from bert_paddle.model_config import ModelConfig
 from bert_paddle.record import Record
 from bert_paddle.runs import Run
@@ -63,8 +64,10 @@ def _run(args: GlueArgs) -> dict[str, Any]:
     task, found = _read(args, config, check_fit, out)
     data = glue_data.encode_all(found, tokens, args, out)
 
-    saved = weights.load_checkpoint(source)
-    built = model.build_classifier(saved, task.labels, args.seed, need_head=not args.do_train)
+    # The weights as read are held by nobody afterwards: they are as large as the model.
+    built = model.build_classifier(
+        weights.load_checkpoint(source), task.labels, args.seed, need_head=not args.do_train
+    )
     out.note(f"model: {source}" + "".join(f"; {note}" for note in built.notes))
 
     job = Job(task, args, output_dir, built.model, tokens, data, out)
@@ -151,11 +154,11 @@ class Job:
         self.evaluate(state)
         return results.of_epoch(self.data, self.evaluated)
 
-    def _snapshot(self, state: TrainState) -> Callable[[Path], None]:
+    def _snapshot(self, state: TrainState, tensors: Held) -> Callable[[Path], None]:
         about = model.classifier_config(self.task.labels, self.task.name)
         if self.data.own:
             about |= own_data.remembered(self.task)
-        write_model = model.snapshot(self.model, about)
+        write_model = model.snapshot(self.model, about, tensors)
         evaluated = self.evaluated if self.evaluated_at == state.step else []
         facts = card.facts(self.task, self.args, self.data, evaluated, state)
         write_card = model_card.snapshot(facts)

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from bert_paddle import model as models
-from bert_paddle import weights
+from bert_paddle import nlp, weights
+from bert_paddle.acceleration import tensor
 from bert_paddle.errors import WeightsError
 from bert_paddle.fused import models as fused
 from bert_paddle.pretrain.args import SIZES
@@ -24,10 +25,9 @@ def build(
     config: BertConfig's values. Without a checkpoint all weights are drawn from `seed`; with one,
     only the heads that it lacks. Raises WeightsError where the checkpoint does not fit.
     """
-    from paddlenlp.transformers import BertConfig, BertForPretraining
-
+    bert = nlp.bert()
     try:
-        model = BertForPretraining(BertConfig(**config))
+        model = bert.BertForPretraining(bert.BertConfig(**config))
     except MemoryError:
         sizes = ", ".join(f"{name} {config[name]}" for name in SIZES)
         raise WeightsError(f"no memory for a model of {sizes}: give smaller sizes") from None
@@ -87,13 +87,12 @@ def _truncated_normal(rng: np.random.Generator, shape: Sequence[int], std: float
 def objective() -> Objective:
     """BERT's loss: the mean over the masked positions of the global batch, plus the mean over its
     rows of the next-sentence loss (cross-entropies, natural logarithm)."""
-    import paddle
     import paddle.nn.functional as F
 
     def sums(model: Any, batch: Batch) -> dict[str, Any]:
         words, relationship = forward(model, batch)
-        masked_lm_ids = paddle.to_tensor(batch["masked_lm_ids"])
-        next_sentence_labels = paddle.to_tensor(batch["next_sentence_labels"])
+        masked_lm_ids = tensor(batch["masked_lm_ids"])
+        next_sentence_labels = tensor(batch["next_sentence_labels"])
         return {
             "mlm": F.cross_entropy(words.astype("float32"), masked_lm_ids, reduction="sum"),
             "nsp": F.cross_entropy(
@@ -114,13 +113,11 @@ def forward(model: Any, batch: Batch) -> tuple[Any, Any]:
 
     The vocabulary product is made for the masked positions only, a seventh of all.
     """
-    import paddle
-
     if fused.by_kernels(model):
         return fused.predict_words(model, batch)
     return model(
-        paddle.to_tensor(batch["input_ids"]),
-        token_type_ids=paddle.to_tensor(batch["segment_ids"]),
-        attention_mask=paddle.to_tensor(batch["input_mask"]),
-        masked_positions=paddle.to_tensor(batch["masked_positions"]),
+        tensor(batch["input_ids"]),
+        token_type_ids=tensor(batch["segment_ids"]),
+        attention_mask=tensor(batch["input_mask"]),
+        masked_positions=tensor(batch["masked_positions"]),
     )

@@ -21,6 +21,7 @@ from bert_paddle import (
 )
 from bert_paddle.checkpoint import TrainState
 from bert_paddle.claim import claimed
+from bert_paddle.held import Held
 from bert_paddle.pretrain import batches as reading
 from bert_paddle.pretrain import build, card, hdf5, source
 from bert_paddle.pretrain.args import PretrainArgs
@@ -54,8 +55,10 @@ def _run(args: PretrainArgs) -> dict[str, Any]:
     training, held_out = _shards(args, origin)
     _tell_data(args, training, held_out, out)
 
-    begin_with = None if resume_from else _weights(args, output_dir, out)
-    network, notes = build.build(origin.config, args.seed, begin_with)
+    # The weights as read are held by nobody afterwards: they are as large as the model.
+    network, notes = build.build(
+        origin.config, args.seed, None if resume_from else _weights(args, output_dir, out)
+    )
     out.note(f"model: {origin.where}, {_size(network)}" + "".join(f"; {note}" for note in notes))
 
     acceleration.prepare(network, args, out)
@@ -163,8 +166,8 @@ class Job:
         slices = reading.eval_slices(held_out, args.eval_batch_size, args.max_eval_rows)
         return reading.read_batches(held_out, dist.my_share(slices), args.max_predictions_per_seq)
 
-    def _snapshot(self, state: TrainState) -> Callable[[Path], None]:
-        write_model, tokens = model.snapshot(self.model, {}), self.origin.tokens
+    def _snapshot(self, state: TrainState, held: Held) -> Callable[[Path], None]:
+        write_model, tokens = model.snapshot(self.model, {}, held), self.origin.tokens
         values = self.values if self.evaluated_at == state.step else None
         write_card = model_card.snapshot(card.facts(self.args, self.rows, values, state))
 

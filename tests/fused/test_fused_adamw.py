@@ -44,7 +44,7 @@ def trained(by_kernels, clip=1.0, restored_at=None, unused=""):
     norms = []
     for step in range(5):
         if step == restored_at:
-            saved = model.optimizer_tensors(layer, optimizer)
+            saved = state_of(layer, optimizer)
             layer, names = made({name: p.numpy() for name, p in layer.named_parameters()})
             optimizer = optim.build(layer, parse_args(flags.split()))
             model.restore_optimizer(layer, optimizer, saved)
@@ -57,7 +57,11 @@ def trained(by_kernels, clip=1.0, restored_at=None, unused=""):
         optimizer.step()
         optimizer.clear_grad(set_to_zero=False)
     found = {name: p.numpy() for name, p in layer.named_parameters()}
-    return found | model.optimizer_tensors(layer, optimizer), norms
+    return found | state_of(layer, optimizer), norms
+
+
+def state_of(layer, optimizer):
+    return {k: v.numpy() for k, v in model.optimizer_tensors(layer, optimizer).items()}
 
 
 def check_close(ours, theirs):
