@@ -25,7 +25,11 @@ def home() -> Path:
 
 def cache() -> Path:
     """Where what can be made again is kept: bert_paddle in $XDG_CACHE_HOME, else in ~/.cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "bert_paddle"
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    try:
+        return folder.expanduser() / "bert_paddle"
+    except RuntimeError:  # nobody's home: then it cannot be written either, and nothing is kept
+        return Path("/nonexistent/bert_paddle")
 
 
 def launched() -> bool:

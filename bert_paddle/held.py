@@ -7,20 +7,24 @@ forward and backward pass, and does not wait for the disk where it does not.
 
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+_PIECE = 4 << 20  # bytes written at a time, for which `release` waits at most
 _KINDS = {"float64": "F64", "float32": "F32", "float16": "F16", "int64": "I64", "int32": "I32"}
 
 
 class Held:
     """Arrays by name, to be written once. shown: whether they are memory that will change; whoever
-    changes it calls `release` before."""
+    changes it calls `release` before. owners: what that memory belongs to, kept as long."""
 
-    def __init__(self, arrays: Mapping[str, np.ndarray], shown: bool = False):
+    def __init__(
+        self, arrays: Mapping[str, np.ndarray], shown: bool = False, owners: Sequence[Any] = ()
+    ):
+        self._owners = list(owners)
         # Wide types first: in the file, every array begins at a multiple of its own size.
         self._arrays = dict(sorted(arrays.items(), key=lambda one: (-one[1].itemsize, one[0])))
         self._shown = shown
@@ -51,6 +55,9 @@ class Held:
         with path.open("wb") as file:
             file.write(len(text).to_bytes(8, "little") + text)
             for name in list(self._arrays):
+                for begin in range(0, self._arrays[name].nbytes, _PIECE):
+                    with self._lock:  # the array may be a copy since the last piece
+                        content = np.ascontiguousarray(self._arrays[name]).reshape(-1)
+                        file.write(content.view(np.uint8)[begin : begin + _PIECE].data)
                 with self._lock:
-                    array = np.ascontiguousarray(self._arrays.pop(name))
-                    file.write(array.reshape(-1).view(np.uint8).data)
+                    del self._arrays[name]

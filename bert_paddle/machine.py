@@ -10,13 +10,21 @@ PACKAGES = ("paddlepaddle", "paddlepaddle-gpu", "paddlenlp")
 
 def processor() -> str:
     """The processor's name."""
+    return _of_processor("model name") or platform.processor() or platform.machine()
+
+
+def instructions() -> str:
+    """The names of the instruction sets that the processor, or the virtual machine, lets be used;
+    "" where the system does not say."""
+    return " ".join(sorted(_of_processor("flags").split()))
+
+
+def _of_processor(name: str) -> str:
     try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
-        pass
-    return platform.processor() or platform.machine()
+        return ""
+    return next((one.partition(":")[2].strip() for one in lines if one.startswith(name)), "")
 
 
 def hardware() -> str:

@@ -158,16 +158,17 @@ def held(tensors: Mapping[str, Any]) -> Held:
     widened to float32)."""
     on_cpu = all(value.place.is_cpu_place() for value in tensors.values())
     shown = on_cpu and all(str(value.dtype) == "paddle.float32" for value in tensors.values())
-    read = _memory_of if shown else _copy_of
-    return Held({name: read(value) for name, value in tensors.items()}, shown)
+    if not shown:
+        return Held({name: _copy_of(value) for name, value in tensors.items()})
+    lying = {name: value.contiguous() for name, value in tensors.items()}
+    seen = {name: _memory_of(value) for name, value in lying.items()}
+    return Held(seen, shown=True, owners=list(lying.values()))
 
 
 def _memory_of(tensor: Any) -> np.ndarray:
-    """A float32 tensor's own memory, which an optimizer goes on to change."""
-    tensor = tensor.contiguous()
-    kind = ctypes.c_float * tensor.size
-    kind.tensor = tensor  # the memory is there as long as the array is
-    return np.ctypeslib.as_array(kind.from_address(tensor.data_ptr())).reshape(tensor.shape)
+    """A contiguous float32 tensor's own memory, which is there as long as the tensor."""
+    values = (ctypes.c_float * tensor.size).from_address(tensor.data_ptr())
+    return np.ctypeslib.as_array(values).reshape(tensor.shape)
 
 
 def _copy_of(tensor: Any) -> np.ndarray:

@@ -1,9 +1,9 @@
 """PaddleNLP's BERT without the rest of PaddleNLP.
 
 `import paddlenlp` loads its task flows, its server and its data sets, and with them scikit-learn,
-pandas, datasets and FastAPI: seconds and 200 MB that BERT has no use for. Here its packages are
-opened, so that their modules can be imported, and their own `__init__` runs only when somebody asks
-for a name that no module has brought.
+pandas, datasets and FastAPI: seconds and memory that BERT has no use for
+(benchmarks/paddlenlp_import.md). Here its packages are opened, so that their modules can be
+imported, and their own `__init__` runs only when somebody asks for a name that no module brought.
 """
 
 import functools

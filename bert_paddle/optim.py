@@ -57,7 +57,9 @@ def build(model: Any, args: CommonArgs, on_gpu: bool = False) -> Any:
             exclude_from_weight_decay_fn=lambda p: p.name not in with_decay,
             multi_precision=args.use_amp,
         )
-    kernels = build_kernels.kernels()[0] if args.cpu_kernels and not on_gpu else None
+    wanted = args.cpu_kernels and not on_gpu and getattr(model, "by_kernels", True)
+    wanted = wanted and all(str(p.dtype) == "paddle.float32" for p in parameters)
+    kernels = build_kernels.kernels()[0] if wanted else None
     kind = adamw.by_kernels(kernels) if kernels else paddle.optimizer.AdamW
     if on_gpu and args.fused_adamw:
         kind = multi_tensor.adamw()

@@ -113,7 +113,7 @@ def test_everyone_has_a_turn_while_the_others_are_stopped(worker, tmp_path):
 
     job = Job("j", "rows/s", True, {}, {}, {})
     contest.rounds(job, [one("a", "b"), one("b", "a")], Options((), 2, 1, (), (), True), tmp_path)
-    assert (tmp_path / "turns").read_text() == "a0 b0 a1 b1 "
+    assert (tmp_path / "turns").read_text() == "a0 b0 b1 a1 "
     assert [block["value"] for block in job.blocks["b"]] == [0, 1]
     assert {block["other"] for several in job.blocks.values() for block in several} == {"T"}
     assert {"others", "load_before", "cpu_seconds"} <= job.blocks["a"][0].keys()
@@ -121,6 +121,21 @@ def test_everyone_has_a_turn_while_the_others_are_stopped(worker, tmp_path):
     for name in "ab":
         with pytest.raises(ProcessLookupError):
             os.kill(int((tmp_path / name).read_text()), 0)
+
+
+def test_the_rows_of_the_memory_benchmark(tmp_path, monkeypatch):
+    source, target = tmp_path / "SST-2", tmp_path / "drawn"
+    source.mkdir()
+    target.mkdir()
+    lines = [f"{'word ' * (i % 50)}{i}\t{i % 2}" for i in range(200)]
+    (source / "train.tsv").write_text("\n".join(["sentence\tlabel", *lines]) + "\n")
+    (source / "dev.tsv").write_text("sentence\tlabel\none\t1\n")
+    monkeypatch.setenv("GLUE_DATA_DIR", str(tmp_path))
+    inputs.write_sst2(40, target)
+    head, *drawn = (target / "train.tsv").read_text().rstrip("\n").split("\n")
+    assert head == "sentence\tlabel" and len(set(drawn)) == 40 and set(drawn) <= set(lines)
+    assert {lines[i] for i in (49, 99, 149, 199)} <= set(drawn)  # the longest
+    assert (target / "dev.tsv").read_text().endswith("one\t1\n")
 
 
 def test_a_contestant_that_cannot_start_says_why(worker, tmp_path):
@@ -262,6 +277,7 @@ def test_every_target_has_its_contestants(monkeypatch, tmp_path):
     monkeypatch.setattr(contest, "PAUSE", 0)
     monkeypatch.setattr(inputs, "weights", lambda: tmp_path)
     monkeypatch.setattr(inputs, "write_rows", lambda *given: 7)
+    monkeypatch.setattr(inputs, "write_sst2", lambda *given: None)
     monkeypatch.setattr(inputs, "write_pretraining_rows", lambda *given: {})
     monkeypatch.setattr(inputs, "write_model", lambda *given: tmp_path)
     for module in (preparing, whole):

@@ -66,12 +66,16 @@ def tokenizer(folder):
 
 def encode(given, tokens, max_length, padding=False):
     """Rows as Trainer's data sets have them."""
-    texts = [given.texts_a] if given.texts_b is None else [given.texts_a, given.texts_b]
-    encoded = tokens(*texts, truncation="longest_first", max_length=max_length, padding=padding)
-    return [
-        {key: encoded[key][i] for key in encoded} | {"label": label}
-        for i, label in enumerate(given.labels)
-    ]
+    columns = [given.texts_a] if given.texts_b is None else [given.texts_a, given.texts_b]
+    found = []
+    for start in range(0, len(given.labels), 1000):  # as datasets' map does
+        texts = [column[start : start + 1000] for column in columns]
+        encoded = tokens(*texts, truncation="longest_first", max_length=max_length, padding=padding)
+        found += [
+            {key: encoded[key][i] for key in encoded} | {"label": label}
+            for i, label in enumerate(given.labels[start : start + 1000])
+        ]
+    return found
 
 
 def arguments(folder, spec, way, **more):

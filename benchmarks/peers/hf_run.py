@@ -44,6 +44,7 @@ def main():
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--padding", choices=("max_length", "longest"), required=True)
     parser.add_argument("--max_steps", type=int, required=True)
+    parser.add_argument("--save_steps", type=int, default=0, help="0: at the end")
     parser.add_argument("--eval", action="store_true", help="read the dev set too")
     args = parser.parse_args()
 
@@ -64,7 +65,7 @@ def main():
             max_steps=args.max_steps,
             train_sampling_strategy="random" if padding else "group_by_length",
             save_strategy="steps",
-            save_steps=args.max_steps,
+            save_steps=args.save_steps or args.max_steps,
             use_cpu=True,
             report_to="none",
             disable_tqdm=True,

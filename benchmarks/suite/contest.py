@@ -81,7 +81,8 @@ def rounds(
             for one in contestants
         }
         for number in range(options.rounds):
-            for key, worker in workers.items():
+            turns = list(workers.items())
+            for key, worker in turns[number % len(turns) :] + turns[: number % len(turns)]:
                 time.sleep(PAUSE)
                 block = worker.block(number)
                 job.blocks[key].append(block)

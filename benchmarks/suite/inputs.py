@@ -58,6 +58,19 @@ def write_rows(task_name: str, split: str, most: int, path: Path) -> int:
     return len(rows)
 
 
+def write_sst2(count: int, target: Path) -> None:
+    """Write SST-2's train.tsv with `count` rows, the longest of the set among them, and its dev.tsv
+    into a folder."""
+    source = folder("GLUE_DATA_DIR") / "SST-2"
+    head, *lines = (source / "train.tsv").read_text(encoding="utf-8").rstrip("\n").split("\n")
+    longest = sorted(range(len(lines)), key=lambda i: -len(lines[i]))[: count // 10]
+    others = set(range(len(lines))) - set(longest)
+    drawn = np.random.default_rng(SEED).permutation(sorted(others))[: count - len(longest)]
+    kept = [lines[i] for i in sorted([*longest, *drawn.tolist()])]
+    (target / "train.tsv").write_text("\n".join([head, *kept]) + "\n", encoding="utf-8")
+    (target / "dev.tsv").write_bytes((source / "dev.tsv").read_bytes())
+
+
 def write_pretraining_rows(rows: int, batch: int, path: Path) -> dict[str, Any]:
     """Write batches of shuffled rows of the shards as training gets them; returns what they are."""
     training, _ = hdf5.find_shards(folder(SHARDS))

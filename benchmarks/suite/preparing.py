@@ -26,7 +26,7 @@ def tokenizing(options: Options, scratch: Path) -> Iterator[Job]:
     found = [
         Contestant("ours", "ours, first start", _OURS, spec | {"fresh": True}, OURS),
         # The turn after that one: what a first start keeps is there.
-        Contestant("ours_again", "ours, second start", _OURS, spec | {"fresh": False}, OURS),
+        Contestant("ours_again", "ours, kept word pieces", _OURS, spec | {"fresh": False}, OURS),
         Contestant(
             "hf_1000",
             "HF fast tokenizer, calls of 1000",

@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.suite import contest, table
 from benchmarks.suite.contest import Job
-from benchmarks.suite.options import Options
+from benchmarks.suite.options import ROOT, Options
 from bert_paddle import machine
 
 PEER_PACKAGES = ("torch", "transformers", "accelerate", "tokenizers", "onnxruntime", "numpy")
@@ -51,11 +51,19 @@ def _about(date: str, options: Options) -> dict[str, Any]:
         "date": date,
         "time": datetime.datetime.now().astimezone().isoformat(timespec="minutes"),
         "machine": machine.hardware(),
+        "commit": _commit(),
         "threads": options.threads,
         "rounds": options.rounds,
         "quick": options.quick,
         "versions": {"ours": machine.versions("tokenizers", "numpy"), "peers": _peers()},
     }
+
+
+def _commit() -> str:
+    """What code was measured; with + where files differ from it."""
+    git = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
+    done = subprocess.run(git, cwd=ROOT, capture_output=True, text=True)
+    return done.stdout.strip() or "unknown"
 
 
 def _peers() -> dict[str, str]:

@@ -55,12 +55,14 @@ def levers(options: Options, scratch: Path) -> Iterator[Job]:
     given: dict[str, tuple[str, dict[str, Any]]] = {
         "ours": ("ours, default flags", {}),
         "ours_mixed": ("without batches of like length", grouping),
-        "ours_layers": ("without kernels and packed rows", kernels),
-        "ours_unset": ("without Paddle's and glibc's settings", as_paddle_comes),
+        "ours_layers": ("without kernels (encoder on packed rows, AdamW)", kernels),
+        "ours_unset": ("without settings of memory and views", as_paddle_comes),
+        "ours_one": ("without settings of threads either", as_paddle_comes),
         "ours_none": ("without any of these", none),
     }
     found = [
-        Contestant(key, label, _OURS, spec | change, OURS) for key, (label, change) in given.items()
+        Contestant(key, label, _OURS, spec | change, OURS, key in ("ours_one", "ours_none"))
+        for key, (label, change) in given.items()
     ]
     job = _job("levers SST-2", options, {"rows": count, "learning_rate": RATE})
     contest.rounds(job, found, options, scratch)

@@ -43,7 +43,6 @@ TARGETS = (
     Target("tokenizing SST-2", "hf_1000", 1.5),
     Target("tokenizing SST-2", "hf_all", 1.5),
     Target("tokenizing SST-2", "", 1.0, ours="ours_again"),
-    Target("start cached", "hf_documented", 1.5),
     Target("start cached", "hf_documented", 1.5, ours="ours_new"),
     Target("start cold", "hf_documented", 1.5),
     Target("help", "", 0.5, ours="run_glue.py"),
@@ -165,7 +164,9 @@ def _about(jobs: Found) -> list[str]:
             for side, packages in job["versions"].items()
         )
         quick = " **A trial of a few steps: no measurement.**" if job["quick"] else ""
-        line = f"{job['date']}, {job['machine']}, {job['threads']} threads each. {versions}.{quick}"
+        code = f"commit {job.get('commit', 'unknown')}"
+        about = f"{job['date']}, {job['machine']}, {job['threads']} threads each, {code}"
+        line = f"{about}. {versions}.{quick}"
         if line not in lines:
             lines.append(line)
     return lines

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -36,8 +37,9 @@ def start(options: Options, scratch: Path) -> Iterator[Job]:
             job.blocks = {key: [] for key in job.labels}
             yield job
             continue
-        if not cold:  # the first of all, which leaves what the next ones find
-            _until(*commands["ours"], cache)
+        if not cold:  # the first of all, which leave what the next ones find
+            for command, words in commands.values():
+                _until(command, words, cache)
         for _ in range(options.rounds):
             for key, (command, words) in commands.items():
                 time.sleep(contest.PAUSE)
@@ -53,38 +55,52 @@ def start(options: Options, scratch: Path) -> Iterator[Job]:
 
 
 def memory(options: Options, scratch: Path) -> Iterator[Job]:
-    """The most memory that a training of SST-2 with one save holds at a time."""
-    steps = 3 if options.quick else _MEMORY_STEPS
+    """The most memory that an epoch with one save in its middle and one at its end holds at a time.
+
+    The rows are drawn from SST-2 with the longest among them, since each side meets those at
+    another time of an epoch, and an epoch of all of them takes half an hour.
+    """
+    steps = 4 if options.quick else _MEMORY_STEPS
+    data = scratch / "memory" / "SST-2"
+    data.mkdir(parents=True, exist_ok=True)
+    inputs.write_sst2(steps * options.batch, data)
     job = Job("memory SST-2", "MiB", False, {"steps": steps, "batch": options.batch}, {}, {})
-    commands = {"ours": ours(scratch, steps, True)}
+    commands = {"ours": ours(scratch, steps, True, data)}
     job.labels["ours"] = "ours, default flags"
     if not options.peers or "hf_best" in options.peers:
-        commands["hf_best"] = hugging_face(scratch, "longest", steps, False)
+        commands["hf_best"] = hugging_face(scratch, "longest", steps, False, data)
         job.labels["hf_best"] = "(b) HF Trainer at its best"
     for _ in range(options.rounds):
         for key, command in commands.items():
             time.sleep(contest.PAUSE)
             _forget_output(command)
+            shutil.rmtree(scratch / "memory-cache", ignore_errors=True)
             block = _watched(partial(_peak, command, scratch))
             _keep(job, key, block, block["peak_mib"])
     yield job
 
 
-def ours(scratch: Path, steps: int, train_alone: bool) -> list[str]:
+def ours(scratch: Path, steps: int, train_alone: bool, data: Path | None = None) -> list[str]:
     """run_glue.py on SST-2 for some steps."""
     command = [str(OURS), "-u", "run_glue.py", "--task_name", "SST-2"]
     command += ["--model_name_or_path", str(inputs.weights()), "--batch_size", "32"]
-    command += ["--learning_rate", "2e-5", "--max_steps", str(steps), "--save_steps", str(steps)]
+    command += ["--learning_rate", "2e-5", "--max_steps", str(steps)]
     command += ["--output_dir", str(scratch / "run"), "--overwrite_output_dir"]
-    return command + (["--do_train"] if train_alone else ["--logging_steps", "1"])
+    command += ["--data_dir", str(data)] if data else []
+    if train_alone:
+        return [*command, "--save_steps", str(steps // 2), "--do_train"]
+    return [*command, "--save_steps", str(steps), "--logging_steps", "1"]
 
 
-def hugging_face(scratch: Path, padding: str, steps: int, evaluate: bool) -> list[str]:
+def hugging_face(
+    scratch: Path, padding: str, steps: int, evaluate: bool, data: Path | None = None
+) -> list[str]:
     """benchmarks/peers/hf_run.py likewise."""
+    data = data or folder("GLUE_DATA_DIR") / "SST-2"
     command = [str(PEERS), "-u", "benchmarks/peers/hf_run.py", "--model", str(inputs.weights())]
-    command += ["--data", str(folder("GLUE_DATA_DIR") / "SST-2"), "--padding", padding]
+    command += ["--data", str(data), "--padding", padding]
     command += ["--output", str(scratch / "hf_run"), "--max_steps", str(steps)]
-    return command + (["--eval"] if evaluate else [])
+    return [*command, "--eval"] if evaluate else [*command, "--save_steps", str(steps // 2)]
 
 
 def _help(options: Options) -> Job:
@@ -115,25 +131,24 @@ def _until(command: list[str], words: str, cache: Path) -> dict[str, float]:
     """Seconds until a command prints a line that begins with `words`; it is ended then."""
     _forget_output(command)
     begun = time.perf_counter()
-    process = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env=_environment(cache),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith(words):
-            break
-    else:
-        _, errors = process.communicate()
-        raise RuntimeError(f"{' '.join(command)} ended:\n{errors.strip()[-3000:]}")
-    seconds = time.perf_counter() - begun
-    process.kill()
-    process.communicate()
-    return {"seconds": seconds}
+    with tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=_environment(cache),
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+        try:
+            assert process.stdout is not None
+            if not any(line.startswith(words) for line in process.stdout):
+                errors.seek(0)
+                raise RuntimeError(f"{' '.join(command)} ended:\n{errors.read().strip()[-3000:]}")
+            return {"seconds": time.perf_counter() - begun}
+        finally:
+            process.kill()
+            process.communicate()
 
 
 def _peak(command: list[str], scratch: Path) -> dict[str, float]:
@@ -141,7 +156,7 @@ def _peak(command: list[str], scratch: Path) -> dict[str, float]:
     begun = time.perf_counter()
     with (scratch / "memory.log").open("w+") as log:
         process = subprocess.Popen(
-            command, cwd=ROOT, env=_environment(scratch / "cache"), stdout=log, stderr=log
+            command, cwd=ROOT, env=_environment(scratch / "memory-cache"), stdout=log, stderr=log
         )
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)

@@ -1,4 +1,5 @@
-"""AdamW by kernels.c: one pass over parameters, gradients and moments, clipping included."""
+"""AdamW by kernels.c, on all threads: a pass for the norm of the gradients, and one for the rest,
+clipping included."""
 
 import functools
 from typing import Any
@@ -22,11 +23,8 @@ def by_kernels(run: Kernels) -> type:
         gradient_scale = 1.0
 
         def norm_of(self, parameters: Any) -> float:
-            rows = [
-                (0, p.grad.data_ptr(), 0, 0, 0, 0, p.size, 0)
-                for p in parameters
-                if p.grad is not None
-            ]
+            gradients = [p.grad.contiguous() for p in parameters if p.grad is not None]
+            rows = [(0, g.data_ptr(), 0, 0, 0, 0, g.size, 0) for g in gradients]
             sum_of_squares = np.zeros(1)
             run("squares", np.array(rows, np.int64), sum_of_squares, len(rows))
             return float(np.sqrt(sum_of_squares[0]))
@@ -41,7 +39,8 @@ def by_kernels(run: Kernels) -> type:
             self._given = []
 
         def _append_optimize_op(self, block: Any, pair: Any) -> None:
-            self._given.append(pair)
+            parameter, gradient = pair
+            self._given.append((parameter, gradient.contiguous()))
 
         def _row(self, parameter: Any, gradient: Any) -> tuple[int, ...]:
             moments = [self._moment1_acc_str, self._moment2_acc_str]

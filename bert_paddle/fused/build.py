@@ -1,18 +1,20 @@
 """kernels.c as a library of this machine: compiled at the first use, kept for the next."""
 
-import atexit
+import contextlib
 import ctypes
 import functools
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bert_paddle import env, machine
+from bert_paddle import env, files, machine
 
 SOURCE = Path(__file__).with_name("kernels.c")
 # Sums may be reordered, so that they can be made in vectors; infinities stay what they are.
@@ -78,23 +80,26 @@ def _plain(value: Any) -> Any:
 def kernels() -> tuple[Kernels | None, str]:
     """The kernels, or None and why there are none. To be called after paddle is imported, whose
     thread pool they share."""
-    compiler = next(filter(None, map(shutil.which, _compilers())), None)
+    compilers = _compilers()
+    compiler = next((one for one in compilers if shutil.which(one[0])), None)
     if compiler is None:
-        return None, "no C compiler is here (gcc or clang)"
+        names = " or ".join(" ".join(one) for one in compilers)
+        return None, f"no C compiler is here ({names})"
     try:
-        return Kernels(_library(compiler)), ""
+        return _loaded(compiler), ""
     except (OSError, subprocess.SubprocessError) as error:
-        words = str(getattr(error, "stderr", None) or error).strip()
-        return None, f"{compiler} could not make them: {words.splitlines()[0]}"
+        words = (getattr(error, "stderr", None) or "").strip() or str(error)
+        return None, f"{' '.join(compiler)} could not make them: {words.splitlines()[0]}"
 
 
-def _compilers() -> list[str]:
-    chosen = os.environ.get("CC")
-    return [chosen] if chosen else ["gcc", "cc", "clang"]
+def _compilers() -> list[list[str]]:
+    chosen = shlex.split(os.environ.get("CC", ""))
+    return [chosen] if chosen else [["gcc"], ["cc"], ["clang"]]
 
 
-def _library(compiler: str) -> Path:
-    """The library's path; compiled where it is not there yet."""
+def _loaded(compiler: Sequence[str]) -> Kernels:
+    """The kernels of the cache, compiled where they are not there yet or cannot be loaded: cut off
+    by a crash, say, or made where the C library is newer."""
     import paddle
 
     # Paddle's own OpenMP library: a second one would have a second set of threads, and each set's
@@ -102,30 +107,30 @@ def _library(compiler: str) -> Path:
     threads = next((Path(paddle.__file__).parent / "libs").glob("libiomp5*"), None)
     if threads is None:
         raise OSError("this PaddlePaddle brings no libiomp5")
-    about = [compiler, machine.processor(), paddle.__version__, *_FLAGS, SOURCE.read_text("utf-8")]
-    name = f"kernels-{hashlib.sha256(chr(0).join(about).encode()).hexdigest()[:16]}.so"
-    folder = env.cache() / "kernels"
-    if (folder / name).is_file():
-        return folder / name
+    about = [*compiler, machine.processor(), machine.instructions(), paddle.__version__, *_FLAGS]
+    text = chr(0).join([*about, SOURCE.read_text("utf-8")])
+    path = env.cache() / "kernels" / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.so"
+    if path.is_file():
+        with contextlib.suppress(OSError):
+            return Kernels(path)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        scratch = tempfile.mkdtemp(dir=folder, prefix=".")
-    except OSError:  # a home that cannot be written: compiled for this process alone
-        folder = Path(scratch := tempfile.mkdtemp())
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return _compile(compiler, threads, Path(scratch), folder / name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as scratch:
+            made = _compile(compiler, threads, Path(scratch))
+            files.sync(made)
+            os.replace(made, path)
+        return Kernels(path)
+    except OSError:  # a home that cannot be written, or from which nothing may be run
+        with tempfile.TemporaryDirectory() as scratch:
+            # Once loaded, the file need not be there any more.
+            return Kernels(_compile(compiler, threads, Path(scratch)))
 
 
-def _compile(compiler: str, threads: Path, scratch: Path, target: Path) -> Path:
+def _compile(compiler: Sequence[str], threads: Path, scratch: Path) -> Path:
     unit, library = scratch / "kernels.o", scratch / "kernels.so"
-    try:
-        for command in (
-            [compiler, *_FLAGS, "-c", str(SOURCE), "-o", str(unit)],
-            [compiler, "-shared", str(unit), str(threads), "-lm", "-o", str(library)],
-        ):
-            subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
-        os.replace(library, target)
-    finally:
-        if scratch != target.parent:
-            shutil.rmtree(scratch, ignore_errors=True)
-    return target
+    for command in (
+        [*compiler, *_FLAGS, "-c", str(SOURCE), "-o", str(unit)],
+        [*compiler, "-shared", str(unit), str(threads), "-lm", "-o", str(library)],
+    ):
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
+    return library

@@ -14,6 +14,11 @@ Batch = dict[str, np.ndarray]
 def prepare(model: Any, wanted: bool, out: Log) -> None:
     """Decide how a model is computed, and say so where it is the slower way."""
     against = encoder.whats_against(model.bert) if wanted else "--cpu_kernels 0"
+    # All processes compute alike, or they would drift apart by rounding.
+    everyone = dist.gather(against)
+    if not against and any(everyone):
+        rank = next(rank for rank, one in enumerate(everyone) if one)
+        against = f"rank {rank} cannot: {everyone[rank]}"
     model.by_kernels = not against
     if against and not dist.on_gpu():
         out.note(f"encoder: PaddleNLP's layers, which take longer than our kernels ({against})")

@@ -51,8 +51,8 @@ def _read(path: Path) -> Encoded | None:
         with path.open("rb") as opened, np.load(opened) as file:
             flat, lengths, second = file["flat"], file["lengths"], file["second"]
             cut = int(file["cut"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None
+    except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile):
+        return None  # RuntimeError: what zip cannot do (a damaged header asks for it)
     with contextlib.suppress(OSError):
         os.utime(path)
     rows = np.split(flat, np.cumsum(lengths)[:-1])

@@ -2,8 +2,9 @@ import os
 
 import pytest
 
-from bert_paddle import log
+from bert_paddle import log, nlp, optim
 from bert_paddle.fused import build, models
+from bert_paddle.glue.args import parse_args
 
 
 @pytest.fixture
@@ -13,6 +14,12 @@ def fresh(monkeypatch, tmp_path):
     build.kernels.cache_clear()
     yield tmp_path / "cache" / "bert_paddle" / "kernels"
     build.kernels.cache_clear()
+
+
+def a_model():
+    bert = nlp.bert()
+    sizes = {"vocab_size": 9, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    return bert.BertForSequenceClassification(bert.BertConfig(**sizes, intermediate_size=8))
 
 
 def test_compiled_once(fresh, monkeypatch):
@@ -33,24 +40,62 @@ def test_a_cache_that_cannot_be_written(fresh, monkeypatch, tmp_path):
     assert build.kernels()[0] is not None
 
 
+def test_a_library_that_cannot_be_loaded_is_made_again(fresh, monkeypatch):
+    if build.kernels()[0] is None:
+        pytest.skip(f"no kernels: {build.kernels()[1]}")
+    (library,) = fresh.iterdir()
+    library.unlink()
+    library.write_bytes(b"\x7fELF")
+    build.kernels.cache_clear()
+    load = build.Kernels
+
+    def in_a_new_process(path):  # in this one, the path is known to the loader
+        if path.stat().st_size < 100:
+            raise OSError(f"{path}: file too short")
+        return load(path)
+
+    monkeypatch.setattr(build, "Kernels", in_a_new_process)
+    assert build.kernels()[0] is not None
+    assert library.stat().st_size > 1000
+
+
+def test_another_processor_of_the_same_name_compiles_for_itself(fresh, monkeypatch):
+    if build.kernels()[0] is None:
+        pytest.skip(f"no kernels: {build.kernels()[1]}")
+    monkeypatch.setattr(build.machine, "instructions", lambda: "fpu sse")
+    build.kernels.cache_clear()
+    assert build.kernels()[0] is not None
+    assert len(list(fresh.iterdir())) == 2
+
+
+def test_processes_agree_on_how_they_compute(fresh, monkeypatch, capsys):
+    if build.kernels()[0] is None:
+        pytest.skip(f"no kernels: {build.kernels()[1]}")
+    monkeypatch.setattr(models.dist, "gather", lambda own: [own, "no C compiler is here"])
+    model = a_model()
+    models.prepare(model, True, log.Log())
+    assert not models.by_kernels(model)
+    assert "rank 1 cannot: no C compiler is here" in capsys.readouterr().err
+    flags = "--task_name sst2 --model_name_or_path m --output_dir o".split()
+    assert not hasattr(optim.build(model, parse_args(flags)), "norm_of")
+
+
 @pytest.mark.parametrize(
     ("script", "why"),
     [
         (None, "no C compiler is here"),
         ("echo no such option >&2; exit 1", "no such option"),
         ("exit 3", "exit status 3"),
+        ("echo >&2; exit 4", "exit status 4"),
     ],
 )
 def test_without_a_compiler_paddlenlp_does_it(fresh, monkeypatch, tmp_path, capsys, script, why):
-    from paddlenlp.transformers import BertConfig, BertForSequenceClassification
-
     compiler = tmp_path / "compiler"
     if script:
         compiler.write_text(f"#!/bin/sh\n{script}\n")
         os.chmod(compiler, 0o755)
-    monkeypatch.setenv("CC", str(compiler))
-    sizes = {"vocab_size": 9, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
-    model = BertForSequenceClassification(BertConfig(**sizes, intermediate_size=8))
+    monkeypatch.setenv("CC", f"{compiler} -m64")
+    model = a_model()
     models.prepare(model, True, log.Log())
     assert not models.by_kernels(model)
     assert why in capsys.readouterr().err
