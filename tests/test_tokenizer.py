@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bert_paddle import tokenizer
 from bert_paddle.errors import WeightsError
@@ -134,6 +136,29 @@ def test_ids_of_whole_files_equal_transformers(minilm_dir, glue_data_dir, corpus
         digest.update((" ".join(map(str, ids)) + "\n").encode())
     assert len(texts) == corpus["texts"]
     assert digest.hexdigest() == corpus["sha256"]
+
+
+@pytest.fixture(scope="module")
+def known():
+    """A vocabulary of single characters and some words."""
+    letters = [chr(c) for c in range(33, 127)] + ["中", "文", "σ", "ς", "é", "ß"]
+    pieces = [*SPECIAL, *letters, *(f"##{one}" for one in letters), "new", "york", "##er"]
+    return {lower: Tokenizer(pieces, do_lower_case=lower) for lower in (True, False)}
+
+
+# Blanks of all kinds, what is removed, what joins or splits, marks that join the sign before.
+ODD = (
+    " \u00a0\u3000\t\n\r\x0b\x1c\x85\u2028\u200b\u200d\x00\ufffd\xad\u0301\u0308\u0327"
+    "aAeéEıİΣςß中文①ﬁ가.,'[]#"
+)
+WORDS = ["[SEP]", "[sep]", "[CLS]", "new york", "Newer", "##er", "x" * 101, "e\u0301", "\u0301"]
+
+
+@given(texts=st.lists(st.lists(st.sampled_from([*ODD, " ", "  ", *WORDS])).map("".join)))
+@pytest.mark.parametrize("lower", [True, False])
+def test_word_by_word_is_as_the_whole_text(known, lower, texts):
+    wanted = [known[lower]._rust.encode(text, add_special_tokens=False).ids for text in texts]
+    assert known[lower].pieces(texts) == wanted
 
 
 def test_lengths():
