@@ -351,39 +351,64 @@ void adamw(const Tensor *tensors, int64_t n, float rate, float decay, float beta
 #define WIDE 16
 typedef float Vector __attribute__((vector_size(4 * WIDE), aligned(4)));
 
-static inline __attribute__((always_inline)) void tile(int rows, const float *a, int64_t row,
-                                                       int64_t column, const float *b, int64_t ldb,
-                                                       float *c, int64_t ldc, int64_t depth,
-                                                       float factor) {
-    Vector sum[8];
-#pragma GCC unroll 8
-    for (int r = 0; r < rows; r++) sum[r] = (Vector){0};
+/* Vectors beside each other in a tile of 8 rows: with 32 registers, two, so that what is loaded is
+ * used twice. */
+#ifdef __AVX512F__
+#define BESIDE 2
+#else
+#define BESIDE 1
+#endif
+
+static inline __attribute__((always_inline)) void tile(int rows, int beside, const float *a,
+                                                       int64_t row, int64_t column, const float *b,
+                                                       int64_t ldb, float *c, int64_t ldc,
+                                                       int64_t depth, float factor) {
+    Vector sum[8 * BESIDE];
+#pragma GCC unroll 16
+    for (int r = 0; r < rows * beside; r++) sum[r] = (Vector){0};
     for (int64_t k = 0; k < depth; k++) {
-        Vector values = *(const Vector *)(b + k * ldb);
+        Vector values[BESIDE];
+#pragma GCC unroll 2
+        for (int w = 0; w < beside; w++) values[w] = *(const Vector *)(b + k * ldb + w * WIDE);
 #pragma GCC unroll 8
-        for (int r = 0; r < rows; r++) sum[r] += a[r * row + k * column] * values;
+        for (int r = 0; r < rows; r++)
+#pragma GCC unroll 2
+            for (int w = 0; w < beside; w++)
+                sum[r * beside + w] += a[r * row + k * column] * values[w];
     }
 #pragma GCC unroll 8
-    for (int r = 0; r < rows; r++) *(Vector *)(c + r * ldc) = factor * sum[r];
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 2
+        for (int w = 0; w < beside; w++)
+            *(Vector *)(c + r * ldc + w * WIDE) = factor * sum[r * beside + w];
+}
+
+/* The columns of C from b's and c's first on, WIDE * beside of them. */
+static inline __attribute__((always_inline)) void tiles(int beside, const float *a, int64_t row,
+                                                        int64_t column, const float *b, int64_t ldb,
+                                                        float *c, int64_t ldc, int64_t m,
+                                                        int64_t depth, float factor) {
+    int64_t i = 0;
+    for (; i + 8 <= m; i += 8)
+        tile(8, beside, a + i * row, row, column, b, ldb, c + i * ldc, ldc, depth, factor);
+    for (; i + 2 <= m; i += 2)
+        tile(2, beside, a + i * row, row, column, b, ldb, c + i * ldc, ldc, depth, factor);
+    for (; i < m; i++)
+        tile(1, beside, a + i * row, row, column, b, ldb, c + i * ldc, ldc, depth, factor);
 }
 
 static void product(const float *a, int64_t row, int64_t column, const float *b, int64_t ldb,
                     float *c, int64_t ldc, int64_t m, int64_t n, int64_t depth, float factor) {
-    int64_t whole = n / WIDE * WIDE;
-    for (int64_t j = 0; j < whole; j += WIDE) {
-        int64_t i = 0;
-        for (; i + 8 <= m; i += 8)
-            tile(8, a + i * row, row, column, b + j, ldb, c + i * ldc + j, ldc, depth, factor);
-        for (; i + 2 <= m; i += 2)
-            tile(2, a + i * row, row, column, b + j, ldb, c + i * ldc + j, ldc, depth, factor);
-        for (; i < m; i++)
-            tile(1, a + i * row, row, column, b + j, ldb, c + i * ldc + j, ldc, depth, factor);
-    }
+    int64_t j = 0;
+    for (; j + WIDE * BESIDE <= n; j += WIDE * BESIDE)
+        tiles(BESIDE, a, row, column, b + j, ldb, c + j, ldc, m, depth, factor);
+    for (; j + WIDE <= n; j += WIDE)
+        tiles(1, a, row, column, b + j, ldb, c + j, ldc, m, depth, factor);
     for (int64_t i = 0; i < m; i++)
-        for (int64_t j = whole; j < n; j++) {
+        for (int64_t l = j; l < n; l++) {
             float sum = 0.0f;
-            for (int64_t k = 0; k < depth; k++) sum += a[i * row + k * column] * b[k * ldb + j];
-            c[i * ldc + j] = factor * sum;
+            for (int64_t k = 0; k < depth; k++) sum += a[i * row + k * column] * b[k * ldb + l];
+            c[i * ldc + l] = factor * sum;
         }
 }
 
@@ -436,6 +461,7 @@ static void drop(const float *p, float *out, int64_t count, uint32_t index, uint
 
 static void softmax(float *p, int64_t keys, int64_t wide) {
     float top = p[0], sum = 0.0f;
+#pragma omp simd reduction(max : top) /* which is not made in vectors else, for what NaN would be */
     for (int64_t j = 1; j < keys; j++) top = p[j] > top ? p[j] : top;
     for (int64_t j = 0; j < keys; j++) {
         p[j] = exponential(p[j] - top);
