@@ -7,7 +7,6 @@ imported, and their own `__init__` runs only when somebody asks for a name that 
 """
 
 import functools
-import importlib
 import importlib.metadata
 import importlib.util
 import sys
@@ -23,7 +22,9 @@ def bert() -> Any:
     if "paddlenlp" not in sys.modules:
         try:
             _open_packages()
-            return importlib.import_module("paddlenlp.transformers.bert.modeling")
+            import paddlenlp.transformers.bert.modeling as found
+
+            return found
         except Exception:  # another version of PaddleNLP, whose modules need more of each other
             for name in [name for name in sys.modules if name.split(".")[0] == "paddlenlp"]:
                 del sys.modules[name]
