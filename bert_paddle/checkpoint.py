@@ -37,7 +37,7 @@ _FILES = (
 _PART_OF_RUN = re.compile(
     rf"(model_\d+(\.partial|\.old|\.aside\d*)?|{_FILES})(\.gone)?|\.({_FILES})\.\d+\.part"
 )
-VERSION, _FLOATS = 4, (float, float | None)
+VERSION = 4
 _found_whole: set[Path] = set()  # by `latest` in this process, for `read`
 
 # Flags that may differ between a run and its continuation; any other difference is refused.
@@ -213,7 +213,7 @@ def _read_state(path: Path) -> TrainState:
     for name, kind in kinds.items():
         origin: Any = typing.get_origin(kind)
         plain: Any = origin if origin in (dict, list) else kind
-        right = isinstance(values[name], plain | int if plain in _FLOATS else plain)
+        right = isinstance(values[name], plain | int if plain in (float, float | None) else plain)
         if not right or isinstance(values[name], bool) and kind is not bool:
             raise OutputError(f"{path}: {name} is {values[name]!r}; give another checkpoint")
     return TrainState(**values)

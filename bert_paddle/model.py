@@ -191,11 +191,11 @@ def snapshot(
         config.pop(name, None)
     config |= {"architectures": [type(model).__name__], "model_type": "bert", **about}
     text = json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-    weights = tensors or tensors_of(model)
+    values = tensors or tensors_of(model)
 
     def write(folder: Path) -> None:
         (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
-        files.write_tensors(folder / WEIGHTS_FILE, weights)
+        files.write_tensors(folder / WEIGHTS_FILE, values)
 
     return write
 

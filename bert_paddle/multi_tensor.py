@@ -3,36 +3,28 @@
 import functools
 from typing import Any
 
+from bert_paddle.fused import collecting
+
 _CHUNK = 32 * 2048  # values that one block of threads works on
 
 
 @functools.cache
 def adamw() -> type:
     """A paddle.optimizer.AdamW with its own state and names of state, updated by Paddle's
-    `fused_adam_`: some launches in place of one for each parameter.
+    `fused_adam_`: some launches in place of one for each parameter."""
 
-    A class made when asked for, since its base class is paddle's.
-    """
-    from paddle.optimizer import AdamW
-
-    class MultiTensorAdamW(AdamW):
+    class MultiTensorAdamW(collecting.adamw()):  # type: ignore[misc]
         def __init__(self, *arguments: Any, **named: Any):
             super().__init__(*arguments, **named)
-            self._given: list[tuple[Any, Any]] = []
             # By parameter: the power of beta when it was first seen, and its updates since.
             self._ages: dict[str, tuple[float, int]] = {}
 
-        def step(self) -> None:
-            super().step()  # makes the moments where there are none, and hands all pairs over
-            groups: dict[Any, list[tuple[Any, Any]]] = {}
-            for pair in self._given:
+        def update(self, pairs: collecting.Pairs) -> None:
+            groups: dict[Any, collecting.Pairs] = {}
+            for pair in pairs:
                 groups.setdefault(self._kind(pair[0]), []).append(pair)
-            for (decays, half, *_), pairs in groups.items():
-                _update(self, pairs, self._weight_decay if decays else 0.0, half)
-            self._given = []
-
-        def _append_optimize_op(self, block: Any, pair: Any) -> None:
-            self._given.append(pair)
+            for (decays, half, *_), group in groups.items():
+                _update(self, group, self._weight_decay if decays else 0.0, half)
 
         def _kind(self, parameter: Any) -> tuple[Any, ...]:
             """What the parameters of one call have in common. The powers of beta differ where an
@@ -50,16 +42,13 @@ def adamw() -> type:
     return MultiTensorAdamW
 
 
-def _update(optimizer: Any, pairs: list[tuple[Any, Any]], decay: float, half: bool) -> None:
+def _update(optimizer: Any, pairs: collecting.Pairs, decay: float, half: bool) -> None:
     """One call of the kernel; half: the parameters have float32 masters."""
     import paddle
 
     parameters, gradients = [p for p, _ in pairs], [g for _, g in pairs]
-    moments = [optimizer._moment1_acc_str, optimizer._moment2_acc_str]
-    kinds = [*moments, optimizer._beta1_pow_acc_str, optimizer._beta2_pow_acc_str]
-    moments1, moments2, powers1, powers2 = (
-        [optimizer._get_accumulator_master(kind, p) for p in parameters] for kind in kinds
-    )
+    states = zip(*map(optimizer.state_of, parameters), strict=True)
+    moments1, moments2, powers1, powers2 = map(list, states)
     paddle._C_ops.fused_adam_(
         parameters,
         gradients,
