@@ -1,16 +1,16 @@
 """Sets our MRPC runs beside those of transformers' Trainer: every value, means, standard errors.
 
-    python benchmarks/compare_mrpc.py benchmarks/results/hf_mrpc.jsonl RUN [RUN ...] > FILE.md
+    python -m benchmarks.compare_mrpc benchmarks/results/hf_mrpc.jsonl RUN [RUN ...] > FILE.md
 
 RUN is the output folder of a run (benchmarks/mrpc_seeds.sh makes them). The two means should be no
 further apart than two standard errors of their difference.
 """
 
 import json
-import math
-import statistics
 import sys
 from pathlib import Path
+
+from benchmarks import seeds
 
 
 def main() -> None:
@@ -36,22 +36,11 @@ def main() -> None:
                 f"| {program} | {run['seed']} | {100 * run['accuracy']:.2f} "
                 f"| {100 * run['f1']:.2f} | {run['eval_loss']:.4f} | {run['train_seconds']:.0f} |"
             )
-    print("\n| metric | bert_paddle | Trainer | difference | standard error | in standard errors |")
+    print(f"\nbert_paddle beside Trainer:\n\n| metric {seeds.HEAD}")
     print("|---|---|---|---|---|---|")
     for metric in ("accuracy", "f1", "eval_loss"):
-        print(compared(metric, ours, theirs))
-
-
-def compared(metric: str, ours: list[dict], theirs: list[dict]) -> str:
-    """A row of the second table: means and their difference in units of its standard error."""
-    sides = [[run[metric] for run in runs] for runs in (ours, theirs)]
-    means = [statistics.mean(values) for values in sides]
-    error = math.sqrt(sum(statistics.variance(values) / len(values) for values in sides))
-    difference = means[0] - means[1]
-    return (
-        f"| {metric} | {means[0]:.4f} | {means[1]:.4f} | {difference:+.4f} | {error:.4f} "
-        f"| {abs(difference) / error:.1f} |"
-    )
+        sides = [[run[metric] for run in runs] for runs in (ours, theirs)]
+        print(f"| {metric} {seeds.compared(*sides)}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fine-tunes MRPC with the packaged weights, once for each seed, as benchmarks/peers/hf_trainer_glue.py
 # does with transformers' Trainer: batch 32, lr 2e-5, 3 epochs, length 128, no warm-up, clip 1.0.
-# Finished seeds are kept; `benchmarks/compare_mrpc.py` sets both beside each other.
+# Finished seeds are kept; `python -m benchmarks.compare_mrpc` sets both beside each other.
 #   SEEDS="1 2 3"  OUT=runs/mrpc_seeds  bash benchmarks/mrpc_seeds.sh
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -25,7 +25,7 @@ def keep(job: Job, options: Options) -> Path:
     options.results.mkdir(parents=True, exist_ok=True)
     path = options.results / f"{name}.json"
     found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"jobs": {}}
-    found = merged(found, job, _about(date, options))
+    found = merged(found, job, _about(options))
     _write(path, json.dumps(found, indent=1) + "\n")
     _write(path.with_suffix(".md"), table.page(found))
     return path.with_suffix(".md")
@@ -46,17 +46,22 @@ def medians(blocks: dict[str, list[dict[str, Any]]]) -> dict[str, float | None]:
     }
 
 
-def _about(date: str, options: Options) -> dict[str, Any]:
+def where() -> dict[str, Any]:
+    """When and on what something is measured: date, time, machine, commit, versions of ours."""
     return {
-        "date": date,
+        "date": datetime.date.today().isoformat(),
         "time": datetime.datetime.now().astimezone().isoformat(timespec="minutes"),
         "machine": machine.hardware(),
         "commit": _commit(),
-        "threads": options.threads,
-        "rounds": options.rounds,
-        "quick": options.quick,
-        "versions": {"ours": machine.versions("tokenizers", "numpy"), "peers": _peers()},
+        "versions": {"ours": machine.versions("tokenizers", "numpy")},
     }
+
+
+def _about(options: Options) -> dict[str, Any]:
+    found = where()
+    found["versions"]["peers"] = _peers()
+    sizes = {"threads": options.threads, "rounds": options.rounds, "quick": options.quick}
+    return found | sizes
 
 
 def _commit() -> str:

@@ -1,0 +1,106 @@
+"""CoLA and MRPC fine-tuned over seeds, with and without what makes training fast: do results stay?
+
+    python -m benchmarks.accuracy --output_dir runs/accuracy [--seeds 1,2,3] [--tasks CoLA,MRPC]
+        [--sides after,before] [--result benchmarks/results/accuracy-DATE]
+
+"after" is the default command line; "before" leaves out the kernels (encoder, embeddings, AdamW)
+and batches of like length, so it is PaddleNLP's layers, Paddle's AdamW and a plain shuffle.
+Finished runs are kept, so it can be cut off and called again, or two of it share the work by
+--seeds and --tasks; --result writes FILE.json and FILE.md of all that lie in --output_dir. The two
+means should be no further apart than two standard errors of their difference.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks import seeds
+from benchmarks.suite import results
+
+TASKS = {
+    "CoLA": ("eval_matthews_correlation", "--learning_rate 5e-5 --num_train_epochs 2"),
+    "MRPC": ("eval_accuracy eval_f1", "--learning_rate 2e-5 --num_train_epochs 3"),
+}
+SIDES = {"after": "", "before": "--cpu_kernels 0 --group_by_length 0"}
+COMMON = (
+    "--model_name_or_path all-minilm-l6-v2 --do_train --do_eval --max_seq_length 128 "
+    "--batch_size 32 --save_strategy epoch --save_total_limit 1 --report 0"
+)
+
+
+def main() -> None:
+    args = arguments()
+    for seed in args.seeds.split(","):
+        for task in args.tasks.split(","):
+            for side in args.sides.split(","):
+                train(task, side, seed, args.output_dir)
+    if args.result:
+        write(args.output_dir, args.result)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--output_dir", type=Path, required=True)
+    parser.add_argument("--seeds", default="1,2,3")
+    parser.add_argument("--tasks", default="CoLA,MRPC")
+    parser.add_argument("--sides", default="after,before")
+    parser.add_argument("--result", type=Path)
+    return parser.parse_args()
+
+
+def command(task: str, side: str) -> str:
+    words = f"run_glue.py --task_name {task} {COMMON} {TASKS[task][1]} {SIDES[side]}"
+    return words.strip()
+
+
+def train(task: str, side: str, seed: str, folder: Path) -> None:
+    out = folder / task / side / f"seed_{seed}"
+    if (out / "all_results.json").is_file():
+        return
+    words = [*command(task, side).split(), "--seed", seed, "--output_dir", str(out)]
+    print(" ".join(words), flush=True)
+    subprocess.run([sys.executable, "-u", *words, "--overwrite_output_dir"], check=True)
+
+
+def runs(folder: Path, task: str, side: str) -> list[dict]:
+    """The results of a side, a dict per seed."""
+    found = []
+    for path in sorted((folder / task / side).glob("seed_*/all_results.json")):
+        values = json.loads(path.read_text("utf-8"))
+        seed = int(path.parent.name.removeprefix("seed_"))
+        names = [*TASKS[task][0].split(), "eval_loss", "train_runtime"]
+        found.append({"seed": seed, **{name: values[name] for name in names}})
+    return found
+
+
+def write(folder: Path, result: Path) -> None:
+    """All runs as JSON, and the comparison as Markdown."""
+    kept = {task: {side: runs(folder, task, side) for side in SIDES} for task in TASKS}
+    about = results.where()
+    text = json.dumps({"about": about, "runs": kept}, indent=1)
+    result.with_suffix(".json").write_text(text + "\n", "utf-8")
+    lines = ["# Results with and without what makes training fast", ""]
+    lines += [f"{about['date']}, commit {about['commit']}, {about['machine']}.", ""]
+    for task, sides in kept.items():
+        metrics = [*TASKS[task][0].split(), "eval_loss"]
+        lines += [f"## {task}", ""]
+        lines += [f"- {side}: `{command(task, side)}`" for side in SIDES]
+        lines += ["", "| | seed | " + " | ".join(metrics) + " | training, s |"]
+        lines += ["|---" * (len(metrics) + 3) + "|"]
+        for side, ones in sides.items():
+            for one in ones:
+                values = " | ".join(f"{one[name]:.4f}" for name in metrics)
+                took = f"{one['train_runtime']:.0f}"
+                lines.append(f"| {side} | {one['seed']} | {values} | {took} |")
+        lines += ["", "After beside before:", "", f"| metric {seeds.HEAD}", "|---" * 6 + "|"]
+        for name in metrics:
+            values = [[one[name] for one in sides[side]] for side in SIDES]
+            lines.append(f"| {name} {seeds.compared(*values)}")
+        lines.append("")
+    result.with_suffix(".md").write_text("\n".join(lines).rstrip() + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
