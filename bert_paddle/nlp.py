@@ -2,28 +2,42 @@
 
 `import paddlenlp` loads its task flows, its server and its data sets, and with them scikit-learn,
 pandas, datasets and FastAPI: seconds and memory that BERT has no use for
-(benchmarks/paddlenlp_import.md). Here its packages are opened, so that their modules can be
-imported, and their own `__init__` runs only when somebody asks for a name that no module brought.
+(benchmarks/paddlenlp_import.md). Here its packages are opened, so that BERT's modules can be
+imported. PaddleNLP is imported as a whole, in its own order, when somebody asks for a name or a
+module beyond those; the packages and BERT's modules stay the same objects.
 """
 
 import functools
 import importlib.metadata
 import importlib.util
 import sys
+import threading
 import types
+from collections.abc import Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
 from typing import Any
 
 _PACKAGES = "paddlenlp", "paddlenlp.transformers", "paddlenlp.data"
+_loading, _taking = threading.Lock(), threading.Lock()
+_taken: dict[str, types.ModuleType] = {}  # opened packages that are being filled, or are whole
+_filling: set[int] = set()  # the threads that run a package's own __init__
+
+
+def bert() -> Any:
+    """The module paddlenlp.transformers.bert.modeling: BertModel and its heads, BertConfig."""
+    with _loading:
+        return _bert()
 
 
 @functools.cache
-def bert() -> Any:
-    """The module paddlenlp.transformers.bert.modeling: BertModel and its heads, BertConfig."""
+def _bert() -> Any:
     if "paddlenlp" not in sys.modules:
         try:
             _open_packages()
             import paddlenlp.transformers.bert.modeling as found
 
+            sys.meta_path.insert(0, _Beyond())
             return found
         except Exception:  # another version of PaddleNLP, whose modules need more of each other
             for name in [name for name in sys.modules if name.split(".")[0] == "paddlenlp"]:
@@ -53,22 +67,75 @@ def _open_packages() -> None:
     vars(sys.modules["paddlenlp"])["__version__"] = importlib.metadata.version("paddlenlp")
 
 
+def _fill() -> None:
+    """Import PaddleNLP as a whole, into the opened packages; the locks of the import system have
+    every other thread wait for the one that does it."""
+    with _taking:
+        for name in _PACKAGES:
+            if name not in _taken:
+                _taken[name] = sys.modules.pop(name)
+    import paddlenlp
+    import paddlenlp.data
+    import paddlenlp.transformers  # noqa: F401
+
+
 class _Opened(types.ModuleType):
     """A package that becomes what it is meant to be when a name is asked for that it lacks."""
 
     def __getattr__(self, name: str) -> Any:
         # The import system asks for such names of every module.
-        if name.startswith("__") and name != "__all__":
-            raise AttributeError(name)
-        self._fill()
-        return getattr(self, name)
+        special = name.startswith("__") and name != "__all__"
+        if special or threading.get_ident() in _filling:
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        _fill()
+        return types.ModuleType.__getattribute__(self, name)
 
     def __dir__(self) -> list[str]:
-        self._fill()
-        return dir(self)
+        _fill()
+        return sorted(vars(self))
 
-    def _fill(self) -> None:
-        self.__class__ = types.ModuleType  # type: ignore[assignment]
-        spec = self.__spec__
-        assert spec is not None and spec.loader is not None
-        spec.loader.exec_module(self)
+
+class _Beyond(MetaPathFinder):
+    """Has PaddleNLP imported as a whole before a module of it beyond BERT's: by themselves, most
+    import each other in a circle."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: types.ModuleType | None = None
+    ) -> ModuleSpec | None:
+        top, _, below = name.partition(".")
+        if top != "paddlenlp":
+            return None
+        module = _taken.get(name)
+        # Not where others are at it already: they may be about to wait for this very module.
+        if module is None and not below.startswith("utils") and not _taken:
+            _fill()
+            module = sys.modules.get(name)  # by now, most often
+        elif not isinstance(module, _Opened):
+            return None
+        if module is None:
+            return None
+        return ModuleSpec(name, _Same(module), is_package=hasattr(module, "__path__"))
+
+
+class _Same(Loader):
+    """Loads a module into the object that it is already."""
+
+    def __init__(self, module: types.ModuleType):
+        self._module, self._spec = module, module.__spec__
+
+    def create_module(self, spec: ModuleSpec) -> types.ModuleType:
+        return self._module
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        own = self._spec
+        if isinstance(module, _Opened):
+            assert own is not None and own.loader is not None
+            thread, outermost = threading.get_ident(), threading.get_ident() not in _filling
+            _filling.add(thread)
+            try:
+                own.loader.exec_module(module)
+            finally:
+                if outermost:
+                    _filling.discard(thread)
+            module.__class__ = types.ModuleType  # type: ignore[assignment]
+        module.__spec__ = own

@@ -35,7 +35,51 @@ assert BertModel is ours and ErnieModel
 import paddlenlp.data
 assert "Stack" in dir(paddlenlp.data)
 """,
+    # Modules that import each other in a circle, unless all is imported in PaddleNLP's own order.
+    "a package of it": """
+from paddlenlp.trainer import Trainer
+from paddlenlp.transformers import BertModel
+assert Trainer and BertModel is bert.BertModel
+import importlib, paddlenlp.data
+assert importlib.reload(paddlenlp.data).Stack
+""",
+    "a module of it": """
+from paddlenlp.transformers.ernie.modeling import ErnieModel
+import paddlenlp
+assert paddlenlp.transformers.ErnieModel is ErnieModel
+assert type(paddlenlp) is type(paddlenlp.data) is type(sys)
+""",
+    "what helps BERT": """
+import paddlenlp.utils
+assert not heavy & sys.modules.keys()
+""",
+    "a name that is not there": """
+import paddlenlp
+try:
+    paddlenlp.nothing
+except AttributeError as error:
+    assert "has no attribute 'nothing'" in str(error)
+else:
+    raise AssertionError("there is one")
+assert paddlenlp.Taskflow
+""",
+    "names, in several threads": """
+import concurrent.futures, paddlenlp
+ask = lambda name: getattr(paddlenlp.transformers, name).__name__
+names = ["ErnieModel", "AutoModel", "BertModel", "RobertaModel"]
+with concurrent.futures.ThreadPoolExecutor(4) as pool:
+    assert list(pool.map(ask, names)) == names
+""",
 }
+IN_THREADS = """
+import concurrent.futures
+from bert_paddle import env, nlp
+env.configure(1)
+env.import_paddle()
+with concurrent.futures.ThreadPoolExecutor(4) as pool:
+    found = list(pool.map(lambda _: nlp.bert().BertModel, range(4)))
+assert len(set(found)) == 1
+"""
 OTHER_VERSION = """
 import sys
 from bert_paddle import env, nlp
@@ -57,6 +101,10 @@ assert bert.BertModel is BertModel and type(paddlenlp).__name__ == "module"
 @pytest.mark.parametrize("script", [LEAN + what for what in WHOLE.values()], ids=WHOLE)
 def test_without_the_rest(script):
     check(script)
+
+
+def test_several_threads_at_once():
+    check(IN_THREADS)
 
 
 def test_another_version_is_imported_as_it_is():

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.suite import protocol, rows
-from bert_paddle import launch, model, tokenizer, training, weights
+from bert_paddle import acceleration, launch, model, tokenizer, training, weights
 from bert_paddle.checkpoint import TrainState
-from bert_paddle.fused import models
 from bert_paddle.glue import args as glue_args
 from bert_paddle.glue import encoded, evaluate
 from bert_paddle.glue.encoded import Rows
@@ -47,7 +46,7 @@ def _classifier(spec: Spec, labels: list[str]) -> Any:
     saved = weights.load_checkpoint(Path(spec["model"]))
     network = model.build_classifier(saved, labels, 42, need_head=True).model
     network.eval()
-    models.prepare(network, _flags(spec).cpu_kernels, Log())
+    acceleration.prepare(network, _flags(spec), Log())
     return network
 
 
@@ -112,7 +111,7 @@ def _pretraining(spec: Spec) -> protocol.Block:
         f"--output_dir unused --batch_size {spec['batch']} --weight_decay {spec['weight_decay']} "
         f"--learning_rate {spec['learning_rate']}".split()
     )
-    models.prepare(network, flags.cpu_kernels, Log())
+    acceleration.prepare(network, flags, Log())
     held = Held(rows.batches(spec["rows"]))
     trainer = Trainer(network, pretraining.objective(), flags, False, _silent())
     return _fitting(trainer, held, held.rows_per_epoch, held.tokens, spec["warmup"])

@@ -56,6 +56,7 @@ def levers(options: Options, scratch: Path) -> Iterator[Job]:
         "ours": ("ours, default flags", {}),
         "ours_mixed": ("without batches of like length", grouping),
         "ours_layers": ("without kernels (encoder on packed rows, AdamW)", kernels),
+        "ours_static": ("the same as a static graph", {"flags": f"{kernels['flags']} --to_static"}),
         "ours_unset": ("without settings of memory and views", as_paddle_comes),
         "ours_one": ("without settings of threads either", as_paddle_comes),
         "ours_none": ("without any of these", none),
