@@ -60,7 +60,7 @@ STILL = Side(LAYERS, dropout=False)
 LEVERS = (
     Lever("kernels, no dropout", Side(dropout=False), STILL, True),
     Lever("kernels", Side(), Side(LAYERS), False),
-    Lever("batches of like length", Side(), Side("--group_by_length 0"), False),
+    Lever("batches of like length", Side("--group_by_length"), Side(), False),
     Lever("settings of memory and views", Side(), Side(variables=UNSET), True),
     Lever("two threads", Side(), Side(variables=(("OMP_NUM_THREADS", "1"),)), True),
     Lever("word pieces kept", Side(), Side(variables=(("XDG_CACHE_HOME", "empty"),)), True),

@@ -53,7 +53,12 @@ class CommonArgs:
         most=10**12,
         or_is=-1,
     )
-    optimizer: str = flag("adamw", "optimizer", group=TRAIN, choices=("adamw", "lamb"))
+    optimizer: str = flag(
+        "adamw",
+        "optimizer; lamb scales the rate of the weights that decay: give --weight_decay with it",
+        group=TRAIN,
+        choices=("adamw", "lamb"),
+    )
     weight_decay: float = flag(
         0.0, "decoupled decay of all weights but biases and LayerNorm", group=TRAIN, least=0
     )

@@ -134,6 +134,8 @@ def _some_only(chosen: bool, function: Callable[[], Any]) -> list[Any]:
     if "error" in outcome:
         raise outcome["error"]
     for one in told:
+        if "system_error" in one:
+            raise OSError(*one["system_error"])
         if "user_error" in one:
             raise UserError(one["user_error"])
         if "run_error" in one:
@@ -155,6 +157,9 @@ def _tellable(outcome: dict[str, Any]) -> dict[str, Any]:
         return {"value": outcome["value"]}
     if isinstance(error, BertPaddleError) and error.exit_code == 2:
         return {"user_error": str(error)}
+    if isinstance(error, OSError) and error.errno is not None:
+        # exits.py knows what to say of a full disk, say.
+        return {"system_error": (error.errno, error.strerror, error.filename)}
     return {"run_error": f"rank {current().rank}: {error}"}
 
 

@@ -31,6 +31,7 @@ _DEFAULTS = {
 }
 _OPTIONAL = ("pool_act", "classifier_dropout")
 _ACTIVATIONS = ("gelu", "relu", "silu", "swish")
+_MOST_EPSILON = 1e-3  # that Paddle's LayerNorm takes
 _MOST = 10**7  # of any size, as for the flags: what is beyond is no model but a slip or a trap
 _LFS = b"version https://git-lfs"
 
@@ -170,9 +171,11 @@ def _problems(values: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
                 f"{name} is {_shown(values[name])}, but has to be a whole number from 1 to {_MOST}"
             )
     rates = [name for name in values if name.endswith(("dropout_prob", "_dropout"))]
-    for name in (*rates, "initializer_range", "layer_norm_eps"):
-        if type(values[name]) not in (int, float) or not 0 <= values[name] <= 1:
-            problems.append(f"{name} is {_shown(values[name])}, but has to be a number from 0 to 1")
+    limits = dict.fromkeys([*rates, "initializer_range"], 1) | {"layer_norm_eps": _MOST_EPSILON}
+    for name, most in limits.items():
+        if type(values[name]) not in (int, float) or not 0 <= values[name] <= most:
+            shown = _shown(values[name])
+            problems.append(f"{name} is {shown}, but has to be a number from 0 to {most}")
     if type(pad := values["pad_token_id"]) is not int:
         problems.append(f"pad_token_id is {_shown(pad)}, but has to be a whole number")
     if not problems and values["hidden_size"] % values["num_attention_heads"]:

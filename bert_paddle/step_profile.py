@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bert_paddle import dist
+from bert_paddle.errors import OutputError
 from bert_paddle.log import Log
 from bert_paddle.trainer import Trainer
 
@@ -19,17 +20,20 @@ def profiled(trainer: Trainer, updates: int, output_dir: Path, out: Log) -> Iter
     """Profile `updates` updates (0: none) of the training in the block.
 
     Every rank leaves in output_dir/profile/ a table of operations by their time, table_<rank>.txt,
-    and a trace for chrome://tracing or Perfetto, trace_<rank>.json.
+    and a trace for chrome://tracing or Perfetto, trace_<rank>.json. Raises OutputError where a
+    file stands in the place of that folder.
     """
     if updates == 0:
         yield
         return
+    folder = output_dir / FOLDER
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"--profile: {folder} is a file, and a folder is to be made there")
     from paddle import profiler
 
     targets = [profiler.ProfilerTarget.CPU]
     if dist.on_gpu():
         targets.append(profiler.ProfilerTarget.GPU)
-    folder = output_dir / FOLDER
     found = profiler.Profiler(
         targets=targets,
         scheduler=(_BEFORE, _BEFORE + updates),

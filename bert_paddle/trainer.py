@@ -49,6 +49,10 @@ class Trainer:
         self.args, self.objective = args, objective
         if args.use_amp and not gpu:
             log.warning("--use_amp has no effect on the CPU: training in float32")
+        if args.optimizer == "lamb" and args.weight_decay == 0:
+            log.note(
+                "--optimizer lamb: without --weight_decay no weight's rate is scaled, as in Adam"
+            )
         self.optimizer = optim.build(model, args, gpu)
         self.precision, self.scaler, self.model = _mixed_precision(model, self.optimizer, args, gpu)
         self.parameters = [p for p in model.parameters() if not p.stop_gradient]

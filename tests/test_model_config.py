@@ -102,6 +102,7 @@ def without(name: str) -> dict:
         (SIZES | {"num_hidden_layers": 0}, "num_hidden_layers is 0"),
         (SIZES | {"vocab_size": True}, "vocab_size is True"),
         (SIZES | {"hidden_dropout_prob": 10}, "hidden_dropout_prob is 10"),
+        (SIZES | {"layer_norm_eps": 0.01}, "layer_norm_eps is 0.01"),
         (SIZES | {"id2label": {"0": "a", "2": "b"}}, "id2label"),
         (SIZES | {"id2label": ["a", "b"]}, "id2label"),
     ],

@@ -144,9 +144,9 @@ TABLE: dict[str, tuple[str, str, Stop, int, set[int]]] = {
         {4},
     ),
     "glue, two loader threads": ("glue", "--save_steps 2 --num_workers 2", crashed, 6, {4}),
-    "glue, not grouped by length": (
+    "glue, grouped by length": (
         "glue",
-        "--save_steps 2 --group_by_length 0 --num_workers 2",
+        "--save_steps 2 --group_by_length --num_workers 2",
         crashed,
         6,
         {4},
@@ -158,7 +158,13 @@ TABLE: dict[str, tuple[str, str, Stop, int, set[int]]] = {
         5,
         {3},
     ),
-    "glue, LAMB": ("glue", "--save_steps 3 --optimizer lamb", crashed, 5, {3}),
+    "glue, LAMB": (
+        "glue",
+        "--save_steps 3 --optimizer lamb --weight_decay 0.01",
+        crashed,
+        5,
+        {3},
+    ),
     "pretrain, right after a save": ("pretrain", "--save_steps 2", crashed, 3, {2}),
     "pretrain, at an epoch's end": ("pretrain", "--save_steps 2", crashed, 5, {4}),
     "pretrain, signal": ("pretrain", "--save_steps 100", signalled, 6, {6, 7}),
@@ -178,7 +184,7 @@ TABLE: dict[str, tuple[str, str, Stop, int, set[int]]] = {
     ),
     "pretrain, mixed precision asked for, LAMB": (
         "pretrain",
-        "--save_steps 3 --use_amp --optimizer lamb --lr_scheduler_type poly",
+        "--save_steps 3 --use_amp --optimizer lamb --weight_decay 0.01 --lr_scheduler_type poly",
         crashed,
         5,
         {3},
@@ -249,7 +255,7 @@ def free_ports() -> list[int]:
     [
         ("glue", "--seed 7", "--seed was 42 and is 7"),
         ("glue", "--optimizer lamb", "--optimizer was 'adamw' and is 'lamb'"),
-        ("glue", "--group_by_length 0", "--group_by_length was True and is False"),
+        ("glue", "--group_by_length 1", "--group_by_length was False and is True"),
         ("glue", "--use_amp", "--use_amp was False and is True"),
         ("glue", "--max_seq_length 8", "training data, its labels or the vocabulary"),
         ("pretrain", "--max_predictions_per_seq 2", "--max_predictions_per_seq was 4 and is 2"),

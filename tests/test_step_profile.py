@@ -4,6 +4,7 @@ import pytest
 import tiny
 
 from bert_paddle import step_profile
+from bert_paddle.errors import OutputError
 from bert_paddle.glue import finetune
 from bert_paddle.glue.args import parse_args
 
@@ -24,3 +25,10 @@ def test_a_table_and_a_trace(tmp_path, capsys, updates, steps):
     found = len({name for name in names if name.startswith("ProfileStep")})
     # Where the training ends first, the profiler has begun another step, which stays empty.
     assert found == (updates if updates <= steps - 2 else steps - 2 + 1)
+
+
+def test_a_file_in_the_place_of_the_folder(tmp_path):
+    (tmp_path / step_profile.FOLDER).write_text("mine")
+    with pytest.raises(OutputError, match="profile is a file"):
+        with step_profile.profiled(None, 2, tmp_path, None):
+            pass

@@ -44,22 +44,26 @@ def training(options: Options, scratch: Path) -> Iterator[Job]:
 
 
 def levers(options: Options, scratch: Path) -> Iterator[Job]:
-    """Fine-tuning with one of the things left out that make it fast, and with none of them."""
+    """Fine-tuning with one of the things left out that make it fast, with none of them, and with
+    what is there for padded rows."""
     path = scratch / "levers.json"
     count = inputs.write_rows("SST-2", "train", options.rows, path)
     folder, spec = _classifier("SST-2", options, scratch, "training", path)
     spec |= {"model": str(folder / "paddle")}
-    kernels, grouping = {"flags": "--cpu_kernels 0"}, {"flags": "--group_by_length 0"}
+    layers, grouped = "--cpu_kernels 0", "--group_by_length"
     as_paddle_comes = {"settled": False}
-    none = {"flags": f"{kernels['flags']} {grouping['flags']}"} | as_paddle_comes
     given: dict[str, tuple[str, dict[str, Any]]] = {
         "ours": ("ours, default flags", {}),
-        "ours_mixed": ("without batches of like length", grouping),
-        "ours_layers": ("without kernels (encoder on packed rows, AdamW)", kernels),
-        "ours_static": ("the same as a static graph", {"flags": f"{kernels['flags']} --to_static"}),
+        "ours_grouped": ("with batches of like length", {"flags": grouped}),
+        "ours_layers": ("without kernels (encoder on packed rows, AdamW)", {"flags": layers}),
+        "ours_layers_grouped": (
+            "without kernels, with batches of like length",
+            {"flags": f"{layers} {grouped}"},
+        ),
+        "ours_static": ("without kernels, as a static graph", {"flags": f"{layers} --to_static"}),
         "ours_unset": ("without settings of memory and views", as_paddle_comes),
         "ours_one": ("without settings of threads either", as_paddle_comes),
-        "ours_none": ("without any of these", none),
+        "ours_none": ("without any of these", {"flags": layers} | as_paddle_comes),
     }
     found = [
         Contestant(key, label, _OURS, spec | change, OURS, key in ("ours_one", "ours_none"))

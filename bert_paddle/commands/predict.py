@@ -116,6 +116,8 @@ def _inputs(args: PredictArgs) -> Iterator[Input]:
     if len(args.words) == 1:
         yield from _lines(sys.stdin.buffer)
     elif args.pair is not None:
+        for text, place in ((args.words[1], "TEXT 1"), (args.pair, "--pair")):
+            _check_unicode(text, place)
         yield Input(args.words[1], args.pair, "TEXT 1")
     for number, text in enumerate(args.words[1:] if args.pair is None else (), 1):
         yield _one(text, f"TEXT {number}")
@@ -131,7 +133,16 @@ def _lines(stdin: BinaryIO) -> Iterator[Input]:
         yield _one(text.removesuffix("\n").removesuffix("\r"), place)
 
 
+def _check_unicode(text: str, place: str) -> None:
+    """Bytes of an argument that are not UTF-8 arrive as halves of surrogate pairs."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise DataError(f"{place}: not UTF-8; give the text as UTF-8") from None
+
+
 def _one(text: str, place: str) -> Input:
+    _check_unicode(text, place)
     parts = text.split("\t")
     if len(parts) > 2:
         raise DataError(f"{place}: {len(parts)} texts separated by TABs; a pair has two")

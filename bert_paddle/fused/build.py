@@ -38,6 +38,8 @@ _SIGNATURES: dict[str, list[Any]] = {
 }
 
 
+_DIGEST = hashlib.sha256().digest_size  # behind each library of the cache, which it is of
+
 # Those that take memory of their own, and say whether they got it.
 _CHECKED = {
     "column_sums",
@@ -80,7 +82,10 @@ def _plain(value: Any) -> Any:
 def kernels() -> tuple[Kernels | None, str]:
     """The kernels, or None and why there are none. To be called after paddle is imported, whose
     thread pool they share."""
-    compilers = _compilers()
+    try:
+        compilers = _compilers()
+    except ValueError as error:
+        return None, f"CC is {os.environ['CC']!r}: {error}"
     compiler = next((one for one in compilers if shutil.which(one[0])), None)
     if compiler is None:
         names = " or ".join(" ".join(one) for one in compilers)
@@ -88,18 +93,23 @@ def kernels() -> tuple[Kernels | None, str]:
     try:
         return _loaded(compiler), ""
     except (OSError, subprocess.SubprocessError) as error:
-        words = (getattr(error, "stderr", None) or "").strip() or str(error)
-        return None, f"{' '.join(compiler)} could not make them: {words.splitlines()[0]}"
+        return None, f"{' '.join(compiler)} could not make them: {_reason(error)}"
 
 
 def _compilers() -> list[list[str]]:
-    chosen = shlex.split(os.environ.get("CC", ""))
+    chosen = [word for word in shlex.split(os.environ.get("CC", "")) if word]
     return [chosen] if chosen else [["gcc"], ["cc"], ["clang"]]
 
 
+def _reason(error: Exception) -> str:
+    """One line of what a compiler said: that of its error, not what led there."""
+    lines = (getattr(error, "stderr", None) or "").strip().splitlines() or [str(error)]
+    return next((line for line in lines if "error:" in line.lower()), lines[0])
+
+
 def _loaded(compiler: Sequence[str]) -> Kernels:
-    """The kernels of the cache, compiled where they are not there yet or cannot be loaded: cut off
-    by a crash, say, or made where the C library is newer."""
+    """The kernels of the cache, compiled where they are not there yet, are damaged or cannot be
+    loaded: made where the C library is newer, say."""
     import paddle
 
     # Paddle's own OpenMP library: a second one would have a second set of threads, and each set's
@@ -110,20 +120,33 @@ def _loaded(compiler: Sequence[str]) -> Kernels:
     about = [*compiler, machine.processor(), machine.instructions(), paddle.__version__, *_FLAGS]
     text = chr(0).join([*about, SOURCE.read_text("utf-8")])
     path = env.cache() / "kernels" / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.so"
-    if path.is_file():
+    if _whole(path):
         with contextlib.suppress(OSError):
             return Kernels(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as scratch:
             made = _compile(compiler, threads, Path(scratch))
+            content = made.read_bytes()
+            made.write_bytes(content + hashlib.sha256(content).digest())
             files.sync(made)
             os.replace(made, path)
         return Kernels(path)
-    except OSError:  # a home that cannot be written, or from which nothing may be run
+    # A home that cannot be written, has no room left, or from which nothing may be run.
+    except (OSError, subprocess.SubprocessError):
         with tempfile.TemporaryDirectory() as scratch:
             # Once loaded, the file need not be there any more.
             return Kernels(_compile(compiler, threads, Path(scratch)))
+
+
+def _whole(path: Path) -> bool:
+    """Whether a library of the cache is as it was written: the loader would map one that is cut
+    off, and the process be killed at a page that is missing."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return False
+    return hashlib.sha256(content[:-_DIGEST]).digest() == content[-_DIGEST:]
 
 
 def _compile(compiler: Sequence[str], threads: Path, scratch: Path) -> Path:
@@ -132,5 +155,7 @@ def _compile(compiler: Sequence[str], threads: Path, scratch: Path) -> Path:
         [*compiler, *_FLAGS, "-c", str(SOURCE), "-o", str(unit)],
         [*compiler, "-shared", str(unit), str(threads), "-lm", "-o", str(library)],
     ):
-        subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
+        subprocess.run(
+            command, check=True, capture_output=True, text=True, errors="replace", timeout=120
+        )
     return library

@@ -15,8 +15,10 @@ def whats_against(bert: Any) -> str:
     config = bert.config
     if dist.on_gpu():
         return "on a GPU Paddle's own are faster"
-    if config.hidden_act != "gelu" or bert.fuse:
+    if config.hidden_act != "gelu":
         return f"they know GELU, not {config.hidden_act}"
+    if bert.fuse:
+        return "its query, key and value are one layer"
     if any(str(p.dtype) != "paddle.float32" or p.stop_gradient for p in bert.parameters()):
         return "a weight is not float32, or frozen"
     return build.kernels()[1]
@@ -33,6 +35,8 @@ def encode(
 
     The arrays are [rows, length]; wanted: ascending flat indices into them, of positions that the
     mask keeps, at least one of each row.
+
+    Raises ValueError for an id that the model has no embedding for.
     """
     import paddle
 
@@ -40,6 +44,10 @@ def encode(
     kept = np.flatnonzero(input_mask)
     words, segments = input_ids.reshape(-1)[kept], segment_ids.reshape(-1)[kept]
     layers, heads = bert.encoder.layers, bert.config.num_attention_heads
+    _check(words, bert.embeddings.word_embeddings, "token id")
+    _check(segments, bert.embeddings.token_type_embeddings, "segment id")
+    if length > bert.embeddings.position_embeddings.weight.shape[0]:
+        raise ValueError(f"rows of {length} tokens are longer than the model's positions")
     keys = np.count_nonzero(input_mask, axis=1).astype(np.int64)
     queries = np.bincount(wanted // length, minlength=len(input_ids)).astype(np.int64)
     draws = [len(layers) + 1]
@@ -54,6 +62,13 @@ def encode(
         asked = paddle.gather(x, rows) if is_last else x
         x = layer.apply(asked, x, _parameters(one), settings)
     return x
+
+
+def _check(ids: np.ndarray, table: Any, what: str) -> None:
+    """The kernels would read, and write, beside the table."""
+    if ids.min() < 0 or ids.max() >= table.weight.shape[0]:
+        wrong = ids.min() if ids.min() < 0 else ids.max()
+        raise ValueError(f"{what} {wrong} is not one of the model's {table.weight.shape[0]}")
 
 
 def _settings(one: Any, spans: layer.Spans, heads: int, seed: int) -> layer.Settings:

@@ -56,7 +56,8 @@ class Dropout:
     def draw(self, number: int) -> tuple[int, int, float]:
         """The `number`-th dropout of the layer."""
         seed = (self.seed + number * 0x9E3779B1) & 0xFFFFFFFF
-        return seed, min(int(self.rate * 2**32), 2**32 - 1), 1.0 / (1.0 - self.rate)
+        scale = 1.0 / (1.0 - self.rate) if self.rate < 1.0 else 0.0
+        return seed, min(int(self.rate * 2**32), 2**32 - 1), scale
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,10 @@ class GlueArgs(CommonArgs):
         many=True,
     )
     group_by_length: bool = flag(
-        True, "batches of rows of like length (each epoch still has every row once)", group=TRAIN
+        False,
+        "batches of rows of like length: less padding on GPUs, where rows are padded; on the CPU "
+        "nothing is gained (docs/SPEED.md has what it costs)",
+        group=TRAIN,
     )
     do_train: bool = flag(
         False, "train (with no --do_... flag: train and evaluate)", group=EVALUATION

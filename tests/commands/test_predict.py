@@ -124,6 +124,15 @@ def test_who_types_is_answered_line_by_line(say, tiny_dir, monkeypatch):
     assert sizes == [1, 1]
 
 
+@pytest.mark.parametrize(
+    ("words", "place"),
+    [(["the", "a \udcff cat"], "TEXT 2"), (["the", "--pair", "\udcff"], "--pair")],
+)
+def test_arguments_that_are_not_unicode(say, tiny_dir, words, place):
+    with pytest.raises(DataError, match=f"{place}: not UTF-8"):
+        say(tiny_dir, *words)
+
+
 def test_lines_before_a_bad_one_are_answered(say, tiny_dir, capsys):
     with pytest.raises(DataError, match="stdin:3: not UTF-8"):
         say(tiny_dir, stdin=b"the\ncat\n\xff\nsat\n")

@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -59,6 +61,22 @@ def test_a_library_that_cannot_be_loaded_is_made_again(fresh, monkeypatch):
     assert library.stat().st_size > 1000
 
 
+@pytest.mark.parametrize("keep", [0, 64, 4096, 16384, -40, -1])
+def test_a_library_that_is_cut_off_is_made_again(fresh, keep):
+    """In a new process, which would be killed by a page that is missing."""
+    if build.kernels()[0] is None:
+        pytest.skip(f"no kernels: {build.kernels()[1]}")
+    (library,) = fresh.iterdir()
+    whole = library.read_bytes()
+    library.unlink()  # not cut off in place: this process has it mapped
+    library.write_bytes(whole[:keep])
+    code = "from bert_paddle import nlp; from bert_paddle.fused import build; nlp.bert();"
+    code += "assert build.kernels()[0], build.kernels()[1]"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert library.stat().st_size == len(whole)
+
+
 def test_another_processor_of_the_same_name_compiles_for_itself(fresh, monkeypatch):
     if build.kernels()[0] is None:
         pytest.skip(f"no kernels: {build.kernels()[1]}")
@@ -87,6 +105,8 @@ def test_processes_agree_on_how_they_compute(fresh, monkeypatch, capsys):
         ("echo no such option >&2; exit 1", "no such option"),
         ("exit 3", "exit status 3"),
         ("echo >&2; exit 4", "exit status 4"),
+        ("echo mind this >&2; echo 'k.c:1: error: no disk' >&2; exit 1", "k.c:1: error: no disk"),
+        (r"printf 'b\377d' >&2; exit 1", "b\ufffdd"),
     ],
 )
 def test_without_a_compiler_paddlenlp_does_it(fresh, monkeypatch, tmp_path, capsys, script, why):
@@ -101,6 +121,28 @@ def test_without_a_compiler_paddlenlp_does_it(fresh, monkeypatch, tmp_path, caps
     assert why in capsys.readouterr().err
     models.prepare(model, False, log.Log())
     assert "--cpu_kernels 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("chosen", "why"), [('gcc "', "No closing quotation"), ("''", "")])
+def test_a_cc_that_names_no_compiler(fresh, monkeypatch, chosen, why):
+    monkeypatch.setenv("CC", chosen)
+    kernels, said = build.kernels()
+    assert why in said
+    assert kernels is None or not why  # an empty name is as good as none
+
+
+def test_a_cache_without_room(fresh, monkeypatch):
+    """The compiler fails there, and is tried elsewhere."""
+    plain = build._compile
+
+    def compile_elsewhere(compiler, threads, scratch):
+        if fresh in scratch.parents:
+            raise subprocess.CalledProcessError(1, compiler, stderr="No space left on device")
+        return plain(compiler, threads, scratch)
+
+    monkeypatch.setattr(build, "_compile", compile_elsewhere)
+    kernels, why = build.kernels()
+    assert kernels is not None or "no C compiler" in why
 
 
 def test_a_paddle_without_its_thread_library(fresh, monkeypatch, tmp_path):

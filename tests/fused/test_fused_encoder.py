@@ -123,6 +123,38 @@ def test_masks_with_holes():
     check_same(*both_ways(model, batch, lambda m, b: [encoded.forward(m, b)]))
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"input_ids": VOCAB}, f"token id {VOCAB} is not one of the model's {VOCAB}"),
+        ({"input_ids": -1}, "token id -1"),
+        ({"segment_ids": 40}, "segment id 40"),
+    ],
+)
+def test_ids_that_the_model_has_not(change, said):
+    model, batch = make(), batch_of([4, 2])
+    for name, value in change.items():
+        batch[name][1, 1] = value
+    with pytest.raises(ValueError, match=said):
+        models.classify(model, batch)
+
+
+def test_rows_longer_than_the_positions():
+    with pytest.raises(ValueError, match="rows of 65 tokens"):
+        models.classify(make(), batch_of([65]))
+
+
+def test_all_is_dropped():
+    """A dropout of 1, which Paddle's layers take too."""
+    model = make(dropout=1.0)
+    model.train()
+    theirs, ours = both_ways(model, batch_of([5, 3]), lambda m, b: [encoded.forward(m, b)])
+    np.testing.assert_allclose(theirs[0][0], ours[0][0], rtol=1e-5)
+    assert theirs[1].keys() == ours[1].keys()
+    for name, gradient in theirs[1].items():  # zero but for the classifier's bias
+        np.testing.assert_allclose(gradient, ours[1][name], rtol=1e-5, atol=1e-7)
+
+
 def test_other_rows_of_a_batch_change_nothing():
     model = make()
     model.eval()
@@ -199,6 +231,9 @@ def test_dropout_keeps_the_right_share(compiled):
 def test_what_is_left_to_paddlenlp():
     assert encoder.whats_against(make().bert) == ""
     assert "relu" in encoder.whats_against(make(hidden_act="relu").bert)
+    joined = make()
+    joined.bert.fuse = True
+    assert "one layer" in encoder.whats_against(joined.bert)
     frozen = make()
     frozen.bert.embeddings.word_embeddings.weight.stop_gradient = True
     assert "frozen" in encoder.whats_against(frozen.bert)

@@ -88,6 +88,20 @@ def test_a_broken_file_is_made_again(folder, asked, size):
     assert asked == [3, 3]
 
 
+@pytest.mark.parametrize("name", ["lengths", "second", "flat"])
+def test_an_array_whose_header_says_fewer(folder, asked, name):
+    tokens, many = Tokenizer(tiny.VOCAB), examples(A * 3000, B * 3000)
+    first = encoded_cache.encode(many, tokens, 8)
+    (path,) = folder.iterdir()
+    content = bytearray(path.read_bytes())
+    entry = content.index(f"{name}.npy".encode())
+    shape = content.index(b"(", content.index(b"'shape'", entry)) + 1
+    content[shape] -= 1  # its first digit
+    path.write_bytes(content)
+    check_same(first, encoded_cache.encode(many, tokens, 8))
+    assert asked == [9000, 9000]
+
+
 def test_the_oldest_go(folder, monkeypatch):
     tokens = Tokenizer(tiny.VOCAB)
     encoded_cache.encode(examples(), tokens, 8)
