@@ -56,13 +56,14 @@ class Lever:
 LAYERS = "--cpu_kernels 0"
 # A variable of the user's own keeps bert_paddle/env.py from choosing.
 UNSET = (("FLAGS_use_stride_kernel", "1"), ("MALLOC_CHECK_", "0"))
+TWO, ONE = (("OMP_NUM_THREADS", "2"),), (("OMP_NUM_THREADS", "1"),)
 STILL = Side(LAYERS, dropout=False)
 LEVERS = (
     Lever("kernels, no dropout", Side(dropout=False), STILL, True),
     Lever("kernels", Side(), Side(LAYERS), False),
     Lever("batches of like length", Side("--group_by_length"), Side(), False),
     Lever("settings of memory and views", Side(), Side(variables=UNSET), True),
-    Lever("two threads", Side(), Side(variables=(("OMP_NUM_THREADS", "1"),)), True),
+    Lever("two threads", Side(variables=TWO), Side(variables=ONE), True),
     Lever("word pieces kept", Side(), Side(variables=(("XDG_CACHE_HOME", "empty"),)), True),
     Lever("saves beside training", Side("--save_steps 50"), Side("--save_steps 200"), True),
     Lever("--recompute", Side(f"{LAYERS} --recompute"), Side(LAYERS), True),

@@ -82,10 +82,11 @@ def _plain(value: Any) -> Any:
 def kernels() -> tuple[Kernels | None, str]:
     """The kernels, or None and why there are none. To be called after paddle is imported, whose
     thread pool they share."""
+    chosen = os.environ.get("CC", "")
     try:
-        compilers = _compilers()
+        compilers = _compilers(chosen)
     except ValueError as error:
-        return None, f"CC is {os.environ['CC']!r}: {error}"
+        return None, f"CC is {chosen!r}: {error}"
     compiler = next((one for one in compilers if shutil.which(one[0])), None)
     if compiler is None:
         names = " or ".join(" ".join(one) for one in compilers)
@@ -96,9 +97,9 @@ def kernels() -> tuple[Kernels | None, str]:
         return None, f"{' '.join(compiler)} could not make them: {_reason(error)}"
 
 
-def _compilers() -> list[list[str]]:
-    chosen = [word for word in shlex.split(os.environ.get("CC", "")) if word]
-    return [chosen] if chosen else [["gcc"], ["cc"], ["clang"]]
+def _compilers(chosen: str) -> list[list[str]]:
+    words = [word for word in shlex.split(chosen) if word]
+    return [words] if words else [["gcc"], ["cc"], ["clang"]]
 
 
 def _reason(error: Exception) -> str:
