@@ -24,7 +24,7 @@ from bert_paddle import env, log
 
 UPDATES, WINDOW, SEEDS = 200, 50, (1, 2, 3)
 FLAGS = (
-    "--task_name SST-2 --do_train --batch_size 32 --learning_rate 2e-5 "
+    "--task_name SST-2 --do_train --batch_size 8 --learning_rate 2e-5 "
     f"--max_steps {UPDATES} --logging_steps 1 --save_total_limit 1 --report 0"
 )
 Variables = tuple[tuple[str, str], ...]
