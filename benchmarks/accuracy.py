@@ -13,12 +13,9 @@ means should be no further apart than two standard errors of their difference.
 
 import argparse
 import json
-import subprocess
-import sys
 from pathlib import Path
 
-from benchmarks import seeds
-from benchmarks.suite import results
+from benchmarks import kept, seeds
 
 TASKS = {
     "CoLA": ("eval_matthews_correlation", "--learning_rate 5e-5 --num_train_epochs 2"),
@@ -59,11 +56,8 @@ def command(task: str, side: str) -> str:
 
 def train(task: str, side: str, seed: str, folder: Path) -> None:
     out = folder / task / side / f"seed_{seed}"
-    if (out / "all_results.json").is_file():
-        return
     words = [*command(task, side).split(), "--seed", seed, "--output_dir", str(out)]
-    print(" ".join(words), flush=True)
-    subprocess.run([sys.executable, "-u", *words, "--overwrite_output_dir"], check=True)
+    kept.run(words, out)
 
 
 def runs(folder: Path, task: str, side: str) -> list[dict]:
@@ -72,20 +66,20 @@ def runs(folder: Path, task: str, side: str) -> list[dict]:
     for path in sorted((folder / task / side).glob("seed_*/all_results.json")):
         values = json.loads(path.read_text("utf-8"))
         seed = int(path.parent.name.removeprefix("seed_"))
+        where = kept.where(path.parent)
         names = [*TASKS[task][0].split(), "eval_loss", "train_runtime"]
-        found.append({"seed": seed, **{name: values[name] for name in names}})
+        found.append({"seed": seed, **{name: values[name] for name in names}, **where})
     return found
 
 
 def write(folder: Path, result: Path) -> None:
     """All runs as JSON, and the comparison as Markdown."""
-    kept = {task: {side: runs(folder, task, side) for side in SIDES} for task in TASKS}
-    about = results.where()
-    text = json.dumps({"about": about, "runs": kept}, indent=1)
-    result.with_suffix(".json").write_text(text + "\n", "utf-8")
+    found = {task: {side: runs(folder, task, side) for side in SIDES} for task in TASKS}
+    result.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n", "utf-8")
     lines = ["# Results with and without what makes training fast", ""]
-    lines += [f"{about['date']}, commit {about['commit']}, {about['machine']}.", ""]
-    for task, sides in kept.items():
+    every = [one for sides in found.values() for side in sides.values() for one in side]
+    lines += [kept.told(every), ""]
+    for task, sides in found.items():
         metrics = [*TASKS[task][0].split(), "eval_loss"]
         lines += [f"## {task}", ""]
         lines += [f"- {side}: `{command(task, side)}`" for side in SIDES if sides[side]]
@@ -96,16 +90,23 @@ def write(folder: Path, result: Path) -> None:
                 values = " | ".join(f"{one[name]:.4f}" for name in metrics)
                 took = f"{one['train_runtime']:.0f}"
                 lines.append(f"| {side} | {one['seed']} | {values} | {took} |")
-        for pair in PAIRS:
-            if not all(sides[side] for side in pair):
-                continue
-            lines += ["", f"{pair[0].capitalize()} beside {pair[1]}:", ""]
-            lines += [f"| metric {seeds.HEAD}", "|---" * 6 + "|"]
-            for name in metrics:
-                values = [[one[name] for one in sides[side]] for side in pair]
-                lines.append(f"| {name} {seeds.compared(*values)}")
+        for ours, other in PAIRS:
+            lines += ["", *compared(ours, sides[ours], other, sides[other], metrics)]
         lines.append("")
     result.with_suffix(".md").write_text("\n".join(lines).rstrip() + "\n", "utf-8")
+
+
+def compared(ours: str, given: list[dict], other: str, beside: list[dict], metrics: list[str]):
+    """A table of two sides, of the seeds that both have."""
+    common = sorted({one["seed"] for one in given} & {one["seed"] for one in beside})
+    if len(common) < 2:
+        return []
+    lines = [f"{ours.capitalize()} beside {other}, seeds {', '.join(map(str, common))}:", ""]
+    lines += [f"| metric {seeds.head(ours, other)}", "|---" * 6 + "|"]
+    for name in metrics:
+        values = [[one[name] for one in side if one["seed"] in common] for side in (given, beside)]
+        lines.append(f"| {name} {seeds.compared(*values)}")
+    return lines
 
 
 if __name__ == "__main__":

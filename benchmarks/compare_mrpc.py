@@ -36,7 +36,7 @@ def main() -> None:
                 f"| {program} | {run['seed']} | {100 * run['accuracy']:.2f} "
                 f"| {100 * run['f1']:.2f} | {run['eval_loss']:.4f} | {run['train_seconds']:.0f} |"
             )
-    print(f"\nbert_paddle beside Trainer:\n\n| metric {seeds.HEAD}")
+    print(f"\n| metric {seeds.head('bert_paddle', 'Trainer')}")
     print("|---|---|---|---|---|---|")
     for metric in ("accuracy", "f1", "eval_loss"):
         sides = [[run[metric] for run in runs] for runs in (ours, theirs)]

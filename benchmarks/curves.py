@@ -10,16 +10,12 @@ runs are kept, so it can be cut off and called again.
 
 import argparse
 import json
-import os
 import shutil
 import statistics
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import seeds
-from benchmarks.suite import results
+from benchmarks import kept, seeds
 from bert_paddle import env, log
 
 UPDATES, WINDOW, SEEDS = 200, 50, (1, 2, 3)
@@ -93,20 +89,17 @@ def seeds_of(lever: Lever) -> tuple[int, ...]:
 
 def train(side: Side, seed: int, folder: Path) -> None:
     out = folder / side.name() / f"seed_{seed}"
-    if (out / "all_results.json").is_file():
-        return
     variables = dict(side.variables)
     if "XDG_CACHE_HOME" in variables:  # with the kernels, and without word pieces
         empty = folder / "cache"
         shutil.rmtree(empty, ignore_errors=True)
-        for kept in ("kernels", "models"):
-            shutil.copytree(env.cache() / kept, empty / "bert_paddle" / kept)
+        for one in ("kernels", "models"):
+            if (env.cache() / one).is_dir():
+                shutil.copytree(env.cache() / one, empty / "bert_paddle" / one)
         variables["XDG_CACHE_HOME"] = str(empty)
-    words = f"{FLAGS} {side.flags} --seed {seed} --output_dir {out} --overwrite_output_dir"
+    words = f"run_glue.py {FLAGS} {side.flags} --seed {seed} --output_dir {out}"
     words += f" --model_name_or_path {model(side, folder)}"
-    print(side.name(), seed, flush=True)
-    command = [sys.executable, "-u", "run_glue.py", *words.split()]
-    subprocess.run(command, check=True, env=os.environ | variables)
+    kept.run(words.split(), out, variables)
 
 
 def model(side: Side, folder: Path) -> str:
@@ -135,12 +128,12 @@ def write(folder: Path, result: Path) -> None:
     """All curves as JSON, and the comparison as Markdown."""
     sides = {(side, seed) for v in LEVERS for seed in seeds_of(v) for side in (v.ours, v.without)}
     curves = {key: curve(*key, folder) for key in sides}
-    kept = {f"{side.name()} seed {seed}": values for (side, seed), values in curves.items()}
-    about = results.where()
-    text = json.dumps({"about": about, "losses": dict(sorted(kept.items()))})
+    named = {f"{side.name()} seed {seed}": values for (side, seed), values in curves.items()}
+    about = [kept.where(folder / s.name() / f"seed_{seed}") for s, seed in curves]
+    text = json.dumps({"about": about[0], "losses": dict(sorted(named.items()))})
     result.with_suffix(".json").write_text(text + "\n", "utf-8")
     lines = [f"# Loss curves of {UPDATES} updates with and without what makes training fast", ""]
-    lines += [f"{about['date']}, commit {about['commit']}, {about['machine']}.", ""]
+    lines += [kept.told(about), ""]
     lines += [f"`run_glue.py {FLAGS} --model_name_or_path all-minilm-l6-v2`", ""]
     lines += ["## The same up to rounding", "", "Seed 1; loss per update.", ""]
     lines += ["| | beside | last 50 updates, mean loss | largest difference | of which update |"]
@@ -148,8 +141,8 @@ def write(folder: Path, result: Path) -> None:
     for lever in (one for one in LEVERS if one.same_draws):
         lines.append(laid_over(lever, *(curves[side, 1] for side in (lever.ours, lever.without))))
     lines += ["", "## Other draws", ""]
-    lines += [f"Seeds {SEEDS}; mean loss of {WINDOW} updates, with and without.", ""]
-    lines += [f"| | updates {seeds.HEAD}"]
+    lines += [f"Seeds {SEEDS}; mean loss of {WINDOW} updates.", ""]
+    lines += [f"| | updates {seeds.head('with', 'without')}"]
     lines += ["|---" * 7 + "|"]
     for lever in (one for one in LEVERS if not one.same_draws):
         given = [[curves[side, s] for s in SEEDS] for side in (lever.ours, lever.without)]

@@ -4,11 +4,14 @@ import math
 import statistics
 from collections.abc import Sequence
 
-HEAD = "| mean | mean | difference | its standard error | in such |"
+
+def head(ours: str, theirs: str) -> str:
+    """What the cells of `compared` are."""
+    return f"| {ours} | {theirs} | difference | standard error | in standard errors |"
 
 
 def compared(ours: Sequence[float], theirs: Sequence[float], digits: int = 4) -> str:
-    """Cells of a table row as HEAD says, of at least two values on each side."""
+    """Cells of a table row as `head` says, of at least two values on each side."""
     sides = (ours, theirs)
     means = [statistics.mean(values) for values in sides]
     error = math.sqrt(sum(statistics.variance(values) / len(values) for values in sides))

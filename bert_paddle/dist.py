@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from bert_paddle import peers
+from bert_paddle import exits, peers
 from bert_paddle.errors import BertPaddleError, RunError, UserError
 
 Result = TypeVar("Result")
@@ -157,10 +157,10 @@ def _tellable(outcome: dict[str, Any]) -> dict[str, Any]:
         return {"value": outcome["value"]}
     if isinstance(error, BertPaddleError) and error.exit_code == 2:
         return {"user_error": str(error)}
-    if isinstance(error, OSError) and error.errno is not None:
-        # exits.py knows what to say of a full disk, say.
-        return {"system_error": (error.errno, error.strerror, error.filename)}
-    return {"run_error": f"rank {current().rank}: {error}"}
+    where = f"rank {current().rank}"
+    if isinstance(error, OSError) and error.errno in exits.TOLD:
+        return {"system_error": (error.errno, f"{error.strerror} (on {where})", error.filename)}
+    return {"run_error": f"{where}: {error}"}
 
 
 def my_share(items: Sequence[Result]) -> Sequence[Result]:

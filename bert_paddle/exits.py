@@ -13,6 +13,7 @@ from bert_paddle.errors import BertPaddleError, OutputError
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _BESIDE = re.compile(r"(?:^|(?<=/))\.([^/]+)\.\d+\.part$")  # as files.write_text names it
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOTDIR)
+TOLD = (*_DISK, *_REFUSED)  # of an OSError that ends a program in one line
 
 
 @contextmanager

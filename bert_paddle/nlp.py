@@ -19,29 +19,37 @@ from importlib.machinery import ModuleSpec
 from typing import Any
 
 _PACKAGES = "paddlenlp", "paddlenlp.transformers", "paddlenlp.data"
-_loading, _taking = threading.Lock(), threading.Lock()
+# Held while BERT is loaded. Where it is taken after a lock of the import system, that is one of a
+# module that loading BERT does not need.
+_lock = threading.RLock()
 _taken: dict[str, types.ModuleType] = {}  # opened packages that are being filled, or are whole
-_filling: set[int] = set()  # the threads that run a package's own __init__
+_filling: set[int] = set()  # the threads whose imports find a package as far as it is
 
 
 def bert() -> Any:
     """The module paddlenlp.transformers.bert.modeling: BertModel and its heads, BertConfig."""
-    with _loading:
+    with _lock:
         return _bert()
 
 
 @functools.cache
 def _bert() -> Any:
     if "paddlenlp" not in sys.modules:
+        _filling.add(threading.get_ident())
         try:
             _open_packages()
             import paddlenlp.transformers.bert.modeling as found
 
             sys.meta_path.insert(0, _Beyond())
             return found
-        except Exception:  # another version of PaddleNLP, whose modules need more of each other
+        except BaseException as error:
             for name in [name for name in sys.modules if name.split(".")[0] == "paddlenlp"]:
                 del sys.modules[name]
+            if not isinstance(error, Exception):
+                raise
+            # Another version of PaddleNLP, whose modules need more of each other.
+        finally:
+            _filling.discard(threading.get_ident())
     import paddlenlp.transformers
 
     return paddlenlp.transformers.bert.modeling
@@ -70,9 +78,9 @@ def _open_packages() -> None:
 def _fill() -> None:
     """Import PaddleNLP as a whole, into the opened packages; the locks of the import system have
     every other thread wait for the one that does it."""
-    with _taking:
+    with _lock:
         for name in _PACKAGES:
-            if name not in _taken:
+            if name not in _taken and isinstance(sys.modules.get(name), _Opened):
                 _taken[name] = sys.modules.pop(name)
     import paddlenlp
     import paddlenlp.data
@@ -91,7 +99,8 @@ class _Opened(types.ModuleType):
         return types.ModuleType.__getattribute__(self, name)
 
     def __dir__(self) -> list[str]:
-        _fill()
+        if threading.get_ident() not in _filling:
+            _fill()
         return sorted(vars(self))
 
 
@@ -102,19 +111,25 @@ class _Beyond(MetaPathFinder):
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: types.ModuleType | None = None
     ) -> ModuleSpec | None:
-        top, _, below = name.partition(".")
-        if top != "paddlenlp":
+        if name.partition(".")[0] != "paddlenlp":
             return None
         module = _taken.get(name)
-        # Not where others are at it already: they may be about to wait for this very module.
-        if module is None and not below.startswith("utils") and not _taken:
+        # Not where others are at it already, and the packages gone from there: they may be about
+        # to wait for this very module.
+        if module is None and isinstance(sys.modules.get("paddlenlp"), _Opened):
             _fill()
             module = sys.modules.get(name)  # by now, most often
         elif not isinstance(module, _Opened):
             return None
-        if module is None:
+        if module is None or target is not None:  # which is reloaded as any other
             return None
-        return ModuleSpec(name, _Same(module), is_package=hasattr(module, "__path__"))
+        spec = ModuleSpec(name, _Same(module), is_package=hasattr(module, "__path__"))
+        if spec.submodule_search_locations is not None:
+            spec.submodule_search_locations[:] = module.__path__
+        spec.origin = getattr(module, "__file__", None)
+        # What the import system takes, in place of what is returned, where the module is there.
+        module.__spec__ = spec
+        return spec
 
 
 class _Same(Loader):

@@ -74,7 +74,11 @@ def test_an_error_of_the_main_process_alone_is_one_line(world):
     assert code == 1 and "Traceback" not in err
     errors = [line for line in err.splitlines() if line.startswith("error:")]
     assert len(errors) == 1 and "File too large" in errors[0]
-    assert "the disk is full" in errors[0] and "--resume_from_checkpoint auto" in errors[0]
+    assert (
+        "the disk is full" in errors[0]
+        and "(on rank 0)" in errors[0]
+        and "--resume_from_checkpoint auto" in errors[0]
+    )
 
 
 @pytest.mark.slow

@@ -49,9 +49,30 @@ import paddlenlp
 assert paddlenlp.transformers.ErnieModel is ErnieModel
 assert type(paddlenlp) is type(paddlenlp.data) is type(sys)
 """,
-    "what helps BERT": """
-import paddlenlp.utils
-assert not heavy & sys.modules.keys()
+    "a module beside BERT's": """
+from paddlenlp.transformers.bert.tokenizer import BertTokenizer
+import paddlenlp, pickle
+assert paddlenlp.transformers.BertTokenizer is BertTokenizer
+assert pickle.loads(pickle.dumps(BertTokenizer)) is BertTokenizer
+assert BertTokenizer.__module__ in sys.modules
+""",
+    "what others need in a circle": """
+import paddlenlp.utils.ie_utils
+import paddlenlp
+assert paddlenlp.Taskflow
+""",
+    "a package, loaded again": """
+import importlib, paddlenlp
+again = importlib.reload(paddlenlp)
+assert again is paddlenlp and len(again.__path__) == 1
+from paddlenlp.trainer import Trainer
+assert importlib.reload(bert).BertModel is not None
+""",
+    "nothing of it": """
+for name in [name for name in sys.modules if name.split(".")[0] == "paddlenlp"]:
+    del sys.modules[name]
+import paddlenlp
+assert paddlenlp.Taskflow
 """,
     "a name that is not there": """
 import paddlenlp
@@ -80,6 +101,39 @@ with concurrent.futures.ThreadPoolExecutor(4) as pool:
     found = list(pool.map(lambda _: nlp.bert().BertModel, range(4)))
 assert len(set(found)) == 1
 """
+WHILE_IT_LOADS = """
+import sys, threading
+from bert_paddle import env, nlp
+env.configure(1)
+env.import_paddle()
+found = []
+def ask():
+    while "paddlenlp.transformers" not in sys.modules:
+        pass
+    from paddlenlp.transformers import AutoModel
+    found.append(AutoModel)
+other = threading.Thread(target=ask)
+other.start()
+bert = nlp.bert()
+other.join()
+import paddlenlp
+assert found == [paddlenlp.transformers.AutoModel]
+assert paddlenlp.transformers.BertModel is bert.BertModel
+"""
+IN_NEED_OF_NAMES = """
+import sys
+from bert_paddle import env, nlp
+env.configure(1)
+env.import_paddle()
+opened = nlp._open_packages
+def opened_but_in_need_of_a_name():
+    opened()
+    from paddlenlp.data import Stack
+nlp._open_packages = opened_but_in_need_of_a_name
+bert = nlp.bert()
+from paddlenlp.transformers import BertModel
+assert bert.BertModel is BertModel and not nlp._taken and not nlp._filling
+"""
 OTHER_VERSION = """
 import sys
 from bert_paddle import env, nlp
@@ -107,8 +161,13 @@ def test_several_threads_at_once():
     check(IN_THREADS)
 
 
-def test_another_version_is_imported_as_it_is():
-    check(OTHER_VERSION)
+def test_another_thread_asks_while_it_loads():
+    check(WHILE_IT_LOADS)
+
+
+@pytest.mark.parametrize("script", [OTHER_VERSION, IN_NEED_OF_NAMES])
+def test_another_version_is_imported_as_it_is(script):
+    check(script)
 
 
 def check(script):

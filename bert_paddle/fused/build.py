@@ -134,7 +134,7 @@ def _loaded(compiler: Sequence[str]) -> Kernels:
             os.replace(made, path)
         return Kernels(path)
     # A home that cannot be written, has no room left, or from which nothing may be run.
-    except (OSError, subprocess.SubprocessError):
+    except (OSError, subprocess.CalledProcessError):
         with tempfile.TemporaryDirectory() as scratch:
             # Once loaded, the file need not be there any more.
             return Kernels(_compile(compiler, threads, Path(scratch)))

@@ -48,6 +48,8 @@ def _read(path: Path) -> Encoded | None:
     """The rows of a file; None where there is none, or none that is whole."""
     try:
         with path.open("rb") as opened, np.load(opened) as file:  # without pickles
+            if any(one.compress_type != zipfile.ZIP_STORED for one in file.zip.infolist()):
+                return None  # as it was not written
             # Zip has a checksum for each array, but numpy reads no further than the size that the
             # array's own header gives, and so not to the end, where it would be compared.
             if file.zip.testzip() is not None:

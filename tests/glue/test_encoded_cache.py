@@ -102,6 +102,18 @@ def test_an_array_whose_header_says_fewer(folder, asked, name):
     assert asked == [9000, 9000]
 
 
+def test_an_array_said_to_be_compressed(folder, asked):
+    tokens, many = Tokenizer(tiny.VOCAB), examples(A * 3000, B * 3000)
+    first = encoded_cache.encode(many, tokens, 8)
+    (path,) = folder.iterdir()
+    content = bytearray(path.read_bytes())
+    directory = content.index(b"PK\x01\x02")
+    content[directory + 10] = 14  # LZMA
+    path.write_bytes(content)
+    check_same(first, encoded_cache.encode(many, tokens, 8))
+    assert asked == [9000, 9000]
+
+
 def test_the_oldest_go(folder, monkeypatch):
     tokens = Tokenizer(tiny.VOCAB)
     encoded_cache.encode(examples(), tokens, 8)
