@@ -99,8 +99,8 @@ class GlueArgs(CommonArgs):
     )
     group_by_length: bool = flag(
         False,
-        "batches of rows of like length: less padding on GPUs, where rows are padded; on the CPU "
-        "nothing is gained (docs/SPEED.md has what it costs)",
+        "batches of rows of like length: less padding on GPUs and wherever our kernels are not used "
+        "(docs/SPEED.md has what it costs)",
         group=TRAIN,
     )
     do_train: bool = flag(
