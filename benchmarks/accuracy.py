@@ -22,7 +22,7 @@ TASKS = {
     "MRPC": ("eval_accuracy eval_f1", "--learning_rate 2e-5 --num_train_epochs 3"),
 }
 SIDES = {"after": "", "before": "--cpu_kernels 0", "grouped": "--group_by_length"}
-PAIRS = (("after", "before"), ("grouped", "after"))
+PAIRS = (("after", "before"), ("grouped", "before"), ("grouped", "after"))
 COMMON = (
     "--model_name_or_path all-minilm-l6-v2 --do_train --do_eval --max_seq_length 128 "
     "--batch_size 32 --save_strategy epoch --save_total_limit 1 --report 0"
