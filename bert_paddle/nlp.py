@@ -114,9 +114,10 @@ class _Beyond(MetaPathFinder):
         if name.partition(".")[0] != "paddlenlp":
             return None
         module = _taken.get(name)
-        # Not where others are at it already, and the packages gone from there: they may be about
-        # to wait for this very module.
-        if module is None and isinstance(sys.modules.get("paddlenlp"), _Opened):
+        is_open = isinstance(sys.modules.get("paddlenlp"), _Opened)
+        # Not while it is filled already: by this thread, in PaddleNLP's order, or by another, which
+        # may be about to wait for this very module.
+        if module is None and is_open and not _taken:
             _fill()
             module = sys.modules.get(name)  # by now, most often
         elif not isinstance(module, _Opened):

@@ -170,6 +170,24 @@ def test_another_version_is_imported_as_it_is(script):
     check(script)
 
 
+ORDER = """
+import sys
+LEAN
+before = {name for name in sys.modules if type(sys.modules[name]).__name__ != "_Opened"}
+import paddlenlp
+assert paddlenlp.Taskflow
+order = [name for name in sys.modules if name.startswith("paddlenlp") and name not in before]
+print(*order)
+"""
+
+
+def test_all_of_it_is_imported_in_its_own_order():
+    whole, after = (check(ORDER.replace("LEAN", first)).split() for first in ("", LEAN))
+    assert len(after) > 100
+    assert after == [name for name in whole if name in set(after)]
+
+
 def check(script):
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout

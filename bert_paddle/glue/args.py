@@ -99,7 +99,7 @@ class GlueArgs(CommonArgs):
     )
     group_by_length: bool = flag(
         False,
-        "batches of rows of like length: less padding on GPUs and wherever our kernels are not used "
+        "batches of rows of like length: less padding on GPUs and where our kernels are not used "
         "(docs/SPEED.md has what it costs)",
         group=TRAIN,
     )
