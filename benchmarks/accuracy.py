@@ -96,7 +96,9 @@ def write(folder: Path, result: Path) -> None:
     result.with_suffix(".md").write_text("\n".join(lines).rstrip() + "\n", "utf-8")
 
 
-def compared(ours: str, given: list[dict], other: str, beside: list[dict], metrics: list[str]):
+def compared(
+    ours: str, given: list[dict], other: str, beside: list[dict], metrics: list[str]
+) -> list[str]:
     """A table of two sides, of the seeds that both have."""
     common = sorted({one["seed"] for one in given} & {one["seed"] for one in beside})
     if len(common) < 2:

@@ -5,11 +5,13 @@ import sys
 
 import pytest
 
-LEAN = """
-import sys
+BEGIN = """
 from bert_paddle import env, nlp
 env.configure(1)
 env.import_paddle()
+"""
+LEAN = """
+import sys
 bert = nlp.bert()
 heavy = {"sklearn", "pandas", "datasets", "fastapi", "paddlenlp.taskflow"}
 """
@@ -94,18 +96,12 @@ with concurrent.futures.ThreadPoolExecutor(4) as pool:
 }
 IN_THREADS = """
 import concurrent.futures
-from bert_paddle import env, nlp
-env.configure(1)
-env.import_paddle()
 with concurrent.futures.ThreadPoolExecutor(4) as pool:
     found = list(pool.map(lambda _: nlp.bert().BertModel, range(4)))
 assert len(set(found)) == 1
 """
 WHILE_IT_LOADS = """
 import sys, threading
-from bert_paddle import env, nlp
-env.configure(1)
-env.import_paddle()
 found = []
 def ask():
     while "paddlenlp.transformers" not in sys.modules:
@@ -122,9 +118,6 @@ assert paddlenlp.transformers.BertModel is bert.BertModel
 """
 IN_NEED_OF_NAMES = """
 import sys
-from bert_paddle import env, nlp
-env.configure(1)
-env.import_paddle()
 opened = nlp._open_packages
 def opened_but_in_need_of_a_name():
     opened()
@@ -136,9 +129,6 @@ assert bert.BertModel is BertModel and not nlp._taken and not nlp._filling
 """
 OTHER_VERSION = """
 import sys
-from bert_paddle import env, nlp
-env.configure(1)
-env.import_paddle()
 opened = nlp._open_packages
 def opened_but_in_need_of_more():
     opened()
@@ -188,6 +178,6 @@ def test_all_of_it_is_imported_in_its_own_order():
 
 
 def check(script):
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", BEGIN + script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout

@@ -38,7 +38,7 @@ _SIGNATURES: dict[str, list[Any]] = {
 }
 
 
-_DIGEST = hashlib.sha256().digest_size  # behind each library of the cache, which it is of
+_DIGEST = hashlib.sha256().digest_size  # of a library of the cache, written behind it
 
 # Those that take memory of their own, and say whether they got it.
 _CHECKED = {
