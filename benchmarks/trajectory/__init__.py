@@ -1,0 +1,1 @@
+"""Every step's loss of a training beside that of transformers."""
