@@ -9,9 +9,9 @@ All flags: `python run_glue.py --help`. The story of a run: bert_paddle/glue/fin
 With --seeds 1,2,3 each run is a process of its own: bert_paddle/sweep/seeds.py.
 """
 
-from bert_paddle.exits import told_in_one_line
+from bert_paddle.common.error_exit import told_in_one_line
+from bert_paddle.distributed.launch import launch
 from bert_paddle.glue.args import parse_args
-from bert_paddle.launch import launch
 
 
 def main() -> None:

@@ -10,8 +10,8 @@
 All flags: `python run_pretrain.py --help`. The story of a run: bert_paddle/pretrain/pretrain.py.
 """
 
-from bert_paddle.exits import told_in_one_line
-from bert_paddle.launch import launch
+from bert_paddle.common.error_exit import told_in_one_line
+from bert_paddle.distributed.launch import launch
 from bert_paddle.pretrain.args import parse_args
 
 

@@ -1,4 +1,4 @@
-"""What each of the CPU settings of bert_paddle/env.py is worth, in interleaved rounds.
+"""What each of the CPU settings of bert_paddle/common/runtime.py is worth, in interleaved rounds.
 
     .venv/bin/python benchmarks/cpu_settings.py [--rounds 3] [--steps 8] [--tokens 16 48]
 
@@ -32,10 +32,10 @@ SETTINGS = {
 
 def child(steps: int, tokens: list[int]) -> None:
     """Train on batches of each length; print medians and the last loss as JSON."""
-    from bert_paddle import env
+    from bert_paddle.common import runtime
 
-    env.configure(1, use_gpu=False)
-    env.import_paddle()
+    runtime.configure(1, use_gpu=False)
+    runtime.import_paddle()
     import numpy as np
     import paddle
     from paddlenlp.transformers import BertConfig, BertForSequenceClassification
@@ -100,10 +100,10 @@ def main() -> None:
             runs[name].append(one_run(variables, passed))
     import paddle
 
-    from bert_paddle import machine
+    from bert_paddle.common import hardware
 
     print(
-        f"{datetime.date.today()}, {machine.processor()}, {os.cpu_count()} cores, "
+        f"{datetime.date.today()}, {hardware.processor()}, {os.cpu_count()} cores, "
         f"load {os.getloadavg()[0]:.1f}, "
         f"paddlepaddle {paddle.__version__}; medians of {args.rounds} x {args.steps} steps\n"
     )

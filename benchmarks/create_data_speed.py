@@ -71,11 +71,11 @@ def main() -> None:
     if args.input is None:
         parser.error("give --input, or set BERT_PADDLE_TEXT_DIR")
 
-    from bert_paddle import machine
+    from bert_paddle.common import hardware
 
     runs = [one_run([args.input], args.vocab_file, args.core) for _ in range(args.rounds)]
     size = sum(path.stat().st_size for path in args.input.glob("*.txt"))
-    about = machine.described("numpy", "h5py", "tokenizers", "deflate")
+    about = hardware.described("numpy", "h5py", "tokenizers", "deflate")
     print(
         f"{datetime.date.today()}, {about}; on one core, load {os.getloadavg()[0]:.1f}; median of "
         f"{args.rounds}\n"

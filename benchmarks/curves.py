@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import kept, seeds
-from bert_paddle import env, log
+from bert_paddle.common import run_log, runtime
 
 UPDATES, WINDOW, SEEDS = 200, 50, (1, 2, 3)
 FLAGS = (
@@ -50,7 +50,7 @@ class Lever:
 
 
 LAYERS = "--cpu_kernels 0"
-# A variable of the user's own keeps bert_paddle/env.py from choosing.
+# A variable of the user's own keeps bert_paddle/common/runtime.py from choosing.
 UNSET = (("FLAGS_use_stride_kernel", "1"), ("MALLOC_CHECK_", "0"))
 TWO, ONE = (("OMP_NUM_THREADS", "2"),), (("OMP_NUM_THREADS", "1"),)
 STILL = Side(LAYERS, dropout=False)
@@ -94,8 +94,8 @@ def train(side: Side, seed: int, folder: Path) -> None:
         empty = folder / "cache"
         shutil.rmtree(empty, ignore_errors=True)
         for one in ("kernels", "models"):
-            if (env.cache() / one).is_dir():
-                shutil.copytree(env.cache() / one, empty / "bert_paddle" / one)
+            if (runtime.cache() / one).is_dir():
+                shutil.copytree(runtime.cache() / one, empty / "bert_paddle" / one)
         variables["XDG_CACHE_HOME"] = str(empty)
     words = f"run_glue.py {FLAGS} {side.flags} --seed {seed} --output_dir {out}"
     words += f" --model_name_or_path {model(side, folder)}"
@@ -108,7 +108,7 @@ def model(side: Side, folder: Path) -> str:
         return "all-minilm-l6-v2"
     still = folder / "without_dropout"
     if not still.is_dir():
-        shutil.copytree(env.cache() / "models" / "all-minilm-l6-v2", still)
+        shutil.copytree(runtime.cache() / "models" / "all-minilm-l6-v2", still)
         path = still / "config.json"
         rates = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
         path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | rates), "utf-8")
@@ -117,7 +117,7 @@ def model(side: Side, folder: Path) -> str:
 
 def curve(side: Side, seed: int, folder: Path) -> list[float]:
     """The training loss of each update."""
-    records = log.read_records(folder / side.name() / f"seed_{seed}")
+    records = run_log.read_records(folder / side.name() / f"seed_{seed}")
     found = [record["loss"] for record in records if record["kind"] == "train"]
     if len(found) != UPDATES:
         raise SystemExit(f"{side.name()}, seed {seed}: {len(found)} updates, not {UPDATES}")

@@ -42,15 +42,15 @@ def prepare(place: Path) -> None:
     import shards
     import tiny
 
-    from bert_paddle.pretrain import layout
+    from bert_paddle.pretrain.data import schema
 
     tiny.write_model(place / "tiny")
     tiny.write_sst2(place / "glue" / "SST-2", train=2000, dev=200)
-    for kind, number, count in ((layout.TRAINING, 0, 1200), (layout.TRAINING, 1, 800)):
+    for kind, number, count in ((schema.TRAINING, 0, 1200), (schema.TRAINING, 1, 800)):
         rows = shards.make(count, number * 1200, vocab_size=tiny.CONFIG["vocab_size"])
-        shards.write(place / "shards" / layout.shard_name("t", kind, number), rows)
+        shards.write(place / "shards" / schema.shard_name("t", kind, number), rows)
     rows = shards.make(200, 2000, vocab_size=tiny.CONFIG["vocab_size"])
-    shards.write(place / "shards" / layout.shard_name("t", layout.TEST, 0), rows)
+    shards.write(place / "shards" / schema.shard_name("t", schema.TEST, 0), rows)
 
 
 def look(pid: int, step: int) -> Sample:

@@ -1,4 +1,5 @@
-"""What loading PaddleNLP's BERT takes: by `bert_paddle.nlp`, and by `import paddlenlp`.
+"""What loading PaddleNLP's BERT takes: by `bert_paddle.models.paddlenlp_bert` and by
+`import paddlenlp`.
 
 Each in a new process, in turns; seconds and resident memory from after `import paddle` on.
     .venv/bin/python benchmarks/paddlenlp_import.py --rounds 5 > benchmarks/paddlenlp_import.md
@@ -14,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bert_paddle import machine  # noqa: E402
+from bert_paddle.common import hardware  # noqa: E402
 
 MEASURED = """
 import time
@@ -46,7 +47,7 @@ def main() -> None:
     print("# What loading PaddleNLP's BERT takes\n")
     print("`.venv/bin/python benchmarks/paddlenlp_import.py`: after `import paddle`, each in a new")
     print(f"process, medians of {rounds} turns (least to largest). {datetime.date.today()},")
-    print(f"{machine.described()}.\n")
+    print(f"{hardware.described()}.\n")
     print("| | seconds | MiB |\n|---|---|---|")
     for way, values in found.items():
         cells = [

@@ -32,13 +32,13 @@ def train(args) -> None:
     import paddle
     from paddlenlp.transformers import BertConfig, BertForSequenceClassification
 
-    from bert_paddle import dist
-    from bert_paddle.batching import split
-    from bert_paddle.glue.encoded import objective
-    from bert_paddle.log import Log
-    from bert_paddle.trainer import Trainer
+    from bert_paddle.common.run_log import Log
+    from bert_paddle.distributed import collectives
+    from bert_paddle.glue.data.dataset import objective
+    from bert_paddle.training.batching import split
+    from bert_paddle.training.step import Trainer
 
-    setting, world = json.loads(os.environ["PROCESSES_SETTING"]), dist.current()
+    setting, world = json.loads(os.environ["PROCESSES_SETTING"]), collectives.current()
     paddle.seed(1)
     config = BertConfig(
         hidden_size=setting["hidden"],
@@ -50,7 +50,7 @@ def train(args) -> None:
     )
     model = BertForSequenceClassification(config)
     model.train()
-    trainer = Trainer(model, objective(False), args, dist.on_gpu(), Log(active=False))
+    trainer = Trainer(model, objective(False), args, collectives.on_gpu(), Log(active=False))
     rng, rows = np.random.default_rng(0), setting["batch"]
     ids = rng.integers(1, 30000, (rows, setting["tokens"]))
     whole = {"input_ids": ids, "input_mask": ids * 0 + 1, "segment_ids": ids * 0}
@@ -60,7 +60,7 @@ def train(args) -> None:
 
     spent = [0.0]
     for name in ("sum_counts", "sum_gradients"):
-        setattr(dist, name, _timed(getattr(dist, name), spent))
+        setattr(collectives, name, _timed(getattr(collectives, name), spent))
     steps, exchanges = [], []
     for step in range(1, setting["steps"] + WARM + 1):
         spent[0], begun = 0.0, time.perf_counter()
@@ -68,7 +68,7 @@ def train(args) -> None:
         loss = float(update.losses["loss"])
         steps.append(time.perf_counter() - begun)
         exchanges.append(spent[0])
-    total = sum(dist.gather(loss))
+    total = sum(collectives.gather(loss))
     if world.is_main:
         found = {"steps": steps[WARM:], "exchanges": exchanges[WARM:], "loss": total}
         found["megabytes"] = sum(p.size for p in trainer.parameters) * 4 / 1e6
@@ -100,8 +100,8 @@ def one_job(processes: int, setting: dict) -> dict:
 
 
 def job(folder: str, processes: str) -> None:
+    from bert_paddle.distributed.launch import launch
     from bert_paddle.glue.args import parse_args
-    from bert_paddle.launch import launch
 
     flags = f"--task_name sst2 --model_name_or_path none --n_gpu {processes} --output_dir {folder}"
     launch("processes:train", parse_args(flags.split()))

@@ -23,11 +23,11 @@ VOCAB_SIZE, STEPS, ROUNDS = 30522, 8, 3
 
 
 def batches_of(folder: Path, batch_size: int):
-    from bert_paddle.pretrain import hdf5
-    from bert_paddle.pretrain.batches import PretrainBatches
+    from bert_paddle.pretrain.data import shards as data_shards
+    from bert_paddle.pretrain.data.loader import PretrainBatches
 
-    training, _ = hdf5.find_shards(folder)
-    shards = hdf5.check(training, VOCAB_SIZE, 512, 2)
+    training, _ = data_shards.find_shards(folder)
+    shards = data_shards.check(training, VOCAB_SIZE, 512, 2)
     return shards, PretrainBatches(shards, 42, batch_size, 1, 0, 1, 80)
 
 
@@ -89,19 +89,19 @@ def main() -> None:
     parser.add_argument("--batch_size", type=int, default=32)
     parser.add_argument("--hidden", type=int, nargs="*", default=[128, 768])
     args = parser.parse_args()
-    from bert_paddle import env, machine
+    from bert_paddle.common import hardware, runtime
 
-    env.configure(1, use_gpu=False)
+    runtime.configure(1, use_gpu=False)
     import h5py
     import numpy
 
     shards, batches = batches_of(args.folder, args.batch_size)
     wall, cpu, first = reading(batches)
-    env.import_paddle()
+    runtime.import_paddle()
     import paddle
 
     print(
-        f"{datetime.date.today()}, {machine.processor()}, {os.cpu_count()} cores, load "
+        f"{datetime.date.today()}, {hardware.processor()}, {os.cpu_count()} cores, load "
         f"{os.getloadavg()[0]:.1f}, h5py {h5py.__version__}, numpy {numpy.__version__}, "
         f"paddlepaddle {paddle.__version__}; {shards.total} rows in {len(shards.paths)} shards, "
         f"L={shards.length}, P={shards.predictions}, batches of {args.batch_size}; "

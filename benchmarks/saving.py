@@ -20,7 +20,8 @@ from typing import Any
 REPO = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(REPO), str(REPO / "tests")]
 
-from bert_paddle import checkpoint, env  # noqa: E402
+from bert_paddle.common import runtime  # noqa: E402
+from bert_paddle.training import checkpoint  # noqa: E402
 
 _MODEL = {"hidden_size": 512, "num_hidden_layers": 7, "num_attention_heads": 8}
 _MODEL |= {"intermediate_size": 2048, "vocab_size": 6000}
@@ -51,14 +52,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--saves", type=int, default=5)
     flags = parser.parse_args()
-    env.configure(1)
-    env.import_paddle()
+    runtime.configure(1)
+    runtime.import_paddle()
     import tiny
 
     from bert_paddle.glue import finetune
     from bert_paddle.glue.args import parse_args
-    from bert_paddle.runs import Run
-    from bert_paddle.trainer import Trainer
+    from bert_paddle.training.run import Run
+    from bert_paddle.training.step import Trainer
 
     updates: list[tuple[float, float]] = []
     holds: list[tuple[float, float]] = []

@@ -3,22 +3,22 @@
 import sys
 from collections.abc import Sequence
 
-from bert_paddle import __version__, commands
-from bert_paddle.errors import FlagError
-from bert_paddle.exits import told_in_one_line
+from bert_paddle import __version__, cli
+from bert_paddle.common.error_exit import told_in_one_line
+from bert_paddle.common.errors import FlagError
 
 PROGRAM = "bert-paddle"
 
 
 def usage() -> str:
     """What `bert-paddle` alone prints: a line for each command."""
-    width = max(map(len, commands.COMMANDS))
+    width = max(map(len, cli.COMMANDS))
     lines = [
         f"usage: {PROGRAM} COMMAND [flags]        (or: python -m bert_paddle COMMAND [flags])",
         "",
         "BERT fine-tuning on GLUE and pre-training, on PaddlePaddle.",
         "",
-        *(f"  {name:<{width}}  {about}" for name, about in commands.COMMANDS.items()),
+        *(f"  {name:<{width}}  {about}" for name, about in cli.COMMANDS.items()),
         "",
         f"Flags of a command: {PROGRAM} COMMAND --help. Version: {PROGRAM} --version.",
     ]
@@ -35,7 +35,7 @@ def run(argv: Sequence[str]) -> None:
     elif first.startswith("-"):
         raise FlagError([f"{first} comes before the command: give {PROGRAM} COMMAND {first} ..."])
     else:
-        main_of_command = commands.find(first)
+        main_of_command = cli.find(first)
         # What argparse shows as the program's name in a command's usage line.
         sys.argv[0] = f"{PROGRAM} {first}"
         main_of_command(list(argv[1:]))

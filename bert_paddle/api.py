@@ -8,8 +8,9 @@
 
 Everything runs in this process; training on several GPUs is `bert-paddle glue --n_gpu N`. Paddle is
 imported by the first call, with threads and memory set as for the programs, unless it has been
-imported before. What the programs answer with `error: ...` is raised: bert_paddle.errors.UserError
-for mistakes in flags, files and models, RunError for what breaks while running.
+imported before. What the programs answer with `error: ...` is raised:
+UserError (bert_paddle.common.errors) for mistakes in flags, files and models, RunError for what
+breaks while running.
 """
 
 import dataclasses
@@ -18,11 +19,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bert_paddle import checkpoint, flags
-from bert_paddle.config_file import Given
-from bert_paddle.errors import FlagError
+from bert_paddle.common import flags
+from bert_paddle.common.config_file import Given
+from bert_paddle.common.errors import FlagError
+from bert_paddle.distributed.launch import settle
 from bert_paddle.glue.args import GlueArgs
-from bert_paddle.launch import settle
+from bert_paddle.training import checkpoint
 
 if TYPE_CHECKING:
     from bert_paddle.glue.predictor import Predictor

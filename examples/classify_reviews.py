@@ -9,7 +9,7 @@ The arguments are a pretrained model (a folder or a name), a folder with SST-2's
 import sys
 
 from bert_paddle import api
-from bert_paddle.errors import UserError
+from bert_paddle.common.errors import UserError
 
 
 def main(model: str, data_dir: str, output_dir: str) -> None:

@@ -5,7 +5,7 @@
     python scripts/create_pretraining_data.py --input_files 'wiki/*.txt.gz' --vocab_file my_bert \
         --max_seq_length 512 --max_predictions_per_seq 76 --output_dir shards_512 --workers 8
 
-All flags: --help. What is done: bert_paddle/pretrain/create_data.py.
+All flags: --help. What is done: bert_paddle/pretrain/create/create_data.py.
 """
 
 import sys
@@ -14,9 +14,9 @@ from pathlib import Path
 
 def main() -> None:
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-    from bert_paddle.exits import told_in_one_line
-    from bert_paddle.pretrain import create_data
-    from bert_paddle.pretrain.create_args import parse_args
+    from bert_paddle.common.error_exit import told_in_one_line
+    from bert_paddle.pretrain.create import create_data
+    from bert_paddle.pretrain.create.args import parse_args
 
     with told_in_one_line():
         create_data.run(parse_args())

@@ -20,17 +20,18 @@ def main() -> None:
     args = parser.parse_args()
 
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-    from bert_paddle import env
-    from bert_paddle.errors import DataError
-    from bert_paddle.exits import told_in_one_line
-    from bert_paddle.glue import download, readers, tasks
+    from bert_paddle.common import runtime
+    from bert_paddle.common.error_exit import told_in_one_line
+    from bert_paddle.common.errors import DataError
+    from bert_paddle.glue import tasks
+    from bert_paddle.glue.data import download, tsv
 
     with told_in_one_line(debug=False):
         task = tasks.get_task(args.task)
-        found = readers.find(task, args.data_dir, os.environ, env.home())
+        found = tsv.find(task, args.data_dir, os.environ, runtime.home())
         folder = found.folder
         if folder is None and args.download:
-            folder = download.ensure(task, env.home(), found.looked)
+            folder = download.ensure(task, runtime.home(), found.looked)
         if folder is None:
             raise DataError(f"{task.name}: no data found; looked in: {'; '.join(found.looked)}")
         print(folder, _rows(folder / task.train_file) if task.train_file else 0, sep="\t")

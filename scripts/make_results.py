@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bert_paddle import machine  # noqa: E402
+from bert_paddle.common import hardware  # noqa: E402
 from bert_paddle.glue.tasks import TASKS, Task, get_task  # noqa: E402
 
 BEGIN, END = "<!-- results: begin (scripts/make_results.py) -->", "<!-- results: end -->"
@@ -199,7 +199,7 @@ def main() -> None:
     parser.add_argument("--machine", action="store_true", help="print versions and processor")
     args = parser.parse_args()
     if args.machine:
-        print(f"# machine: {machine.described()}")
+        print(f"# machine: {hardware.described()}")
         return
     try:
         if args.runs is None or not args.runs.is_dir():

@@ -9,5 +9,5 @@ set -euo pipefail
 . "$(dirname "$0")/environment.sh"
 cd "$REPO"
 mkdir -p runs/soak
-"$PY" tests/soak.py --kills "${SOAK_KILLS:-100}" --seed "${SOAK_SEED:-0}" \
+"$PY" tests/support/soak.py --kills "${SOAK_KILLS:-100}" --seed "${SOAK_SEED:-0}" \
     --table runs/soak/table.md 2>&1 | tee runs/soak/log

@@ -5,7 +5,8 @@
     python scripts/train_vocab.py --input_files zh.txt --language zh --limit_alphabet 7000 \
         --vocab_size 21128 --output_dir vocab/
 
-All flags: `python scripts/train_vocab.py --help`. How it works: bert_paddle/pretrain/vocab.py.
+All flags: `python scripts/train_vocab.py --help`. 
+How it works: bert_paddle/pretrain/create/vocab.py.
 """
 
 import sys
@@ -14,8 +15,8 @@ from pathlib import Path
 
 def main() -> None:
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-    from bert_paddle.exits import told_in_one_line
-    from bert_paddle.pretrain import vocab
+    from bert_paddle.common.error_exit import told_in_one_line
+    from bert_paddle.pretrain.create import vocab
 
     with told_in_one_line():
         vocab.run(vocab.parse_args())

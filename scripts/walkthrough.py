@@ -17,18 +17,20 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bert_paddle.exits import told_in_one_line  # noqa: E402
+from bert_paddle.common.error_exit import told_in_one_line  # noqa: E402
 
 
 def data(args: argparse.Namespace) -> None:
     """Find the data and show it."""
-    from bert_paddle import env, hub, tokenizer
-    from bert_paddle.glue import cola_release, walkthrough
+    from bert_paddle import walkthrough
+    from bert_paddle.common import runtime
+    from bert_paddle.glue.data import cola_release
+    from bert_paddle.models import hub, tokenizer
 
     def say(text: str) -> None:
         print(text, file=sys.stderr)
 
-    home = env.home()
+    home = runtime.home()
     folder = cola_release.locate(
         args.data_dir, os.environ, home, lambda text: say(f"warning: {text}")
     )
@@ -39,15 +41,14 @@ def data(args: argparse.Namespace) -> None:
 
 def check(args: argparse.Namespace) -> None:
     """Say how far a run is."""
-    from bert_paddle.glue import walkthrough
+    from bert_paddle import walkthrough
 
     print(walkthrough.check(Path(args.run_and_flags[0]), args.run_and_flags[1:]))
 
 
 def end(args: argparse.Namespace) -> None:
     """Show what a run left."""
-    from bert_paddle import api
-    from bert_paddle.glue import walkthrough
+    from bert_paddle import api, walkthrough
 
     folder = walkthrough.last_model(args.run)
     if args.epochs:

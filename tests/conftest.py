@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from bert_paddle import env
+from bert_paddle.common import runtime
 
-env.configure(processes=int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
-env.import_paddle()
+runtime.configure(processes=int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+runtime.import_paddle()
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +41,7 @@ def _own_home(monkeypatch, tmp_path_factory, _cache):
 
 
 _GLUE = os.environ.get("GLUE_DATA_DIR", "")
-_MINILM = env.home() / "models" / "all-minilm-l6-v2"
+_MINILM = runtime.home() / "models" / "all-minilm-l6-v2"
 
 
 @pytest.fixture

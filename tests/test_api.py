@@ -8,7 +8,7 @@ import pytest
 import tiny
 
 from bert_paddle import api
-from bert_paddle.errors import FlagError, UserError
+from bert_paddle.common.errors import FlagError, UserError
 
 ROOT = Path(__file__).parent.parent
 

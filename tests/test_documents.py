@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 import tiny
 
-from bert_paddle import __main__, commands, flags
-from bert_paddle.commands import completion
-from bert_paddle.glue import finetune, submission
+from bert_paddle import __main__, cli, submission
+from bert_paddle.cli import completion
+from bert_paddle.common import flags
+from bert_paddle.glue import finetune
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = (ROOT / "docs" / "COMMANDS.md").read_text(encoding="utf-8")
@@ -53,7 +54,7 @@ def place(tmp_path, monkeypatch) -> Path:
         assert program == "bert_paddle.glue.finetune:run"
         finetune.run(args)
 
-    monkeypatch.setattr("bert_paddle.commands.glue.launch", in_this_process)
+    monkeypatch.setattr("bert_paddle.cli.glue.launch", in_this_process)
     return tmp_path
 
 
@@ -89,7 +90,7 @@ def test_the_commands_of_the_document_run_as_they_stand(place):
             said[line] = run_line(line)
     listed = said["bert-paddle"]
     table = re.findall(r"^\| `([\w-]+)` \|", COMMANDS, re.MULTILINE)
-    assert table and set(table) == set(commands.COMMANDS) and all(name in listed for name in table)
+    assert table and set(table) == set(cli.COMMANDS) and all(name in listed for name in table)
     settings = [
         flags.parse(finetune.GlueArgs, "", ["--config", f"runs/{name}/settings.yaml"]).as_dict()
         for name in ("sst2", "sst2_again", "sst2_seed_1")
@@ -152,8 +153,8 @@ def test_both_languages_answer_the_same_questions():
 @pytest.mark.parametrize("text", [COMMANDS, *FAQS], ids=["commands", "en", "zh"])
 def test_flags_that_documents_name_are_there(text):
     known = {"--help", "--version", "--config", "--gpus", "--build-arg", "--no-deps", "--nnodes"}
-    for name in commands.COMMANDS:
-        module = sys.modules[commands.find(name).__module__]
+    for name in cli.COMMANDS:
+        module = sys.modules[cli.find(name).__module__]
         fields = flags.declared(completion._args_class(module))
         known |= {spelling for field in fields for spelling in flags.spellings(field)}
     assert set(re.findall(r"(?<![\w-])--[a-z][\w-]+", text)) - known == set()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import tiny
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "bert_paddle"
 
 

@@ -17,10 +17,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from bert_paddle import machine  # noqa: E402
-from bert_paddle.log import read_records  # noqa: E402
-from bert_paddle.pretrain import hdf5, layout  # noqa: E402
-from bert_paddle.pretrain.batches import collate  # noqa: E402
+from bert_paddle.common import hardware  # noqa: E402
+from bert_paddle.common.run_log import read_records  # noqa: E402
+from bert_paddle.pretrain.data import schema  # noqa: E402
+from bert_paddle.pretrain.data import shards as data_shards
+from bert_paddle.pretrain.data.loader import collate  # noqa: E402
 
 BY_HAND = "<!-- what follows is written by hand and kept -->"
 TASKS = {"SST-2": ("eval_accuracy",), "MRPC": ("eval_accuracy", "eval_f1")}
@@ -29,7 +30,7 @@ TASKS = {"SST-2": ("eval_accuracy",), "MRPC": ("eval_accuracy", "eval_f1")}
 def entropy(paths: list[Path]) -> float:
     """Unigram entropy (natural logarithm) of the masked tokens of shards: the loss of knowing
     nothing but how often each occurs."""
-    shards = hdf5.check(paths, 2**31 - 1, 2**31 - 1, 2)
+    shards = data_shards.check(paths, 2**31 - 1, 2**31 - 1, 2)
     counts: dict[int, int] = {}
     for i, rows in enumerate(shards.rows):
         for start in range(0, rows, 8192):
@@ -44,7 +45,7 @@ def entropy(paths: list[Path]) -> float:
 
 def majority(paths: list[Path]) -> float:
     """Share of the more frequent relation in shards."""
-    shards = hdf5.check(paths, 2**31 - 1, 2**31 - 1, 2)
+    shards = data_shards.check(paths, 2**31 - 1, 2**31 - 1, 2)
     labels = np.concatenate(
         [shards.read(i, 0, rows)["next_sentence_labels"] for i, rows in enumerate(shards.rows)]
     )
@@ -106,7 +107,7 @@ def main() -> None:
     pretrained = args.results / "pretrained"
     records = read_records(pretrained)
     values = json.loads((pretrained / "all_results.json").read_text())
-    training, test = hdf5.find_shards(args.results / "shards")
+    training, test = data_shards.find_shards(args.results / "shards")
     floor, most = entropy(test), majority(test)
     picture = args.to.with_name("pretraining_curve.png")
     draw(records, floor, picture)
@@ -116,7 +117,7 @@ def main() -> None:
         "",
         "By `bash scripts/reproduce_pretraining.sh`, which says what each step does; "
         "`benchmarks/pretraining/summary.py` made this page.",
-        f"{time.strftime('%Y-%m-%d')}, {machine.described()}. One thread, other programs "
+        f"{time.strftime('%Y-%m-%d')}, {hardware.described()}. One thread, other programs "
         "beside: the rates are no measure of speed.",
         "",
         "4 layers x 256 (benchmarks/pretraining/bert_4x256.json: no dropout, for a run that sees "
@@ -142,11 +143,11 @@ def main() -> None:
     lines += ["", "## The data", "", "| corpus | rows | documents | sentences | random next | "]
     lines[-1] += "masked / random / kept | pieces per row |"
     lines.append("|---|---|---|---|---|---|---|")
-    for path in sorted((args.results / "shards").glob(f"*{layout.METADATA_SUFFIX}")):
+    for path in sorted((args.results / "shards").glob(f"*{schema.METADATA_SUFFIX}")):
         made = json.loads(path.read_text())
         sets = made["sets"].values()
         lines.append(
-            f"| {path.name.removesuffix(layout.METADATA_SUFFIX)} | {made['rows']:,} | "
+            f"| {path.name.removesuffix(schema.METADATA_SUFFIX)} | {made['rows']:,} | "
             f"{sum(s['documents'] for s in sets):,} | {sum(s['sentences'] for s in sets):,} | "
             f"{made['random_next_share']:.2%} | {made['masked_share']:.2%} / "
             f"{made['random_share']:.2%} / {made['kept_share']:.2%} | "

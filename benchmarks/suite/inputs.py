@@ -10,12 +10,12 @@ import numpy as np
 
 from benchmarks.suite import contest
 from benchmarks.suite.options import ROOT, SHARDS, Mistake, folder
-from bert_paddle import env
-from bert_paddle.glue import readers
-from bert_paddle.glue.readers import Examples
+from bert_paddle.common import runtime
+from bert_paddle.glue.data import tsv
+from bert_paddle.glue.data.tsv import Examples
 from bert_paddle.glue.tasks import get_task
-from bert_paddle.pretrain import hdf5
-from bert_paddle.pretrain.batches import PretrainBatches
+from bert_paddle.pretrain.data import shards as data_shards
+from bert_paddle.pretrain.data.loader import PretrainBatches
 
 MODEL = "all-minilm-l6-v2"
 SEED = 42
@@ -25,7 +25,7 @@ MAX_PREDICTIONS = 20
 
 def weights() -> Path:
     """The packaged weights' folder. Raises Mistake where they are not."""
-    found = env.home() / "models" / MODEL
+    found = runtime.home() / "models" / MODEL
     if not (found / "model.safetensors").is_file():
         raise Mistake(f"{found} has no weights: scripts/fetch_minilm.sh fetches them")
     return found
@@ -34,7 +34,7 @@ def weights() -> Path:
 def examples(task_name: str, split: str) -> Examples:
     """A GLUE file's rows."""
     task = get_task(task_name)
-    return readers.load(task, folder("GLUE_DATA_DIR") / task.folder / f"{split}.tsv", split)
+    return tsv.load(task, folder("GLUE_DATA_DIR") / task.folder / f"{split}.tsv", split)
 
 
 def write_rows(task_name: str, split: str, most: int, path: Path) -> int:
@@ -73,8 +73,8 @@ def write_sst2(count: int, target: Path) -> None:
 
 def write_pretraining_rows(rows: int, batch: int, path: Path) -> dict[str, Any]:
     """Write batches of shuffled rows of the shards as training gets them; returns what they are."""
-    training, _ = hdf5.find_shards(folder(SHARDS))
-    shards = hdf5.check(training, 2**31 - 1, 2**31 - 1, 2)
+    training, _ = data_shards.find_shards(folder(SHARDS))
+    shards = data_shards.check(training, 2**31 - 1, 2**31 - 1, 2)
     batches = PretrainBatches(shards, SEED, batch, 1, 0, 1, MAX_PREDICTIONS)
     arrays: dict[str, np.ndarray] = {}
     tokens = masked = 0

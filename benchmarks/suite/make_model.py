@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bert_paddle import launch, model, tokenizer, weights
-from bert_paddle.pretrain import build
+from bert_paddle.distributed import launch
+from bert_paddle.models import classifier, load_weights, tokenizer
+from bert_paddle.pretrain import model as pretrain_model
 
 
 def main(spec: dict[str, Any]) -> None:
@@ -15,15 +16,15 @@ def main(spec: dict[str, Any]) -> None:
     target, source = Path(spec["target"]), Path(spec["weights"])
     target.mkdir()
     if spec["kind"] == "classifier":
-        saved = weights.load_checkpoint(source)
-        built = model.build_classifier(saved, spec["labels"], spec["seed"], need_head=False)
-        about = model.classifier_config(spec["labels"], "")
-        model.snapshot(built.model, about)(target)
+        saved = load_weights.load_checkpoint(source)
+        built = classifier.build_classifier(saved, spec["labels"], spec["seed"], need_head=False)
+        about = classifier.classifier_config(spec["labels"], "")
+        classifier.snapshot(built.model, about)(target)
     else:
-        saved = weights.load_checkpoint(source)
+        saved = load_weights.load_checkpoint(source)
         sizes = {name: value for name, value in saved.config.items() if name != "labels"}
-        network, _ = build.build(sizes | spec["config"], spec["seed"], None)
-        model.snapshot(network, {})(target)
+        network, _ = pretrain_model.build(sizes | spec["config"], spec["seed"], None)
+        classifier.snapshot(network, {})(target)
     tokenizer.load(source).save(target)
 
 

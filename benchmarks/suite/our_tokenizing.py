@@ -11,16 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.suite import protocol, rows
-from bert_paddle import env, tokenizer
+from bert_paddle.common import runtime
+from bert_paddle.common.run_log import Log
 from bert_paddle.glue import args as glue_args
-from bert_paddle.glue import data
+from bert_paddle.glue.data import load
 from bert_paddle.glue.tasks import get_task
-from bert_paddle.log import Log
+from bert_paddle.models import tokenizer
 
 
 def build(spec: dict[str, Any]) -> protocol.Block:
     os.environ["XDG_CACHE_HOME"] = spec["cache"]
-    env.configure(1, use_gpu=False)
+    runtime.configure(1, use_gpu=False)
     flags = glue_args.parse_args(
         f"--task_name SST-2 --model_name_or_path {spec['model']} --output_dir unused "
         f"--data_dir {Path(spec['file']).parent} --do_train".split()
@@ -32,7 +33,7 @@ def build(spec: dict[str, Any]) -> protocol.Block:
             shutil.rmtree(spec["cache"], ignore_errors=True)
         begun = time.perf_counter()
         tokens = tokenizer.load(Path(spec["model"]))
-        encoded = data.encode_all(data.read(task, flags, log), tokens, flags, log).train
+        encoded = load.encode_all(load.read(task, flags, log), tokens, flags, log).train
         seconds = time.perf_counter() - begun
         assert encoded is not None
         return rows.said(seconds, len(encoded), int(encoded.encoded.lengths.sum()))

@@ -9,16 +9,19 @@ from typing import Any
 import numpy as np
 
 from benchmarks.suite import protocol, rows
-from bert_paddle import acceleration, launch, model, tokenizer, training, weights
-from bert_paddle.checkpoint import TrainState
+from bert_paddle.common.run_log import Log
+from bert_paddle.distributed import launch
 from bert_paddle.glue import args as glue_args
-from bert_paddle.glue import encoded, evaluate
-from bert_paddle.glue.encoded import Rows
-from bert_paddle.glue.readers import Examples
-from bert_paddle.log import Log
+from bert_paddle.glue import evaluate
+from bert_paddle.glue.data import dataset
+from bert_paddle.glue.data.dataset import Rows
+from bert_paddle.glue.data.tsv import Examples
+from bert_paddle.models import classifier, compute_mode, load_weights, tokenizer
 from bert_paddle.pretrain import args as pretrain_args
-from bert_paddle.pretrain import build as pretraining
-from bert_paddle.trainer import Trainer
+from bert_paddle.pretrain import model as pretraining
+from bert_paddle.training import loop
+from bert_paddle.training.checkpoint import TrainState
+from bert_paddle.training.step import Trainer
 
 Spec = dict[str, Any]
 
@@ -43,10 +46,10 @@ def _flags(spec: Spec) -> glue_args.GlueArgs:
 def _classifier(spec: Spec, labels: list[str]) -> Any:
     if spec.get("settled", True):
         launch.settle("cpu")
-    saved = weights.load_checkpoint(Path(spec["model"]))
-    network = model.build_classifier(saved, labels, 42, need_head=True).model
+    saved = load_weights.load_checkpoint(Path(spec["model"]))
+    network = classifier.build_classifier(saved, labels, 42, need_head=True).model
     network.eval()
-    acceleration.prepare(network, _flags(spec), Log())
+    compute_mode.prepare(network, _flags(spec), Log())
     return network
 
 
@@ -54,27 +57,27 @@ def _rows(spec: Spec) -> tuple[Rows, list[str]]:
     given = rows.read(spec["rows"])
     examples = Examples(given.texts_a, given.texts_b, np.array(given.labels), spec["rows"])
     tokens = tokenizer.load(Path(spec["model"]))
-    return encoded.encode(examples, tokens, spec["max_length"]), given.names
+    return dataset.encode(examples, tokens, spec["max_length"]), given.names
 
 
 def _training(spec: Spec) -> protocol.Block:
     train, labels = _rows(spec)
     network, flags = _classifier(spec, labels), _flags(spec)
-    batches = encoded.TrainBatches(train, flags)
-    trainer = Trainer(network, encoded.objective(regression=False), flags, False, _silent())
+    batches = dataset.TrainBatches(train, flags)
+    trainer = Trainer(network, dataset.objective(regression=False), flags, False, _silent())
     return _fitting(trainer, batches, len(train), _tokens(train), spec["warmup"])
 
 
 def _fitting(
-    trainer: Trainer, batches: training.Batches, count: int, tokens: int, warmup: int
+    trainer: Trainer, batches: loop.Batches, count: int, tokens: int, warmup: int
 ) -> protocol.Block:
     """Blocks of an epoch each; the order of the rows is another in every round."""
 
     def fit(epoch: int, until: int) -> tuple[float, TrainState]:
         state, ended = TrainState(total=batches.updates_per_epoch, epoch=epoch), []
-        hook = training.Hook(None, lambda: ended.append(time.perf_counter()))
+        hook = loop.Hook(None, lambda: ended.append(time.perf_counter()))
         begun = time.perf_counter()
-        training.fit(trainer, batches, state, [hook], _silent(), until=until)
+        loop.fit(trainer, batches, state, [hook], _silent(), until=until)
         return ended[-1] - begun, state
 
     fit(0, warmup)
@@ -103,7 +106,7 @@ def _prediction(spec: Spec) -> protocol.Block:
 
 def _pretraining(spec: Spec) -> protocol.Block:
     launch.settle("cpu")
-    saved = weights.load_checkpoint(Path(spec["model"]))
+    saved = load_weights.load_checkpoint(Path(spec["model"]))
     sizes = {name: value for name, value in saved.config.items() if name != "labels"}
     network, _ = pretraining.build(sizes, 42, saved)
     flags = pretrain_args.parse_args(
@@ -111,7 +114,7 @@ def _pretraining(spec: Spec) -> protocol.Block:
         f"--output_dir unused --batch_size {spec['batch']} --weight_decay {spec['weight_decay']} "
         f"--learning_rate {spec['learning_rate']}".split()
     )
-    acceleration.prepare(network, flags, Log())
+    compute_mode.prepare(network, flags, Log())
     held = Held(rows.batches(spec["rows"]))
     trainer = Trainer(network, pretraining.objective(), flags, False, _silent())
     return _fitting(trainer, held, held.rows_per_epoch, held.tokens, spec["warmup"])
@@ -141,7 +144,7 @@ def _limit(spec: Spec) -> protocol.Block:
     blank = {"input_mask": np.ones((size, length), np.int64), "labels": np.arange(size) % 2}
     blank["segment_ids"] = np.zeros((size, length), np.int64)
     held = Held([blank | {"input_ids": one} for one in ids])
-    trainer = Trainer(network, encoded.objective(regression=False), flags, False, _silent())
+    trainer = Trainer(network, dataset.objective(regression=False), flags, False, _silent())
     return _fitting(trainer, held, held.rows_per_epoch, held.tokens, spec["warmup"])
 
 

@@ -56,7 +56,7 @@ def _operands(one: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _paddle() -> Callable[[dict[str, Any]], Callable[[], Any]]:
-    from bert_paddle import launch
+    from bert_paddle.distributed import launch
 
     launch.settle("cpu")
     import paddle

@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.suite import contest, table
 from benchmarks.suite.contest import Job
 from benchmarks.suite.options import ROOT, Options
-from bert_paddle import machine
+from bert_paddle.common import hardware
 
 PEER_PACKAGES = ("torch", "transformers", "accelerate", "tokenizers", "onnxruntime", "numpy")
 
@@ -51,9 +51,9 @@ def where() -> dict[str, Any]:
     return {
         "date": datetime.date.today().isoformat(),
         "time": datetime.datetime.now().astimezone().isoformat(timespec="minutes"),
-        "machine": machine.hardware(),
+        "machine": hardware.hardware(),
         "commit": _commit(),
-        "versions": {"ours": machine.versions("tokenizers", "numpy")},
+        "versions": {"ours": hardware.versions("tokenizers", "numpy")},
     }
 
 

@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from bert_paddle import machine, model_card
+from bert_paddle.common import hardware
 from bert_paddle.export.source import Source
-from bert_paddle.model_card import CARD_FILE, escaped, table
+from bert_paddle.training import model_card
+from bert_paddle.training.model_card import CARD_FILE, escaped, table
 
 _LIBRARIES = {"hf": "transformers", "onnx": "onnxruntime", "paddle_inference": "paddlepaddle"}
 _MOST = 1 << 20  # bytes of a card that is taken over
@@ -57,7 +58,7 @@ def write(source: Source, form: str, checked: str, when: str, folder: Path, name
     front = {"library_name": _LIBRARIES[form]} | front | {"library_name": _LIBRARIES[form]}
     tags = front.get("tags")
     front["tags"] = [*(tags if isinstance(tags, list) else []), form]
-    versions = ", ".join(f"{tool} {number}" for tool, number in machine.versions().items())
+    versions = ", ".join(f"{tool} {number}" for tool, number in hardware.versions().items())
     facts = [
         ("format", form),
         ("made from", source.folder.resolve().name),

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from bert_paddle.errors import FlagError, RunError
+from bert_paddle.common.errors import FlagError, RunError
 from bert_paddle.export.sample import Batch
 from bert_paddle.export.source import Source
 

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from bert_paddle import __version__
-from bert_paddle.errors import WeightsError
-from bert_paddle.export import hf
+from bert_paddle.common.errors import WeightsError
+from bert_paddle.export import hugging_face
 from bert_paddle.export.sample import INPUTS
 from bert_paddle.export.source import Source
 
@@ -41,7 +41,7 @@ def write(source: Source, folder: Path) -> None:
             "it as hf or paddle_inference"
         )
     (folder / FILE).write_bytes(build(source.config, tensors).SerializeToString())
-    hf.write_about(source, folder)
+    hugging_face.write_about(source, folder)
 
 
 def build(config: Any, tensors: dict[str, np.ndarray]) -> Any:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from bert_paddle.export.source import Source
-from bert_paddle.glue.encoded import encode
-from bert_paddle.glue.readers import Examples
+from bert_paddle.glue.data.dataset import encode
+from bert_paddle.glue.data.tsv import Examples
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 _SINGLE = ("Yes.", "The old house by the river was sold last week, and nobody knew why.")

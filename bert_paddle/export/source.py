@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from bert_paddle import env, hub, model, model_config, tokenizer, weights, whole
-from bert_paddle.errors import WeightsError
+from bert_paddle.common import runtime
+from bert_paddle.common.errors import WeightsError
 from bert_paddle.glue.predictor import Predictor
-from bert_paddle.pretrain import build
-from bert_paddle.tokenizer import Tokenizer
+from bert_paddle.models import classifier, hub, load_weights, model_config, tokenizer
+from bert_paddle.models.tokenizer import Tokenizer
+from bert_paddle.pretrain import model as pretrain_model
+from bert_paddle.training import verify_model_dir
 
 _PRETRAINED = ("BertForPretraining", "BertForPreTraining")
 
@@ -31,7 +33,7 @@ class Source:
 
     def tensors(self) -> dict[str, np.ndarray]:
         """float32 weights under Paddle's names, Linear as [in, out]."""
-        return model.tensors_of(self.model)
+        return classifier.tensors_of(self.model)
 
     @property
     def config(self) -> Any:
@@ -56,24 +58,24 @@ def load(name_or_path: str) -> Source:
 
 def find(name_or_path: str) -> Path:
     """The model's folder, whole as far as its manifest can tell. Raises WeightsError."""
-    if name_or_path in hub.PUBLISHED and not (env.home() / "models" / name_or_path).is_dir():
+    if name_or_path in hub.PUBLISHED and not (runtime.home() / "models" / name_or_path).is_dir():
         if not Path(name_or_path).is_dir():
             raise WeightsError(
                 f"{name_or_path} is no folder here: exported are models that lie on the disk"
             )
-    return whole.check(hub.resolve(name_or_path, env.home()))
+    return verify_model_dir.check(hub.resolve(name_or_path, runtime.home()))
 
 
 def _pretrained(folder: Path, about: Mapping[str, Any]) -> Source:
-    saved = weights.load_checkpoint(folder)
-    for head in build.HEADS:
+    saved = load_weights.load_checkpoint(folder)
+    for head in pretrain_model.HEADS:
         if not any(name.startswith(head) for name in saved.tensors):
             raise WeightsError(
                 f"{folder} is a pre-trained model without {head}*, which its config.json promises: "
                 "give the whole model"
             )
     config = {name: value for name, value in saved.config.items() if name != "labels"}
-    built, _ = build.build(config, 0, saved)
+    built, _ = pretrain_model.build(config, 0, saved)
     built.eval()
     tokens = tokenizer.load(folder) if tokenizer.holds_vocabulary(folder) else None
     return Source(folder, built, about, (), tokens, True)

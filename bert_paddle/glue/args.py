@@ -4,12 +4,13 @@ import dataclasses
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
-from bert_paddle import flags
-from bert_paddle.args import EVALUATION, TRAIN, CommonArgs
-from bert_paddle.errors import UserError
-from bert_paddle.flag_values import convert
-from bert_paddle.flags import flag
-from bert_paddle.glue import own_args, tasks
+from bert_paddle.common import flags
+from bert_paddle.common.args import EVALUATION, TRAIN, CommonArgs
+from bert_paddle.common.errors import UserError
+from bert_paddle.common.flag_values import convert
+from bert_paddle.common.flags import flag
+from bert_paddle.glue import tasks
+from bert_paddle.glue.custom import args
 
 TASK, OWN = "task and data", "own data, in place of --task_name (docs/OWN_DATA.md)"
 
@@ -77,7 +78,7 @@ class GlueArgs(CommonArgs):
         None,
         "format of the files, whatever their endings; quoted_tsv: quotation marks as in CSV",
         group=OWN,
-        choices=own_args.FORMATS,
+        choices=args.FORMATS,
     )
     labels: str | None = flag(
         None, "a,b,c: the classes in order (none: those of the training rows)", group=OWN, many=True
@@ -88,7 +89,7 @@ class GlueArgs(CommonArgs):
         "what the best step is chosen by (none: accuracy; of a regression the mean of pearson and "
         "spearman)",
         group=OWN,
-        choices=(*own_args.CLASS_METRICS, *own_args.SCORE_METRICS),
+        choices=(*args.CLASS_METRICS, *args.SCORE_METRICS),
     )
     seeds: str | None = flag(
         None,
@@ -115,14 +116,14 @@ class GlueArgs(CommonArgs):
     def displaced(typed: Collection[str], filed: Collection[str]) -> frozenset[str]:
         """The flags of a --config file that yield to typed ones: a GLUE task to a file of rows, and
         own data to a task, since no value on the command line takes them away."""
-        return own_args.displaced(typed, filed)
+        return args.displaced(typed, filed)
 
     def problems(self) -> Iterator[str]:
         """What is wrong with the flags taken together, one clause each."""
         yield from super().problems()
         if self.data_dir and not Path(self.data_dir).is_dir():
             yield f"--data_dir {self.data_dir}: no such folder"
-        yield from own_args.problems(self)
+        yield from args.problems(self)
         task = None
         if self.task_name is not None:
             try:
@@ -176,7 +177,7 @@ class GlueArgs(CommonArgs):
         if {"do_train", "do_eval", "do_predict"} & set(self.given):
             return self.do_train, self.do_eval, self.do_predict
         if task is None:
-            return own_args.actions(self)
+            return args.actions(self)
         if task.train is None:
             return False, False, True
         return True, True, self.test_file is not None

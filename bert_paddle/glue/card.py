@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-from bert_paddle import model_card
-from bert_paddle.checkpoint import TrainState
 from bert_paddle.glue.args import GlueArgs
-from bert_paddle.glue.data import Data
+from bert_paddle.glue.data.load import Data
 from bert_paddle.glue.evaluate import Result
 from bert_paddle.glue.tasks import Task
-from bert_paddle.model_card import Facts
+from bert_paddle.training import model_card
+from bert_paddle.training.checkpoint import TrainState
+from bert_paddle.training.model_card import Facts
 
 _HUB, _LANGUAGE = "nyu-mll/glue", "en"
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from bert_paddle import dist
-from bert_paddle.errors import RunError
+from bert_paddle.common.errors import RunError
+from bert_paddle.distributed import collectives
 from bert_paddle.glue import metrics
-from bert_paddle.glue.encoded import Rows, forward
+from bert_paddle.glue.data.dataset import Rows, forward
 from bert_paddle.glue.tasks import Task
 
 
@@ -37,9 +37,9 @@ def logits(model: Any, rows: Rows, batch_size: int, pad_multiple: int = 1) -> np
     with paddle.no_grad():
         own = [
             forward(model, rows.batch(batch, pad_multiple)).astype("float32").numpy()
-            for batch in dist.my_share(batches)
+            for batch in collectives.my_share(batches)
         ]
-    parts = np.concatenate(dist.merge(own))
+    parts = np.concatenate(collectives.merge(own))
     out = np.zeros_like(parts)
     out[order] = parts
     return out

@@ -6,35 +6,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bert_paddle import (
-    acceleration,
-    dist,
-    env,
-    flags,
-    hub,
-    log,
-    model,
-    model_card,
-    model_config,
-    runs,
-    tokenizer,
-    weights,
-    whole,
-)
-from bert_paddle.checkpoint import TrainState
-from bert_paddle.claim import claimed
-from bert_paddle.errors import OutputError
-from bert_paddle.glue import about, card, encoded, evaluate, own_data, predict, results
-from bert_paddle.glue import data as glue_data
+from bert_paddle.common import flags, run_log, runtime
+from bert_paddle.common.errors import OutputError
+from bert_paddle.common.tensor_file import Held
+from bert_paddle.distributed import collectives
+from bert_paddle.glue import card, evaluate, prediction_tsv, results, run_info
 from bert_paddle.glue.args import GlueArgs
-from bert_paddle.glue.data import Data, Files
+from bert_paddle.glue.custom import load
+from bert_paddle.glue.data import dataset
+from bert_paddle.glue.data import load as glue_data
+from bert_paddle.glue.data.load import Data, Files
 from bert_paddle.glue.tasks import Task, get_task
-from bert_paddle.held import Held
-from bert_paddle.model_config import ModelConfig
-from bert_paddle.record import Record
-from bert_paddle.runs import Run
-from bert_paddle.tokenizer import Tokenizer
-from bert_paddle.trainer import Trainer
+from bert_paddle.models import classifier, compute_mode, hub, load_weights, model_config, tokenizer
+from bert_paddle.models.model_config import ModelConfig
+from bert_paddle.models.tokenizer import Tokenizer
+from bert_paddle.training import model_card, verify_model_dir
+from bert_paddle.training import run as training_run
+from bert_paddle.training.checkpoint import TrainState
+from bert_paddle.training.output_lock import claimed
+from bert_paddle.training.run import Run
+from bert_paddle.training.run_info import Record
+from bert_paddle.training.step import Trainer
 
 
 def run(args: GlueArgs) -> dict[str, Any]:
@@ -48,25 +40,27 @@ def run(args: GlueArgs) -> dict[str, Any]:
 
 
 def _run(args: GlueArgs) -> dict[str, Any]:
-    out = log.Log(active=dist.current().is_main)
+    out = run_log.Log(active=collectives.current().is_main)
     output_dir = Path(args.output_dir)
-    resume_from = dist.main_only(lambda: _prepare_output(args, output_dir, out))
+    resume_from = collectives.main_only(lambda: _prepare_output(args, output_dir, out))
 
-    source = dist.main_first(lambda: hub.resolve(args.model_name_or_path, env.home(), out.note))
-    dist.main_only(lambda: whole.check(source))
-    runs.keep_source(args, output_dir, source)
+    source = collectives.main_first(
+        lambda: hub.resolve(args.model_name_or_path, runtime.home(), out.note)
+    )
+    collectives.main_only(lambda: verify_model_dir.check(source))
+    training_run.keep_source(args, output_dir, source)
     tokens = tokenizer.load(source, args.vocab_file)
     config = model_config.read_config(source)
 
     def check_fit(pairs: bool) -> None:
-        model.check_fit(config.values, len(tokens), args.max_seq_length, pairs, source)
+        classifier.check_fit(config.values, len(tokens), args.max_seq_length, pairs, source)
 
     task, found = _read(args, config, check_fit, out)
     data = glue_data.encode_all(found, tokens, args, out)
 
     # The weights as read are held by nobody afterwards: they are as large as the model.
-    built = model.build_classifier(
-        weights.load_checkpoint(source), task.labels, args.seed, need_head=not args.do_train
+    built = classifier.build_classifier(
+        load_weights.load_checkpoint(source), task.labels, args.seed, need_head=not args.do_train
     )
     out.note(f"model: {source}" + "".join(f"; {note}" for note in built.notes))
 
@@ -84,20 +78,20 @@ def _run(args: GlueArgs) -> dict[str, Any]:
 
 
 def _read(
-    args: GlueArgs, config: ModelConfig, check_fit: Callable[[bool], None], out: log.Log
+    args: GlueArgs, config: ModelConfig, check_fit: Callable[[bool], None], out: run_log.Log
 ) -> tuple[Task, Files]:
     """The task and its rows, as files have them. A model that does not fit is told before files
     are read or downloaded, where that can be known before."""
     if args.task_name is None:
         check_fit(False)
-        task, found = own_data.read(args, config, out)
+        task, found = load.read(args, config, out)
         check_fit(task.is_pair)
         return task, found
     task = get_task(args.task_name)
     check_fit(task.is_pair)
     found = glue_data.read(task, args, out)
     if args.do_predict and args.test_file:
-        own_data.add_test(task, args, found, out)
+        load.add_test(task, args, found, out)
     return task, found
 
 
@@ -111,11 +105,11 @@ class Job:
     model: Any
     tokens: Tokenizer
     data: Data
-    out: log.Log
+    out: run_log.Log
 
     def __post_init__(self) -> None:
         # Tensor cores want multiples of 8, but no row may grow beyond the model's positions.
-        self.pad_multiple = 8 if dist.on_gpu() and self.args.max_seq_length % 8 == 0 else 1
+        self.pad_multiple = 8 if collectives.on_gpu() and self.args.max_seq_length % 8 == 0 else 1
         self.precision: Callable[[], AbstractContextManager] = nullcontext
         self.values: dict[str, Any] = {"task": self.task.name, "data": self.data.kind}
         self.step = 0  # of the weights that the model has now
@@ -124,19 +118,19 @@ class Job:
         self.record = Record(self.args, self.output_dir, self.out)
         self.out.marks = {"data": "demo"} if self.data.demo else {}
         self.model.eval()
-        acceleration.prepare(self.model, self.args, self.out)
+        compute_mode.prepare(self.model, self.args, self.out)
 
     def train(self, resume_from: str | None) -> None:
         """Train to the end, evaluating and saving on the way; leaves the last or best weights."""
         args, rows = self.args, self.data.train
         assert rows is not None
-        batches = encoded.TrainBatches(rows, args, self.pad_multiple)
-        objective = encoded.objective(self.task.is_regression)
-        trainer = Trainer(self.model, objective, args, dist.on_gpu(), self.out)
+        batches = dataset.TrainBatches(rows, args, self.pad_multiple)
+        objective = dataset.objective(self.task.is_regression)
+        trainer = Trainer(self.model, objective, args, collectives.on_gpu(), self.out)
         self.precision = trainer.precision
         run = Run(args, self.output_dir, trainer, self._snapshot, self.out)
         state = run.begin(batches, rows.fingerprint(), resume_from)
-        dist.main_only(lambda: flags.keep(args, self.output_dir))
+        collectives.main_only(lambda: flags.keep(args, self.output_dir))
         steps = {"planned": state.total, "per_epoch": batches.updates_per_epoch}
         self.begin_record(steps, resumed=resume_from is not None)
         self.out.note(
@@ -155,10 +149,10 @@ class Job:
         return results.of_epoch(self.data, self.evaluated)
 
     def _snapshot(self, state: TrainState, tensors: Held) -> Callable[[Path], None]:
-        about = model.classifier_config(self.task.labels, self.task.name)
+        about = classifier.classifier_config(self.task.labels, self.task.name)
         if self.data.own:
-            about |= own_data.remembered(self.task)
-        write_model = model.snapshot(self.model, about, tensors)
+            about |= load.remembered(self.task)
+        write_model = classifier.snapshot(self.model, about, tensors)
         evaluated = self.evaluated if self.evaluated_at == state.step else []
         facts = card.facts(self.task, self.args, self.data, evaluated, state)
         write_card = model_card.snapshot(facts)
@@ -212,9 +206,9 @@ class Job:
             predicted.append((task, test_set, rows, scores))
 
         def write() -> list[Path]:
-            return [predict.write_set(*one, self.output_dir) for one in predicted]
+            return [prediction_tsv.write_set(*one, self.output_dir) for one in predicted]
 
-        paths = dist.main_only(write)
+        paths = collectives.main_only(write)
         demo = ", of demo rows" if self.data.demo else ""
         for path, (_, _, rows, _) in zip(paths, predicted, strict=True):
             self.out.note(f"predictions: {path} ({len(rows)} rows{demo})")
@@ -222,22 +216,22 @@ class Job:
     def begin_record(self, steps: dict[str, int] | None = None, resumed: bool = False) -> None:
         """Write run.json, to be completed at the end."""
         kind, task = self.values["data"], self.task
-        said = about.describe(task, self.args, self.data, kind, self.model, steps)
+        said = run_info.describe(task, self.args, self.data, kind, self.model, steps)
         self.record.begin(said, self.args.do_train, resumed)
 
     def write_results(self) -> None:
         """Write all_results.json, the dev sets' predictions by row, and the report."""
 
         def write() -> Path:
-            about.write_dev_predictions(self.task, self.data, self.evaluated, self.output_dir)
-            return runs.write_results(self.output_dir, self.values)
+            run_info.write_dev_predictions(self.task, self.data, self.evaluated, self.output_dir)
+            return training_run.write_results(self.output_dir, self.values)
 
-        path = dist.main_only(write)
+        path = collectives.main_only(write)
         self.out.note(f"results: {path}")
         self.record.finish()
 
 
-def _prepare_output(args: GlueArgs, folder: Path, out: log.Log) -> str | None:
+def _prepare_output(args: GlueArgs, folder: Path, out: run_log.Log) -> str | None:
     """Make the output folder fit for the run; returns the checkpoint to go on from, if any."""
     if args.do_predict and (folder / "predictions").exists():
         if not (folder / "predictions").is_dir():
@@ -247,4 +241,4 @@ def _prepare_output(args: GlueArgs, folder: Path, out: log.Log) -> str | None:
     if not args.do_train:
         out.keep_records(folder)
         return None
-    return runs.where_to_begin(args, folder, out)
+    return training_run.where_to_begin(args, folder, out)

@@ -7,13 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from bert_paddle import env, hub, model, model_config, tokenizer, weights, whole
-from bert_paddle.errors import DataError, WeightsError
-from bert_paddle.glue import evaluate, own_data
-from bert_paddle.glue.encoded import encode
-from bert_paddle.glue.predicted import probabilities
-from bert_paddle.glue.readers import Examples
-from bert_paddle.weights import Checkpoint
+from bert_paddle.common import runtime
+from bert_paddle.common.errors import DataError, WeightsError
+from bert_paddle.glue import evaluate
+from bert_paddle.glue.custom import load
+from bert_paddle.glue.data.dataset import encode
+from bert_paddle.glue.data.tsv import Examples
+from bert_paddle.glue.predictions import probabilities
+from bert_paddle.models import classifier, hub, load_weights, model_config, tokenizer
+from bert_paddle.models.load_weights import Checkpoint
+from bert_paddle.training import verify_model_dir
 
 
 @dataclass(frozen=True)
@@ -37,13 +40,13 @@ class Predictor:
         self.tokens = tokenizer.load(folder, None)
         positions = config.values["max_position_embeddings"]
         self.max_seq_length = max_seq_length or positions
-        saved = weights.load_checkpoint(folder)
+        saved = load_weights.load_checkpoint(folder)
         self.labels = _labels(saved, folder)
-        known = own_data.known_of(config)
+        known = load.known_of(config)
         self.task, self.pairs = known.name, known.pairs
         self.type_vocab_size = config.values["type_vocab_size"]
-        model.check_fit(config.values, len(self.tokens), self.max_seq_length, False, folder)
-        self.model = model.build_classifier(saved, self.labels, seed=0, need_head=True).model
+        classifier.check_fit(config.values, len(self.tokens), self.max_seq_length, False, folder)
+        self.model = classifier.build_classifier(saved, self.labels, seed=0, need_head=True).model
         self.model.eval()
         self.folder = folder
 
@@ -118,7 +121,7 @@ def _folder(name_or_path: str) -> Path:
             f"{name_or_path} is a pre-trained model without a classifier: give the folder of a "
             "fine-tuned one, such as a run's model_<step>"
         )
-    return whole.check(hub.resolve(name_or_path, env.home()))
+    return verify_model_dir.check(hub.resolve(name_or_path, runtime.home()))
 
 
 def _labels(saved: Checkpoint, folder: Path) -> tuple[str, ...]:

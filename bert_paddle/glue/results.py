@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from bert_paddle import log
-from bert_paddle.checkpoint import TrainState
+from bert_paddle.common import run_log
 from bert_paddle.glue import metrics
-from bert_paddle.glue.data import Data
-from bert_paddle.glue.encoded import Rows
+from bert_paddle.glue.data.dataset import Rows
+from bert_paddle.glue.data.load import Data
 from bert_paddle.glue.evaluate import Result, answers, evaluate, mean_loss
 from bert_paddle.glue.tasks import Task, TestSet
+from bert_paddle.training.checkpoint import TrainState
 
 
 def evaluate_all(
@@ -20,7 +20,7 @@ def evaluate_all(
     data: Data,
     batch_size: int,
     pad_multiple: int,
-    out: log.Log,
+    out: run_log.Log,
     record_step: int | None,
 ) -> tuple[list[Result], dict[str, float]]:
     """Evaluate every dev set: log lines and the values of all_results.json; records as of
@@ -33,7 +33,7 @@ def evaluate_all(
         seconds = time.perf_counter() - begun
         labels = [("dev", dev.name)] if dev.name else []
         labels += [("data", "demo")] if data.demo else []
-        out.line(log.eval_line(result.loss, metrics.log_fields(task, result.metrics), labels))
+        out.line(run_log.eval_line(result.loss, metrics.log_fields(task, result.metrics), labels))
         if result.only_class is not None:
             out.warning(
                 f"all {len(rows)} rows are predicted to be {result.only_class}: if that lasts, the "
@@ -71,7 +71,7 @@ def note_best(task: Task, state: TrainState, results: list[Result]) -> bool:
 
 
 def score_test(
-    task: Task, test_set: TestSet, scores: np.ndarray, rows: Rows, out: log.Log
+    task: Task, test_set: TestSet, scores: np.ndarray, rows: Rows, out: run_log.Log
 ) -> dict[str, float]:
     """The metrics of a test file that has labels (the full AX release, a user's own): a log line,
     and the values of all_results.json, test_<metric> of a user's file, test_ax_<metric> of AX."""

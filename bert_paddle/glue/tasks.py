@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 
-from bert_paddle.errors import UserError
+from bert_paddle.common.errors import UserError
 
 # Where a field stands: a header name, several names of which a file has one, or a position from 0.
 Column = str | tuple[str, ...] | int

@@ -4,9 +4,9 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bert_paddle import flags
-from bert_paddle.args import EVALUATION, MODEL, CommonArgs
-from bert_paddle.flags import REQUIRED, flag
+from bert_paddle.common import flags
+from bert_paddle.common.args import EVALUATION, MODEL, CommonArgs
+from bert_paddle.common.flags import REQUIRED, flag
 
 DATA = "data"
 

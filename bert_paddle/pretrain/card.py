@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bert_paddle import model_card
-from bert_paddle.checkpoint import TrainState
-from bert_paddle.model_card import Facts
 from bert_paddle.pretrain.args import PretrainArgs
+from bert_paddle.training import model_card
+from bert_paddle.training.checkpoint import TrainState
+from bert_paddle.training.model_card import Facts
 
 _RESULTS = ("loss", "mlm_loss", "mlm_accuracy", "perplexity", "nsp_loss", "nsp_accuracy")
 

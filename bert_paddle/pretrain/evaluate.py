@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from bert_paddle import dist
-from bert_paddle.pretrain.build import forward
-from bert_paddle.trainer import Batch
+from bert_paddle.distributed import collectives
+from bert_paddle.pretrain.model import forward
+from bert_paddle.training.step import Batch
 
 
 def evaluate(model: Any, batches: Iterable[Batch]) -> dict[str, float]:
@@ -22,7 +22,7 @@ def evaluate(model: Any, batches: Iterable[Batch]) -> dict[str, float]:
 
     with paddle.no_grad():
         own = [_sums(*_logits(model, batch), batch) for batch in batches]
-    total = np.sum(dist.merge(own), axis=0, dtype=np.float64)
+    total = np.sum(collectives.merge(own), axis=0, dtype=np.float64)
     words, rows = max(1.0, total[0]), max(1.0, total[3])
     mlm_loss, nsp_loss = float(total[1] / words), float(total[4] / rows)
     return {

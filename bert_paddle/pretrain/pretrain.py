@@ -6,31 +6,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bert_paddle import (
-    acceleration,
-    dist,
-    env,
-    flags,
-    hub,
-    log,
-    model,
-    model_card,
-    runs,
-    weights,
-    whole,
-)
-from bert_paddle.checkpoint import TrainState
-from bert_paddle.claim import claimed
-from bert_paddle.held import Held
-from bert_paddle.pretrain import batches as reading
-from bert_paddle.pretrain import build, card, hdf5, source
+from bert_paddle.common import flags, run_log, runtime
+from bert_paddle.common.tensor_file import Held
+from bert_paddle.distributed import collectives
+from bert_paddle.models import classifier, compute_mode, hub, load_weights
+from bert_paddle.pretrain import card, model_source
+from bert_paddle.pretrain import model as pretrain_model
 from bert_paddle.pretrain.args import PretrainArgs
+from bert_paddle.pretrain.data import loader as reading
+from bert_paddle.pretrain.data import shards
+from bert_paddle.pretrain.data.shards import Shards
 from bert_paddle.pretrain.evaluate import evaluate
-from bert_paddle.pretrain.hdf5 import Shards
-from bert_paddle.pretrain.source import Source
-from bert_paddle.record import About, Record
-from bert_paddle.runs import Run
-from bert_paddle.trainer import Batch, Trainer
+from bert_paddle.pretrain.model_source import Source
+from bert_paddle.training import model_card, verify_model_dir
+from bert_paddle.training import run as training_run
+from bert_paddle.training.checkpoint import TrainState
+from bert_paddle.training.output_lock import claimed
+from bert_paddle.training.run import Run
+from bert_paddle.training.run_info import About, Record
+from bert_paddle.training.step import Batch, Trainer
 
 
 def run(args: PretrainArgs) -> dict[str, Any]:
@@ -44,9 +38,9 @@ def run(args: PretrainArgs) -> dict[str, Any]:
 
 
 def _run(args: PretrainArgs) -> dict[str, Any]:
-    out, output_dir = log.Log(active=dist.current().is_main), Path(args.output_dir)
-    resume_from = dist.main_only(lambda: runs.where_to_begin(args, output_dir, out))
-    origin = dist.main_first(lambda: source.read(args, env.home()))
+    out, output_dir = run_log.Log(active=collectives.current().is_main), Path(args.output_dir)
+    resume_from = collectives.main_only(lambda: training_run.where_to_begin(args, output_dir, out))
+    origin = collectives.main_first(lambda: model_source.read(args, runtime.home()))
     if origin.tokens is None:
         out.warning(
             f"no vocabulary ({origin.silence}): the model is saved without a tokenizer; give "
@@ -56,12 +50,12 @@ def _run(args: PretrainArgs) -> dict[str, Any]:
     _tell_data(args, training, held_out, out)
 
     # The weights as read are held by nobody afterwards: they are as large as the model.
-    network, notes = build.build(
+    network, notes = pretrain_model.build(
         origin.config, args.seed, None if resume_from else _weights(args, output_dir, out)
     )
     out.note(f"model: {origin.where}, {_size(network)}" + "".join(f"; {note}" for note in notes))
 
-    acceleration.prepare(network, args, out)
+    compute_mode.prepare(network, args, out)
     job = Job(args, output_dir, network, origin, held_out, out)
     job.train(training, resume_from)
     return job.values
@@ -76,18 +70,20 @@ class Job:
     model: Any
     origin: Source
     held_out: Shards | None
-    out: log.Log
+    out: run_log.Log
     evaluated_at: int | None = None
     values: dict[str, Any] = field(default_factory=lambda: {"task": "pretraining"})
     rows: dict[str, int] = field(default_factory=dict)  # of each set
 
     def train(self, training: Shards, resume_from: str | None) -> None:
         """Train to the end, evaluating and saving on the way; leaves the last or best weights."""
-        args, world = self.args, dist.current()
+        args, world = self.args, collectives.current()
         self.rows = {"train": training.total}
         if self.held_out is not None:
             self.rows["dev"] = self.held_out.total
-        self.trainer = Trainer(self.model, build.objective(), args, dist.on_gpu(), self.out)
+        self.trainer = Trainer(
+            self.model, pretrain_model.objective(), args, collectives.on_gpu(), self.out
+        )
         batches = reading.PretrainBatches(
             training,
             seed=args.seed,
@@ -99,7 +95,7 @@ class Job:
         )
         run = Run(args, self.output_dir, self.trainer, self._snapshot, self.out)
         state = run.begin(batches, training.fingerprint(), resume_from)
-        dist.main_only(lambda: flags.keep(args, self.output_dir))
+        collectives.main_only(lambda: flags.keep(args, self.output_dir))
         record = Record(args, self.output_dir, self.out)
         about = self._about(state.total, batches.updates_per_epoch)
         record.begin(about, trains=True, resumed=resume_from is not None)
@@ -115,7 +111,9 @@ class Job:
             self.values["eval_step"] = step
         self.values["model"] = f"model_{step}"
         self.values |= run.values(state, batches.updates_per_epoch, training.total)
-        path = dist.main_only(lambda: runs.write_results(self.output_dir, self.values))
+        path = collectives.main_only(
+            lambda: training_run.write_results(self.output_dir, self.values)
+        )
         self.out.note(f"results: {path}")
         record.finish()
 
@@ -149,7 +147,7 @@ class Job:
             ("nsp loss", found["nsp_loss"]),
             ("nsp accu", found["nsp_accuracy"]),
         ]
-        self.out.line(log.eval_line(found["loss"], fields, []))
+        self.out.line(run_log.eval_line(found["loss"], fields, []))
         self.evaluated_at = state.step
         self.values |= {f"eval_{name}": value for name, value in found.items()}
         self.values["eval_runtime"] = seconds
@@ -164,10 +162,12 @@ class Job:
         """This process's share of the held-out rows that the flags ask for."""
         args = self.args
         slices = reading.eval_slices(held_out, args.eval_batch_size, args.max_eval_rows)
-        return reading.read_batches(held_out, dist.my_share(slices), args.max_predictions_per_seq)
+        return reading.read_batches(
+            held_out, collectives.my_share(slices), args.max_predictions_per_seq
+        )
 
     def _snapshot(self, state: TrainState, held: Held) -> Callable[[Path], None]:
-        write_model, tokens = model.snapshot(self.model, {}, held), self.origin.tokens
+        write_model, tokens = classifier.snapshot(self.model, {}, held), self.origin.tokens
         values = self.values if self.evaluated_at == state.step else None
         write_card = model_card.snapshot(card.facts(self.args, self.rows, values, state))
 
@@ -182,24 +182,28 @@ class Job:
 
 def _shards(args: PretrainArgs, origin: Source) -> tuple[Shards, Shards | None]:
     """The training shards, and the held-out ones to evaluate on, their headers checked."""
-    training, test = hdf5.find_shards(Path(args.input_dir))
+    training, test = shards.find_shards(Path(args.input_dir))
     config = origin.config
     limits = (config["vocab_size"], config["max_position_embeddings"], config["type_vocab_size"])
-    held_out = hdf5.check(test, *limits) if test and args.do_eval else None
-    return hdf5.check(training, *limits), held_out
+    held_out = shards.check(test, *limits) if test and args.do_eval else None
+    return shards.check(training, *limits), held_out
 
 
-def _weights(args: PretrainArgs, output_dir: Path, out: log.Log) -> weights.Checkpoint | None:
+def _weights(
+    args: PretrainArgs, output_dir: Path, out: run_log.Log
+) -> load_weights.Checkpoint | None:
     if args.init_from is None:
         return None
     name = args.init_from
-    folder = dist.main_first(lambda: hub.resolve(name, env.home(), out.note))
-    dist.main_only(lambda: whole.check(folder))
-    runs.keep_source(args, output_dir, folder)
-    return weights.load_checkpoint(folder)
+    folder = collectives.main_first(lambda: hub.resolve(name, runtime.home(), out.note))
+    collectives.main_only(lambda: verify_model_dir.check(folder))
+    training_run.keep_source(args, output_dir, folder)
+    return load_weights.load_checkpoint(folder)
 
 
-def _tell_data(args: PretrainArgs, training: Shards, held_out: Shards | None, out: log.Log) -> None:
+def _tell_data(
+    args: PretrainArgs, training: Shards, held_out: Shards | None, out: run_log.Log
+) -> None:
     out.note(
         f"data: {args.input_dir}: {training.total} rows in {len(training.paths)} shard(s), "
         f"{training.length} positions, up to {training.predictions} predictions"

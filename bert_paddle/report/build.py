@@ -5,11 +5,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from bert_paddle import files
-from bert_paddle.errors import OutputError
-from bert_paddle.exits import refused_output
-from bert_paddle.report import drawing, facts, page
-from bert_paddle.report.facts import Run
+from bert_paddle.common import atomic_files
+from bert_paddle.common.error_exit import refused_output
+from bert_paddle.common.errors import OutputError
+from bert_paddle.report import figures, page, run_data
+from bert_paddle.report.run_data import Run
 
 _OURS = re.compile(
     r"(loss|loss_terms|metrics|perplexity|learning_rate|throughput|lengths|mcc_by_batch"
@@ -23,17 +23,17 @@ def leave(folder: Path) -> Path:
 
     Raises OutputError where the folder holds no measurement of a run, or cannot be written.
     """
-    run = facts.read(folder)
+    run = run_data.read(folder)
     run.name = folder.resolve().name
     text, pictures = page.build([run])
     beside = folder / PICTURES
     with refused_output(f"the report in {folder}", "give the page another place with --output"):
         beside.mkdir(exist_ok=True)
-        kept = {drawing.write_png(picture, beside) for picture in pictures}
+        kept = {figures.write_png(picture, beside) for picture in pictures}
         for old in set(beside.glob("*.png")) - kept:
             if _OURS.fullmatch(old.name):  # of an earlier report
                 old.unlink()
-        files.write_text(folder / PAGE, text)
+        atomic_files.write_text(folder / PAGE, text)
     return folder / PAGE
 
 
@@ -44,7 +44,7 @@ def write(folders: Sequence[Path], output: Path | None) -> list[Path]:
     is in its folder, with its pictures, and a comparison in the folder of run folders or here.
     Raises OutputError for folders without a run, and where the page cannot be written.
     """
-    expanded = [one for folder in folders for one in facts.runs_inside(folder) or [folder]]
+    expanded = [one for folder in folders for one in run_data.runs_inside(folder) or [folder]]
     expanded = list({one.resolve(): one for one in expanded}.values())
     if output is None and len(expanded) == 1:
         return [leave(expanded[0])]
@@ -54,11 +54,11 @@ def write(folders: Sequence[Path], output: Path | None) -> list[Path]:
         raise OutputError(f"{output} is a folder: give the page a name, such as {output / PAGE}")
     if not output.parent.is_dir():
         raise OutputError(f"{output.parent}: no such folder to write {output.name} into")
-    runs = [facts.read(folder) for folder in expanded]
+    runs = [run_data.read(folder) for folder in expanded]
     _name(runs)
     text = page.build(runs)[0]
     with refused_output(str(output), "give another place with --output"):
-        files.write_text(output, text)
+        atomic_files.write_text(output, text)
     return [output]
 
 

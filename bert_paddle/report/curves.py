@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bert_paddle.report import facts
-from bert_paddle.report.drawing import PRINT, Ink, Picture, thinned
-from bert_paddle.report.facts import Run
+from bert_paddle.report import run_data
+from bert_paddle.report.figures import PRINT, Ink, Picture, thinned
+from bert_paddle.report.run_data import Run
 
 # In records, beside losses and metrics.
 _PLACES = {"kind", "step", "epoch", "batch", "samples", "dev", "data"}
@@ -35,14 +35,16 @@ def pictures(runs: Sequence[Run]) -> list[Picture]:
 
 
 def _of_one(run: Run) -> list[Picture | None]:
-    rate = [Line("", *facts.by_step(run.train, "learning_rate"), 0)]
-    speed = [Line("", *facts.by_step(run.train, "sequences_per_second"), 0)]
+    rate = [Line("", *run_data.by_step(run.train, "learning_rate"), 0)]
+    speed = [Line("", *run_data.by_step(run.train, "sequences_per_second"), 0)]
     evaluated = [(dev, name) for dev, found in run.evals.items() for name in _names(found)]
     metrics = [
-        Line(_words(name, dev), *facts.by_step(run.evals[dev], name), i)
+        Line(_words(name, dev), *run_data.by_step(run.evals[dev], name), i)
         for i, (dev, name) in enumerate(pair for pair in evaluated if _is_metric(pair[1]))
     ]
-    perplexity = [Line("", *facts.by_step(found, "perplexity"), 0) for found in run.evals.values()]
+    perplexity = [
+        Line("", *run_data.by_step(found, "perplexity"), 0) for found in run.evals.values()
+    ]
     return [
         _picture("loss", "Loss", "loss", _losses(run)),
         _picture("loss_terms", "Terms of the loss", "loss", _terms(run)),
@@ -54,9 +56,9 @@ def _of_one(run: Run) -> list[Picture | None]:
 
 
 def _losses(run: Run) -> list[Line]:
-    lines = [Line("training", *facts.by_step(run.train, "loss"), 0)]
+    lines = [Line("training", *run_data.by_step(run.train, "loss"), 0)]
     for i, (dev, records) in enumerate(run.evals.items()):
-        lines.append(Line(_words("validation", dev), *facts.by_step(records, "loss"), 1, 1 + i))
+        lines.append(Line(_words("validation", dev), *run_data.by_step(records, "loss"), 1, 1 + i))
     return lines
 
 
@@ -66,9 +68,9 @@ def _terms(run: Run) -> list[Line]:
     lines = []
     for i, name in enumerate(n for n in _names(run.train) if n.endswith("_loss")):
         words = name.removesuffix("_loss")
-        lines.append(Line(f"{words}, training", *facts.by_step(run.train, name), i))
+        lines.append(Line(f"{words}, training", *run_data.by_step(run.train, name), i))
         for records in run.evals.values():
-            lines.append(Line(f"{words}, validation", *facts.by_step(records, name), i, 1))
+            lines.append(Line(f"{words}, validation", *run_data.by_step(records, name), i, 1))
     return lines
 
 
@@ -94,7 +96,7 @@ def _overlaid(runs: Sequence[Run]) -> Iterator[Picture | None]:
 def _of_run(index: int, records: list[dict[str, Any]], name: str) -> Line:
     """A curve of the run with that index: colours first, then dashes, tell runs apart."""
     colors = len(PRINT.series)
-    return Line("", *facts.by_step(records, name), index % colors, index // colors)
+    return Line("", *run_data.by_step(records, name), index % colors, index // colors)
 
 
 def _is_metric(name: str) -> bool:

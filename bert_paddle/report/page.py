@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from bert_paddle import __version__
-from bert_paddle.report import curves, drawing, pictures, tables
-from bert_paddle.report.drawing import Picture
-from bert_paddle.report.facts import Run
+from bert_paddle.report import curves, figures, plots, tables
+from bert_paddle.report.figures import Picture
+from bert_paddle.report.run_data import Run
 
 TEMPLATE = "page.html.jinja"
 _LIGHT = {"ink": "#1f2328", "line": "#d5d9e0"}
@@ -47,12 +47,12 @@ def build(runs: Sequence[Run]) -> tuple[str, list[Picture]]:
     def draw(found: Sequence[Picture], salt: str) -> list[Drawn]:
         made.extend(found)
         return [
-            Drawn(picture.title, picture.note, Markup(drawing.svg(picture, f"{salt}-{i}")))
+            Drawn(picture.title, picture.note, Markup(figures.svg(picture, f"{salt}-{i}")))
             for i, picture in enumerate(found)
         ]
 
     together = draw(curves.pictures(runs), "all")
-    single = [(run, draw(pictures.of_run(run), f"{i}")) for i, run in enumerate(runs)]
+    single = [(run, draw(plots.of_run(run), f"{i}")) for i, run in enumerate(runs)]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -67,9 +67,9 @@ def build(runs: Sequence[Run]) -> tuple[str, list[Picture]]:
         title=_title(runs),
         version=__version__,
         now=datetime.now().astimezone().isoformat(sep=" ", timespec="minutes"),
-        series=len(drawing.PRINT.series),
+        series=len(figures.PRINT.series),
         dashes=("none", "7 4", "2 3", "7 3 2 3"),  # as curves.DASHES
-        light=Markup(_variables(_LIGHT, drawing.PRINT.series)),
+        light=Markup(_variables(_LIGHT, figures.PRINT.series)),
         dark=Markup(_variables(_DARK, _DARK_SERIES)),
     )
     return text, made

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bert_paddle.report.facts import Predictions, Run, number
+from bert_paddle.report.run_data import Predictions, Run, number
 
 MISTAKES = 10
 _LONGEST = 1200  # characters of a text that is shown

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from bert_paddle import config_file, flags
+from bert_paddle.common import config_file, flags
 from bert_paddle.glue.args import GlueArgs
 
 # Devlin et al. 2018 (arXiv:1810.04805), appendix A.3, on fine-tuning.

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bert_paddle import flags
-from bert_paddle.config_file import Given
-from bert_paddle.errors import FlagError
+from bert_paddle.common import flags
+from bert_paddle.common.config_file import Given
+from bert_paddle.common.errors import FlagError
 from bert_paddle.glue.args import GlueArgs, parse_args, seeds_of
 
 _MOST = 10_000  # runs; more are a slip

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from bert_paddle import env, flags
-from bert_paddle.errors import FlagError
+from bert_paddle.common import flags, runtime
+from bert_paddle.common.errors import FlagError
 from bert_paddle.glue.args import GlueArgs
 from bert_paddle.sweep import plan, sweep
 
@@ -13,7 +13,7 @@ def run(args: GlueArgs, program: Sequence[str] | None = None) -> None:
 
     Raises FlagError under paddle's launcher, and what `sweep.run` raises.
     """
-    if env.launched():
+    if runtime.launched():
         raise FlagError(
             [
                 "--seeds starts a process for each run itself: call run_glue.py without "

@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bert_paddle import checkpoint, files
-from bert_paddle.claim import claimed
-from bert_paddle.errors import Interrupted, OutputError, RunError
-from bert_paddle.runs import RESULTS_FILE
-from bert_paddle.sweep import children, folders, table, telling
-from bert_paddle.sweep.children import Child
+from bert_paddle.common import atomic_files
+from bert_paddle.common.errors import Interrupted, OutputError, RunError
+from bert_paddle.sweep import child_processes, run_status, table
+from bert_paddle.sweep import summary as sweep_summary
+from bert_paddle.sweep.child_processes import Child
 from bert_paddle.sweep.plan import Plan
 from bert_paddle.sweep.table import Outcome, Summary
+from bert_paddle.training import checkpoint
+from bert_paddle.training.output_lock import claimed
+from bert_paddle.training.run import RESULTS_FILE
 
 PROGRAM = (sys.executable, "-u", "-m", "bert_paddle", "glue")
 
@@ -37,15 +39,15 @@ def run(
         todo = [
             Child(
                 [*(program or PROGRAM), *one.run.argv(plan.overwrite)],
-                one.run.folder / folders.LOG_FILE,
+                one.run.folder / run_status.LOG_FILE,
             )
             for one in waiting
         ]
         sweep.by_log = {child.log: one for child, one in zip(todo, waiting, strict=True)}
-        places = children.slots(*_processes(plan), parallel)
+        places = child_processes.slots(*_processes(plan), parallel)
         if len(places) > 1:
             print(f"{min(len(places), len(todo))} runs at a time", file=sys.stderr, flush=True)
-        number = children.work(todo, places, sweep.begun, sweep.ended)
+        number = child_processes.work(todo, places, sweep.begun, sweep.ended)
         return sweep.finish(number)
 
 
@@ -53,7 +55,7 @@ def _processes(plan: Plan) -> tuple[int, list[str]]:
     """How many processes a run has, and the GPUs there are for them."""
     wanted = [one.args.n_gpu for one in plan.runs if one.args.device != "cpu"]
     most = max(1, *wanted) if wanted else 1
-    return most, children.visible_gpus() if any(wanted) else []
+    return most, child_processes.visible_gpus() if any(wanted) else []
 
 
 @dataclass
@@ -81,7 +83,7 @@ class _Sweep:
         """Take over what is finished. Raises OutputError for what cannot be gone on with."""
         wrong = []
         for outcome in self.outcomes:
-            standing = folders.look(outcome.run)
+            standing = run_status.look(outcome.run)
             outcome.results = standing.results
             if standing.differ:
                 wrong.append(f"{outcome.run.folder.name}: {', '.join(standing.differ)}")
@@ -110,12 +112,12 @@ class _Sweep:
     def ended(self, child: Child, code: int, said: str) -> None:
         """A run has ended: note what came of it, and bring the tables up to date."""
         outcome = self.by_log[child.log]
-        outcome.results = telling.results_of(outcome.run.folder) if code == 0 else None
+        outcome.results = sweep_summary.results_of(outcome.run.folder) if code == 0 else None
         if outcome.results:
             numbers = (f"{table.shown_key(k)}: {v:.6f}" for k, v in outcome.scores.items())
             print(f"{self._place(outcome)}: finished, {', '.join(numbers)}", flush=True)
         else:
-            outcome.failure = telling.why(code, said)
+            outcome.failure = sweep_summary.why(code, said)
             outcome.stopped = code < 0 or code > 128  # by a signal: perhaps one to all of us
             _say(f"{self._place(outcome)}: {outcome.failure}; see {child.log}")
         self._write()
@@ -126,8 +128,8 @@ class _Sweep:
             raise Interrupted(self._stopped(number), number)
         summary = self._write()
         if self.plan.stem == "seeds" and any(one.results for one in self.outcomes):
-            telling.write_results(summary)
-        for line in telling.lines(summary):
+            sweep_summary.write_results(summary)
+        for line in sweep_summary.lines(summary):
             print(line)
         page, sheet = table.tables_of(self.plan.folder, self.plan.stem)
         print(f"tables: {page}, {sheet}", flush=True)
@@ -168,8 +170,8 @@ class _Sweep:
         """Write the tables, each in one step."""
         summary = table.summarize(self.plan, self.outcomes)
         page, sheet = table.tables_of(self.plan.folder, self.plan.stem)
-        files.write_text(page, table.markdown(summary, telling.heading(self.plan)))
-        files.write_text(sheet, table.as_csv(summary))
+        atomic_files.write_text(page, table.markdown(summary, sweep_summary.heading(self.plan)))
+        atomic_files.write_text(sheet, table.as_csv(summary))
         return summary
 
 

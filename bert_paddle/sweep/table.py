@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bert_paddle import record
 from bert_paddle.glue import tasks
-from bert_paddle.sweep import folders
+from bert_paddle.sweep import run_status
 from bert_paddle.sweep.plan import OneRun, Plan
+from bert_paddle.training import run_info
 
 _SECONDS = "train_runtime"
 # Flags of a grid that change the numbers of rows, as they are meant to.
@@ -31,7 +31,7 @@ class Outcome:
     @property
     def scores(self) -> dict[str, float]:
         """Losses and metrics by their keys in all_results.json."""
-        return folders.scores(self.results) if self.results else {}
+        return run_status.scores(self.results) if self.results else {}
 
     @property
     def state(self) -> str:
@@ -51,7 +51,7 @@ class Group:
 
     def __post_init__(self) -> None:
         finished = [outcome.results for outcome in self.outcomes if outcome.results]
-        numbers = [folders.scores(results) for results in finished]
+        numbers = [run_status.scores(results) for results in finished]
         for results, found in zip(finished, numbers, strict=True):
             if isinstance(results.get(_SECONDS), int | float):
                 found[_SECONDS] = float(results[_SECONDS])
@@ -136,7 +136,7 @@ def _other_rows(finished: Sequence[Outcome]) -> bool:
     """Whether a set that runs have in common, by its name in run.json, has other sizes in some."""
     sizes: dict[str, set[int]] = {}
     for one in finished:
-        rows = record.read(one.run.folder).get("rows")
+        rows = run_info.read(one.run.folder).get("rows")
         for name, count in rows.items() if isinstance(rows, dict) else ():
             sizes.setdefault(name, set()).add(count)
     return any(len(counts) > 1 for counts in sizes.values())
@@ -152,7 +152,7 @@ def score(values: Mapping[str, float], metric: Sequence[str]) -> float | None:
 def _primary(plan: Plan, outcomes: Sequence[Outcome]) -> tuple[tuple[str, ...], bool]:
     """What the task is ranked by, as its runs say, or as the GLUE task has it."""
     for outcome in outcomes:
-        said = record.read(outcome.run.folder) if outcome.results else {}
+        said = run_info.read(outcome.run.folder) if outcome.results else {}
         if isinstance(said.get("metric"), list) and said["metric"]:
             return tuple(map(str, said["metric"])), said.get("higher_is_better") is not False
     name = plan.runs[0].args.task_name
@@ -189,7 +189,7 @@ def markdown(summary: Summary, said: Sequence[str]) -> str:
     if failed:
         lines += ["## Failed", ""]
         for one in failed:
-            log = one.run.folder.relative_to(summary.plan.folder) / folders.LOG_FILE
+            log = one.run.folder.relative_to(summary.plan.folder) / run_status.LOG_FILE
             lines.append(f"- {one.run.label}: {_cell(one.failure or '')}; see `{log}`")
         lines.append("")
     lines += [f"± is the sample standard deviation over the seeds. {best_line(summary)}", ""]

@@ -10,10 +10,11 @@ import pytest
 import tiny
 from safetensors.numpy import load_file
 
-from bert_paddle import hf_weights, model_card, weights
-from bert_paddle.commands import export as command
-from bert_paddle.errors import RunError, WeightsError
-from bert_paddle.export import check, hf, sample, source, write
+from bert_paddle.cli import export as command
+from bert_paddle.common.errors import RunError, WeightsError
+from bert_paddle.export import check, export, hugging_face, sample, source
+from bert_paddle.models import load_weights, weight_names
+from bert_paddle.training import model_card
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "tests" / "reference"
@@ -48,7 +49,7 @@ def test_onnx_is_checked_in_another_process_and_says_so(tiny_dir, tmp_path, caps
 def test_paddle_inference_is_checked_in_another_process(tmp_path):
     """A regression, whose logits are [rows, 1]."""
     folder = tiny.write_model(tmp_path / "m", labels=())
-    done = write.export(str(folder), "paddle_inference")
+    done = export.export(str(folder), "paddle_inference")
     assert done.folder == tmp_path / "m_paddle_inference"
     assert "Paddle Inference" in done.checked.by and done.checked.difference <= 1e-5
     assert done.checked.rows == 10 and done.checked.batches == 4
@@ -64,7 +65,7 @@ def test_without_transformers_the_result_says_unchecked(tiny_dir, tmp_path, caps
 def test_hf_folder_has_transformers_names_shapes_and_settings(tmp_path, unchecked):
     """Against a folder that transformers has written of such a model itself."""
     theirs = REFERENCE / "tiny_hf"
-    folder = write.export(str(theirs), "hf", str(tmp_path / "hf")).folder
+    folder = export.export(str(theirs), "hf", str(tmp_path / "hf")).folder
     assert names_in(folder) == ALWAYS | {"model.safetensors"}
     ours, wanted = (load_file(place / "model.safetensors") for place in (folder, theirs))
     assert ours.keys() == wanted.keys()
@@ -81,36 +82,36 @@ def test_hf_weights_are_marked_for_pytorch(tiny_dir, tmp_path, unchecked):
     """transformers refuses a safetensors file whose metadata name no framework it knows."""
     from safetensors import safe_open
 
-    folder = write.export(str(tiny_dir), "hf", str(tmp_path / "hf")).folder
+    folder = export.export(str(tiny_dir), "hf", str(tmp_path / "hf")).folder
     with safe_open(folder / "model.safetensors", framework="np") as file:
         assert file.metadata() == {"format": "pt"}
 
 
 def test_hf_folder_comes_back_bit_equal(tmp_path, unchecked):
     folder = tiny.write_model(tmp_path / "m", labels=("x", "y", "z"))
-    back = weights.load_checkpoint(write.export(str(folder), "hf").folder)
-    before = weights.load_checkpoint(folder)
-    assert back.kind == hf_weights.HUGGING_FACE and back.config["labels"] == ("x", "y", "z")
+    back = load_weights.load_checkpoint(export.export(str(folder), "hf").folder)
+    before = load_weights.load_checkpoint(folder)
+    assert back.kind == weight_names.HUGGING_FACE and back.config["labels"] == ("x", "y", "z")
     assert back.tensors.keys() == before.tensors.keys()
     assert all(np.array_equal(back.tensors[name], before.tensors[name]) for name in back.tensors)
 
 
 def test_pretraining_model_as_transformers_writes_it(tmp_path, unchecked):
     theirs = REFERENCE / "tiny_hf_pretraining"
-    done = write.export(str(theirs), "hf", str(tmp_path / "hf"))
+    done = export.export(str(theirs), "hf", str(tmp_path / "hf"))
     ours, wanted = (load_file(p / "model.safetensors") for p in (done.folder, theirs))
     assert ours.keys() == wanted.keys()
     assert all(np.array_equal(ours[name], wanted[name]) for name in wanted)
     assert names_in(done.folder) & TOKENIZER == set()  # it has no vocabulary
     for form in ("onnx", "paddle_inference"):
         with pytest.raises(WeightsError, match="pre-training model, and .* --format hf"):
-            write.export(str(theirs), form, str(tmp_path / form))
+            export.export(str(theirs), form, str(tmp_path / form))
 
 
 def test_tokenizer_json_encodes_as_the_model_was_trained(tiny_dir, tmp_path, unchecked):
     from tokenizers import Tokenizer
 
-    folder = write.export(str(tiny_dir), "hf", str(tmp_path / "hf")).folder
+    folder = export.export(str(tiny_dir), "hf", str(tmp_path / "hf")).folder
     made = Tokenizer.from_file(str(folder / "tokenizer.json"))
     model = source.load(str(tiny_dir))
     batches = sample.batches(model)
@@ -134,7 +135,7 @@ def test_the_sample_has_several_shapes_and_padding(tiny_dir):
 def test_an_export_that_computes_something_else_is_not_kept(tiny_dir, tmp_path, monkeypatch):
     """Half a thousandth on one weight is seen, and an earlier export stays as it was."""
     out = tmp_path / "onnx"
-    write.export(str(tiny_dir), "onnx", str(out))
+    export.export(str(tiny_dir), "onnx", str(out))
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     real = source.Source.tensors
 
@@ -145,7 +146,7 @@ def test_an_export_that_computes_something_else_is_not_kept(tiny_dir, tmp_path, 
 
     monkeypatch.setattr(source.Source, "tensors", changed)
     with pytest.raises(RunError, match="the export is wrong: .*nothing was kept"):
-        write.export(str(tiny_dir), "onnx", str(out), overwrite=True)
+        export.export(str(tiny_dir), "onnx", str(out), overwrite=True)
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
     assert names_in(tmp_path) == {"onnx"}
 
@@ -164,18 +165,18 @@ def test_the_card_of_the_model_goes_along_with_how_to_load_the_export(
     facts = model_card.Facts("Toy <b>", "classification", 3, labels=("no", "yes"))
     model_card.snapshot(facts)(folder)
     front, body = model_card.parts(
-        (write.export(str(folder), "onnx").folder / "README.md").read_text()
+        (export.export(str(folder), "onnx").folder / "README.md").read_text()
     )
     assert front["library_name"] == "onnxruntime" and front["tags"][-1] == "onnx"
     assert body.startswith("# Toy \\<b\\>, step 3") and body.count(model_card.USE) == 1
     assert "unchecked (not asked for)" in body and "BertTokenizer.from_pretrained" not in body
-    bare = write.export(str(tiny_dir), "hf", str(tmp_path / "bare")).folder
+    bare = export.export(str(tiny_dir), "hf", str(tmp_path / "bare")).folder
     assert "| 1 | yes |" in (bare / "README.md").read_text()
 
 
 @pytest.mark.parametrize("form", ["onnx", "paddle_inference"])
 def test_the_code_of_an_exports_card_runs(tiny_dir, tmp_path, unchecked, monkeypatch, capsys, form):
-    write.export(str(tiny_dir), form, str(tmp_path / "made"))
+    export.export(str(tiny_dir), form, str(tmp_path / "made"))
     card = (tmp_path / "made" / "README.md").read_text()
     monkeypatch.chdir(tmp_path)
     exec(card.split("```python\n")[1].split("```")[0], {})
@@ -193,31 +194,31 @@ def test_transformers_gives_the_same_logits(tmp_path, kind):
     folder = REFERENCE / "tiny_hf_pretraining"
     if kind != "pretraining":
         folder = tiny.write_model(tmp_path / "m", labels=labels, layer_norm_eps=1e-4)
-    done = write.export(str(folder), "hf", str(tmp_path / "hf"), checker=str(PEERS))
+    done = export.export(str(folder), "hf", str(tmp_path / "hf"), checker=str(PEERS))
     assert "transformers" in done.checked.by and done.checked.difference <= 1e-5
 
 
 @pytest.mark.real_weights
 def test_real_weights_go_out_and_come_back(minilm_dir, tmp_path, unchecked):
     """all-MiniLM-L6-v2 with a new head: Hugging Face names out, every value as it was."""
-    from bert_paddle import model, tokenizer
+    from bert_paddle.models import classifier, tokenizer
 
-    saved = weights.load_checkpoint(minilm_dir)
-    built = model.build_classifier(saved, ("no", "yes"), seed=1, need_head=False)
+    saved = load_weights.load_checkpoint(minilm_dir)
+    built = classifier.build_classifier(saved, ("no", "yes"), seed=1, need_head=False)
     folder = tmp_path / "m"
     folder.mkdir()
-    model.snapshot(built.model, model.classifier_config(("no", "yes"), "x"))(folder)
+    classifier.snapshot(built.model, classifier.classifier_config(("no", "yes"), "x"))(folder)
     tokenizer.load(minilm_dir).save(folder)
-    out = write.export(str(folder), "hf").folder
+    out = export.export(str(folder), "hf").folder
     stored, theirs = (
         load_file(out / "model.safetensors"),
         load_file(minilm_dir / "model.safetensors"),
     )
     for name, value in theirs.items():
-        if name not in hf_weights.BERT.buffers:
+        if name not in weight_names.BERT.buffers:
             assert np.array_equal(stored[f"bert.{name}"], value), name
-    assert hf.config(source.load(str(folder)))["num_hidden_layers"] == 6
-    done = write.export(str(folder), "onnx")
+    assert hugging_face.config(source.load(str(folder)))["num_hidden_layers"] == 6
+    done = export.export(str(folder), "onnx")
     assert done.folder.is_dir()
 
 

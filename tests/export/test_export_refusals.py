@@ -7,10 +7,11 @@ import pytest
 import tiny
 from safetensors.numpy import load_file, save_file
 
-from bert_paddle import checkpoint, files
-from bert_paddle.commands import export as command
-from bert_paddle.errors import FlagError, OutputError, RunError, WeightsError
-from bert_paddle.export import check, source, write
+from bert_paddle.cli import export as command
+from bert_paddle.common import atomic_files
+from bert_paddle.common.errors import FlagError, OutputError, RunError, WeightsError
+from bert_paddle.export import check, export, source
+from bert_paddle.training import checkpoint
 
 REFERENCE = Path(__file__).parents[1] / "reference"
 
@@ -27,10 +28,10 @@ def unchecked(monkeypatch):
 
 def test_an_earlier_export_is_replaced_only_when_asked_for(tiny_dir, tmp_path, unchecked):
     out = tmp_path / "out"
-    write.export(str(tiny_dir), "onnx", str(out))
+    export.export(str(tiny_dir), "onnx", str(out))
     with pytest.raises(OutputError, match="there already: give --overwrite"):
-        write.export(str(tiny_dir), "hf", str(out))
-    write.export(str(tiny_dir), "hf", str(out), overwrite=True)
+        export.export(str(tiny_dir), "hf", str(out))
+    export.export(str(tiny_dir), "hf", str(out), overwrite=True)
     assert "model.safetensors" in names_in(out) and "model.onnx" not in names_in(out)
 
 
@@ -39,18 +40,18 @@ def test_folders_that_are_no_exports_are_never_replaced(tiny_dir, tmp_path, unch
     mine.mkdir()
     (mine / "thesis.txt").write_text("years of work")
     with pytest.raises(OutputError, match="is no export"):
-        write.export(str(tiny_dir), "hf", str(mine), overwrite=True)
+        export.export(str(tiny_dir), "hf", str(mine), overwrite=True)
     copy = shutil.copytree(tiny_dir, tmp_path / "model")
     with pytest.raises(OutputError, match="is the model itself"):
-        write.export(str(copy), "hf", str(copy), overwrite=True)
+        export.export(str(copy), "hf", str(copy), overwrite=True)
     with pytest.raises(OutputError, match="lies in the model's folder"):
-        write.export(str(copy), "hf", str(copy / "new" / "below"))
+        export.export(str(copy), "hf", str(copy / "new" / "below"))
     assert names_in(copy) == names_in(tiny_dir)
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="no folder"):
-        write.export(str(tiny_dir), "hf", str(tmp_path / "file"), overwrite=True)
+        export.export(str(tiny_dir), "hf", str(tmp_path / "file"), overwrite=True)
     with pytest.raises(OutputError, match="cannot be written"):
-        write.export(str(tiny_dir), "hf", str(tmp_path / "file" / "below"))
+        export.export(str(tiny_dir), "hf", str(tmp_path / "file" / "below"))
     assert (mine / "thesis.txt").read_text() == "years of work"
 
 
@@ -61,7 +62,7 @@ def checkpoint_dir(tiny_dir, tmp_path) -> Path:
     (folder / "state").mkdir()
     (folder / checkpoint.STATE).write_text("{}")
     (folder / checkpoint.OPTIMIZER).write_bytes(b"moments")
-    files.seal(folder, checkpoint.MANIFEST, checkpoint.VERSION)
+    atomic_files.seal(folder, checkpoint.MANIFEST, checkpoint.VERSION)
     return folder
 
 
@@ -109,22 +110,22 @@ def test_a_pretrained_model_without_its_heads_is_refused(tmp_path):
 def test_what_transformers_cannot_compute_is_refused_for_hf_alone(tmp_path, unchecked):
     folder = tiny.write_model(tmp_path / "m", pool_act="relu")
     with pytest.raises(WeightsError, match="always tanh"):
-        write.export(str(folder), "hf")
+        export.export(str(folder), "hf")
     assert names_in(tmp_path) == {"m"}
-    write.export(str(folder), "onnx")
+    export.export(str(folder), "onnx")
 
 
 def test_a_full_disk_is_told_before_and_while_writing(tiny_dir, tmp_path, monkeypatch, unchecked):
     def refuse(*_):
         raise OSError(28, "No space left on device", "model.onnx")
 
-    monkeypatch.setitem(write._WRITERS, "onnx", refuse)
+    monkeypatch.setitem(export._WRITERS, "onnx", refuse)
     with pytest.raises(OSError, match="No space"):  # which the command tells in one line, exit 1
-        write.export(str(tiny_dir), "onnx", str(tmp_path / "a"))
+        export.export(str(tiny_dir), "onnx", str(tmp_path / "a"))
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     with pytest.raises(RunError, match="the disk is full"):
-        write.export(str(tiny_dir), "hf", str(tmp_path / "b"))
+        export.export(str(tiny_dir), "hf", str(tmp_path / "b"))
     assert not list(tmp_path.iterdir())
 
 
@@ -135,7 +136,7 @@ def test_mistaken_flags_come_in_one_answer(tiny_dir):
     assert "hf, onnx, paddle_inference, not 'tflite'" in said
     assert "did you mean --overwrite?" in said and "one MODEL_DIR" in said
     with pytest.raises(FlagError, match="--checker .*nopython is no program"):
-        write.export(str(tiny_dir), "onnx", checker="nopython")
+        export.export(str(tiny_dir), "onnx", checker="nopython")
 
 
 def write_checker(path: Path, *lines: str) -> str:
@@ -148,10 +149,10 @@ def test_a_checker_that_breaks_is_told_with_its_last_words(tiny_dir, tmp_path):
     lines = ("touch begun", "echo one >&2", "echo 'ImportError: two' >&2", "exit 3")
     broken = write_checker(tmp_path / "python", *lines)
     with pytest.raises(RunError, match="failed .*ImportError: two"):
-        write.export(str(tiny_dir), "hf", str(tmp_path / "hf"), checker=broken)
+        export.export(str(tiny_dir), "hf", str(tmp_path / "hf"), checker=broken)
     silent = write_checker(tmp_path / "python", "touch begun")
     with pytest.raises(RunError, match="failed .*exit code 0"):
-        write.export(str(tiny_dir), "hf", str(tmp_path / "hf"), checker=silent)
+        export.export(str(tiny_dir), "hf", str(tmp_path / "hf"), checker=silent)
     assert names_in(tmp_path) == {"python"}
 
 
@@ -159,7 +160,7 @@ def test_a_checker_that_breaks_is_told_with_its_last_words(tiny_dir, tmp_path):
 def test_a_checker_that_is_no_python_is_a_mistaken_flag(tiny_dir, tmp_path, lines):
     other = write_checker(tmp_path / "ls", *lines)
     with pytest.raises(FlagError, match="--checker .*ls is no Python that can check"):
-        write.export(str(tiny_dir), "hf", str(tmp_path / "hf"), checker=other)
+        export.export(str(tiny_dir), "hf", str(tmp_path / "hf"), checker=other)
     assert names_in(tmp_path) == {"ls"}
 
 
@@ -167,5 +168,5 @@ def test_a_checker_is_ended_in_time_and_reads_nothing(tiny_dir, tmp_path, monkey
     monkeypatch.setattr(check, "_MOST_SECONDS", 1)
     asleep = write_checker(tmp_path / "python", "touch begun", "read word", "exec sleep 60")
     with pytest.raises(RunError, match="not done after 1 s"):
-        write.export(str(tiny_dir), "hf", str(tmp_path / "hf"), checker=asleep)
+        export.export(str(tiny_dir), "hf", str(tmp_path / "hf"), checker=asleep)
     assert names_in(tmp_path) == {"python"}

@@ -12,7 +12,7 @@ import numpy as np
 from targets import CONFIG, FILES, PARTS, sound_checkpoint
 
 from bert_paddle.glue.tasks import TASKS
-from bert_paddle.tokenizer import SPECIAL, Tokenizer
+from bert_paddle.models.tokenizer import SPECIAL, Tokenizer
 
 TESTS = Path(__file__).resolve().parents[1]
 PIECES = [*SPECIAL, "a", "##b", "\u4e2d"]
@@ -45,7 +45,7 @@ def _own_file(folder: Path) -> list[bytes]:
 def _hdf5(folder: Path) -> list[bytes]:
     import h5py
 
-    sys.path.insert(0, str(TESTS / "pretrain"))
+    sys.path.insert(0, str(TESTS / "support"))
     import shards
 
     path = shards.write(folder / "whole.hdf5", shards.make(6), chunk_rows=4)
@@ -84,7 +84,7 @@ def _pdparams(folder: Path) -> list[bytes]:
 
 
 def _torch_bin(folder: Path) -> list[bytes]:
-    sys.path.insert(0, str(TESTS))
+    sys.path.insert(0, str(TESTS / "support"))
     from test_pickles import torch_pickle, write_zip
 
     text = torch_pickle({"a": ("Float", "0", 0, (2, 1), (1, 1)), "b": ("Half", "0", 1, (), ())})
@@ -97,7 +97,7 @@ def _torch_bin(folder: Path) -> list[bytes]:
 def _safetensors(folder: Path) -> list[bytes]:
     from safetensors.numpy import save
 
-    from bert_paddle.hf_weights import to_hf
+    from bert_paddle.models.weight_names import to_hf
 
     small = save({"bert.encoder.layers.0.self_attn.q_proj.weight": np.zeros((1, 1), np.uint16)})
     wholes = [save(state_dict()), save(to_hf(state_dict())), small.replace(b'"U16"', b'"BF16"')]

@@ -14,12 +14,16 @@ from pathlib import Path
 
 import numpy as np
 
-from bert_paddle import checkpoint, log, model_config, pickles, tokenizer, weights
-from bert_paddle.errors import UserError
-from bert_paddle.glue import own_args, own_data, own_task, readers
+from bert_paddle.common import run_log
+from bert_paddle.common.errors import UserError
 from bert_paddle.glue.args import GlueArgs
+from bert_paddle.glue.custom import args as custom_args
+from bert_paddle.glue.custom import load, task
+from bert_paddle.glue.data import tsv as data_tsv
 from bert_paddle.glue.tasks import TASKS
-from bert_paddle.pretrain import hdf5, layout
+from bert_paddle.models import load_weights, model_config, safe_pickle, tokenizer
+from bert_paddle.pretrain.data import schema, shards
+from bert_paddle.training import checkpoint
 
 LONGEST = 2000  # characters of a message; the longest ones name several files
 FILES = (("SST-2", "train"), ("CoLA", "dev"), ("STS-B", "dev"), ("QQP", "train"), ("AX", "test"))
@@ -45,31 +49,31 @@ def _put(path: Path, data: bytes) -> Path:
 def tsv(data: bytes, folder: Path) -> None:
     """The first byte picks the task; what is read has to be consistent."""
     task_name, split = FILES[data[0] % len(FILES)] if data else FILES[0]
-    examples = readers.load(TASKS[task_name], _put(folder / "file.tsv", data[1:]), split)
+    examples = data_tsv.load(TASKS[task_name], _put(folder / "file.tsv", data[1:]), split)
     for column in (examples.texts_b, examples.labels):
         assert column is None or len(column) == len(examples)
 
 
 def own_file(data: bytes, folder: Path) -> None:
     """The first byte picks the format of a user's own training file."""
-    form = own_args.FORMATS[data[0] % len(own_args.FORMATS)] if data else own_args.CSV
-    args, out = GlueArgs(file_format=form), log.Log(active=False)
-    content = own_data.load(str(_put(folder / "file", data[1:])), args, own_data.Known(), out)
+    form = custom_args.FORMATS[data[0] % len(custom_args.FORMATS)] if data else custom_args.CSV
+    args, out = GlueArgs(file_format=form), run_log.Log(active=False)
+    content = load.load(str(_put(folder / "file", data[1:])), args, load.Known(), out)
     assert content.labelled
-    labels = own_task.learn(content.labelled, args, out)
-    examples = content.examples(own_task.make("own", labels, content.columns, None))
+    labels = task.learn(content.labelled, args, out)
+    examples = content.examples(task.make("own", labels, content.columns, None))
     assert examples.labels is not None and len(examples.labels) == len(examples)
     assert examples.texts_b is None or len(examples.texts_b) == len(examples)
 
 
 def shard(data: bytes, folder: Path) -> None:
     """Header and rows; what is read has the layout's shapes and types."""
-    found = hdf5.check([_put(folder / "a_training_0.hdf5", data)], 100, 512, 2)
+    found = shards.check([_put(folder / "a_training_0.hdf5", data)], 100, 512, 2)
     for start in range(0, min(found.total, 128), 64):
         stop = min(start + 64, found.total)
         rows = found.read(0, start, stop)
-        for key, dtype in layout.DTYPES.items():
-            row = layout.row_shape(key, found.length, found.predictions)
+        for key, dtype in schema.DTYPES.items():
+            row = schema.row_shape(key, found.length, found.predictions)
             assert rows[key].dtype == dtype and rows[key].shape == (stop - start, *row)
 
 
@@ -112,7 +116,7 @@ def saved(data: bytes, folder: Path) -> None:
 
 def pdparams(data: bytes, folder: Path) -> None:
     """Paddle's pickles: names and plain values come out, or nothing."""
-    found = pickles.read_paddle(_put(folder / "model_state.pdparams", data))
+    found = safe_pickle.read_paddle(_put(folder / "model_state.pdparams", data))
     assert all(isinstance(name, str) for name in found)
 
 
@@ -123,7 +127,7 @@ def torch_bin(data: bytes, folder: Path) -> None:
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("archive/data.pkl", data[1:])
             archive.writestr("archive/data/0", bytes(range(64)))
-    pickles.read_torch(path)
+    safe_pickle.read_torch(path)
 
 
 def model_folder(data: bytes, folder: Path) -> None:
@@ -135,9 +139,9 @@ def model_folder(data: bytes, folder: Path) -> None:
         ends = [int(end) for end in re.findall(rb'_offsets":\[\d{1,5},(\d{1,5})\]', content)]
         content = len(content).to_bytes(8, "little") + content + bytes(max(ends, default=0))
     _put(folder / "model.safetensors", content)
-    found = weights.load_checkpoint(folder)
+    found = load_weights.load_checkpoint(folder)
     wanted = {name: value.shape for name, value in found.tensors.items()}
-    weights.check(found.tensors, wanted)
+    load_weights.check(found.tensors, wanted)
 
 
 def config(data: bytes, folder: Path) -> None:

@@ -6,13 +6,13 @@ import math
 import numpy as np
 import pytest
 
-from bert_paddle.checkpoint import TrainState
-from bert_paddle.glue import evaluate, predict, results
-from bert_paddle.glue.encoded import Rows
+from bert_paddle.common.run_log import Log
+from bert_paddle.glue import evaluate, prediction_tsv, results
+from bert_paddle.glue.data.dataset import Rows
 from bert_paddle.glue.evaluate import Result
 from bert_paddle.glue.tasks import get_task
-from bert_paddle.log import Log
-from bert_paddle.tokenizer import Encoded
+from bert_paddle.models.tokenizer import Encoded
+from bert_paddle.training.checkpoint import TrainState
 
 
 def rows(lengths, labels=None):
@@ -68,7 +68,7 @@ def test_huge_logits_do_not_overflow():
 )
 def test_prediction_files(tmp_path, task, scores, wanted):
     path = tmp_path / "predictions" / "x.tsv"
-    predict.write(get_task(task), np.array(scores, np.float32), path)
+    prediction_tsv.write(get_task(task), np.array(scores, np.float32), path)
     lines = [line.split("\t") for line in path.read_text().splitlines()]
     assert lines == [["index", "prediction"], ["0", wanted[0]], ["1", wanted[1]]]
 
@@ -92,7 +92,7 @@ def test_an_undefined_metric_is_never_the_best():
 
 
 def test_both_dev_sets_of_mnli_have_a_line_and_keys(tmp_path):
-    from bert_paddle.glue.data import Data
+    from bert_paddle.glue.data.load import Data
 
     task = get_task("mnli")
     labels = np.array([0, 1, 2])
@@ -115,7 +115,7 @@ def test_both_dev_sets_of_mnli_have_a_line_and_keys(tmp_path):
 
 
 def test_one_class_for_all_is_warned_of():
-    from bert_paddle.glue.data import Data
+    from bert_paddle.glue.data.load import Data
 
     task = get_task("sst2")
     dev = Data(dev=[(task.dev_sets[0], rows([4, 3, 5], np.array([0, 1, 1])))])

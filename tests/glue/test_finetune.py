@@ -10,10 +10,10 @@ import same
 import tiny
 from safetensors.numpy import load_file
 
-from bert_paddle import checkpoint
-from bert_paddle.errors import DataError, OutputError, WeightsError
+from bert_paddle.common.errors import DataError, OutputError, WeightsError
 from bert_paddle.glue import finetune
 from bert_paddle.glue.args import parse_args
+from bert_paddle.training import checkpoint
 
 TRAIN_LINE = re.compile(
     r"global step (\d+), epoch: (\d+), batch: (\d+), loss: \d+\.\d{6}, speed: \d+\.\d\d step/s"
@@ -353,7 +353,7 @@ def test_rows_beyond_the_positions_are_refused(run):
 
 
 def test_non_finite_loss_stops_and_keeps_the_last_checkpoint(run, tmp_path):
-    from bert_paddle.errors import RunError
+    from bert_paddle.common.errors import RunError
 
     with pytest.raises(RunError, match="step 2 .*learning rate"):
         run(*"--max_steps 5 --save_steps 1 --learning_rate 1e38 --max_grad_norm 0".split())
@@ -362,7 +362,7 @@ def test_non_finite_loss_stops_and_keeps_the_last_checkpoint(run, tmp_path):
 
 
 def test_missing_data_names_every_place(run, tmp_path, monkeypatch):
-    from bert_paddle.glue import download
+    from bert_paddle.glue.data import download
 
     monkeypatch.setattr(download, "BASE_URL", "http://127.0.0.1:9")
     with pytest.raises(DataError, match="GLUE_DATA_DIR"):

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from bert_paddle.errors import UserError
+from bert_paddle.common.errors import UserError
 from bert_paddle.glue import metrics
 from bert_paddle.glue.tasks import TASKS, get_task
 

@@ -6,18 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bert_paddle import hf_weights, weights
-from bert_paddle import model as models
-from bert_paddle.pretrain import build
+from bert_paddle.models import classifier as models
+from bert_paddle.models import load_weights, weight_names
+from bert_paddle.pretrain import model as pretrain_model
 
 FOLDER = Path(__file__).parents[1] / "reference" / "tiny_hf_pretraining"
 
 
 @pytest.fixture(scope="module")
 def loaded():
-    checkpoint = weights.load_checkpoint(FOLDER)
+    checkpoint = load_weights.load_checkpoint(FOLDER)
     config = {key: value for key, value in checkpoint.config.items() if key != "labels"}
-    model, notes = build.build(config, 1, checkpoint)
+    model, notes = pretrain_model.build(config, 1, checkpoint)
     model.eval()
     return model, notes
 
@@ -28,7 +28,7 @@ def test_outputs_are_those_of_transformers(loaded):
     ids = np.array(expected["input_ids"])
     rows, width = ids.shape
     positions = np.array(expected["prediction_positions"])
-    words, relation = build.forward(
+    words, relation = pretrain_model.forward(
         model,
         {
             "input_ids": ids,
@@ -48,7 +48,7 @@ def test_outputs_are_those_of_transformers(loaded):
 def test_the_way_back_has_every_parameter_of_transformers_with_its_shape_and_value(loaded):
     from safetensors.numpy import load_file
 
-    back = hf_weights.to_hf(models.tensors_of(loaded[0]))
+    back = weight_names.to_hf(models.tensors_of(loaded[0]))
     parameters = json.loads((FOLDER / "expected.json").read_text())["parameters"]
     assert {name: list(back[name].shape) for name in parameters} == parameters
     assert back.keys() == parameters.keys()

@@ -12,10 +12,11 @@ import shards
 import tiny
 from safetensors.numpy import load_file
 
-from bert_paddle import checkpoint
-from bert_paddle.errors import DataError, OutputError, WeightsError
-from bert_paddle.pretrain import layout, pretrain
+from bert_paddle.common.errors import DataError, OutputError, WeightsError
+from bert_paddle.pretrain import pretrain
 from bert_paddle.pretrain.args import parse_args
+from bert_paddle.pretrain.data import schema
+from bert_paddle.training import checkpoint
 
 TRAIN_LINE = re.compile(
     r"global step (\d+), epoch: (\d+), batch: (\d+), loss: (\d+\.\d{6}), speed: \d+\.\d\d step/s, "
@@ -32,9 +33,9 @@ def shards_dir(tmp_path_factory) -> Path:
     """Two training shards with 21 and 9 rows, a held-out one with 10; ids below the tiny vocab."""
     folder, size = tmp_path_factory.mktemp("shards"), tiny.CONFIG["vocab_size"]
     for name, count, first in (
-        (layout.shard_name("t", layout.TRAINING, 0), 21, 0),
-        (layout.shard_name("t", layout.TRAINING, 1), 9, 21),
-        (layout.shard_name("t", layout.TEST, 0), 10, 60),
+        (schema.shard_name("t", schema.TRAINING, 0), 21, 0),
+        (schema.shard_name("t", schema.TRAINING, 1), 9, 21),
+        (schema.shard_name("t", schema.TEST, 0), 10, 60),
     ):
         shards.write(folder / name, shards.make(count, first, vocab_size=size))
     return folder
@@ -131,7 +132,7 @@ def test_phase_two_begins_with_the_weights_of_phase_one(run, tmp_path):
     phase_one = tmp_path / "first" / "model_3"
     longer = tmp_path / "longer"
     rows = shards.make(9, length=40, vocab_size=tiny.CONFIG["vocab_size"])
-    shards.write(longer / layout.shard_name("t", layout.TRAINING, 0), rows)
+    shards.write(longer / schema.shard_name("t", schema.TRAINING, 0), rows)
     # A rate of 0 in the first update of a warm-up shows the weights as they came.
     flags = f"--init_from {phase_one} --max_steps 1 --warmup_steps 1"
     run(flags, out="second", model=phase_one, data=longer)

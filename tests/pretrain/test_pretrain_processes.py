@@ -12,7 +12,7 @@ import shards
 import tiny
 from jobs import finish, without_job
 
-from bert_paddle.pretrain import layout
+from bert_paddle.pretrain.data import schema
 
 ROOT = Path(__file__).parents[2]
 COMMAND_B = """
@@ -35,9 +35,9 @@ def place(tmp_path_factory) -> Path:
     )
     size = tiny.CONFIG["vocab_size"]
     for name, count, first in (
-        (layout.shard_name("t", layout.TRAINING, 0), 21, 0),
-        (layout.shard_name("t", layout.TRAINING, 1), 9, 21),
-        (layout.shard_name("t", layout.TEST, 0), 11, 60),
+        (schema.shard_name("t", schema.TRAINING, 0), 21, 0),
+        (schema.shard_name("t", schema.TRAINING, 1), 9, 21),
+        (schema.shard_name("t", schema.TEST, 0), 11, 60),
     ):
         shards.write(base / "data" / name, shards.make(count, first, vocab_size=size))
     return base

@@ -5,15 +5,16 @@ import json
 import shards
 import tiny
 
-from bert_paddle.pretrain import layout, pretrain
+from bert_paddle.pretrain import pretrain
 from bert_paddle.pretrain.args import parse_args
+from bert_paddle.pretrain.data import schema
 
 
 def test_a_pretraining_leaves_its_report(tiny_dir, tmp_path):
     size = tiny.CONFIG["vocab_size"]
-    for kind, count, first in ((layout.TRAINING, 12, 0), (layout.TEST, 4, 60)):
+    for kind, count, first in ((schema.TRAINING, 12, 0), (schema.TEST, 4, 60)):
         rows = shards.make(count, first, vocab_size=size)
-        shards.write(tmp_path / "data" / layout.shard_name("t", kind, 0), rows)
+        shards.write(tmp_path / "data" / schema.shard_name("t", kind, 0), rows)
     argv = f"--model_name_or_path {tiny_dir} --input_dir {tmp_path / 'data'} --batch_size 4 "
     argv += f"--output_dir {tmp_path / 'out'} --max_steps 4 --save_steps 2 --logging_steps 1"
     pretrain.run(parse_args(argv.split()))

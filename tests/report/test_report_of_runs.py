@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import tiny
 
-from bert_paddle import checkpoint
 from bert_paddle.glue import finetune
 from bert_paddle.glue.args import parse_args
 from bert_paddle.report import build
+from bert_paddle.training import checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -74,10 +74,10 @@ def test_predictions_are_those_of_the_best_step_where_it_is_the_model(run, tmp_p
 
 
 def test_a_resumed_run_keeps_its_start(run, tmp_path, monkeypatch):
-    from bert_paddle import record
+    from bert_paddle.training import run_info
 
     times = iter(f"2026-01-0{i}" for i in range(1, 9))
-    monkeypatch.setattr(record, "_now", lambda: next(times))
+    monkeypatch.setattr(run_info, "_now", lambda: next(times))
     run("--max_steps 4 --save_steps 2 --report 0")
     run("--max_steps 4 --save_steps 2 --report 0 --resume_from_checkpoint auto")
     said = about(tmp_path / "out")

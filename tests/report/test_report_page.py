@@ -7,8 +7,8 @@ from html.parser import HTMLParser
 import pytest
 import run_folders
 
-from bert_paddle.commands import report
-from bert_paddle.errors import OutputError
+from bert_paddle.cli import report
+from bert_paddle.common.errors import OutputError
 from bert_paddle.report import build
 
 EVIL = "</svg></style><script>alert(1)</script><img src=x onerror=alert(1)>&quot; $\\frac{1}{0}$"

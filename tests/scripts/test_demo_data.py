@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bert_paddle.glue import readers
+from bert_paddle.glue.data import tsv
 from bert_paddle.glue.tasks import get_task
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "make_demo_data.py"
@@ -27,8 +27,8 @@ def demo(tmp_path_factory) -> Path:
     return folder
 
 
-def examples(folder: Path, split: str) -> readers.Examples:
-    return readers.load(get_task("SST-2"), folder / f"{split}.tsv", split)
+def examples(folder: Path, split: str) -> tsv.Examples:
+    return tsv.load(get_task("SST-2"), folder / f"{split}.tsv", split)
 
 
 def words(sentence: str) -> tuple[str, ...]:
@@ -38,7 +38,7 @@ def words(sentence: str) -> tuple[str, ...]:
 
 def test_files_are_readable_as_sst2_and_known_as_demo(demo):
     assert tuple(sorted(path.name for path in demo.iterdir())) == FILES
-    assert readers.is_demo(demo)
+    assert tsv.is_demo(demo)
     sizes = {split: len(examples(demo, split)) for split in ("train", "dev", "test")}
     assert sizes == {"train": 1600, "dev": 400, "test": 100}
     assert examples(demo, "test").labels is None

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bert_paddle.pretrain import text, vocab
-from bert_paddle.tokenizer import Tokenizer
+from bert_paddle.models.tokenizer import Tokenizer
+from bert_paddle.pretrain.create import documents as create_documents
+from bert_paddle.pretrain.create import vocab
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
@@ -28,7 +29,9 @@ def demo(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def documents(demo) -> list[list[str]]:
-    found = list(text.read_documents(text.find_files([str(demo)]), "lines", "en"))
+    found = list(
+        create_documents.read_documents(create_documents.find_files([str(demo)]), "lines", "en")
+    )
     assert all(document.part == 0 for document in found)
     return [document.sentences for document in found]
 
@@ -82,7 +85,7 @@ def test_a_document_keeps_to_one_opinion(documents):
 
 
 def test_its_vocabulary_spells_all_of_the_demo_sst2(demo, documents, tmp_path):
-    words = vocab.count_words([text.Document(0, 0, sum(documents, []), "demo")], True)
+    words = vocab.count_words([create_documents.Document(0, 0, sum(documents, []), "demo")], True)
     pieces = vocab.train(words, 1000, 2, 1000, lambda note: None)
     subprocess.run([sys.executable, str(SCRIPTS / "make_demo_data.py"), str(tmp_path)], check=True)
     lines = (tmp_path / "dev.tsv").read_text().split("\n")[1:-1]

@@ -10,8 +10,8 @@ import pytest
 import tiny
 
 from bert_paddle import __main__ as program
-from bert_paddle import flags
-from bert_paddle.commands.sweep import SweepArgs
+from bert_paddle.cli.sweep import SweepArgs
+from bert_paddle.common import flags
 from bert_paddle.glue import finetune
 from bert_paddle.glue.args import GlueArgs, parse_args
 from bert_paddle.glue.tasks import TASKS, Columns, Task
@@ -19,7 +19,7 @@ from bert_paddle.sweep import seeds, sweep
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
-FAKE = (sys.executable, str(Path(__file__).parent / "fake_run.py"))
+FAKE = (sys.executable, str(Path(__file__).parents[1] / "support" / "fake_run.py"))
 BOTH = ["", "_zh"]
 
 

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from bert_paddle.errors import OutputError
+from bert_paddle.common.errors import OutputError
 from bert_paddle.glue.args import parse_args
-from bert_paddle.sweep import plan, seeds, sweep, table, telling
+from bert_paddle.sweep import plan, seeds, sweep, table
+from bert_paddle.sweep import summary as sweep_summary
 
-FAKE = (sys.executable, str(Path(__file__).parent / "fake_run.py"))
+FAKE = (sys.executable, str(Path(__file__).parents[1] / "support" / "fake_run.py"))
 BASE = "--task_name sst2 --model_name_or_path m".split()
 
 
@@ -76,14 +77,14 @@ def test_a_table_says_what_data_its_runs_are_of(folders, kinds, rows, said):
     sweep.run(made, program=FAKE)
     for run, kind, count in zip(made.runs, kinds, rows, strict=True):
         mark(run.folder, kind, count)
-    outcomes = [table.Outcome(run, telling.results_of(run.folder)) for run in made.runs]
+    outcomes = [table.Outcome(run, sweep_summary.results_of(run.folder)) for run in made.runs]
     summary = table.summarize(made, outcomes)
-    (last,) = telling.lines(summary)
+    (last,) = sweep_summary.lines(summary)
     assert last.endswith(f"seed_1; {said}" if said else "seed_1.")
     page = table.markdown(summary, [])
     assert ("**Demo data**" in page) == ("demo" in kinds)
     assert ("do not compare" in page) == ("compare" in said)
-    telling.write_results(summary)
+    sweep_summary.write_results(summary)
     results = json.loads((folders / "out" / "all_results.json").read_text())
     assert results["data"] == ("demo" if "demo" in kinds else "glue")
     assert results.get("warning", "") == (said if "compare" in said else "")

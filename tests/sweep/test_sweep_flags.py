@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bert_paddle.commands import sweep as command
-from bert_paddle.errors import FlagError
+from bert_paddle.cli import sweep as command
+from bert_paddle.common.errors import FlagError
 from bert_paddle.sweep import grid, plan
 
 ROOT = Path(__file__).resolve().parents[2]

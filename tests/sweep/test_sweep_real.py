@@ -2,8 +2,8 @@
 
 import tiny
 
-from bert_paddle import record
-from bert_paddle.commands import sweep as command
+from bert_paddle.cli import sweep as command
+from bert_paddle.training import run_info
 
 
 def test_a_real_run_is_known_again_and_goes_on_for_predictions(
@@ -17,13 +17,13 @@ def test_a_real_run_is_known_again_and_goes_on_for_predictions(
     folder = tmp_path / "out" / "batch_size_8-seed_7"
 
     command.main([*argv, *base.split()])
-    first = record.read(folder)
+    first = run_info.read(folder)
     assert first["settings"]["seed"] == 7 and (folder / "model_2").is_dir()
     assert "Best run: batch_size 8, seed 7, " in capfd.readouterr().out
 
     command.main([*argv, *base.split()])
     assert "[1/1] batch_size 8, seed 7: finished before" in capfd.readouterr().out
-    assert record.read(folder) == first
+    assert run_info.read(folder) == first
 
     command.main([*argv, *base.split(), "--do_predict"])
     assert (folder / "predictions" / "SST-2.tsv").is_file()

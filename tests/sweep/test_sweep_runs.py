@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from bert_paddle.errors import FlagError, Interrupted, OutputError, RunError
+from bert_paddle.common.errors import FlagError, Interrupted, OutputError, RunError
 from bert_paddle.glue.args import parse_args
-from bert_paddle.sweep import children, plan, seeds, sweep
+from bert_paddle.sweep import child_processes, plan, seeds, sweep
 
 HERE = Path(__file__).parent
-FAKE = (sys.executable, str(HERE / "fake_run.py"))
+FAKE = (sys.executable, str(HERE.parent / "support" / "fake_run.py"))
 BASE = "--task_name sst2 --model_name_or_path m".split()
 
 
@@ -145,24 +145,29 @@ def test_a_run_killed_by_somebody_else_counts_as_failed(go, tmp_path):
 
 
 def test_gpus_are_dealt_out(go, tmp_path, monkeypatch):
-    monkeypatch.setattr(children, "visible_gpus", lambda: ["0", "3"])
+    monkeypatch.setattr(child_processes, "visible_gpus", lambda: ["0", "3"])
     go({"batch_size": ["8"]}, seeds="1,2,3")
     given = [c[2] for c in calls(tmp_path / "out")]
     assert sorted(given[:2]) == ["0", "3"] and given[2] in ("0", "3")
-    assert children.slots(2, ["0", "1", "2", "3", "4"], None) == [
+    assert child_processes.slots(2, ["0", "1", "2", "3", "4"], None) == [
         {"CUDA_VISIBLE_DEVICES": "0,1"},
         {"CUDA_VISIBLE_DEVICES": "2,3"},
     ]
-    assert len(children.slots(1, ["0", "1"], 4)) == 4 and len(children.slots(1, ["0", "1"], 1)) == 1
-    assert len(children.slots(4, ["0", "1"], None)) == 1  # the run itself says that it needs more
+    assert (
+        len(child_processes.slots(1, ["0", "1"], 4)) == 4
+        and len(child_processes.slots(1, ["0", "1"], 1)) == 1
+    )
+    assert (
+        len(child_processes.slots(4, ["0", "1"], None)) == 1
+    )  # the run itself says that it needs more
 
 
 def test_runs_beside_each_other_share_the_cores(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
-    assert children.slots(2, [], 2) == [{"OMP_NUM_THREADS": "2"}] * 2
+    assert child_processes.slots(2, [], 2) == [{"OMP_NUM_THREADS": "2"}] * 2
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert children.slots(1, [], 2) == [{}, {}]
+    assert child_processes.slots(1, [], 2) == [{}, {}]
 
 
 def test_seeds_leave_mean_and_deviation(tmp_path, capsys):

@@ -1,0 +1,13 @@
+"""`bert-paddle create-data`: the same as scripts/create_pretraining_data.py."""
+
+from collections.abc import Sequence
+
+from bert_paddle.pretrain.create import create_data
+from bert_paddle.pretrain.create.args import CreateArgs, parse_args
+
+ARGS = CreateArgs  # for shell completion
+
+
+def main(argv: Sequence[str]) -> None:
+    """Make pre-training shards as the flags say."""
+    create_data.run(parse_args(argv))

@@ -1,0 +1,13 @@
+"""`bert-paddle pretrain`: the same as run_pretrain.py."""
+
+from collections.abc import Sequence
+
+from bert_paddle.distributed.launch import launch
+from bert_paddle.pretrain.args import PretrainArgs, parse_args
+
+ARGS = PretrainArgs  # for shell completion
+
+
+def main(argv: Sequence[str]) -> None:
+    """Pre-train as the flags say."""
+    launch("bert_paddle.pretrain.pretrain:run", parse_args(argv))

@@ -1,0 +1,39 @@
+"""`bert-paddle report`: a run's report.html again, or several runs in one page."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from bert_paddle.common import flags
+from bert_paddle.common.flags import flag, words
+
+DESCRIPTION = """Make a run's report.html and pictures/ again, or compare several runs in one page.
+
+  python -m bert_paddle report out/
+  python -m bert_paddle report out/seed_1 out/seed_2 out/seed_3 -o seeds.html
+"""
+
+
+@dataclasses.dataclass
+class ReportArgs:
+    """Everything `bert-paddle report` takes."""
+
+    runs: tuple[str, ...] = words(
+        "RUN...", "--output_dir of a run, also one that was cut short; or a folder of such", least=1
+    )
+    output: str | None = flag(
+        None,
+        "the page to write; else RUN/report.html, of several runs comparison.html",
+        group="report",
+        alias="o",
+    )
+
+
+def main(argv: Sequence[str]) -> None:
+    """Write the report that the words ask for, and say where."""
+    args = flags.parse(ReportArgs, DESCRIPTION, argv)
+    from bert_paddle.report import build
+
+    output = Path(args.output) if args.output else None
+    for path in build.write([Path(run) for run in args.runs], output):
+        print(f"report: {path}")

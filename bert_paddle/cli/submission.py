@@ -1,0 +1,90 @@
+"""`bert-paddle submission RUN ... -o FILE.zip`: a zip for the GLUE server, or a check of one."""
+
+import dataclasses
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from bert_paddle.common import flags
+from bert_paddle.common.error_exit import refused_output
+from bert_paddle.common.errors import DataError
+from bert_paddle.common.flags import flag
+
+DESCRIPTION = """Assemble a GLUE submission from the predictions of runs, or check a zip.
+
+  bert-paddle submission out/CoLA out/SST-2 out/MNLI -o submission.zip --fill_missing
+  bert-paddle submission --check submission.zip
+
+Each RUN is the --output_dir of a run with --do_predict. All eleven files must be there, each with
+the rows of its official test set.
+"""
+SUBMISSION, OTHER = "submission", "other"
+
+
+@dataclasses.dataclass
+class SubmissionArgs:
+    """Everything `submission` takes."""
+
+    runs: tuple[str, ...] = flags.words("RUN ...", "folders of runs with predictions/")
+    output: str | None = flag(None, "the zip to write", group=SUBMISSION, alias="o")
+    fill_missing: bool = flag(
+        False,
+        "give tasks without predictions the majority class or the mean score in every row",
+        group=SUBMISSION,
+    )
+    check: str | None = flag(None, "a zip to check; nothing is written", group=SUBMISSION)
+    data_dir: str | None = flag(
+        None,
+        "with --fill_missing: folder of task folders, for the training sets; else $GLUE_DATA_DIR, "
+        "then $BERT_PADDLE_HOME/glue",
+        group=SUBMISSION,
+    )
+    debug: bool = flag(False, "show the traceback of every error", group=OTHER)
+
+    def problems(self) -> Iterator[str]:
+        """What is wrong with the flags taken together, one clause each."""
+        if self.check is not None:
+            if self.runs or self.output:
+                yield "--check looks at a finished zip: give neither RUN nor --output with it"
+            return
+        if not self.runs:
+            yield "RUN is missing: give the folders of runs with --do_predict, or --check ZIP"
+        if self.output is None:
+            yield "--output (-o) is required: the zip to write"
+        elif Path(self.output).is_dir():
+            yield f"--output {self.output} is a folder: give the name of a zip"
+        elif not Path(self.output).resolve().parent.is_dir():
+            yield f"--output {self.output}: there is no folder {Path(self.output).parent}"
+        if self.data_dir and not Path(self.data_dir).is_dir():
+            yield f"--data_dir {self.data_dir}: no such folder"
+
+
+def main(argv: Sequence[str]) -> None:
+    """Write or check a submission. Raises UserError for whatever is wrong with it."""
+    args = flags.parse(SubmissionArgs, DESCRIPTION, argv)
+    from bert_paddle import submission
+
+    if args.check is not None:
+        problems = submission.zip_problems(Path(args.check))
+        if problems:
+            raise DataError(f"{args.check}: {'; '.join(problems)}")
+        print(f"{args.check}: {len(submission.WANTED)} files, all as the GLUE server takes them")
+        return
+    contents = submission.collect([Path(run) for run in args.runs])
+    if not args.fill_missing:
+        submission.refuse_missing(contents)
+    for wanted in submission.missing(contents):
+        contents[wanted.name] = submission.filled(wanted, args.data_dir, _say)
+    _write(Path(args.output or ""), submission.pack(contents))
+    print(f"{args.output}: {len(contents)} files")
+
+
+def _write(path: Path, content: bytes) -> None:
+    from bert_paddle.common import atomic_files
+
+    with refused_output(f"--output {path}", "give another place"):
+        atomic_files.write_bytes(path, content)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

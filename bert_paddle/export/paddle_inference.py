@@ -1,0 +1,37 @@
+"""A model for Paddle Inference: the program as a file, the parameters as another."""
+
+import warnings
+from pathlib import Path
+
+from bert_paddle.export import hugging_face
+from bert_paddle.export.sample import INPUTS
+from bert_paddle.export.source import Source
+
+NAME = "model"  # of both files, before .json and .pdiparams
+
+
+def write(source: Source, folder: Path) -> None:
+    """Write model.json and model.pdiparams, which take int64 [batch, length] of any sizes and give
+    float32 logits [batch, classes]; with them the configuration and the tokenizer."""
+    import paddle
+
+    class Logits(paddle.nn.Layer):
+        """The model with its inputs in the order that all exports have."""
+
+        def __init__(self, model):
+            super().__init__()
+            self.model = model
+
+        def forward(self, input_ids, attention_mask, token_type_ids):
+            return self.model(
+                input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask
+            )
+
+    layer = Logits(source.model)
+    layer.eval()
+    spec = [paddle.static.InputSpec([None, None], "int64", name) for name in INPUTS]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of tracing: nothing that a user can act on
+        static = paddle.jit.to_static(layer, input_spec=spec, full_graph=True)
+        paddle.jit.save(static, str(folder / NAME))
+    hugging_face.write_about(source, folder)

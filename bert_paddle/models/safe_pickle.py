@@ -1,0 +1,299 @@
+"""Reads the pickles of Paddle and PyTorch without running anything that is in them.
+
+A pickle is a program. The unpickler here knows a dozen names and maps each to a class of this
+module that does nothing but hold its arguments; the arrays are made afterwards, from checked
+values. Neither numpy nor torch nor paddle is called by the file, so there is nothing in them to
+be misused, and every other name is refused before it is looked up.
+
+bfloat16, which numpy lacks, is returned as its bits in uint16, as Paddle itself saves it. What a
+file makes in memory is held to a few times its size: a short pickle can name one array endlessly.
+"""
+
+import io
+import math
+import pickle
+import pickletools
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bert_paddle.common.errors import WeightsError
+
+# Paddle puts this table of internal names into each state dict.
+_NAME_TABLE = "StructuredToParameterName@@"
+_TORCH_LEGACY_MAGIC = b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # LONG1 0x1950a86a20f9469cfc6c
+_NAMES = "Float Double Half BFloat16 Long Int Short Char Byte Bool".split()
+_CODES = "<f4 <f8 <f2 <u2 <i8 <i4 <i2 |i1 |u1 |b1".split()
+_TORCH_DTYPES = {f"{n}Storage": code for n, code in zip(_NAMES, _CODES, strict=True)}
+_NUMPY_DTYPES = {np.dtype(code).str[1:] for code in "?bBhHiIlLqQefd"}
+
+
+class _Fixed(type):
+    """Classes that a pickle cannot alter: BUILD may set attributes on whatever it is given."""
+
+    def __setattr__(cls, name: str, value: Any) -> None:
+        raise TypeError(f"{cls.__name__} cannot be altered")
+
+
+class _DType(metaclass=_Fixed):
+    """Stands for numpy.dtype: `code` like f4, byte order set by the state."""
+
+    def __init__(self, code: Any, align: Any = False, copy: Any = False):
+        self.code, self.order = code, "|"
+
+    def __setstate__(self, state: Any) -> None:
+        self.order = state[1]
+
+    def make(self) -> np.dtype:
+        code = str(self.code).lstrip("<>|=")
+        if code not in _NUMPY_DTYPES or self.order not in ("<", ">", "|", "="):
+            raise ValueError(f"an array of dtype {str(self.code)[:20]!r}")
+        return np.dtype(("<" if self.order in "|=" else self.order) + code)
+
+
+class _Buffer(metaclass=_Fixed):
+    """Stands for numpy's _frombuffer, which pickle protocol 5 uses."""
+
+    def __init__(self, data: Any, dtype: Any, shape: Any, order: Any):
+        self.args = (data, dtype, shape, order)
+
+    def make(self) -> Any:
+        return _array(*self.args)
+
+
+class _Array(_Buffer):
+    """Stands for numpy's _reconstruct: an empty array whose state brings everything."""
+
+    def __init__(self, subtype: Any, shape: Any, dtype: Any):
+        super().__init__(None, None, shape, "C")
+
+    def __setstate__(self, state: Any) -> None:
+        _, shape, dtype, fortran, data = state
+        self.args = (data, dtype, shape, "F" if fortran else "C")
+
+
+class _Scalar(_Buffer):
+    """Stands for numpy's scalar constructor."""
+
+    def __init__(self, dtype: Any, data: Any):
+        super().__init__(data, dtype, (), "C")
+
+    def make(self) -> Any:
+        return super().make().item()
+
+
+class _Latin1(metaclass=_Fixed):
+    """Stands for _codecs.encode, by which protocol 2 writes bytes."""
+
+    def __init__(self, text: str, encoding: str = "latin1"):
+        self.text, self.encoding = text, encoding
+
+    def make(self) -> bytes:
+        if self.encoding != "latin1":
+            raise ValueError("bytes that are not latin1")
+        return self.text.encode("latin1")
+
+
+class _Mapping(dict, metaclass=_Fixed):
+    """Stands for OrderedDict; the attributes that torch hangs onto it are not kept."""
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+class _Tensor(metaclass=_Fixed):
+    """Stands for torch's _rebuild_tensor_v2: a view into a storage, counted in elements."""
+
+    def __init__(self, storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any):
+        self.storage, self.offset, self.shape, self.strides = storage, offset, shape, strides
+
+
+class _Parameter(metaclass=_Fixed):
+    """Stands for torch's _rebuild_parameter: the tensor itself."""
+
+    def __new__(cls, data: Any, *rest: Any) -> Any:
+        return data
+
+
+_CONTAINERS: dict[tuple[str, str], Any] = {("collections", "OrderedDict"): _Mapping}
+_NUMPY: dict[tuple[str, str], Any] = {
+    ("numpy", "dtype"): _DType,
+    ("numpy", "ndarray"): object,  # pickles name it only as an argument
+    ("_codecs", "encode"): _Latin1,
+    ("builtins", "tuple"): tuple,  # Paddle's (name, array) of a tensor outside a state dict
+    ("__builtin__", "tuple"): tuple,
+}
+for _core in ("numpy.core", "numpy._core"):
+    _NUMPY[f"{_core}.multiarray", "_reconstruct"] = _Array
+    _NUMPY[f"{_core}.multiarray", "scalar"] = _Scalar
+    _NUMPY[f"{_core}.numeric", "_frombuffer"] = _Buffer
+# A storage type is a plain string here: nothing that a pickle could change.
+_TORCH: dict[tuple[str, str], Any] = {
+    ("torch._utils", "_rebuild_tensor_v2"): _Tensor,
+    ("torch._utils", "_rebuild_parameter"): _Parameter,
+    **{("torch", name): name for name in _TORCH_DTYPES},
+}
+
+
+class _Reader(pickle.Unpickler):
+    """Unpickles plain values, and the stand-ins for the names in `allowed`."""
+
+    def __init__(self, file: Any, path: Path, allowed: dict[tuple[str, str], Any]):
+        super().__init__(file, encoding="latin1")
+        self._path, self._allowed = path, _CONTAINERS | allowed
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in self._allowed:
+            shown = f"{module}.{name}"[:100].encode("unicode_escape").decode()
+            raise WeightsError(
+                f"refused: {self._path} wants to run {shown}; a file of weights has no "
+                "need of it: use one you trust, best as model.safetensors"
+            )
+        return self._allowed[module, name]
+
+    def persistent_load(self, pid: Any) -> Any:
+        if ("torch", "FloatStorage") not in self._allowed:
+            raise ValueError("a reference to something outside the file")
+        _, storage_type, key, *_ = pid
+        return _TORCH_DTYPES[storage_type], str(key)
+
+
+def _load(file: Any, path: Path, allowed: dict[tuple[str, str], Any]) -> Any:
+    size = file.seek(0, io.SEEK_END) - file.seek(0)
+    for opcode, number, _ in pickletools.genops(file):
+        # The unpickler makes a table as long as this number, whatever the file's length.
+        if opcode.name in ("PUT", "LONG_BINPUT") and number > size:
+            raise ValueError("a memo number beyond its end")
+    file.seek(0)
+    return _Reader(file, path, allowed).load()
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Whatever goes wrong inside as a WeightsError: a damaged file can raise almost anything."""
+    try:
+        yield
+    except WeightsError:
+        raise
+    except Exception as error:
+        why = " ".join(str(error)[:80].split()) or type(error).__name__
+        raise WeightsError(
+            f"{path} cannot be read as a file of weights ({why}); it is damaged or incomplete: "
+            "copy or download it again"
+        ) from error
+
+
+def _array(data: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
+    if not isinstance(dtype, _DType):
+        raise ValueError("an array without a dtype")
+    data = _Latin1(data) if isinstance(data, str) else data
+    raw = data.make() if isinstance(data, _Latin1) else data
+    kind = dtype.make()
+    return np.frombuffer(raw, kind).reshape(shape, order=order).astype(kind.newbyteorder("="))
+
+
+class _Room:
+    """The bytes that a file may still make in memory."""
+
+    def __init__(self, path: Path):
+        self.left = 8 * path.stat().st_size + (1 << 20)
+
+    def take(self, count: int) -> None:
+        self.left -= count
+        if self.left < 0:
+            raise ValueError("far more in memory than in the file")
+
+
+def _made(value: Any, room: _Room, depth: int = 0) -> Any:
+    """`value` with the stand-ins turned into arrays."""
+    if depth > 8:
+        raise ValueError("containers nested too deeply")
+    room.take(8)
+    if isinstance(value, _Buffer | _Latin1):
+        made = value.make()
+        room.take(np.asarray(made).nbytes)
+        return made
+    if isinstance(value, dict):
+        if not all(isinstance(key, str) for key in value):
+            raise ValueError("a key that is no name")
+        return {k: _made(v, room, depth + 1) for k, v in value.items() if k != _NAME_TABLE}
+    if isinstance(value, list | tuple):
+        return [_made(v, room, depth + 1) for v in value]
+    if value is None or isinstance(value, str | bytes | int | float):
+        return value
+    raise ValueError(f"a {type(value).__name__} where an array was expected")
+
+
+def read_paddle(path: Path) -> dict[str, Any]:
+    """What `paddle.save` wrote: `.pdparams` {name: array}, `.pdopt` with nested dicts and numbers.
+
+    Pickle protocols 2 to 5; tuples come back as lists. Raises WeightsError for a file that asks
+    for any other name than numpy's array constructors, is damaged, or holds no dict at its top.
+    """
+    with _told(path), path.open("rb") as file:
+        made = _made(_load(file, path, _NUMPY), _Room(path))
+    if not isinstance(made, dict):
+        raise WeightsError(f"{path} holds a {type(made).__name__}, not the state dict of a model")
+    return made
+
+
+def read_torch(path: Path) -> dict[str, np.ndarray]:
+    """The tensors of a state dict that `torch.save` wrote (zip format, torch 1.6 and later).
+
+    Raises WeightsError for the older format, a damaged file, and a pickle of more than tensors.
+    """
+    with _told(path):
+        with path.open("rb") as file:
+            if _TORCH_LEGACY_MAGIC in file.read(32):
+                raise WeightsError(
+                    f"{path} is in the format PyTorch used before version 1.6, which is not read "
+                    "here: load it once in PyTorch and save it as model.safetensors"
+                )
+        with zipfile.ZipFile(path) as archive:
+            return _torch_tensors(archive, path, _Room(path))
+
+
+def _torch_tensors(archive: zipfile.ZipFile, path: Path, room: _Room) -> dict[str, np.ndarray]:
+    entries = {info.filename: info for info in archive.infolist()}
+    root = next((name[:-8] for name in entries if name.endswith("data.pkl")), None)
+    if root is None:
+        raise ValueError("a zip file without data.pkl")
+    if any(info.compress_type != zipfile.ZIP_STORED for info in entries.values()):
+        raise ValueError("compressed, which PyTorch never writes")
+    order = archive.read(f"{root}byteorder") if f"{root}byteorder" in entries else b"little"
+    loaded = _load(io.BytesIO(archive.read(f"{root}data.pkl")), path, _TORCH)
+    if not isinstance(loaded, dict):
+        raise ValueError("no state dict at its top")
+    tensors: dict[str, np.ndarray] = {}
+    held, raw = None, b""
+    for name, value in loaded.items():
+        if not isinstance(value, _Tensor) or value.storage[0] not in _CODES:
+            raise ValueError(f"{str(name)[:40]} is not a tensor")
+        kind, key = np.dtype(value.storage[0]), value.storage[1]
+        if key != held:
+            held, entry = key, entries[f"{root}data/{key}"]
+            room.take(entry.file_size)
+            raw = archive.read(entry)
+        data = np.frombuffer(raw, kind.newbyteorder(">") if order == b"big" else kind)
+        view = _view(data, value)
+        room.take(view.nbytes)
+        tensors[str(name)] = view.astype(kind, order="C")
+    return tensors
+
+
+def _view(data: np.ndarray, tensor: _Tensor) -> np.ndarray:
+    shape, strides, offset = tuple(tensor.shape), tuple(tensor.strides), int(tensor.offset)
+    if len(shape) != len(strides) or offset < 0 or min((*shape, *strides, 0)) < 0:
+        raise ValueError("a tensor with impossible strides")
+    if 0 in shape:
+        return np.zeros(shape, data.dtype)
+    last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
+    # More elements than the storage holds means stride 0: a small file could fill the memory.
+    if last >= data.size or math.prod(shape) > data.size:
+        raise ValueError("a tensor that reaches beyond its storage")
+    steps = tuple(step * data.itemsize for step in strides)
+    return np.lib.stride_tricks.as_strided(data[offset:], shape, steps, writeable=False)

@@ -1,0 +1,340 @@
+"""`submission`: a good zip from runs, everything wrong with a bad one, what is refused."""
+
+import errno
+import json
+import os
+import shutil
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from bert_paddle import submission
+from bert_paddle.cli import submission as command
+from bert_paddle.common import atomic_files
+from bert_paddle.common.error_exit import told_in_one_line
+from bert_paddle.common.errors import DataError, FlagError, UserError
+from bert_paddle.submission import WANTED
+
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "COMMANDS.md").read_text(encoding="utf-8")
+# Lines of the files with the header, as the server counts them (gluebenchmark.com).
+LINES = {
+    "CoLA.tsv": 1064,
+    "SST-2.tsv": 1822,
+    "MRPC.tsv": 1726,
+    "STS-B.tsv": 1380,
+    "QQP.tsv": 390966,
+    "MNLI-m.tsv": 9797,
+    "MNLI-mm.tsv": 9848,
+    "QNLI.tsv": 5464,
+    "RTE.tsv": 3001,
+    "WNLI.tsv": 147,
+    "AX.tsv": 1105,
+}
+
+
+def predictions(name: str, answer: str | None = None) -> str:
+    """A good file; the labels take turns unless one is given."""
+    task = WANTED[name].task
+    labels = [answer] if answer else list(task.submission_labels) or ["0.000", "5.000"]
+    rows = range(WANTED[name].test_set.rows)
+    return "index\tprediction\n" + "".join(f"{i}\t{labels[i % len(labels)]}\n" for i in rows)
+
+
+def write_run(folder: Path, *names: str, data: str = "glue", answer: str | None = None) -> Path:
+    (folder / "predictions").mkdir(parents=True)
+    for name in names:
+        (folder / "predictions" / name).write_text(predictions(name, answer))
+    (folder / "all_results.json").write_text(json.dumps({"data": data}))
+    return folder
+
+
+def call(*argv: str | Path) -> None:
+    command.main([str(word) for word in argv])
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory) -> Path:
+    """A zip of two runs' predictions for all tasks."""
+    base = tmp_path_factory.mktemp("good")
+    names = list(LINES)
+    one = write_run(base / "one", *names[:4])
+    other = write_run(base / "other", *names[4:])
+    call(one, other, "-o", base / "s.zip")
+    return base / "s.zip"
+
+
+def test_the_zip_is_flat_and_has_the_files_of_the_server(good, capsys):
+    with zipfile.ZipFile(good) as archive:
+        assert archive.namelist() == list(LINES)
+        for name, lines in LINES.items():
+            text = archive.read(name).decode()
+            assert text == predictions(name) and text.count("\n") == lines
+    call("--check", good)
+    assert "11 files, all as the GLUE server takes them" in capsys.readouterr().out
+
+
+def test_the_same_predictions_give_the_same_bytes(good, tmp_path):
+    base = good.parent
+    call(base / "other", base / "one", "--output", tmp_path / "again.zip")
+    assert (tmp_path / "again.zip").read_bytes() == good.read_bytes()
+    assert [p.name for p in tmp_path.iterdir()] == ["again.zip"]
+
+
+def test_missing_tasks_are_named_and_nothing_is_written(tmp_path):
+    run = write_run(tmp_path / "run", "CoLA.tsv", "MNLI-m.tsv")
+    with pytest.raises(DataError) as caught:
+        call(run, "-o", tmp_path / "s.zip")
+    said = str(caught.value)
+    assert "SST-2, MRPC, STS-B, QQP, MNLI, QNLI, RTE, WNLI, AX (" in said
+    assert "MNLI-mm.tsv" in said and "MNLI-m.tsv" not in said and "--fill_missing" in said
+    assert not (tmp_path / "s.zip").exists()
+
+
+def test_filled_tasks_are_whole_and_told(tmp_path, capsys):
+    run = write_run(tmp_path / "run", "SST-2.tsv")
+    call(run, "-o", tmp_path / "s.zip", "--fill_missing")
+    said = capsys.readouterr().err
+    for name in LINES.keys() - {"SST-2.tsv"}:
+        assert f"{name}: filled with " in said
+    assert "SST-2.tsv" not in said and "not here" in said
+    assert submission.zip_problems(tmp_path / "s.zip") == []
+    with zipfile.ZipFile(tmp_path / "s.zip") as archive:
+        assert archive.read("CoLA.tsv").decode() == predictions("CoLA.tsv", "1")
+        assert archive.read("SST-2.tsv").decode() == predictions("SST-2.tsv")
+
+
+def test_a_filling_comes_from_the_training_file_where_it_is_whole(tmp_path, capsys):
+    """635 rows of WNLI, most of them 1 where the official file has more 0."""
+    (tmp_path / "glue" / "WNLI").mkdir(parents=True)
+    train = tmp_path / "glue" / "WNLI" / "train.tsv"
+    header = "index\tsentence1\tsentence2\tlabel\n"
+    rows = [f"{i}\ta\tb\t{int(i > 200)}\n" for i in range(635)]
+    said: list[str] = []
+    for count, answer in ((635, "1"), (634, "0")):
+        train.write_text(header + "".join(rows[:count]))
+        text = submission.filled(WANTED["WNLI.tsv"], str(tmp_path / "glue"), said.append)
+        assert text.decode() == predictions("WNLI.tsv", answer)
+    assert str(train) in said[0] and "which is not here" in said[1]
+
+
+@pytest.mark.real_data
+def test_fillings_without_data_are_those_of_the_real_training_sets(glue_data_dir):
+    for name, wanted in WANTED.items():
+        told: list[str] = []
+        by_file = submission.filled(wanted, str(glue_data_dir), told.append)
+        assert by_file == submission.filled(wanted, None, told.append), (name, told)
+
+
+def changed(good: Path, target: Path, **changes) -> Path:
+    """The good zip with files exchanged: a function of the text, None to leave it out, a name."""
+    with zipfile.ZipFile(good) as old, zipfile.ZipFile(target, "w") as new:
+        for name in old.namelist():
+            change = changes.get(name.removesuffix(".tsv").replace("-", "_"), lambda text: text)
+            if isinstance(change, str):
+                new.writestr(change, old.read(name))
+            elif change is not None:
+                text = change(old.read(name).decode())
+                new.writestr(name, text if isinstance(text, bytes) else text.encode())
+    return target
+
+
+FAULTS = {
+    "header": (lambda t: t.replace("index\tprediction", "id,pred"), ":1: the header is 'id,pred'"),
+    "short": (lambda t: t[: t.rstrip().rindex("\n") + 1], "has 3 rows fewer"),
+    "label": (lambda t: t.replace("\n5\t", "\n5\tx"), ":7: 'x"),
+    "index from 1": (lambda t: t.replace("\n0\t", "\n1\t", 1), ":2: the index is '1', not 0"),
+    "fields": (lambda t: t.replace("\n3\t", "\n3 ", 1), ":5: 1 field(s) separated by a TAB"),
+    "empty": (lambda t: "", "is empty"),
+    "CR-LF": (lambda t: t.replace("\n", "\r\n"), ":1: the line ends with CR-LF"),
+    "open end": (lambda t: t[:-1], ":147: the last line does not end"),
+    "not text": (lambda t: b"\xff\xfe", "is not UTF-8"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_of_a_file_is_named(good, tmp_path, fault):
+    change, said = FAULTS[fault]
+    bad = changed(good, tmp_path / "bad.zip", WNLI=change)
+    said = "WNLI.tsv has 145 rows, not 146" if fault == "short" else f"WNLI.tsv{said}"
+    found = submission.zip_problems(bad)
+    assert any(said in problem or said.replace("tsv", "tsv ", 1) in problem for problem in found)
+
+
+@pytest.mark.parametrize("score", ["5.01", "-0.1", "nan", "inf", "0_1", " 2.7 ", "+1", ".5"])
+def test_scores_are_from_0_to_5(good, tmp_path, score):
+    bad = changed(good, tmp_path / "bad.zip", STS_B=lambda t: t.replace("\n7\t", f"\n7\t{score}#"))
+    bad = changed(
+        good, tmp_path / "bad.zip", STS_B=lambda t: t.replace("\n7\t5.000", f"\n7\t{score}")
+    )
+    assert submission.zip_problems(bad) == [f"STS-B.tsv:9: {score!r} is no score from 0 to 5"]
+
+
+def test_all_faults_come_together(good, tmp_path):
+    bad = changed(
+        good,
+        tmp_path / "bad.zip",
+        CoLA=None,
+        SST_2="sub/SST-2.tsv",
+        RTE="rte.tsv",
+        AX="notes.txt",
+        MRPC=lambda t: t.replace("\n0\t0", "\n0\t7", 1),
+    )
+    with pytest.raises(DataError) as caught:
+        call("--check", bad)
+    said = str(caught.value)
+    for words in (
+        "CoLA.tsv is missing",
+        "SST-2.tsv: in the folder 'sub/', and must be at the top",
+        "'rte.tsv' is there: it must be called RTE.tsv",
+        "'notes.txt' is there, and has no use",
+        "AX.tsv is missing",
+        "MRPC.tsv:2: '7' is none of 0, 1",
+    ):
+        assert words in said
+    assert said.count("is missing") == 2
+
+
+def test_the_document_shows_what_is_said(good, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(good, "submission.zip")
+    call("--check", "submission.zip")
+    shown = " ".join(DOCUMENT.split())
+    assert f"```text {capsys.readouterr().out.strip()} ```" in shown
+    changes = {
+        "CoLA": lambda text: text[: text.rstrip().rindex("\n") + 1],
+        "STS_B": lambda text: text.replace("\n7\t5.000", "\n7\t5.0133"),
+        "QNLI": lambda text: text.replace(submission.HEADER, "id,label"),
+        "WNLI": None,
+        "RTE": "rte.tsv",
+        "AX": "diag/AX.tsv",
+    }
+    changed(good, Path("theirs.zip"), **changes)
+    with pytest.raises(DataError) as caught:
+        call("--check", "theirs.zip")
+    assert f"```text error: {caught.value} ```" in shown
+
+
+def test_files_in_a_folder_are_told_once_and_not_as_missing(good, tmp_path):
+    with zipfile.ZipFile(good) as old, zipfile.ZipFile(tmp_path / "bad.zip", "w") as new:
+        new.mkdir("run")
+        for name in old.namelist():
+            content = old.read(name)
+            new.writestr(f"run/{name}", content[:-1] if name == "AX.tsv" else content)
+    assert submission.zip_problems(tmp_path / "bad.zip") == [
+        "AX.tsv:1105: the last line does not end with a line feed",
+        f"{', '.join(LINES)}: in the folder 'run/', and must be at the top of the zip",
+    ]
+
+
+@pytest.mark.parametrize("code", ["ENOENT", "EROFS", "ENOSPC"])
+def test_a_zip_that_cannot_be_written_is_told_by_its_name(tmp_path, monkeypatch, capsys, code):
+    def refuse(path, content):
+        number = getattr(errno, code)
+        raise OSError(number, os.strerror(number), str(path.with_name(f".{path.name}.77.part")))
+
+    monkeypatch.setattr(atomic_files, "write_bytes", refuse)
+    run, target = write_run(tmp_path / "run", *LINES), tmp_path / "s.zip"
+    with pytest.raises(SystemExit) as ended, told_in_one_line(debug=False):
+        call(run, "-o", target)
+    said = capsys.readouterr().err
+    assert ended.value.code == (1 if code == "ENOSPC" else 2)
+    assert str(target) in said and ".part" not in said
+    assert "free some space" in said if code == "ENOSPC" else "give another place" in said
+
+
+def test_predictions_of_a_test_file_of_ones_own_are_no_submission(tmp_path):
+    """Also of a run from before all_results.json told, and not where a later run predicted all."""
+    run = write_run(tmp_path / "run", "RTE.tsv")
+    (run / "run.json").write_text(json.dumps({"settings": {"test_file": "mine/RTE.jsonl"}}))
+    with pytest.raises(DataError, match="predictions/RTE.tsv is of rows of --test_file"):
+        submission.collect([run])
+    results = {"data": "glue", "predictions_RTE.tsv": "glue"}
+    (run / "all_results.json").write_text(json.dumps(results))
+    assert list(submission.collect([run])) == ["RTE.tsv"]
+    results["predictions_RTE.tsv"] = "own"
+    (run / "all_results.json").write_text(json.dumps(results))
+    with pytest.raises(DataError, match="predictions/RTE.tsv is of rows of --test_file"):
+        submission.collect([run])
+
+
+def test_a_damaged_member_is_named(good, tmp_path):
+    content = bytearray(good.read_bytes())
+    with zipfile.ZipFile(good) as archive:
+        entry = archive.getinfo("QNLI.tsv")
+    content[entry.header_offset + 60] ^= 0xFF
+    (tmp_path / "bad.zip").write_bytes(content)
+    (problem,) = submission.zip_problems(tmp_path / "bad.zip")
+    assert problem.startswith("QNLI.tsv cannot be unpacked")
+
+
+def test_what_is_no_zip(tmp_path):
+    (tmp_path / "empty.zip").touch()
+    (tmp_path / "text.zip").write_text("hello")
+    for name, said in (
+        ("empty.zip", "is not a zip file .it is empty"),
+        ("text.zip", "is not a zip file"),
+        ("none.zip", "no such file"),
+        ("", "is a folder"),
+    ):
+        with pytest.raises(DataError, match=said):
+            call("--check", tmp_path / name)
+
+
+def test_runs_that_will_not_do_come_together(tmp_path):
+    demo = write_run(tmp_path / "demo", "CoLA.tsv", data="demo")
+    own = write_run(tmp_path / "own", "RTE.tsv", data="own")
+    half = write_run(tmp_path / "half", "SST-2.tsv")
+    (half / "all_results.json").write_text('{"data": "gl')
+    unpredicted = tmp_path / "unpredicted"
+    (unpredicted / "model_3").mkdir(parents=True)
+    other = write_run(tmp_path / "other")
+    (other / "predictions" / "mine.tsv").touch()
+    short = write_run(tmp_path / "short", "WNLI.tsv")
+    (short / "predictions" / "WNLI.tsv").write_text("index\tprediction\n0\t1\n")
+    runs = [demo, own, half, unpredicted, other, short, tmp_path, tmp_path / "none"]
+    with pytest.raises(DataError) as caught:
+        call(*runs, "-o", tmp_path / "s.zip", "--fill_missing")
+    said = str(caught.value)
+    for words in (
+        f"{demo}: its predictions are of a demo set",
+        f"{own}: its predictions are of other data than GLUE's",
+        f"{half} has no all_results.json that can be read",
+        f"{unpredicted} has no predictions/: run it with --do_predict",
+        f"{other / 'predictions'} has no file of a GLUE task",
+        "WNLI.tsv has 1 rows, not 146",
+        f"{tmp_path} is not a run's folder",
+        f"{tmp_path / 'none'}: no such folder",
+    ):
+        assert words in said
+    assert not (tmp_path / "s.zip").exists()
+
+
+def test_two_runs_of_a_task_are_refused_unless_they_agree(tmp_path):
+    one = write_run(tmp_path / "one", "RTE.tsv", "WNLI.tsv")
+    same = write_run(tmp_path / "same", "RTE.tsv")
+    submission.collect([one, same])
+    other = write_run(tmp_path / "other", "RTE.tsv", answer="entailment")
+    with pytest.raises(DataError, match=f"^RTE: {one} and {other} both predict RTE.tsv") as caught:
+        submission.collect([one, same, other])
+    assert "WNLI" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        ([], "RUN is missing.*--output .-o. is required"),
+        (["run", "-o", "."], "is a folder"),
+        (["run", "-o", "nowhere/s.zip"], "there is no folder nowhere"),
+        (["run", "--check", "s.zip"], "give neither RUN nor --output"),
+        (["run", "-o", "s.zip", "--data_dir", "nowhere"], "--data_dir nowhere: no such folder"),
+        (["run", "-o", "s.zip", "--fill_mising"], "did you mean --fill_missing"),
+    ],
+)
+def test_wrong_flags(argv, said):
+    with pytest.raises(FlagError, match=said):
+        call(*argv)
+
+
+def test_every_mistake_is_the_users():
+    assert issubclass(DataError, UserError) and UserError.exit_code == 2

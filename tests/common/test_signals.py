@@ -1,0 +1,166 @@
+"""Signals: finish the step, save, say where, end with their exit code; or save and go on."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+from jobs import finish, is_training, ranks_in_training, without_job
+from safetensors.numpy import load_file
+
+from bert_paddle.common.errors import Interrupted
+from bert_paddle.common.signals import Requests
+from bert_paddle.glue import finetune
+from bert_paddle.glue.args import parse_args
+from bert_paddle.training import checkpoint
+from bert_paddle.training.step import Trainer
+
+ROOT = Path(__file__).parents[2]
+PLAN = "--batch_size 8 --max_seq_length 32 --num_train_epochs 2 --save_steps 8 --logging_steps 3"
+PLAN += " --report 0"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return tiny.write_sst2(tmp_path_factory.mktemp("glue") / "SST-2").parent
+
+
+@pytest.fixture
+def run(tiny_dir, data, tmp_path):
+    def call(*flags: str, out: str = "out"):
+        argv = f"--task_name sst2 --model_name_or_path {tiny_dir} --data_dir {data} "
+        argv += f"--output_dir {tmp_path / out} {PLAN} " + " ".join(flags)
+        return finetune.run(parse_args(argv.split()))
+
+    return call
+
+
+@pytest.fixture(autouse=True)
+def _as_in_a_terminal():
+    """A program in a shell's background begins with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def signal_at(monkeypatch):
+    """Send this process a signal during an update, as somebody else would."""
+
+    def at(step: int, number: int) -> None:
+        real = Trainer.step
+
+        def wrapped(self, micro_batches, rate, now, asked):
+            if now == step:
+                os.kill(os.getpid(), number)
+            return real(self, micro_batches, rate, now, asked)
+
+        monkeypatch.setattr(Trainer, "step", wrapped)
+
+    return at
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_stopped_run_is_saved_and_goes_on_bit_for_bit(
+    run, signal_at, tmp_path, capsys, monkeypatch, number, code
+):
+    run(out="whole")
+    whole = capsys.readouterr().out
+    before = signal.getsignal(number)
+    signal_at(5, number)
+    with pytest.raises(Interrupted) as told:
+        run()
+    assert told.value.exit_code == code
+    assert signal.getsignal(number) is before
+    # The signal came during update 5: that one is finished, and at most the next.
+    [step] = checkpoint.steps(tmp_path / "out")
+    assert step in (5, 6) and f"saved at step {step} of 12" in str(told.value)
+    monkeypatch.undo()
+    first = capsys.readouterr().out
+    assert "eval" not in first  # nobody waits for an evaluation
+    run("--resume_from_checkpoint auto")
+    again = capsys.readouterr().out
+
+    def plain(text):
+        return [line.split(", speed")[0] for line in text.splitlines()]
+
+    assert plain(first) + plain(again) == plain(whole)
+    for name in ("model.safetensors", checkpoint.OPTIMIZER):
+        a, b = (load_file(tmp_path / out / "model_12" / name) for out in ("whole", "out"))
+        assert a.keys() == b.keys() and all(np.array_equal(a[key], b[key]) for key in a)
+
+
+def test_sigusr1_saves_and_goes_on(run, signal_at, tmp_path):
+    signal_at(4, signal.SIGUSR1)
+    assert run()["global_step"] == 12
+    steps = checkpoint.steps(tmp_path / "out")
+    assert len(steps) == 3 and steps[0] in (4, 5) and steps[1:] == [8, 12]
+
+
+def test_a_save_is_answered_once_and_a_stop_stands():
+    requests = Requests()
+    requests.hear(signal.SIGUSR1)
+    assert requests.counts() == {"SIGUSR1": 1} and requests.counts() == {}
+    requests.hear(signal.SIGINT)
+    assert requests.counts() == {"SIGINT": 1} and requests.counts() == {"SIGINT": 1}
+
+
+ENDLESS = "--logging_steps 1 --save_steps 1000000 --batch_size 4 --num_train_epochs 1e5"
+
+
+def start(tiny_dir: Path, data: Path, out: Path, *flags: str) -> subprocess.Popen:
+    argv = [sys.executable, "-u", "run_glue.py", "--task_name", "SST-2"]
+    argv += ["--model_name_or_path", str(tiny_dir), "--data_dir", str(data)]
+    argv += ["--output_dir", str(out), "--max_seq_length", "32", *ENDLESS.split(), *flags]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(argv, cwd=ROOT, env=without_job(), stdout=pipe, stderr=pipe, text=True)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_two_processes_stop_at_the_same_step(tiny_dir, data, tmp_path, number, code):
+    job = start(tiny_dir, data, tmp_path / "out", "--n_gpu", "2")
+    ranks = ranks_in_training(job)
+    job.send_signal(number)
+    ended, _, err = finish(job, 60)
+    assert ended == code and "Traceback" not in err
+    [step] = checkpoint.steps(tmp_path / "out")
+    last = err.strip().splitlines()[-1]
+    assert last.startswith(
+        f"error: {signal.Signals(number).name}: stopped and saved at step {step}"
+    )
+    assert checkpoint.whats_wrong(checkpoint.folder_of(tmp_path / "out", step)) is None
+    assert not any(is_training(pid) for pid in ranks)
+
+
+def test_sigusr1_to_the_parent_of_two_processes(tiny_dir, data, tmp_path):
+    job = start(tiny_dir, data, tmp_path / "out", "--n_gpu", "2")
+    ranks_in_training(job)
+    job.send_signal(signal.SIGUSR1)
+    for line in job.stdout:
+        if checkpoint.steps(tmp_path / "out") or line.startswith("global step 400,"):
+            break
+    [step] = checkpoint.steps(tmp_path / "out")
+    job.send_signal(signal.SIGTERM)
+    assert finish(job, 60)[0] == 143
+    assert checkpoint.steps(tmp_path / "out")[0] == step
+
+
+def test_a_second_signal_ends_at_once(tiny_dir, data, tmp_path):
+    """A training that does not come to its next step: rank 1 is stopped, so rank 0 waits."""
+    job = start(tiny_dir, data, tmp_path / "out", "--n_gpu", "2")
+    ranks = ranks_in_training(job)
+    os.kill(ranks[1], signal.SIGSTOP)
+    job.send_signal(signal.SIGTERM)
+    try:
+        with pytest.raises(subprocess.TimeoutExpired):
+            job.wait(2)
+        job.send_signal(signal.SIGTERM)
+        assert finish(job, 25)[0] == 143
+    finally:
+        if is_training(ranks[1]):
+            os.kill(ranks[1], signal.SIGKILL)
+    assert not any(is_training(pid) for pid in ranks)

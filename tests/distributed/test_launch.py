@@ -1,0 +1,264 @@
+"""Starting a job, and its end: a dead or a stopped rank ends all, with a line that names it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import ranks
+import tiny
+from jobs import finish, is_training, ranks_in_training, without_job
+
+from bert_paddle.common import runtime
+from bert_paddle.common.errors import FlagError, Interrupted, RunError, UserError
+from bert_paddle.distributed import launch, shutdown
+from bert_paddle.distributed.heartbeat import LostError
+from bert_paddle.glue.args import parse_args
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    base = tmp_path_factory.mktemp("dist")
+    tiny.write_model(base / "model", labels=("negative", "positive"))
+    tiny.write_sst2(base / "glue" / "SST-2", train=53, dev=17, test=7)
+    return base
+
+
+def start(world: Path, out: str, *flags: str, launcher: tuple[str, ...] = ()) -> subprocess.Popen:
+    argv = [sys.executable, *launcher, "run_glue.py", "--task_name", "SST-2"]
+    argv += ["--model_name_or_path", str(world / "model"), "--data_dir", str(world / "glue")]
+    argv += ["--output_dir", str(world / out), "--max_seq_length", "32", "--report", "0", *flags]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(argv, cwd=ROOT, env=without_job(), stdout=pipe, stderr=pipe, text=True)
+
+
+ENDLESS = ["--logging_steps", "1", "--save_steps", "1000000", "--batch_size", "4", "--n_gpu", "2"]
+ENDLESS += ["--num_train_epochs", "1e5"]
+
+
+def test_killed_process_ends_the_job(world):
+    job = start(world, "killed", *ENDLESS)
+    os.kill(ranks_in_training(job)[1], signal.SIGKILL)
+    code, _, err = finish(job, 60)
+    assert code == 1
+    last = err.strip().splitlines()[-1]
+    assert last.startswith("error: rank ") and "SIGKILL" in last
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_the_processes_end_with_their_parent(world, number, code):
+    job = start(world, f"parent{number}", *ENDLESS)
+    pids = ranks_in_training(job)
+    os.kill(job.pid, number)
+    assert finish(job, 60)[0] == code
+    for _ in range(100):
+        if not any(is_training(pid) for pid in pids):
+            return
+        time.sleep(0.1)
+    pytest.fail(f"processes {pids} outlived their parent")
+
+
+def test_an_error_of_the_main_process_alone_is_one_line(world):
+    """A limit on file sizes breaks off the checkpoint, which only rank 0 writes."""
+    limit = "import resource, runpy, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+    limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (30000, 30000)); del sys.argv[0]; "
+    limit += "sys.path.insert(0, ''); runpy.run_path('run_glue.py', run_name='__main__')"
+    flags = ["--batch_size", "4", "--n_gpu", "2", "--max_steps", "1"]
+    job = start(world, "full", *flags, launcher=("-c", limit))
+    code, _, err = finish(job)
+    assert code == 1 and "Traceback" not in err
+    errors = [line for line in err.splitlines() if line.startswith("error:")]
+    assert len(errors) == 1 and "File too large" in errors[0]
+    assert (
+        "the disk is full" in errors[0]
+        and "(on rank 0)" in errors[0]
+        and "--resume_from_checkpoint auto" in errors[0]
+    )
+
+
+@pytest.mark.slow
+def test_work_of_one_process_may_take_longer_than_gloo_waits(tmp_path):
+    """gloo gives up after 30 s; a download or a large checkpoint on rank 0 takes longer."""
+    script = tmp_path / "slow_main.py"
+    script.write_text(
+        "import time\n"
+        "from bert_paddle.distributed import collectives as dist\n"
+        "from bert_paddle.distributed.launch import launch\n"
+        "from bert_paddle.glue.args import parse_args\n"
+        "def run(args):\n"
+        "    def work():\n"
+        "        time.sleep(40)\n"
+        "        return 'done'\n"
+        "    assert dist.main_only(work) == 'done'\n"
+        "    print('rank', dist.current().rank, flush=True)\n"
+        "if __name__ == '__main__':\n"
+        "    launch('slow_main:run', parse_args('--task_name sst2 --model_name_or_path m '\n"
+        "        '--output_dir o --n_gpu 2'.split()))\n"
+    )
+    environment = without_job() | {"PYTHONPATH": f"{ROOT}:{tmp_path}"}
+    done = subprocess.run(
+        [sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=200
+    )
+    assert done.returncode == 0, done.stderr
+    assert sorted(done.stdout.split()) == ["0", "1", "rank", "rank"]
+
+
+def test_mistake_in_a_child_ends_with_one_line(world):
+    code, out, err = finish(start(world, "bad", "--n_gpu", "2", "--max_seq_length", "65"))
+    assert code == 2 and out == ""
+    errors = [line for line in err.splitlines() if line.startswith("error:")]
+    assert len(errors) == 1 and "64 positions" in errors[0]
+    assert "Traceback" not in err
+
+
+SLOW = pytest.mark.slow  # a job takes ten seconds to start: one of each kind is in the fast tier
+HASTY = {"BERT_PADDLE_SILENCE": "3"}
+
+
+@pytest.mark.parametrize(
+    ("who", "does", "said"),
+    [
+        (1, "SIGSTOP", "rank 1 has given no sign of life for 3 s"),
+        pytest.param(0, "SIGSTOP", "rank 0 has given no sign of life for 3 s", marks=SLOW),
+        (0, "SIGKILL", "rank 0 ended with signal SIGKILL (perhaps for want of memory)"),
+        (2, "RunError", "error: rank 2: the loss is nan"),
+        pytest.param(1, "fault", "rank 1: ZeroDivisionError: a fault of ours", marks=SLOW),
+    ],
+)
+def test_one_line_names_the_rank_and_its_error(tmp_path, who, does, said):
+    """Three processes: one dies, or hangs. Nothing of the job is left."""
+    shared = set(os.listdir("/dev/shm"))
+    job = ranks.start("exchange", tmp_path, 3, RANKS_WHO=str(who), RANKS_DOES=does, **HASTY)
+    code, out, err = finish(job, 60)
+    assert code == 1 and "exchange 2" in out
+    errors = [line for line in err.splitlines() if line.startswith("error:")]
+    assert len(errors) == 1 and said in errors[0], err
+    assert ("Traceback" in err) == (does == "fault")
+    for rank in range(3):
+        pid = (tmp_path / f"pid{rank}").read_text()
+        assert not Path(f"/proc/{pid}").exists()
+    left = set(os.listdir("/dev/shm")) - shared
+    assert not {name for name in left if not _in_use(name)}
+
+
+def _in_use(name: str) -> bool:
+    """Whether a process that lives has this shared memory: then it is not of the job that ended."""
+    for maps in Path("/proc").glob("[0-9]*/maps"):
+        try:
+            if name in maps.read_text():
+                return True
+        except OSError:
+            continue
+    return False
+
+
+def test_a_slow_rank_is_waited_for(tmp_path):
+    """Longer than a stopped one: it gives signs of life."""
+    does = {"RANKS_WHO": "1", "RANKS_DOES": "sleep", "RANKS_SECONDS": "6"}
+    code, _, err = finish(ranks.start("exchange", tmp_path, 2, **does, **HASTY), 60)
+    assert code == 0, err
+
+
+@pytest.mark.slow
+def test_a_slow_rank_is_waited_for_longer_than_gloo_does(tmp_path):
+    """gloo ends a job when one rank comes to an exchange 30 s after another."""
+    does = {"RANKS_WHO": "1", "RANKS_DOES": "sleep", "RANKS_SECONDS": "40"}
+    code, _, err = finish(ranks.start("exchange", tmp_path, 2, **does), 120)
+    assert code == 0, err
+
+
+def test_main_first_is_the_first_of_each_host_before_the_rest(tmp_path):
+    job = ranks.start("who_runs_first", tmp_path, 3, RANKS_HOSTS="a:1,b:2,b:3")
+    code, _, err = finish(job, 60)
+    assert code == 0, err
+    assert (tmp_path / "order").read_text().split() == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "told", "raised"),
+    [
+        (MemoryError("8 GB"), RunError, "rank 0: MemoryError: 8 GB", "rank 0: out of memory: "),
+        (RunError("the loss is nan"), RunError, "rank 0: the loss is nan", "the loss is nan"),
+        (ZeroDivisionError("x\ny"), ZeroDivisionError, "rank 0: ZeroDivisionError: x", "x\ny"),
+        (RuntimeError("[gloo] closed"), LostError, None, "rank 0 lost the others: "),
+        (LostError("rank 2 did not come"), LostError, "rank 2 did not come", "rank 2 did not"),
+        (Interrupted("SIGTERM: saved", 15), Interrupted, "", "SIGTERM: saved"),
+        (None, None, "", ""),
+    ],
+)
+def test_what_the_others_hear_of_an_error(monkeypatch, error, kind, told, raised):
+    heard = []
+    monkeypatch.setattr(launch.collectives, "leave", lambda reason="": heard.append(reason))
+    monkeypatch.setattr(launch.time, "sleep", lambda seconds: None)
+    try:
+        with launch._told_to_the_others():
+            if error is not None:
+                raise error
+    except Exception as what:
+        assert type(what) is kind and str(what).startswith(raised)
+    assert heard == ([told] if told is not None else [])
+
+
+class Child:
+    """As much of a process as its parent looks at afterwards."""
+
+    def __init__(self, exitcode: int | None):
+        self.exitcode = exitcode
+
+
+class Said:
+    def __init__(self, *lines):
+        self.lines = list(lines)
+
+    def empty(self) -> bool:
+        return not self.lines
+
+    def get(self):
+        return self.lines.pop(0)
+
+
+LOST = (0, "rank 0 lost rank 1", 1, True)
+
+
+@pytest.mark.parametrize(
+    ("codes", "lines", "kind", "words"),
+    [
+        ((1, -9, None), [LOST], RunError, "rank 1 ended with signal SIGKILL"),
+        ((1, 1, None), [LOST, (1, "disk full", 1, False)], RunError, "rank 1: disk full"),
+        ((1, 2), [LOST, (1, "bad flag", 2, False)], UserError, "bad flag"),
+        ((143, None), [(0, "SIGTERM: saved", 143, False)], Interrupted, "SIGTERM: saved"),
+        ((1, 134), [LOST], RunError, "rank 1 ended with exit code 134"),
+        ((1, None), [LOST], RunError, "rank 0 lost rank 1"),
+    ],
+)
+def test_the_first_error_is_told_not_what_follows_from_it(monkeypatch, codes, lines, kind, words):
+    monkeypatch.setattr(shutdown.time, "sleep", lambda seconds: None)
+    told = shutdown.cause([Child(code) for code in codes], Said(*lines))
+    assert type(told) is kind and str(told).startswith(words)
+
+
+def args(*flags: str):
+    given = "--task_name sst2 --model_name_or_path m --output_dir o".split()
+    return parse_args([*given, *flags])
+
+
+def test_more_gpus_than_there_are(monkeypatch):
+    monkeypatch.setattr(runtime, "configure", lambda *_, **__: "")
+    monkeypatch.setattr(runtime, "import_paddle", lambda: None)
+    monkeypatch.setattr(launch, "_visible_gpus", lambda *_: 2)
+    monkeypatch.setattr(launch.signals, "ignore_until_training", lambda: None)
+    with pytest.raises(FlagError, match=r"--n_gpu 3, but only 2 GPU\(s\) are visible here"):
+        launch.launch("no:program", args("--n_gpu", "3"))
+
+
+def test_a_gpu_asked_for_where_there_is_none(monkeypatch):
+    paddle = pytest.importorskip("paddle")
+    monkeypatch.setattr(paddle, "is_compiled_with_cuda", lambda: False)
+    with pytest.raises(FlagError, match="this PaddlePaddle sees no GPU"):
+        launch._visible_gpus(1, "gpu")

@@ -1,0 +1,296 @@
+"""Whole runs on a user's own files, with a two-layer model: in every format, classes and scores."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import own_tables
+import pytest
+import tiny
+
+from bert_paddle.common.errors import DataError, OutputError, WeightsError
+from bert_paddle.glue import finetune
+from bert_paddle.glue.args import parse_args
+from bert_paddle.glue.custom import load
+from bert_paddle.glue.data.tsv import Examples
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory) -> Path:
+    return tiny.write_encoder(tmp_path_factory.mktemp("models") / "encoder")
+
+
+@pytest.fixture
+def run(encoder, tmp_path, monkeypatch):
+    """Run the program's function in this process, in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(flags: str, out: str = "out", model: Path | str = encoder):
+        argv = f"--model_name_or_path {model} --output_dir {out} --batch_size 8 --report 0 "
+        return finetune.run(
+            parse_args([*argv.split(), *"--max_seq_length 32".split(), *flags.split()])
+        )
+
+    return call
+
+
+def config(folder: str) -> dict:
+    return json.loads(Path(folder, "config.json").read_text())
+
+
+def lines(path: str) -> list[dict]:
+    return [json.loads(line) for line in Path(path).read_text().splitlines()]
+
+
+@pytest.mark.parametrize("form", own_tables.FORMATS)
+def test_every_format_trains_evaluates_and_predicts_alike(run, form, capsys):
+    for name, count in (("reviews", 24), ("dev", 8), ("new", 6)):
+        own_tables.write(Path(f"{name}.{form}"), own_tables.rows(count, seed=count), form)
+    suffix = f"--file_format {form}" if form == "quoted_tsv" else ""
+    values = run(
+        f"--train_file reviews.{form} --validation_file dev.{form} --test_file new.{form} "
+        f"--max_steps 2 {suffix}"
+    )
+    assert (values["task"], values["data"]) == ("reviews", "own")
+    assert (values["train_samples"], values["eval_samples"], values["test_samples"]) == (24, 8, 6)
+    said = capsys.readouterr()
+    assert f"data: reviews.{form}: 24 rows, text from 'text', label from 'label'" in said.err
+    assert "labels: 2 classes: neg, pos; f1 is that of pos" in said.err
+    assert f"test new.{form} loss: " in said.out
+    for kind in ("eval", "test"):
+        assert {
+            f"{kind}_{name}" for name in ("loss", "accuracy", "f1", "matthews_correlation")
+        } < set(values)
+    about = config("out/model_2")
+    assert about["id2label"] == {"0": "neg", "1": "pos"} and about["finetuning_task"] == "reviews"
+    predicted = Path("out/predictions/new.tsv").read_text().splitlines()
+    assert predicted[0] == "index\tprediction" and len(predicted) == 7
+    rows = lines("out/test_predictions_new.jsonl")
+    assert [f"{row['index']}\t{row['prediction']}" for row in rows] == predicted[1:]
+    written = own_tables.rows(6, seed=6)
+    assert [(r["text_a"], r["label"]) for r in rows] == [(r["text"], r["label"]) for r in written]
+    assert all(sum(row["probabilities"]) == pytest.approx(1, abs=1e-5) for row in rows)
+    assert len(lines("out/dev_predictions.jsonl")) == 8
+    if form == "csv":
+        _reloaded_alone_predicts_the_same(run, rows)
+
+
+def _reloaded_alone_predicts_the_same(run, before):
+    """With no other flag: classes and columns are those of the folder's config.json."""
+    values = run("--test_file new.csv --do_predict", out="again", model="out/model_2")
+    assert lines("again/test_predictions_new.jsonl") == before
+    assert (values["task"], values["test_samples"]) == ("reviews", 6)
+    values = run("--validation_file dev.csv", out="again", model="out/model_2")
+    first = json.loads(Path("out/all_results.json").read_text())
+    assert values["eval_loss"] == first["eval_loss"]
+
+
+def test_pairs_with_named_columns_and_integer_classes_in_numeric_order(run, capsys):
+    pairs = [
+        {"b": f"the dog {i}", "stars": (10, 9, 2)[i % 3], "a": f"the cat {i}"} for i in range(12)
+    ]
+    own_tables.write(Path("train.jsonl"), pairs)
+    run(
+        "--train_file train.jsonl --text_column a --text_pair_column b --label_column stars "
+        "--validation_share 0.25 --max_steps 1"
+    )
+    about = config("out/model_1")
+    assert list(about["id2label"].values()) == ["2", "9", "10"]
+    row = lines("out/dev_predictions.jsonl")[0]
+    assert row["text_a"].startswith("the cat") and row["text_b"].startswith("the dog")
+    assert "f1_macro:" in capsys.readouterr().out
+    # The columns are remembered; a file without labels is predicted, not scored.
+    own_tables.write(Path("new.csv"), [{"a": "x", "b": "y", "note": "z"}] * 3)
+    values = run("--test_file new.csv", out="new", model="out/model_1")
+    assert "test_loss" not in values and not Path("new/test_predictions_new.jsonl").exists()
+    assert len(Path("new/predictions/new.tsv").read_text().splitlines()) == 4
+    own_tables.write(Path("one.csv"), [{"text": "x"}] * 3)
+    with pytest.raises(DataError, match="which columns are the two texts"):
+        run("--test_file one.csv", out="one", model="out/model_1")
+
+
+def test_decimals_are_a_regression(run, capsys):
+    rows = [{"text": f"the cat {i}", "score": i / 4} for i in range(16)]
+    own_tables.write(Path("scores.tsv"), rows)
+    values = run("--train_file scores.tsv --max_steps 2 --save_steps 1 --metric mse")
+    assert "labels are numbers with decimals: a regression" in capsys.readouterr().err
+    assert values["eval_mse"] == pytest.approx(values["eval_loss"], rel=1e-5)
+    assert {"eval_pearson", "eval_spearmanr"} < set(values)
+    about = config("out/model_2")
+    assert about["problem_type"] == "regression" and len(about["id2label"]) == 1
+    # The best step is that of the lowest error.
+    errors = [r["mse"] for r in lines("out/metrics.jsonl") if r["kind"] == "eval"]
+    assert values["best_metric"] == min(errors)
+    run("--test_file scores.tsv", out="again", model="out/model_2")
+    first = Path("again/predictions/scores.tsv").read_text().splitlines()[1].split("\t")[1]
+    assert float(first) == pytest.approx(
+        lines("again/test_predictions_scores.jsonl")[0]["prediction"], abs=1e-6
+    )
+    own_tables.write(Path("bad.tsv"), [*rows, {"text": "x", "score": "nan"}])
+    for more in ("", "--regression "):
+        with pytest.raises(DataError, match=r"bad.tsv:18: label 'nan' where a number is expected"):
+            run(f"{more}--train_file bad.tsv", out="bad")
+
+
+def test_whole_numbers_are_scores_where_the_flag_says_so(run):
+    own_tables.write(Path("x.csv"), [{"text": f"cat {i}", "label": i % 5} for i in range(10)])
+    values = run("--train_file x.csv --regression --max_steps 1")
+    assert "eval_pearson" in values and values["task"] == "x"
+
+
+def test_listed_labels_give_the_order_and_others_are_refused(run, capsys):
+    own_tables.write(Path("x.csv"), own_tables.rows(12))
+    values = run("--train_file x.csv --labels pos,neg,none --max_steps 1 --metric f1_macro")
+    assert list(config("out/model_1")["id2label"].values()) == ["pos", "neg", "none"]
+    assert "no row of class none" in capsys.readouterr().err
+    assert values["best_metric"] == values["eval_f1_macro"]
+    with pytest.raises(DataError, match=r"x.csv:3: label 'pos' where one of neg, good is expected"):
+        run("--train_file x.csv --labels neg,good", out="other")
+
+
+def test_classes_that_differ_by_case_stay_apart_when_the_model_is_loaded_again(run):
+    rows = own_tables.rows(12, names=("Yes", "yes"))
+    own_tables.write(Path("x.csv"), rows)
+    run("--train_file x.csv --max_steps 1 --learning_rate 0.1 --do_train --do_eval")
+    first = lines("out/dev_predictions.jsonl")
+    run("--train_file x.csv --do_eval", out="again", model="out/model_1")
+    assert lines("again/dev_predictions.jsonl") == first
+    assert list(config("out/model_1")["label2id"]) in (["Yes", "yes"], ["yes", "Yes"])
+
+
+def test_the_split_is_disjoint_whole_and_by_seed():
+    examples = Examples([f"t{i}" for i in range(41)], None, np.arange(41), "x.csv")
+    rest, held = load.split(examples, 0.1, seed=1)
+    assert len(held) == 5  # never less than the share
+    assert sorted([*rest.texts_a, *held.texts_a]) == sorted(examples.texts_a)
+    assert list(held.labels) == sorted(held.labels)  # in the file's order
+    assert [f"t{i}" for i in held.labels] == held.texts_a
+    again, other = (load.split(examples, 0.1, seed=seed)[1].texts_a for seed in (1, 2))
+    assert again == held.texts_a != other
+    assert load.split(examples, 0.0, seed=1) == (examples, None)
+    small = Examples(["a", "b"], None, np.arange(2), "x.csv")
+    assert [len(part) for part in load.split(small, 0.9, seed=1)] == [1, 1]
+
+
+def test_the_published_cola_split():
+    """8,551 rows give 7,695 and 856, as the well-known walk-through has them."""
+    examples = Examples(["t"] * 8551, None, np.zeros(8551), "x.tsv")
+    assert [len(part) for part in load.split(examples, 0.1, 42)] == [7695, 856]
+
+
+def test_the_held_out_rows_do_not_depend_on_what_is_done(run):
+    own_tables.write(Path("x.csv"), own_tables.rows(20))
+    trained = run("--train_file x.csv --do_train --max_steps 1")
+    assert trained["train_samples"] == 18
+    values = run("--train_file x.csv --do_eval", out="eval", model="out/model_1")
+    assert values["eval_samples"] == 2
+    assert (
+        run("--train_file x.csv --max_steps 1 --validation_share 0", out="all")["train_samples"]
+        == 20
+    )
+
+
+def test_resuming_finds_the_same_rows_or_says_so(run):
+    own_tables.write(Path("x.csv"), own_tables.rows(20))
+    flags = "--train_file {} --max_steps 4 --save_steps 2 --resume_from_checkpoint auto "
+    straight = run(flags.format("x.csv"), out="straight")
+    run(flags.format("x.csv") + "--max_steps 2")
+    Path("x.csv").rename("moved.csv")
+    with pytest.raises(OutputError, match="training data"):
+        own_tables.write(Path("x.csv"), own_tables.rows(20, seed=5))
+        run(flags.format("x.csv"))
+    with pytest.raises(OutputError, match="validation_share"):
+        run(flags.format("moved.csv") + "--validation_share 0.3")
+    going_on = "--train_file moved.csv --max_steps 4 --resume_from_checkpoint straight/model_2"
+    assert run(going_on + " --save_steps 2", out="on")["eval_loss"] == straight["eval_loss"]
+
+
+def test_a_glue_model_predicts_any_file(run, tmp_path):
+    tiny.write_sst2(tmp_path / "glue" / "SST-2")
+    run("--task_name sst2 --data_dir glue --max_steps 1")
+    own_tables.write(Path("new.jsonl"), own_tables.rows(6, names=("0", "positive")))
+    flags = ["--task_name sst2 --do_predict --test_file new.jsonl", "--test_file new.jsonl"]
+    for i, given in enumerate(flags):
+        values = run(given, out=f"new{i}", model="out/model_1")
+        assert (values["task"], values["test_samples"]) == ("SST-2", 6)
+        assert values["predictions_new.tsv"] == "own"
+        rows = lines(f"new{i}/test_predictions_new.jsonl")
+        assert [row["label"] for row in rows] == ["negative", "positive"] * 3
+        said = Path(f"new{i}/predictions/new.tsv").read_text().splitlines()[1:]
+        assert {line.split("\t")[1] for line in said} <= {"negative", "positive"}
+    assert not Path("new0/predictions/SST-2.tsv").exists()
+    values = run("--validation_file new.jsonl --metric f1", out="f1", model="out/model_1")
+    assert "eval_f1" in values
+
+
+def test_own_files_train_as_a_tasks_files_do(run, tmp_path):
+    """The same rows in the same order: the same weights, bit for bit."""
+    folder = tiny.write_sst2(tmp_path / "glue" / "SST-2")
+    run("--task_name sst2 --data_dir glue --max_steps 3", out="glue_run")
+    run(f"--train_file {folder}/train.tsv --validation_file {folder}/dev.tsv --max_steps 3")
+    weights = [Path(f"{out}/model_3/model.safetensors").read_bytes() for out in ("glue_run", "out")]
+    assert weights[0] == weights[1]
+    # It is no GLUE result, though the folder has the task's name.
+    results = json.loads(Path("out/all_results.json").read_text())
+    assert (results["task"], results["data"]) == ("own", "own")
+
+
+def test_labels_of_a_test_file_that_are_none(run, capsys):
+    own_tables.write(Path("x.csv"), own_tables.rows(8))
+    run("--train_file x.csv --do_train --max_steps 1")
+    for blank, said in (("", "all blank"), (-1, "-1"), ("else", "no value of 'label' is a class")):
+        own_tables.write(Path("new.csv"), [{"text": "a", "label": blank}] * 2)
+        values = run("--test_file new.csv", out="new", model="out/model_1")
+        assert "test_loss" not in values and said in capsys.readouterr().err
+    with pytest.raises(DataError, match=r"new.csv:2: label 'else' where one of neg, pos"):
+        run("--test_file new.csv --label_column label", out="new", model="out/model_1")
+
+
+@pytest.mark.parametrize(
+    ("rows", "more", "said"),
+    [
+        ([{"text": "a", "label": "x"}] * 3, "", "all 3 rows are of one class, x"),
+        ([{"text": "a", "label": ""}] * 3, "", "x.csv:2: an empty label where a class or"),
+        ([{"text": "a", "label": "x\ty"}, {"text": "a", "label": "y"}], "", "cannot be a class"),
+        (own_tables.rows(4), "--metric pearson", "the labels are classes, which have"),
+        (own_tables.rows(4), "--regression", "x.csv:2: label 'neg' where a number is expected"),
+        (own_tables.rows(4), "--text_column body", "has no column 'body'"),
+        (
+            [{"text": "a", "label": i} for i in range(4)],
+            "--metric f1",
+            "--metric f1 is for two classes, and there are 4",
+        ),
+    ],
+)
+def test_data_that_will_not_do(run, rows, more, said):
+    own_tables.write(Path("x.csv"), rows)
+    with pytest.raises(DataError) as caught:
+        run(f"--train_file x.csv --validation_share 0 {more}")
+    assert said in str(caught.value)
+
+
+def test_a_label_that_training_never_had(run):
+    own_tables.write(Path("x.csv"), own_tables.rows(8))
+    own_tables.write(Path("dev.csv"), own_tables.rows(8, names=("neg", "new")))
+    with pytest.raises(DataError, match=r"dev.csv:3: label 'new' where one of neg, pos is expect"):
+        run("--train_file x.csv --validation_file dev.csv")
+
+
+def test_models_that_will_not_do(run, encoder, tmp_path):
+    own_tables.write(Path("x.csv"), own_tables.rows(8))
+    with pytest.raises(WeightsError, match="no classifier"):
+        run("--test_file x.csv")
+    pairs = [{"text_a": "a", "text_b": "b", "label": i % 2} for i in range(8)]
+    own_tables.write(Path("pairs.csv"), pairs)
+    narrow = tiny.write_encoder(tmp_path / "narrow", type_vocab_size=1)
+    with pytest.raises(WeightsError, match="one segment embedding"):
+        run("--train_file pairs.csv", out="narrow_out", model=narrow)
+
+
+def test_many_classes_and_empty_texts_are_told(run, capsys):
+    rows = [{"text": "" if i == 3 else "a cat", "label": i} for i in range(30)]
+    own_tables.write(Path("x.csv"), rows)
+    run("--train_file x.csv --max_steps 1 --do_train")
+    said = capsys.readouterr().err
+    assert "30 classes in 30 rows: if the labels are scores give --regression" in said
+    assert "1 row(s) have an empty text" in said

@@ -1,0 +1,245 @@
+"""Files of unknown origin: no code of theirs runs, and no small one fills the memory."""
+
+import ast
+import pickle
+import re
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_safe_pickle import torch_pickle, write_zip
+
+from bert_paddle.common.errors import WeightsError
+from bert_paddle.models import safe_pickle
+
+ROOT = Path(__file__).parents[2]
+SOURCES = sorted(
+    [*ROOT.glob("*.py"), *ROOT.glob("bert_paddle/**/*.py"), *ROOT.glob("scripts/*.py")]
+)
+RUNS_CODE = {
+    *"eval exec compile __import__ os.system os.popen pickle.load pickle.loads paddle.load".split(),
+    *"np.load numpy.load torch.load yaml.load marshal.loads shelve.open runpy.run_path".split(),
+}
+ANYWHERE = {"from_pretrained", "extractall", "extract", "get_checkpoint_shard_files"}
+MODULES = set("torch joblib yaml marshal shelve dill cloudpickle runpy code codeop".split())
+ARGUMENTS = {"shell", "allow_pickle", "trust_remote_code"}
+
+
+def calls(path: Path) -> set[str]:
+    """What a source file calls, imports or passes that could run code of a file it reads."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            name = ast.unparse(node.func)
+            found |= {name} & RUNS_CODE | {name.rpartition(".")[2]} & ANYWHERE
+            found |= {keyword.arg for keyword in node.keywords} & ARGUMENTS
+            if name.startswith(("os.exec", "os.spawn")) or name.endswith("import_module"):
+                found.add(name)
+        elif isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names} & (MODULES | {"pickle"})
+        elif isinstance(node, ast.ImportFrom):
+            found |= {(node.module or "").split(".")[0]} & (MODULES | {"pickle"})
+    return found
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_nothing_in_the_code_can_run_what_a_file_holds(path):
+    allowed = {
+        "bert_paddle/models/safe_pickle.py": {"pickle"},  # its unpickler looks up no name of a file
+        # Values of the job's own processes, as Paddle's all_gather_object sends them, here over
+        # connections that begin with the job's secret.
+        "bert_paddle/distributed/collectives.py": {"pickle", "pickle.loads"},
+        "bert_paddle/distributed/launch.py": {
+            "importlib.import_module"
+        },  # of our two programs' names
+        "bert_paddle/cli/__init__.py": {"importlib.import_module"},  # of a table's names
+        "bert_paddle/cli/completion.py": {"importlib.import_module", "shell"},  # bash or zsh
+        "bert_paddle/common/config_file.py": {"yaml"},  # plain nodes: no object is built
+        "bert_paddle/training/model_card.py": {"yaml"},  # safe_load
+        "bert_paddle/glue/data/encoded_cache.py": {
+            "np.load"
+        },  # arrays of our own cache, no pickles
+        # What has just been exported is loaded by the program that it is for, in a process of its
+        # own: safetensors, and no code of the folder.
+        "bert_paddle/export/check.py": {"np.load"},
+        "bert_paddle/export/checker/__main__.py": {
+            "importlib.import_module",
+            "from_pretrained",
+            "torch",
+            "np.load",
+        },
+    }
+    assert calls(path) == allowed.get(path.relative_to(ROOT).as_posix(), set())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import pickle\npickle.load(f)",
+        "np.load(f, allow_pickle=True)",
+        "subprocess.run(x, shell=True)",
+        "eval(x)",
+        "AutoModel.from_pretrained(x)",
+        "importlib.import_module(x)",
+        "archive.extractall()",
+    ],
+)
+def test_the_search_above_finds_them(tmp_path, text):
+    (tmp_path / "x.py").write_text(text)
+    assert calls(tmp_path / "x.py")
+
+
+def test_no_shell_script_evaluates_its_input():
+    for path in [*ROOT.glob("scripts/*.sh"), ROOT / ".ci" / "run"]:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        code = "\n".join(line for line in lines if not line.lstrip().startswith("#"))
+        assert not re.search(r"(^|[;&|(]\s*)\s*eval\s+[\"'$]|\|\s*(ba)?sh\b", code, re.M), path
+
+
+# Pickles
+
+NAMES = """os system|posix system|nt system|subprocess Popen|subprocess check_output|builtins exec
+builtins eval|__builtin__ eval|builtins __import__|builtins compile|builtins open|io open
+operator attrgetter|operator methodcaller|functools partial|types FunctionType|types CodeType
+pickle loads|_pickle loads|marshal loads|importlib import_module|runpy run_path|codecs lookup
+copyreg _reconstructor|copy_reg _reconstructor|collections defaultdict|sys modules|shutil rmtree
+numpy load|numpy frompyfunc|numpy.testing._private.utils runstring|numpy.core._internal _ctypes
+numpy.core.multiarray fromfile|numpy.core.multiarray frombuffer|torch load|torch.hub load
+torch.storage _load_from_bytes|torch._utils _rebuild_sparse_tensor|paddle load|pydoc pipepager
+bdb Bdb|webbrowser open|socket socket|multiprocessing Process
+bert_paddle.common.atomic_files write_text"""
+CRAFTED = [tuple(name.split()) for name in re.split(r"[|\n]", NAMES)]
+
+
+def looked_up(module: str, name: str, how: str) -> bytes:
+    """A pickle that calls module.name("x") in one of the ways that pickles know."""
+    if how == "INST":
+        return f"(Vx\ni{module}\n{name}\n.".encode()
+    if how == "OBJ":
+        return f"(c{module}\n{name}\nVx\no.".encode()
+    if how == "NEWOBJ":
+        return b"\x80\x02" + f"c{module}\n{name}\n(Vx\nt".encode() + b"\x81."
+    if how == "STACK_GLOBAL":
+        words = b"".join(b"\x8c" + bytes([len(w)]) + w.encode() for w in (module, name))
+        return b"\x80\x04" + words + b"\x93(Vx\ntR."
+    return f"c{module}\n{name}\n(Vx\ntR.".encode()
+
+
+@pytest.mark.parametrize("form", ["paddle", "torch"])
+@pytest.mark.parametrize("how", ["REDUCE", "INST", "OBJ", "NEWOBJ", "STACK_GLOBAL"])
+def test_every_way_to_a_name_is_refused_before_the_name_is_looked_up(tmp_path, how, form):
+    for module, name in CRAFTED:
+        text = looked_up(module, name, how)
+        if form == "paddle":
+            (tmp_path / "m").write_bytes(text)
+        else:
+            write_zip(tmp_path / "m", text, {})
+        with pytest.raises(WeightsError) as caught:
+            (safe_pickle.read_paddle if form == "paddle" else safe_pickle.read_torch)(
+                tmp_path / "m"
+            )
+        # Older protocols spell builtins and copyreg as Python 2 did; that is undone here.
+        new = {"__builtin__": "builtins", "copy_reg": "copyreg"}.get(module, module)
+        assert f"wants to run {new}.{name};" in str(caught.value).replace(module, new)
+
+
+ARRAY = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntVb\ntR"
+DTYPE = b"cnumpy\ndtype\n(V%s\nI0\nI1\ntR(I3\nV|\nNNNI-1\nI-1\nI63\ntb"
+
+
+def numpy_pickle(dtype: bytes, data: bytes) -> bytes:
+    return b"}Vw\n" + ARRAY + b"(I1\n(I1\nt" + DTYPE % dtype + b"I00\n" + data + b"tbs."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"Poutside\n.",
+        b"Voutside\nQ.",
+        b"\x80\x02\x82\x01.",
+        b"\x80\x05\x97.",
+        numpy_pickle(b"O8", b"(lcos\nsystem\na"),
+        numpy_pickle(b"O8", b"Vxxxxxxxx\n"),
+        numpy_pickle(b"V8", b"Vxxxxxxxx\n"),
+        numpy_pickle(b"M8[ns]", b"Vxxxxxxxx\n"),
+        numpy_pickle(b"f4, os.system", b"Vxxxx\n"),
+        b"}I1\nI2\ns.",
+        b"}cnumpy\ndtype\nI1\ns.",
+        b"}Vw\ncnumpy\ndtype\n(Vf4\ntR}Vmake\ncbuiltins\ntuple\nsbs.",
+        b"\x80\x02" + b"]" * 50_000 + b"a" * 49_999 + b".",
+        b"I" + b"9" * 10_000 + b"\n.",
+    ],
+    ids="persistent binary-persistent extension buffer object-code object void dates record-dtype "
+    "key-number key-object altered-method deep long-number".split(),
+)
+def test_other_tricks_of_pickles(tmp_path, text):
+    (tmp_path / "m").write_bytes(text)
+    with pytest.raises(WeightsError, match="damaged or incomplete|refused"):
+        safe_pickle.read_paddle(tmp_path / "m")
+
+
+def test_the_arrays_of_these_tricks_would_be_read_with_a_number_type(tmp_path):
+    (tmp_path / "m").write_bytes(numpy_pickle(b"f8", b"Vxxxxxxxx\n"))
+    assert safe_pickle.read_paddle(tmp_path / "m")["w"].dtype == np.float64
+
+
+def test_a_name_in_a_pickle_is_cut_and_moves_no_cursor(tmp_path):
+    (tmp_path / "m").write_bytes(looked_up("os\x1b[2J", "x" * 100_000, "REDUCE"))
+    with pytest.raises(WeightsError) as caught:
+        safe_pickle.read_paddle(tmp_path / "m")
+    assert "\x1b" not in str(caught.value) and len(str(caught.value)) < 500
+
+
+# A small file that would fill the memory
+
+
+def many_names_for_one_array(count: int) -> bytes:
+    array = pickle.dumps(np.zeros(100_000, np.float32), 2)[2:-1]
+    number = struct.pack("<I", 4000)  # of the array in the memo
+    out = b"\x80\x02}(" + array + b"r" + number + b"1"
+    return out + b"".join(b"V%d\nj%ss" % (i, number) for i in range(count)) + b"."
+
+
+def nested_lists(depth: int) -> bytes:
+    out = b"\x80\x02]q\0(K\1K\2e0"
+    for i in range(1, depth):
+        out += b"]q" + bytes([i]) + b"(" + (b"h" + bytes([i - 1])) * 200 + b"e0"
+    return out + b"}V1\nh" + bytes([depth - 1]) + b"s."
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (many_names_for_one_array(200), "far more in memory than in the file"),
+        (nested_lists(7), "far more in memory than in the file"),
+        (b"\x80\x02}r\xff\xff\xff\x7f.", "memo number"),
+        (b"}p2000000000\n.", "memo number"),
+        (b"\x80\x04\x8e" + struct.pack("<Q", 1 << 40) + b"x.", "damaged"),
+        (b"\x80\x05\x96" + struct.pack("<Q", 1 << 62) + b"x.", "damaged"),
+    ],
+    ids="array-named-often lists-of-lists memo memo-text bytes bytearray".split(),
+)
+def test_a_small_pickle_does_not_fill_the_memory(tmp_path, text, said):
+    (tmp_path / "m").write_bytes(text)
+    with pytest.raises(WeightsError, match=said):
+        safe_pickle.read_paddle(tmp_path / "m")
+
+
+def test_an_array_may_have_two_names(tmp_path):
+    """As tied weights do."""
+    (tmp_path / "m").write_bytes(many_names_for_one_array(2))
+    found = safe_pickle.read_paddle(tmp_path / "m")
+    assert [value.shape for value in found.values()] == [(100_000,)] * 2
+
+
+def test_a_torch_storage_is_not_named_endlessly(tmp_path):
+    storage = {"0": bytes(400_000)}
+    for count, fits in ((2, True), (50, False)):
+        names = {f"w{i}": ("Float", "0", 0, (100_000,), (1,)) for i in range(count)}
+        write_zip(tmp_path / "m", torch_pickle(names), storage)
+        if fits:
+            assert len(safe_pickle.read_torch(tmp_path / "m")) == count
+        else:
+            with pytest.raises(WeightsError, match="far more in memory"):
+                safe_pickle.read_torch(tmp_path / "m")

@@ -1,0 +1,288 @@
+"""text.py: files, lines and documents; what is read is what was written, or one clear error."""
+
+import gzip
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bert_paddle.common.errors import DataError
+from bert_paddle.pretrain.create import documents as create_documents
+from bert_paddle.pretrain.create import text_files
+
+
+def read(path: Path, form: str = "lines", language: str = "en", note=None) -> list[list[str]]:
+    """The documents of one file, their parts put together again."""
+    documents: list[list[str]] = []
+    for document in create_documents.read_documents([path], form, language, note):
+        assert document.source == str(path) and document.sentences
+        if document.part == 0:
+            documents.append([])
+        assert document.number == len(documents) - 1
+        documents[-1] += document.sentences
+    return documents
+
+
+def write(path: Path, content: bytes | str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+SENTENCE = (
+    st.text(st.characters(codec="utf-8", exclude_characters="\n\0"), min_size=1, max_size=30)
+    .map(str.strip)
+    .filter(lambda line: line and not line.startswith("\ufeff"))
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    documents=st.lists(st.lists(SENTENCE, min_size=1, max_size=5), max_size=5),
+    end=st.sampled_from(["\n", "\r\n"]),
+    bom=st.booleans(),
+    zipped=st.booleans(),
+    blank=st.sampled_from(["", " \t", "\u3000"]),
+    chunk=st.sampled_from([5, 16, 1000]),
+)
+def test_documents_written_as_lines_come_back(
+    tmp_path, monkeypatch, documents, end, bom, zipped, blank, chunk
+):
+    """Whatever the line ends, and wherever a chunk ends: inside a character, a line or a \\r\\n."""
+    monkeypatch.setattr(text_files, "_CHUNK", chunk)
+    content = (blank + end).join("".join(line + end for line in lines) for lines in documents)
+    data = (b"\xef\xbb\xbf" if bom else b"") + content.encode()
+    path = write(tmp_path / "a.txt", gzip.compress(data) if zipped else data)
+    assert read(path) == documents
+
+
+def test_only_a_newline_ends_a_line(tmp_path):
+    path = write(tmp_path / "a.txt", "one\u2028two\x0bthree\x0cfour\x85five\nsix")
+    assert read(path) == [["one\u2028two\x0bthree\x0cfour\x85five", "six"]]
+
+
+def test_numbers_go_on_over_files_and_a_file_ends_a_document(tmp_path):
+    bodies = {"a": "x\n\ny", "b": "\n \n", "c": "z"}
+    paths = [write(tmp_path / name, body) for name, body in bodies.items()]
+    found = list(create_documents.read_documents(paths, "lines", "en"))
+    assert [(d.number, d.part, d.sentences) for d in found] == [
+        (0, 0, ["x"]),
+        (1, 0, ["y"]),
+        (2, 0, ["z"]),
+    ]
+    assert [Path(d.source).name for d in found] == ["a", "a", "c"]
+
+
+def test_a_long_document_comes_in_parts_by_count_and_by_size(tmp_path, monkeypatch):
+    monkeypatch.setattr(create_documents, "PART_SENTENCES", 3)
+    monkeypatch.setattr(create_documents, "PART_BYTES", 10)
+    path = write(tmp_path / "a.txt", "a\nb\nc\nd\n\n\u00e9\u00e9\u00e9\nffff\ng\n\nh\n" + "i" * 30)
+    found = [
+        (d.number, d.part, d.sentences)
+        for d in create_documents.read_documents([path], "lines", "en")
+    ]
+    assert found == [
+        (0, 0, ["a", "b", "c"]),
+        (0, 1, ["d"]),
+        (1, 0, ["\u00e9\u00e9\u00e9", "ffff"]),  # 6 + 4 bytes
+        (1, 1, ["g"]),
+        (2, 0, ["h"]),
+        (2, 1, ["i" * 30]),
+    ]
+
+
+def test_a_document_that_just_fills_a_part_is_one_part(tmp_path, monkeypatch):
+    monkeypatch.setattr(create_documents, "PART_SENTENCES", 2)
+    path = write(tmp_path / "a.txt", "a\nb\n\nc\nd\n")
+    found = [(d.number, d.part) for d in create_documents.read_documents([path], "lines", "en")]
+    assert found == [(0, 0), (1, 0)]
+
+
+@pytest.mark.parametrize("chunk", [7, 40])
+def test_a_very_long_line_is_cut_at_spaces_and_told(tmp_path, monkeypatch, chunk):
+    monkeypatch.setattr(text_files, "LINE_BYTES", 40)
+    monkeypatch.setattr(text_files, "_CHUNK", chunk)
+    words = [f"word{i}" for i in range(30)]
+    fits = "x" * 40
+    path = write(tmp_path / "a.txt", f"{fits}\n{' '.join(words)}{' ' * 90}\nlast\n\nnew\n{fits}")
+    notes: list[str] = []
+    first, second = read(path, note=notes.append)
+    assert first[0] == fits and first[-1] == "last" and second == ["new", fits]
+    pieces = first[1:-1]
+    assert " ".join(pieces).split() == words and all(20 <= len(p) <= 40 for p in pieces[:-1])
+    assert len(notes) == 1 and str(path) in notes[0] and "line 2" in notes[0]
+
+
+def test_a_long_line_without_spaces_is_cut_between_characters(tmp_path, monkeypatch):
+    monkeypatch.setattr(text_files, "LINE_BYTES", 40)
+    line = "a" + "\u4e2d\U00020000" * 30
+    (pieces,) = read(write(tmp_path / "a.txt", line + "\n"))
+    assert "".join(pieces) == line and all(len(piece.encode()) <= 40 for piece in pieces)
+
+
+def test_prose_joins_wrapped_lines_and_parts_paragraphs(tmp_path):
+    path = write(
+        tmp_path / "a.txt",
+        "Chapter One\r\n\r\nMr. Smith came\r\n  home. He was\r\ntired! \r\n\r\n\r\nIt rained\r\n",
+    )
+    expected = ["Chapter One", "Mr. Smith came home.", "He was tired!", "It rained"]
+    assert read(path, "prose") == [expected]
+
+
+def test_chinese_lines_are_joined_without_a_space(tmp_path):
+    path = write(tmp_path / "a.txt", "\u3000\u3000他来\n了。他说“好”\n。He said\nyes。\n")
+    assert read(path, "prose", "zh-CN") == [["他来了。", "他说“好”。", "He said yes。"]]
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(content=st.text(st.sampled_from("ab .!?\u201c\u201d'\"(\n\u3002\u4e2d1"), max_size=120))
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_prose_loses_nothing_in_windows_of_any_size(tmp_path, monkeypatch, language, content):
+    monkeypatch.setattr(create_documents, "_WINDOW", 10)
+    monkeypatch.setattr(create_documents, "_LONGEST", 25)
+    documents = read(write(tmp_path / "a.txt", content), "prose", language)
+    assert len(documents) <= 1
+    found = "".join(sentence for document in documents for sentence in document)
+    assert "".join(found.split()) == "".join(content.split())
+
+
+def test_windows_do_not_change_where_sentences_end(tmp_path, monkeypatch):
+    sentences = [f"Mr. Smith saw {i} cats in St. James Park." for i in range(40)]
+    path = write(tmp_path / "a.txt", " ".join(sentences))
+    monkeypatch.setattr(create_documents, "_WINDOW", 100)
+    assert read(path, "prose") == [sentences]
+
+
+def test_prose_without_sentences_is_cut_and_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(create_documents, "_WINDOW", 100)
+    monkeypatch.setattr(create_documents, "_LONGEST", 300)
+    words = [f"w{i}" for i in range(400)]
+    notes: list[str] = []
+    (pieces,) = read(write(tmp_path / "a.txt", "\n".join(words)), "prose", note=notes.append)
+    assert len(pieces) > 3 and " ".join(pieces).split() == words
+    assert max(map(len, pieces)) <= 400 and len(notes) == 1 and "300" in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "byte"),
+    [
+        (b"good\ncaf\xe9 au lait\n", 2, 8),
+        (b"\xef\xbb\xbfok\n\nbad \xff\n", 3, 11),
+        (b"good\ncut off \xe4\xb8", 2, 13),
+        (b"good\nto\0o\n", 2, 7),
+        ("\ufeffhello\n".encode("utf-16-le"), 1, 3),
+    ],
+)
+@pytest.mark.parametrize("chunk", [4, 1000])
+def test_what_is_not_utf8_is_named_with_line_and_byte(
+    tmp_path, monkeypatch, content, line, byte, chunk
+):
+    if byte == 3 and chunk == 4:
+        pytest.skip("the same answer, but of the byte order mark")
+    monkeypatch.setattr(text_files, "_CHUNK", chunk)
+    path = write(tmp_path / "a.txt", content)
+    with pytest.raises(DataError) as raised:
+        read(path)
+    assert f"{path}:{line}:" in str(raised.value) and f"byte {byte} " in str(raised.value)
+
+
+PACKED = gzip.compress(os.urandom(5000).hex().encode())
+
+
+@pytest.mark.parametrize(
+    "content",
+    [PACKED[:-100], PACKED[:-4], PACKED[:500] + bytes(50) + PACKED[550:], b"plain", b""],
+    ids=["truncated", "no end", "corrupt", "not gzip", "empty"],
+)
+def test_a_damaged_gzip_file_is_one_clear_error(tmp_path, content):
+    path = write(tmp_path / "a.txt.gz", content)
+    with pytest.raises(DataError, match="gzip") as raised:
+        read(path)
+    assert str(path) in str(raised.value)
+
+
+def test_find_files_in_folders_patterns_and_by_name(tmp_path):
+    names = "b.txt a.txt deep/c.txt.gz deep/d.TXT e.gz no.csv .hidden.txt .git/x.txt deep/.y.gz"
+    for name in names.split():
+        write(tmp_path / name, "x")
+
+    def found(*inputs: str) -> list[str]:
+        paths = create_documents.find_files([str(tmp_path / name) for name in inputs])
+        return [path.relative_to(tmp_path).as_posix() for path in paths]
+
+    assert found("") == ["a.txt", "b.txt", "deep/c.txt.gz", "deep/d.TXT", "e.gz"]
+    assert found("no.csv", "b.txt", "*.txt") == ["no.csv", "b.txt", "a.txt"]
+    assert found("**/*.txt") == ["a.txt", "b.txt"]
+    assert found("d*") == ["deep/c.txt.gz", "deep/d.TXT"]
+
+
+def test_find_files_follows_links_and_takes_each_file_once(tmp_path):
+    write(tmp_path / "data/a.txt", "x")
+    (tmp_path / "data/loop").symlink_to(tmp_path / "data")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/linked").symlink_to(tmp_path / "data")
+    assert create_documents.find_files([str(tmp_path / "in"), str(tmp_path / "data")]) == [
+        tmp_path / "in/linked/a.txt"
+    ]
+
+
+def test_a_name_with_pattern_characters_is_a_name_where_it_exists(tmp_path):
+    path = write(tmp_path / "a[1].txt", "x")
+    assert create_documents.find_files([str(path)]) == [path]
+
+
+@pytest.mark.parametrize("name", ["missing.txt", "*.nothing", "empty", " ", "broken", "pipe"])
+def test_an_input_without_files_is_named(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "a.txt", "x")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken/a.txt").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DataError) as raised:
+        create_documents.find_files(["a.txt", name])
+    assert name.strip() in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_no_input_at_all_is_refused():
+    with pytest.raises(DataError):
+        create_documents.find_files([])
+
+
+def test_a_language_must_be_a_code(tmp_path):
+    assert [create_documents.language_code(name) for name in ("EN", "en_GB", "zh-Hans")] == [
+        "en",
+        "en",
+        "zh",
+    ]
+    with pytest.raises(DataError, match="english"):
+        read(write(tmp_path / "a.txt", "x"), "prose", "english")
+
+
+@pytest.fixture
+def text_dir() -> Path:
+    folder = os.environ.get("BERT_PADDLE_TEXT_DIR", "")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("BERT_PADDLE_TEXT_DIR is not set to a folder of sample text")
+    return Path(folder)
+
+
+@pytest.mark.real_data
+def test_real_lines_are_read_as_a_plain_split_reads_them(text_dir):
+    (path, *_) = create_documents.find_files([str(text_dir / "pd_en")])
+    blocks = path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n").split("\n\n")
+    expected = [[line for line in block.split("\n") if line] for block in blocks]
+    assert read(path) == [lines for lines in expected if lines]
+
+
+@pytest.mark.real_data
+def test_a_real_novel_is_one_document_and_loses_nothing(text_dir):
+    (path, *_) = create_documents.find_files([str(text_dir / "novels")])
+    (sentences,) = read(path, "prose")
+    assert "".join("".join(sentences).split()) == "".join(
+        path.read_text(encoding="utf-8-sig").split()
+    )
+    lengths = [len(sentence.split()) for sentence in sentences]
+    assert 5 < sum(lengths) / len(lengths) < 40

@@ -1,0 +1,77 @@
+"""The folder that shards are made in: its vocabulary, what a refusal leaves, odd names."""
+
+import json
+import os
+import random
+from pathlib import Path
+
+import pytest
+import tiny
+
+from bert_paddle.common.errors import DataError, FlagError, OutputError, WeightsError
+from bert_paddle.pretrain.create import create_data
+from bert_paddle.pretrain.create.args import parse_args
+
+
+def write_text(path: Path) -> Path:
+    """Ten documents of four sentences."""
+    rng = random.Random(0)
+    documents = ["\n".join(tiny.sentence(rng) for _ in range(4)) for _ in range(10)]
+    path.write_text("\n\n".join(documents) + "\n")
+    return path
+
+
+def test_another_vocabulary_replaces_the_old_one_where_the_folder_is_this_corpus_own(tmp_path):
+    source = write_text(tmp_path / "text.txt")
+    first, second = tmp_path / "first.txt", tmp_path / "second.txt"
+    first.write_text("\n".join(tiny.VOCAB))
+    second.write_text("\n".join([*tiny.VOCAB, "extra"]))
+
+    def make(vocab, corpus, *flags):
+        argv = ["--input_files", str(source), "--vocab_file", str(vocab), "--corpus_name", corpus]
+        argv += ["--output_dir", str(tmp_path / "out"), "--test_share", "0", *flags]
+        create_data.run(parse_args(argv))
+
+    make(first, "a")
+    make(second, "a", "--overwrite_output_dir")
+    assert (tmp_path / "out" / "vocab.txt").read_text().splitlines()[-1] == "extra"
+    assert (tmp_path / "out" / "a_training_0.hdf5").is_file()
+    before = sorted(path.name for path in (tmp_path / "out").iterdir())
+    with pytest.raises(OutputError, match="another corpus made with another vocabulary"):
+        make(first, "b", "--overwrite_output_dir")
+    with pytest.raises(OutputError, match="another corpus made with another vocabulary or case"):
+        make(second, "b", "--do_lower_case", "0")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == before
+
+
+def test_a_refused_input_leaves_no_vocabulary(tmp_path):
+    (tmp_path / "empty.txt").write_text("")
+    vocab = tmp_path / "vocab.txt"
+    vocab.write_text("\n".join(tiny.VOCAB))
+    argv = ["--input_files", str(tmp_path / "empty.txt"), "--vocab_file", str(vocab)]
+    with pytest.raises(DataError):
+        create_data.run(parse_args([*argv, "--output_dir", str(tmp_path / "out")]))
+    assert not (tmp_path / "out" / "vocab.txt").exists()
+
+
+def test_a_vocabulary_without_words_and_an_address_without_a_port_are_told(tmp_path):
+    vocab = tmp_path / "vocab.txt"
+    vocab.write_text("\n".join(tiny.SPECIAL))
+    source = write_text(tmp_path / "text.txt")
+    argv = ["--input_files", str(source), "--vocab_file", str(vocab)]
+    argv += ["--output_dir", str(tmp_path / "out")]
+    with pytest.raises(WeightsError, match="special tokens only"):
+        create_data.run(parse_args(argv))
+    with pytest.raises(FlagError, match="--scheduler garbage: give an address"):
+        parse_args([*argv, "--scheduler", "garbage"])
+
+
+def test_a_file_name_that_is_no_text_is_taken(tmp_path):
+    source = Path(os.fsdecode(os.fsencode(tmp_path) + b"/x\xff.txt"))
+    write_text(source)
+    vocab = tmp_path / "vocab.txt"
+    vocab.write_text("\n".join(tiny.VOCAB))
+    argv = ["--input_files", str(source), "--vocab_file", str(vocab), "--test_share", "0"]
+    create_data.run(parse_args([*argv, "--output_dir", str(tmp_path / "out")]))
+    metadata = json.loads((tmp_path / "out" / "out_metadata.json").read_text())
+    assert metadata["made_from"]["inputs"][0]["name"] == "x\\xff.txt"

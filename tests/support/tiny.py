@@ -1,0 +1,75 @@
+"""A BERT that trains in seconds, and invented GLUE files for it."""
+
+import random
+from pathlib import Path
+
+from bert_paddle.models import classifier as models_classifier
+from bert_paddle.models import paddlenlp_bert
+from bert_paddle.models.tokenizer import SPECIAL, Tokenizer
+
+WORDS = (
+    "the a film story cast plot was is not very good great fine bad dull poor and but it they "
+    "cat dog sat ran on mat home red blue old new man woman who sees loves"
+).split()
+VOCAB = [*SPECIAL, *"abcdefghijklmnopqrstuvwxyz", *(f"##{c}" for c in "abcdefghijklmnopqrstuvwxyz")]
+VOCAB += [*WORDS, ".", ",", "'", "?", "0", "1"]
+VOCAB = list(dict.fromkeys(VOCAB))
+CONFIG = {
+    "vocab_size": len(VOCAB),
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "max_position_embeddings": 64,
+    "type_vocab_size": 2,
+}
+
+
+def write_model(folder: Path, labels: tuple[str, ...] = ("no", "yes"), **config) -> Path:
+    """A random classifier in our own saved form; `labels` name its classes."""
+    import paddle
+
+    paddle.seed(1)
+    bert = paddlenlp_bert.bert()
+    settings = bert.BertConfig(**{**CONFIG, **config}, num_labels=max(1, len(labels)))
+    classifier = bert.BertForSequenceClassification(settings)
+    folder.mkdir(parents=True)
+    models_classifier.snapshot(classifier, models_classifier.classifier_config(labels, "tiny"))(
+        folder
+    )
+    Tokenizer(VOCAB).save(folder)
+    return folder
+
+
+def write_encoder(folder: Path, **config) -> Path:
+    """As `write_model`, without a classifier: what a pre-trained model looks like."""
+    from safetensors.numpy import load_file, save_file
+
+    write_model(folder, **config)
+    path = folder / models_classifier.WEIGHTS_FILE
+    tensors = {k: v for k, v in load_file(path).items() if not k.startswith("classifier.")}
+    save_file(tensors, path, metadata={"format": "np"})
+    return folder
+
+
+def sentence(rng: random.Random, words: int | None = None) -> str:
+    """Some words of the vocabulary."""
+    return " ".join(rng.choice(WORDS) for _ in range(words or rng.randint(3, 14)))
+
+
+def write_sst2(folder: Path, train: int = 48, dev: int = 16, test: int = 8, seed: int = 0) -> Path:
+    """Invented SST-2 files: a sentence is positive when it says "good", negative with "bad"."""
+    rng = random.Random(seed)
+
+    def row(label: int) -> str:
+        words = [w for w in sentence(rng).split() if w not in ("good", "bad")]
+        words.insert(rng.randint(0, len(words)), "good" if label else "bad")
+        return " ".join(words)
+
+    folder.mkdir(parents=True)
+    for name, count in (("train", train), ("dev", dev)):
+        rows = [f"{row(i % 2)}\t{i % 2}\n" for i in range(count)]
+        (folder / f"{name}.tsv").write_text("sentence\tlabel\n" + "".join(rows), encoding="utf-8")
+    rows = [f"{i}\t{row(i % 2)}\n" for i in range(test)]
+    (folder / "test.tsv").write_text("index\tsentence\n" + "".join(rows), encoding="utf-8")
+    return folder

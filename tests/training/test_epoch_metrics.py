@@ -1,0 +1,128 @@
+"""--save_strategy epoch, and what metrics.jsonl and stderr say of each epoch."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import same
+import tiny
+
+from bert_paddle.glue import finetune, results
+from bert_paddle.glue.args import parse_args
+from bert_paddle.glue.data.load import Data
+from bert_paddle.glue.evaluate import Result
+from bert_paddle.glue.tasks import DevSet
+from bert_paddle.training import checkpoint, epoch_metrics
+
+
+@pytest.fixture(scope="session")
+def sst2_of_44(tmp_path_factory) -> Path:
+    """44 training rows: in batches of 8, six updates an epoch, the last one of four rows."""
+    return tiny.write_sst2(tmp_path_factory.mktemp("epochs") / "SST-2", train=44).parent
+
+
+@pytest.fixture
+def run(tiny_dir, sst2_of_44, tmp_path):
+    def call(*flags: str, out: str = "out"):
+        argv = f"--task_name sst2 --model_name_or_path {tiny_dir} --data_dir {sst2_of_44} "
+        argv += f"--output_dir {tmp_path / out} --batch_size 8 --max_seq_length 32 --report 0 "
+        argv += "--logging_steps 1 --learning_rate 1e-2"
+        return finetune.run(parse_args([*argv.split(), *flags]))
+
+    return call
+
+
+def records(folder: Path, kind: str) -> list[dict]:
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [entry for entry in map(json.loads, lines) if entry["kind"] == kind]
+
+
+def test_each_epoch_is_evaluated_saved_and_recorded(run, tmp_path, capsys):
+    run(*"--num_train_epochs 2.5 --save_strategy epoch --save_steps 1".split())
+    out = tmp_path / "out"
+    assert checkpoint.steps(out) == [6, 12, 15]
+    found, evaluated = records(out, "epoch"), records(out, "eval")
+    assert [(r["step"], r["epoch"]) for r in found] == [
+        (6, 1),
+        (12, 2),
+        (15, 2.5),
+    ]
+    for one, of_eval in zip(found, evaluated, strict=True):
+        assert one["step"] == of_eval["step"]
+        assert (one["eval_loss"], one["accuracy"]) == (of_eval["loss"], of_eval["accuracy"])
+        assert one["train_seconds"] > 0 and one["eval_seconds"] > 0
+    updates = {r["step"]: r["loss"] for r in records(out, "train")}
+    # The mean over rows: an epoch's last update, of 4 rows, counts half as much as another.
+    for steps, one in zip((range(1, 7), range(7, 13), range(13, 16)), found, strict=True):
+        weights = [4 if step % 6 == 0 else 8 for step in steps]
+        wanted = np.average([updates[step] for step in steps], weights=weights)
+        assert one["train_loss"] == pytest.approx(wanted, rel=1e-6)
+    table = capsys.readouterr().err.split("epoch  update  train loss")[1].splitlines()
+    assert [line.split()[:2] for line in table[1:4]] == [["1", "6"], ["2", "12"], ["2.5", "15"]]
+
+
+def test_seconds_of_epochs_add_up_to_the_training_time(run, tmp_path):
+    values = run(*"--num_train_epochs 2 --save_strategy epoch".split())
+    found = records(tmp_path / "out", "epoch")
+    assert sum(r["train_seconds"] for r in found) == pytest.approx(values["train_runtime"], rel=0.1)
+    assert all(r["train_seconds"] < values["train_runtime"] for r in found)
+
+
+def test_an_epoch_that_was_broken_off_has_the_loss_of_one_that_was_not(run, tmp_path, monkeypatch):
+    run(*"--num_train_epochs 2 --save_strategy epoch".split(), out="straight")
+    real = checkpoint.prune
+
+    def broken(*args):
+        monkeypatch.setattr(checkpoint, "prune", real)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint, "prune", broken)  # after model_4, in the middle of an epoch
+    with pytest.raises(KeyboardInterrupt):
+        run(*"--num_train_epochs 2 --save_steps 4".split(), out="broken")
+    assert checkpoint.steps(tmp_path / "broken") == [4]
+    go_on = "--num_train_epochs 2 --save_strategy epoch --resume_from_checkpoint auto"
+    run(*go_on.split(), out="broken")
+    assert checkpoint.steps(tmp_path / "broken") == [4, 6, 12]
+    straight, resumed = (same.records(tmp_path / name) for name in ("straight", "broken"))
+    evaluated_at_4 = [r for r in resumed if r["kind"] == "eval" and r["step"] == 4]
+    assert len(evaluated_at_4) == 1
+    assert straight == [r for r in resumed if r not in evaluated_at_4]
+
+
+def test_with_steps_only_an_evaluation_at_an_epochs_end_makes_a_record(run, tmp_path, capsys):
+    run(*"--num_train_epochs 2 --save_steps 5".split())
+    assert [r["step"] for r in records(tmp_path / "out", "eval")] == [5, 10, 12]
+    assert [(r["step"], r["epoch"]) for r in records(tmp_path / "out", "epoch")] == [(12, 2)]
+    assert "train loss" not in capsys.readouterr().err  # one epoch is no table
+
+
+def test_without_evaluation_there_is_a_checkpoint_and_no_record(run, tmp_path):
+    run(*"--do_train --num_train_epochs 1 --save_strategy epoch".split())
+    assert checkpoint.steps(tmp_path / "out") == [6]
+    assert records(tmp_path / "out", "epoch") == []
+
+
+def test_the_second_dev_set_has_its_suffix():
+    data = Data(dev=[(DevSet("a.tsv", 1), None), (DevSet("b.tsv", 1, suffix="_mm"), None)])
+    evaluated = [Result(0.5, {"accuracy": 0.75}), Result(0.25, {"accuracy": 1.0})]
+    assert results.of_epoch(data, evaluated) == {
+        "eval_loss": 0.5,
+        "accuracy": 0.75,
+        "eval_loss_mm": 0.25,
+        "accuracy_mm": 1.0,
+    }
+
+
+def test_the_table_aligns_and_says_nothing_for_what_is_no_number():
+    lines = epoch_metrics.table(
+        [
+            {"kind": "epoch", "step": 9, "epoch": 1, "train_loss": 0.5, "train_seconds": 61.26},
+            {"kind": "epoch", "step": 18, "epoch": 2, "train_loss": None, "train_seconds": 5},
+        ]
+    ).splitlines()
+    assert lines == [
+        "epoch  update  train loss  train seconds",
+        "    1       9      0.5000           61.3",
+        "    2      18           -            5.0",
+    ]

@@ -1,0 +1,300 @@
+"""A run stopped anywhere and resumed is the run that nothing stopped: whole checkpoints, records,
+results and log lines, compared with no tolerance."""
+
+import json
+import os
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import same
+import tiny
+from faults import STEPS as LAST
+from faults import Server
+
+from bert_paddle.common.errors import Interrupted, OutputError
+from bert_paddle.glue import finetune
+from bert_paddle.glue.args import parse_args as glue_args
+from bert_paddle.pretrain import pretrain
+from bert_paddle.pretrain.args import parse_args as pretrain_args
+from bert_paddle.pretrain.data import schema
+from bert_paddle.training import checkpoint
+from bert_paddle.training.step import Objective, Trainer
+
+ROOT = Path(__file__).parents[2]
+import shards  # noqa: E402
+
+STEPS = 8  # of six updates an epoch in fine-tuning, of four in pre-training
+PLAN = f"--max_steps {STEPS} --logging_steps 3 --report 0 --learning_rate 1e-3 "
+
+
+class Crash(Exception):
+    """As if the process were gone."""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    base = tmp_path_factory.mktemp("place")
+    tiny.write_model(base / "tiny")
+    tiny.write_sst2(base / "glue" / "SST-2")
+    for kind, number, count in ((schema.TRAINING, 0, 21), (schema.TRAINING, 1, 9)):
+        rows = shards.make(count, number * 30, vocab_size=tiny.CONFIG["vocab_size"])
+        shards.write(base / "shards" / schema.shard_name("t", kind, number), rows)
+    rows = shards.make(6, 70, vocab_size=tiny.CONFIG["vocab_size"])
+    shards.write(base / "shards" / schema.shard_name("t", schema.TEST, 0), rows)
+    return base
+
+
+def command(place: Path, program: str, out: Path, flags: str) -> list[str]:
+    argv = f"--model_name_or_path {place}/tiny --output_dir {out} {PLAN} "
+    if program == "glue":
+        argv += f"--task_name sst2 --data_dir {place}/glue --max_seq_length 32 "
+    else:
+        argv += f"--input_dir {place}/shards --max_predictions_per_seq 4 "
+    argv += flags
+    return argv.split()
+
+
+def call(place: Path, program: str, out: Path, flags: str) -> dict:
+    argv = command(place, program, out, flags)
+    if program == "glue":
+        return finetune.run(glue_args(argv))
+    return pretrain.run(pretrain_args(argv))
+
+
+@pytest.fixture(scope="module")
+def straight(place):
+    """The run that nothing stops, made once for every set of flags: its folder and its lines."""
+    made: dict[tuple[str, str], tuple[Path, list[str]]] = {}
+
+    def get(program: str, flags: str, capsys: pytest.CaptureFixture) -> tuple[Path, list[str]]:
+        if (program, flags) not in made:
+            out = place / f"straight{len(made)}"
+            capsys.readouterr()
+            call(place, program, out, flags)
+            made[program, flags] = (out, same.plain_lines(capsys.readouterr().out))
+        return made[program, flags]
+
+    return get
+
+
+def signalled(monkeypatch: pytest.MonkeyPatch, step: int) -> type[BaseException]:
+    """SIGTERM during an update: the run ends after that one, or the next, and saves."""
+    real = Trainer.step
+
+    def wrapped(self, micro_batches, rate, now, asked):
+        if now == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real(self, micro_batches, rate, now, asked)
+
+    monkeypatch.setattr(Trainer, "step", wrapped)
+    return Interrupted
+
+
+def crashed(monkeypatch: pytest.MonkeyPatch, step: int) -> type[BaseException]:
+    """The process breaks off before an update is finished, in its last micro-batch."""
+    real = Trainer.step
+
+    def wrapped(self, micro_batches, rate, now, asked):
+        if now < step:
+            return real(self, micro_batches, rate, now, asked)
+        calls, honest = [], self.objective
+
+        def sums(model, batch):
+            calls.append(1)
+            if len(calls) == len(micro_batches):
+                raise Crash
+            return honest.sums(model, batch)
+
+        self.objective = Objective(sums, honest.counts, honest.rows)
+        return real(self, micro_batches, rate, now, asked)
+
+    monkeypatch.setattr(Trainer, "step", wrapped)
+    return Crash
+
+
+def after_the_end(monkeypatch: pytest.MonkeyPatch, step: int) -> type[BaseException]:
+    """The last checkpoint is written, the results are not."""
+    from bert_paddle.training import run as training_run
+
+    def broken(*args):
+        raise Crash
+
+    monkeypatch.setattr(training_run, "write_results", broken)
+    return Crash
+
+
+Stop = Callable[[pytest.MonkeyPatch, int], type[BaseException]]
+TABLE: dict[str, tuple[str, str, Stop, int, set[int]]] = {
+    # name: program, flags, how it ends, during which update, the steps it may go on from
+    "glue, right after a save": ("glue", "--save_steps 3", crashed, 4, {3}),
+    "glue, amid an epoch": ("glue", "--save_steps 3", crashed, 6, {3}),
+    "glue, at an epoch's end": ("glue", "--save_steps 3", crashed, 7, {6}),
+    "glue, signal amid an epoch": ("glue", "--save_steps 3", signalled, 4, {4, 5}),
+    "glue, signal at an epoch's end": ("glue", "--save_steps 100", signalled, 6, {6, 7}),
+    "glue, after the last step": ("glue", "--save_steps 3", after_the_end, 0, {8}),
+    "glue, amid an accumulation": (
+        "glue",
+        "--save_steps 2 --batch_size 4 --gradient_accumulation_steps 2",
+        crashed,
+        6,
+        {4},
+    ),
+    "glue, two loader threads": ("glue", "--save_steps 2 --num_workers 2", crashed, 6, {4}),
+    "glue, grouped by length": (
+        "glue",
+        "--save_steps 2 --group_by_length --num_workers 2",
+        crashed,
+        6,
+        {4},
+    ),
+    "glue, mixed precision asked for": (
+        "glue",
+        "--save_steps 3 --use_amp --amp_level O2",
+        crashed,
+        5,
+        {3},
+    ),
+    "glue, LAMB": (
+        "glue",
+        "--save_steps 3 --optimizer lamb --weight_decay 0.01",
+        crashed,
+        5,
+        {3},
+    ),
+    "pretrain, right after a save": ("pretrain", "--save_steps 2", crashed, 3, {2}),
+    "pretrain, at an epoch's end": ("pretrain", "--save_steps 2", crashed, 5, {4}),
+    "pretrain, signal": ("pretrain", "--save_steps 100", signalled, 6, {6, 7}),
+    "pretrain, after the last step": (
+        "pretrain",
+        "--save_steps 3",
+        after_the_end,
+        0,
+        {8},
+    ),
+    "pretrain, amid an accumulation": (
+        "pretrain",
+        "--save_steps 3 --batch_size 4 --gradient_accumulation_steps 2 --num_workers 2",
+        crashed,
+        6,
+        {3},
+    ),
+    "pretrain, mixed precision asked for, LAMB": (
+        "pretrain",
+        "--save_steps 3 --use_amp --optimizer lamb --weight_decay 0.01 --lr_scheduler_type poly",
+        crashed,
+        5,
+        {3},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_stopped_and_resumed_is_as_never_stopped(
+    place, straight, tmp_path, monkeypatch, capsys, name
+):
+    program, flags, stop, during, goes_on_from = TABLE[name]
+    whole, lines = straight(program, flags, capsys)
+    with monkeypatch.context() as patched, pytest.raises(stop(patched, during)):
+        call(place, program, tmp_path / "out", flags)
+    first = same.plain_lines(capsys.readouterr().out)
+    begun = checkpoint.steps(tmp_path / "out")[-1]
+    assert begun in goes_on_from
+    stamp = stamps(checkpoint.folder_of(tmp_path / "out", begun))
+    call(place, program, tmp_path / "out", flags + " --resume_from_checkpoint auto")
+    again = same.plain_lines(capsys.readouterr().out)
+
+    assert not same.differences(whole, tmp_path / "out", STEPS)
+    assert first == lines[: len(first)] and again == lines[len(lines) - len(again) :]
+    assert len(first) + len(again) >= len(lines)
+    assert stamps(checkpoint.folder_of(tmp_path / "out", begun)) == stamp
+
+
+def stamps(folder: Path) -> dict[str, int]:
+    """When each file was written: a checkpoint that was gone on from is left alone."""
+    return {p.name: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    server = Server(tmp_path_factory.mktemp("server"))
+    yield server
+    server.close()
+
+
+@pytest.mark.parametrize("program", ["glue", "pretrain"])
+def test_two_processes_killed_and_resumed(server, tmp_path, program):
+    """The main process dies while it moves an old checkpoint away, the other one with it."""
+
+    def run(out: str, **fault):
+        return server.run(program, tmp_path / out, "--batch_size 4", ports=free_ports(), **fault)
+
+    whole = run("whole")
+    assert whole.code == 0, whole.err
+    assert run("out", event="rename model_4.partial").code == -9
+    again = run("out")
+    assert again.code == 0 and again.went_on_from() == "model_2", again.err
+    assert not same.differences(tmp_path / "whole", tmp_path / "out", LAST)
+    lines, told = same.plain_lines(whole.out), same.plain_lines(again.out)
+    assert told == lines[len(lines) - len(told) :]
+
+
+def free_ports() -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+@pytest.mark.parametrize(
+    ("program", "flags", "said"),
+    [
+        ("glue", "--seed 7", "--seed was 42 and is 7"),
+        ("glue", "--optimizer lamb", "--optimizer was 'adamw' and is 'lamb'"),
+        ("glue", "--group_by_length 1", "--group_by_length was False and is True"),
+        ("glue", "--use_amp", "--use_amp was False and is True"),
+        ("glue", "--max_seq_length 8", "training data, its labels or the vocabulary"),
+        ("pretrain", "--max_predictions_per_seq 2", "--max_predictions_per_seq was 4 and is 2"),
+        ("pretrain", "--warmup_steps 3", "--warmup_steps was 0 and is 3"),
+    ],
+)
+def test_what_changes_the_training_is_named_and_refused(
+    straight, place, capsys, program, flags, said
+):
+    whole, _ = straight(program, "--save_steps 3", capsys)
+    before = (whole / "metrics.jsonl").read_bytes()
+    with pytest.raises(OutputError) as told:
+        call(place, program, whole, f"--save_steps 3 {flags} --resume_from_checkpoint auto")
+    assert said in str(told.value) and "\n" not in str(told.value)
+    assert (whole / "metrics.jsonl").read_bytes() == before
+
+
+def test_changed_labels_are_other_data(straight, place, tmp_path, capsys):
+    whole, _ = straight("glue", "--save_steps 3", capsys)
+    tiny.write_sst2(tmp_path / "SST-2")
+    path = tmp_path / "SST-2" / "train.tsv"
+    head, first, rest = path.read_text().split("\n", 2)
+    path.write_text("\n".join([head, first[:-1] + str(1 - int(first[-1])), rest]))
+    with pytest.raises(OutputError, match="training data, its labels"):
+        call(
+            place,
+            "glue",
+            whole,
+            f"--save_steps 3 --data_dir {tmp_path} --resume_from_checkpoint auto",
+        )
+
+
+def test_how_a_run_is_logged_and_where_its_data_lie_may_change(straight, place, tmp_path, capsys):
+    whole, _ = straight("glue", "--save_steps 3", capsys)
+    tiny.write_sst2(tmp_path / "moved" / "SST-2")
+    flags = f"--data_dir {tmp_path / 'moved'} --logging_steps 1 --save_steps 5 --num_workers 1 "
+    flags += f"--eval_batch_size 3 --resume_from_checkpoint {whole / 'model_3'}"
+    call(place, "glue", tmp_path / "out", flags)
+    files = [same.checkpoint_files(out / "model_8") for out in (whole, tmp_path / "out")]
+    for name in ("model.safetensors", checkpoint.OPTIMIZER):
+        assert files[0][name] == files[1][name]
+    state = json.loads((tmp_path / "out" / "model_8" / checkpoint.STATE).read_text())
+    assert state["args"]["logging_steps"] == 1

@@ -1,0 +1,48 @@
+"""A run in its output folder: what all_results.json keeps."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bert_paddle.common.errors import OutputError
+from bert_paddle.training import output_lock, run
+
+
+def test_results_keep_earlier_values_and_say_nan_as_null(tmp_path):
+    def now(**values):
+        return json.loads(run.write_results(tmp_path, values).read_text())
+
+    first = now(task="STS-B", global_step=3, eval_loss=1.0, eval_pearson=math.nan)
+    assert first == {"task": "STS-B", "global_step": 3, "eval_loss": 1.0, "eval_pearson": None}
+    assert now(task="STS-B", eval_loss=2.0) == {"task": "STS-B", "global_step": 3, "eval_loss": 2.0}
+    assert now(task="RTE", eval_loss=3.0) == {"task": "RTE", "eval_loss": 3.0}
+
+
+def test_a_folder_belongs_to_one_live_run(tmp_path):
+    folder = tmp_path / "out"
+    with output_lock.claimed(folder):
+        with pytest.raises(OutputError, match=rf"in use by another run \(process {os.getpid()} on"):
+            with output_lock.claimed(folder):
+                pass
+    assert list(folder.iterdir()) == []
+    with output_lock.claimed(folder):
+        pass
+
+
+def test_a_dead_run_leaves_no_claim(tmp_path):
+    """Killed, it cannot remove its file; the system drops its hold."""
+    script = (
+        "import os, sys; from pathlib import Path; from bert_paddle.training import output_lock\n"
+        "with output_lock.claimed(Path(sys.argv[1])): os.kill(os.getpid(), 9)"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=root)
+    assert done.returncode == -9 and (tmp_path / output_lock.LOCK_FILE).is_file()
+    with output_lock.claimed(tmp_path):
+        assert (tmp_path / output_lock.LOCK_FILE).is_file()
+    assert list(tmp_path.iterdir()) == []
