@@ -10,9 +10,9 @@ from bert_paddle.common.errors import UserError
 from bert_paddle.common.flag_values import convert
 from bert_paddle.common.flags import flag
 from bert_paddle.glue import tasks
-from bert_paddle.glue.custom import args
+from bert_paddle.glue.custom_args import CustomDataArgs, displaced
 
-TASK, OWN = "task and data", "own data, in place of --task_name (docs/OWN_DATA.md)"
+TASK = "task and data"
 
 DESCRIPTION = """Fine-tune BERT on a GLUE task or data of your own, evaluate it, predict test sets.
 
@@ -25,8 +25,8 @@ DESCRIPTION = """Fine-tune BERT on a GLUE task or data of your own, evaluate it,
 
 
 @dataclasses.dataclass
-class GlueArgs(CommonArgs):
-    """Everything `run_glue.py` takes; see `CommonArgs` for the shared part."""
+class GlueArgs(CustomDataArgs, CommonArgs):
+    """Everything `run_glue.py` takes; see `CommonArgs` for the part shared with pre-training."""
 
     task_name: str | None = flag(
         None,
@@ -44,52 +44,6 @@ class GlueArgs(CommonArgs):
         "word pieces per row with [CLS] and [SEP]; of a pair the longer text is cut first",
         group=TASK,
         least=8,
-    )
-    train_file: str | None = flag(
-        None, "training rows: .tsv, .csv, .jsonl or .json, with named columns", group=OWN
-    )
-    validation_file: str | None = flag(None, "rows to evaluate on, likewise", group=OWN)
-    test_file: str | None = flag(
-        None,
-        "rows to predict, likewise; scored where they have labels; also with --task_name, in "
-        "place of its test sets",
-        group=OWN,
-    )
-    validation_share: float = flag(
-        -1.0,
-        "share of the training rows held out for evaluation, drawn by --seed (0: none; -1: 0.1, "
-        "or none with --validation_file)",
-        group=OWN,
-        least=0,
-        most=0.9,
-        or_is=-1,
-    )
-    text_column: str | None = flag(
-        None, "column of the text (none: sentence, text, sentence1, ...)", group=OWN
-    )
-    text_pair_column: str | None = flag(None, "column of a second text", group=OWN)
-    label_column: str | None = flag(
-        None, "column of the label (none: label, labels, ...)", group=OWN
-    )
-    column_names: str | None = flag(
-        None, "a,b,c: the columns of files without a header line", group=OWN, many=True
-    )
-    file_format: str | None = flag(
-        None,
-        "format of the files, whatever their endings; quoted_tsv: quotation marks as in CSV",
-        group=OWN,
-        choices=args.FORMATS,
-    )
-    labels: str | None = flag(
-        None, "a,b,c: the classes in order (none: those of the training rows)", group=OWN, many=True
-    )
-    regression: bool = flag(False, "labels are numbers to be predicted, not classes", group=OWN)
-    metric: str | None = flag(
-        None,
-        "what the best step is chosen by (none: accuracy; of a regression the mean of pearson and "
-        "spearman)",
-        group=OWN,
-        choices=(*args.CLASS_METRICS, *args.SCORE_METRICS),
     )
     seeds: str | None = flag(
         None,
@@ -116,14 +70,16 @@ class GlueArgs(CommonArgs):
     def displaced(typed: Collection[str], filed: Collection[str]) -> frozenset[str]:
         """The flags of a --config file that yield to typed ones: a GLUE task to a file of rows, and
         own data to a task, since no value on the command line takes them away."""
-        return args.displaced(typed, filed)
+        return displaced(typed, filed)
 
     def problems(self) -> Iterator[str]:
         """What is wrong with the flags taken together, one clause each."""
         yield from super().problems()
         if self.data_dir and not Path(self.data_dir).is_dir():
             yield f"--data_dir {self.data_dir}: no such folder"
-        yield from args.problems(self)
+        yield from self.custom_data_problems(self.task_name, self.data_dir)
+        if self.task_name is None and self.given_files():
+            yield from self.missing_files(self.do_train, self.do_eval, self.do_predict)
         task = None
         if self.task_name is not None:
             try:
@@ -131,7 +87,7 @@ class GlueArgs(CommonArgs):
             except UserError as error:
                 yield f"--task_name {error}"
                 return
-        elif not (self.train_file or self.validation_file or self.test_file):
+        elif not self.given_files():
             return
         train, evaluate, predict = self._actions(task)
         if self.seeds is not None:
@@ -177,7 +133,7 @@ class GlueArgs(CommonArgs):
         if {"do_train", "do_eval", "do_predict"} & set(self.given):
             return self.do_train, self.do_eval, self.do_predict
         if task is None:
-            return args.actions(self)
+            return self.custom_actions()
         if task.train is None:
             return False, False, True
         return True, True, self.test_file is not None

@@ -19,7 +19,7 @@ from itertools import chain
 from typing import Any
 
 from bert_paddle.common.errors import DataError
-from bert_paddle.glue.custom import args
+from bert_paddle.glue import custom_args
 from bert_paddle.glue.data import tsv
 
 _FIELD_LIMIT = 2**31 - 1  # characters; the csv module's own limit is too small for long documents
@@ -51,12 +51,12 @@ def read(path: str, file_format: str | None, names: Sequence[str] = ()) -> Table
 
     Raises DataError for a file that is empty or malformed, while the rows are read too.
     """
-    kind = args.format_of(path, file_format)
+    kind = custom_args.format_of(path, file_format)
     assert kind is not None  # the flags were checked
     counted_in = "line"
-    if kind == args.JSON and _first_byte(path) == b"[":
+    if kind == custom_args.JSON and _first_byte(path) == b"[":
         rows, counted_in = _listed(path), "object"
-    elif kind in (args.JSON, args.JSON_LINES):
+    elif kind in (custom_args.JSON, custom_args.JSON_LINES):
         rows = _objects(path)
     else:
         rows = _delimited(path, _SPLITTERS[kind], names)
@@ -171,9 +171,9 @@ def _quoted(path: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
 
 
 _SPLITTERS: dict[str, Split] = {
-    args.TSV: _tsv_rows,
-    args.QUOTED_TSV: _quoted_tsv_rows,
-    args.CSV: _csv_rows,
+    custom_args.TSV: _tsv_rows,
+    custom_args.QUOTED_TSV: _quoted_tsv_rows,
+    custom_args.CSV: _csv_rows,
 }
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from bert_paddle.common.run_log import Log
+from bert_paddle.glue import custom_args
 from bert_paddle.glue.args import GlueArgs
-from bert_paddle.glue.custom import args as custom_args
 from bert_paddle.glue.custom import columns as custom_columns
 from bert_paddle.glue.custom import files as custom_files
 from bert_paddle.glue.custom import task as custom_task
@@ -73,7 +73,7 @@ def read(args: GlueArgs, config: ModelConfig, log: Log) -> tuple[Task, Files]:
             labels = custom_task.learn(content.labelled, args, log)
             known = replace(known, name=custom_task.name_of(args.train_file), labels=labels)
         task = _task(known, args, log)
-        rest, held = split(content.examples(task), custom_args.share(args), args.seed)
+        rest, held = split(content.examples(task), args.dev_share(), args.seed)
         files.train = rest if args.do_train else None
         if args.do_eval and held is not None:
             files.dev = [(DevSet(Path(content.path).name, len(held)), held)]

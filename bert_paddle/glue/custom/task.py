@@ -12,8 +12,8 @@ import numpy as np
 
 from bert_paddle.common.errors import DataError
 from bert_paddle.common.run_log import Log
+from bert_paddle.glue import custom_args
 from bert_paddle.glue.args import GlueArgs
-from bert_paddle.glue.custom import args as custom_args
 from bert_paddle.glue.custom.columns import Chosen, plain_label
 from bert_paddle.glue.data import tsv
 from bert_paddle.glue.tasks import CORRELATIONS, TASKS, Columns, Primary, Task, plain
