@@ -164,7 +164,9 @@ class CustomDataArgs:
             what = f"the ending {ending} is unknown" if ending else "the name has no ending"
             yield f"--{name} {path}: {what} ({' '.join(_ENDINGS)}); or give --file_format"
         elif self.column_names and format_of(path, self.file_format) in (JSON, JSON_LINES):
-            yield f"--column_names is for files without a header, and {path} names its fields itself"
+            yield (
+                f"--column_names is for files without a header, and {path} names its fields itself"
+            )
 
     def _wrong_columns(self) -> Iterator[str]:
         columns = names(self.column_names)
@@ -173,15 +175,15 @@ class CustomDataArgs:
         if self.text_pair_column and not self.text_column:
             yield "--text_pair_column needs --text_column"
         chosen = {
-            flag: column
-            for flag in ("text_column", "text_pair_column", "label_column")
-            if (column := getattr(self, flag))
+            name: column
+            for name in ("text_column", "text_pair_column", "label_column")
+            if (column := getattr(self, name))
         }
-        for flag, column in chosen.items():
+        for name, column in chosen.items():
             if columns and column not in columns:
-                yield f"--{flag} {column} is not among --column_names {self.column_names}"
+                yield f"--{name} {column} is not among --column_names {self.column_names}"
         if len(set(chosen.values())) < len(chosen):
-            flags = ", ".join(f"--{flag}" for flag in chosen)
+            flags = ", ".join(f"--{name}" for name in chosen)
             yield f"{flags} name the same column: give each its own"
 
     def _wrong_labels(self) -> Iterator[str]:
@@ -189,10 +191,15 @@ class CustomDataArgs:
         if self.labels and self.regression:
             yield "--labels and --regression contradict each other: a regression has no classes"
         elif self.labels and (len(set(labels)) < len(labels) or "" in labels or len(labels) < 2):
-            yield f"--labels {self.labels}: give two or more different names, with commas between them"
+            yield (
+                f"--labels {self.labels}: give two or more different names, with commas between "
+                "them"
+            )
         if self.regression and self.metric in CLASS_METRICS:
-            yield f"--metric {self.metric} is for classes: a regression has {', '.join(SCORE_METRICS)}"
+            known = ", ".join(SCORE_METRICS)
+            yield f"--metric {self.metric} is for classes: a regression has {known}"
         if self.labels and self.metric in SCORE_METRICS:
-            yield f"--metric {self.metric} is for regressions: classes have {', '.join(CLASS_METRICS)}"
+            known = ", ".join(CLASS_METRICS)
+            yield f"--metric {self.metric} is for regressions: classes have {known}"
         if self.metric == "f1" and len(labels) > 2:
             yield f"--metric f1 is for two classes, and --labels has {len(labels)}: give f1_macro"

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bert_paddle.common import flags, run_log, runtime
+from bert_paddle import report
+from bert_paddle.common import run_log, runtime
 from bert_paddle.common.errors import OutputError
 from bert_paddle.common.tensor_file import Held
 from bert_paddle.distributed import collectives
@@ -23,9 +23,9 @@ from bert_paddle.models.tokenizer import Tokenizer
 from bert_paddle.training import model_card, verify_model_dir
 from bert_paddle.training import run as training_run
 from bert_paddle.training.checkpoint import TrainState
+from bert_paddle.training.job import TrainingJob
 from bert_paddle.training.output_lock import claimed
-from bert_paddle.training.run import Run
-from bert_paddle.training.run_info import Record
+from bert_paddle.training.run_info import About
 from bert_paddle.training.step import Trainer
 
 
@@ -64,16 +64,17 @@ def _run(args: GlueArgs) -> dict[str, Any]:
     )
     out.note(f"model: {source}" + "".join(f"; {note}" for note in built.notes))
 
-    job = Job(task, args, output_dir, built.model, tokens, data, out)
+    job = FineTuning(task, args, output_dir, built.model, tokens, data, out)
     if args.do_train:
-        job.train(resume_from)
+        job.fine_tune(resume_from)
     else:
-        job.begin_record()
+        job.record.begin(job.describe(None), trains=False, resumed=False)
     if args.do_eval:
         job.evaluate()
     if args.do_predict:
         job.predict()
     job.write_results()
+    report.write_after_run(args, output_dir, out)
     return job.values
 
 
@@ -95,64 +96,59 @@ def _read(
     return task, found
 
 
-@dataclass
-class Job:
-    """A model and data with what has come of them so far."""
+class FineTuning(TrainingJob):
+    """A classifier with its task and data, and the results so far."""
 
-    task: Task
-    args: GlueArgs
-    output_dir: Path
-    model: Any
-    tokens: Tokenizer
-    data: Data
-    out: run_log.Log
-
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        task: Task,
+        args: GlueArgs,
+        output_dir: Path,
+        model: Any,
+        tokens: Tokenizer,
+        data: Data,
+        out: run_log.Log,
+    ):
+        super().__init__(args, output_dir, model, out, task.name)
+        self.args: GlueArgs = args
+        self.task, self.tokens, self.data = task, tokens, data
         # Tensor cores want multiples of 8, but no row may grow beyond the model's positions.
-        self.pad_multiple = 8 if collectives.on_gpu() and self.args.max_seq_length % 8 == 0 else 1
+        self.pad_multiple = 8 if collectives.on_gpu() and args.max_seq_length % 8 == 0 else 1
         self.precision: Callable[[], AbstractContextManager] = nullcontext
-        self.values: dict[str, Any] = {"task": self.task.name, "data": self.data.kind}
+        self.values["data"] = data.kind
         self.step = 0  # of the weights that the model has now
         self.evaluated_at: int | None = None
         self.evaluated: list[evaluate.Result] = []  # of the dev sets, by the last evaluation
-        self.record = Record(self.args, self.output_dir, self.out)
-        self.out.marks = {"data": "demo"} if self.data.demo else {}
-        self.model.eval()
-        compute_mode.prepare(self.model, self.args, self.out)
+        out.marks = {"data": "demo"} if data.demo else {}
+        model.eval()
+        compute_mode.prepare(model, args, out)
 
-    def train(self, resume_from: str | None) -> None:
-        """Train to the end, evaluating and saving on the way; leaves the last or best weights."""
-        args, rows = self.args, self.data.train
+    def fine_tune(self, resume: str | None) -> None:
+        """Train to the end, or from a checkpoint; leaves the last or best weights."""
+        rows = self.data.train
         assert rows is not None
-        batches = dataset.TrainBatches(rows, args, self.pad_multiple)
+        batches = dataset.TrainBatches(rows, self.args, self.pad_multiple)
         objective = dataset.objective(self.task.is_regression)
-        trainer = Trainer(self.model, objective, args, collectives.on_gpu(), self.out)
+        trainer = Trainer(self.model, objective, self.args, collectives.on_gpu(), self.out)
         self.precision = trainer.precision
-        run = Run(args, self.output_dir, trainer, self._snapshot, self.out)
-        state = run.begin(batches, rows.fingerprint(), resume_from)
-        collectives.main_only(lambda: flags.keep(args, self.output_dir))
-        steps = {"planned": state.total, "per_epoch": batches.updates_per_epoch}
-        self.begin_record(steps, resumed=resume_from is not None)
-        self.out.note(
-            f"training: {len(rows)} rows, {batches.updates_per_epoch} updates an epoch of "
-            f"{batches.rows_per_update} rows each, {state.total} updates in all"
-        )
-        run.fit(batches, state, lambda: self._evaluate_at(state))
-        self.step = run.end(state)
-        self.values |= run.values(state, batches.updates_per_epoch, len(rows))
+        _, self.step = self.train(trainer, batches, len(rows), rows.fingerprint(), resume)
 
-    def _evaluate_at(self, state: TrainState) -> dict[str, float]:
+    def describe(self, steps: dict[str, int] | None) -> About:
+        kind = self.values["data"]
+        return run_info.describe(self.task, self.args, self.data, kind, self.model, steps)
+
+    def evaluate_at(self, state: TrainState) -> dict[str, float]:
         self.step = state.step
         if not self.args.do_eval:
             return {}
         self.evaluate(state)
         return results.of_epoch(self.data, self.evaluated)
 
-    def _snapshot(self, state: TrainState, tensors: Held) -> Callable[[Path], None]:
+    def snapshot(self, state: TrainState, weights: Held) -> Callable[[Path], None]:
         about = classifier.classifier_config(self.task.labels, self.task.name)
         if self.data.own:
             about |= load.remembered(self.task)
-        write_model = classifier.snapshot(self.model, about, tensors)
+        write_model = classifier.snapshot(self.model, about, weights)
         evaluated = self.evaluated if self.evaluated_at == state.step else []
         facts = card.facts(self.task, self.args, self.data, evaluated, state)
         write_card = model_card.snapshot(facts)
@@ -213,22 +209,14 @@ class Job:
         for path, (_, _, rows, _) in zip(paths, predicted, strict=True):
             self.out.note(f"predictions: {path} ({len(rows)} rows{demo})")
 
-    def begin_record(self, steps: dict[str, int] | None = None, resumed: bool = False) -> None:
-        """Write run.json, to be completed at the end."""
-        kind, task = self.values["data"], self.task
-        said = run_info.describe(task, self.args, self.data, kind, self.model, steps)
-        self.record.begin(said, self.args.do_train, resumed)
-
     def write_results(self) -> None:
-        """Write all_results.json, the dev sets' predictions by row, and the report."""
-
-        def write() -> Path:
-            run_info.write_dev_predictions(self.task, self.data, self.evaluated, self.output_dir)
-            return training_run.write_results(self.output_dir, self.values)
-
-        path = collectives.main_only(write)
-        self.out.note(f"results: {path}")
-        self.record.finish()
+        """Write the dev sets' predictions by row, then as every job."""
+        collectives.main_only(
+            lambda: run_info.write_dev_predictions(
+                self.task, self.data, self.evaluated, self.output_dir
+            )
+        )
+        super().write_results()
 
 
 def _prepare_output(args: GlueArgs, folder: Path, out: run_log.Log) -> str | None:

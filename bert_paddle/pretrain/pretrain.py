@@ -2,11 +2,11 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bert_paddle.common import flags, run_log, runtime
+from bert_paddle import report
+from bert_paddle.common import run_log, runtime
 from bert_paddle.common.tensor_file import Held
 from bert_paddle.distributed import collectives
 from bert_paddle.models import classifier, compute_mode, hub, load_weights
@@ -21,9 +21,9 @@ from bert_paddle.pretrain.model_source import Source
 from bert_paddle.training import model_card, verify_model_dir
 from bert_paddle.training import run as training_run
 from bert_paddle.training.checkpoint import TrainState
+from bert_paddle.training.job import TrainingJob
 from bert_paddle.training.output_lock import claimed
-from bert_paddle.training.run import Run
-from bert_paddle.training.run_info import About, Record
+from bert_paddle.training.run_info import About
 from bert_paddle.training.step import Batch, Trainer
 
 
@@ -56,27 +56,33 @@ def _run(args: PretrainArgs) -> dict[str, Any]:
     out.note(f"model: {origin.where}, {_size(network)}" + "".join(f"; {note}" for note in notes))
 
     compute_mode.prepare(network, args, out)
-    job = Job(args, output_dir, network, origin, held_out, out)
-    job.train(training, resume_from)
+    job = PreTraining(args, output_dir, network, origin, held_out, out)
+    job.pretrain(training, resume_from)
+    job.write_results()
+    report.write_after_run(args, output_dir, out)
     return job.values
 
 
-@dataclass
-class Job:
-    """A model and shards with what has come of them so far."""
+class PreTraining(TrainingJob):
+    """A model with both heads and its shards, and the results so far."""
 
-    args: PretrainArgs
-    output_dir: Path
-    model: Any
-    origin: Source
-    held_out: Shards | None
-    out: run_log.Log
-    evaluated_at: int | None = None
-    values: dict[str, Any] = field(default_factory=lambda: {"task": "pretraining"})
-    rows: dict[str, int] = field(default_factory=dict)  # of each set
+    def __init__(
+        self,
+        args: PretrainArgs,
+        output_dir: Path,
+        model: Any,
+        origin: Source,
+        held_out: Shards | None,
+        out: run_log.Log,
+    ):
+        super().__init__(args, output_dir, model, out, "pretraining")
+        self.args: PretrainArgs = args
+        self.origin, self.held_out = origin, held_out
+        self.evaluated_at: int | None = None
+        self.rows: dict[str, int] = {}  # of each set
 
-    def train(self, training: Shards, resume_from: str | None) -> None:
-        """Train to the end, evaluating and saving on the way; leaves the last or best weights."""
+    def pretrain(self, training: Shards, resume: str | None) -> None:
+        """Train to the end, or from a checkpoint; leaves the last or best weights, evaluated."""
         args, world = self.args, collectives.current()
         self.rows = {"train": training.total}
         if self.held_out is not None:
@@ -93,31 +99,15 @@ class Job:
             ranks=world.size,
             max_predictions=args.max_predictions_per_seq,
         )
-        run = Run(args, self.output_dir, self.trainer, self._snapshot, self.out)
-        state = run.begin(batches, training.fingerprint(), resume_from)
-        collectives.main_only(lambda: flags.keep(args, self.output_dir))
-        record = Record(args, self.output_dir, self.out)
-        about = self._about(state.total, batches.updates_per_epoch)
-        record.begin(about, trains=True, resumed=resume_from is not None)
-        self.out.note(
-            f"training: {training.total} rows, {batches.updates_per_epoch} updates an epoch of "
-            f"{batches.rows_per_update} rows each, {state.total} updates in all"
-        )
-        run.fit(batches, state, lambda: self._evaluate(state))
-        step = run.end(state)
+        fingerprint = training.fingerprint()
+        state, step = self.train(self.trainer, batches, training.total, fingerprint, resume)
         if self.evaluated_at != step:  # a run that was ended already, or the best of its steps
             self._evaluate(state, on_record=True)
         if self.held_out is not None:
             self.values["eval_step"] = step
         self.values["model"] = f"model_{step}"
-        self.values |= run.values(state, batches.updates_per_epoch, training.total)
-        path = collectives.main_only(
-            lambda: training_run.write_results(self.output_dir, self.values)
-        )
-        self.out.note(f"results: {path}")
-        record.finish()
 
-    def _about(self, planned: int, per_epoch: int) -> About:
+    def describe(self, steps: dict[str, int] | None) -> About:
         """What run.json says of the run; the best step is that of the lowest loss."""
         return About(
             program="run_pretrain",
@@ -127,8 +117,11 @@ class Job:
             metric=["loss"],
             higher_is_better=False,
             rows=self.rows,
-            steps={"planned": planned, "per_epoch": per_epoch},
+            steps=steps,
         )
+
+    def evaluate_at(self, state: TrainState) -> dict[str, float]:
+        return self._evaluate(state)
 
     def _evaluate(self, state: TrainState, on_record: bool = False) -> dict[str, float]:
         """Evaluate on the held-out shards; the best step is that of the lowest loss. `on_record`:
@@ -166,8 +159,8 @@ class Job:
             held_out, collectives.my_share(slices), args.max_predictions_per_seq
         )
 
-    def _snapshot(self, state: TrainState, held: Held) -> Callable[[Path], None]:
-        write_model, tokens = classifier.snapshot(self.model, {}, held), self.origin.tokens
+    def snapshot(self, state: TrainState, weights: Held) -> Callable[[Path], None]:
+        write_model, tokens = classifier.snapshot(self.model, {}, weights), self.origin.tokens
         values = self.values if self.evaluated_at == state.step else None
         write_card = model_card.snapshot(card.facts(self.args, self.rows, values, state))
 

@@ -2,9 +2,28 @@
 
 from pathlib import Path
 
+from bert_paddle.common.args import CommonArgs
+from bert_paddle.common.run_log import Log
+from bert_paddle.distributed import collectives
 
-def leave(run: Path) -> Path:
-    """Write the report of one run into its own folder; returns the page's path."""
-    from bert_paddle.report.build import leave as write
 
-    return write(run)
+def write_after_run(args: CommonArgs, output_dir: Path, out: Log) -> None:
+    """Write a finished run's report into its folder, unless the flags say not to. One that fails
+    costs no more than a warning: the run is done."""
+
+    def write() -> None:
+        try:
+            from bert_paddle.report.build import leave
+
+            path = leave(output_dir)
+        except Exception as error:
+            words = f"{type(error).__name__}: {error}".splitlines()[0]
+            out.warning(
+                f"no report was written ({words}); all else is whole; make it with "
+                f"`python -m bert_paddle report {output_dir}`"
+            )
+        else:
+            out.note(f"report: {path}")
+
+    if args.report:
+        collectives.main_only(write)

@@ -99,28 +99,11 @@ class Record:
             self.out.warning(f"--visualdl_dir {self.args.visualdl_dir}: not written ({error})")
 
     def finish(self) -> None:
-        """Complete run.json, and leave the report where the flags ask for it."""
+        """Complete run.json, and close the VisualDL log."""
         if self.values is not None:
             self.values["finished"] = _now()
             collectives.main_only(self._write)
         self.out.close_board()
-        if self.args.report:
-            collectives.main_only(self._report)
-
-    def _report(self) -> None:
-        """A report that fails is a pity, and no more: the run is done."""
-        try:
-            from bert_paddle.report import leave
-
-            path = leave(self.output_dir)
-        except Exception as error:
-            words = f"{type(error).__name__}: {error}".splitlines()[0]
-            self.out.warning(
-                f"no report was written ({words}); all else is whole; make it with "
-                f"`python -m bert_paddle report {self.output_dir}`"
-            )
-        else:
-            self.out.note(f"report: {path}")
 
 
 def read(output_dir: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import numpy as np
 from bert_paddle.common import run_log
 from bert_paddle.common.errors import UserError
 from bert_paddle.glue.args import GlueArgs
-from bert_paddle.glue.custom import args as custom_args
+from bert_paddle.glue import custom_args
 from bert_paddle.glue.custom import load, task
 from bert_paddle.glue.data import tsv as data_tsv
 from bert_paddle.glue.tasks import TASKS

@@ -6,7 +6,7 @@ import pytest
 from bert_paddle.common.errors import FlagError
 from bert_paddle.common.flags import keep
 from bert_paddle.glue.args import parse_args
-from bert_paddle.glue.custom import args as custom_args
+from bert_paddle.glue import custom_args
 from bert_paddle.glue.custom import task
 
 
@@ -42,7 +42,7 @@ def flags(tmp_path, monkeypatch):
 def test_what_is_done_follows_from_the_files(flags, given, actions, share):
     args = flags(given)
     assert (args.do_train, args.do_eval, args.do_predict) == actions
-    assert custom_args.share(args) == share
+    assert args.dev_share() == share
 
 
 @pytest.mark.parametrize(
