@@ -20,8 +20,8 @@ from bert_paddle.models import classifier, compute_mode, load_weights, tokenizer
 from bert_paddle.pretrain import args as pretrain_args
 from bert_paddle.pretrain import model as pretraining
 from bert_paddle.training import loop
-from bert_paddle.training.checkpoint import TrainState
 from bert_paddle.training.step import Trainer
+from bert_paddle.training.train_state import TrainState
 
 Spec = dict[str, Any]
 

@@ -7,8 +7,8 @@ from bert_paddle.glue.data.load import Data
 from bert_paddle.glue.evaluate import Result
 from bert_paddle.glue.tasks import Task
 from bert_paddle.training import model_card
-from bert_paddle.training.checkpoint import TrainState
 from bert_paddle.training.model_card import Facts
+from bert_paddle.training.train_state import TrainState
 
 _HUB, _LANGUAGE = "nyu-mll/glue", "en"
 

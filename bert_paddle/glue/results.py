@@ -11,7 +11,7 @@ from bert_paddle.glue.data.dataset import Rows
 from bert_paddle.glue.data.load import Data
 from bert_paddle.glue.evaluate import Result, answers, evaluate, mean_loss
 from bert_paddle.glue.tasks import Task, TestSet
-from bert_paddle.training.checkpoint import TrainState
+from bert_paddle.training.train_state import TrainState
 
 
 def evaluate_all(

@@ -6,8 +6,8 @@ from typing import Any
 
 from bert_paddle.pretrain.args import PretrainArgs
 from bert_paddle.training import model_card
-from bert_paddle.training.checkpoint import TrainState
 from bert_paddle.training.model_card import Facts
+from bert_paddle.training.train_state import TrainState
 
 _RESULTS = ("loss", "mlm_loss", "mlm_accuracy", "perplexity", "nsp_loss", "nsp_accuracy")
 

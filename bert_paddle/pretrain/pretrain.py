@@ -20,11 +20,11 @@ from bert_paddle.pretrain.evaluate import evaluate
 from bert_paddle.pretrain.model_source import Source
 from bert_paddle.training import model_card, verify_model_dir
 from bert_paddle.training import run as training_run
-from bert_paddle.training.checkpoint import TrainState
 from bert_paddle.training.job import TrainingJob
 from bert_paddle.training.output_lock import claimed
 from bert_paddle.training.run_info import About
 from bert_paddle.training.step import Batch, Trainer
+from bert_paddle.training.train_state import TrainState
 
 
 def run(args: PretrainArgs) -> dict[str, Any]:

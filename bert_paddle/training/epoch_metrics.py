@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from bert_paddle.common import run_log
-from bert_paddle.training.checkpoint import TrainState
 from bert_paddle.training.loop import Batches
+from bert_paddle.training.train_state import TrainState
 
 KIND = "epoch"
 

@@ -15,11 +15,11 @@ from bert_paddle.common.run_log import Log
 from bert_paddle.common.tensor_file import Held
 from bert_paddle.distributed import collectives
 from bert_paddle.training import run as training_run
-from bert_paddle.training.checkpoint import TrainState
 from bert_paddle.training.loop import Batches
 from bert_paddle.training.run import Run
 from bert_paddle.training.run_info import About, Record
 from bert_paddle.training.step import Trainer
+from bert_paddle.training.train_state import TrainState
 
 
 class TrainingJob(ABC):

@@ -12,8 +12,8 @@ from bert_paddle.common.run_log import Log, train_line
 from bert_paddle.common.signals import STOP, Requests
 from bert_paddle.distributed import collectives
 from bert_paddle.training import optim
-from bert_paddle.training.checkpoint import TrainState
 from bert_paddle.training.step import Batch, Trainer, Update
+from bert_paddle.training.train_state import TrainState
 
 # Paddle halves the scale at each failure, from 65,536 on; below one, nothing is gained by it.
 _LEAST_SCALE = 1.0

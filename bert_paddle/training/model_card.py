@@ -14,7 +14,7 @@ from typing import Any
 from bert_paddle.common import hardware
 from bert_paddle.common.args import CommonArgs
 from bert_paddle.models import hub
-from bert_paddle.training.checkpoint import TrainState
+from bert_paddle.training.train_state import TrainState
 
 CARD_FILE = "README.md"
 USE = "## How to use it"  # everything from here on is about the folder, not about the model

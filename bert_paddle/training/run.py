@@ -16,11 +16,11 @@ from bert_paddle.common.errors import Interrupted, OutputError, RunError
 from bert_paddle.common.tensor_file import Held
 from bert_paddle.distributed import collectives
 from bert_paddle.models import classifier
-from bert_paddle.training import checkpoint, epoch_metrics
-from bert_paddle.training.checkpoint import TrainState
+from bert_paddle.training import checkpoint, epoch_metrics, train_state
 from bert_paddle.training.loop import Batches, Hook, fit
 from bert_paddle.training.profiler import profiled
 from bert_paddle.training.step import Trainer
+from bert_paddle.training.train_state import TrainState
 
 RESULTS_FILE = "all_results.json"
 
@@ -100,7 +100,7 @@ class Run:
 
     def _go_on(self, folder: Path, fresh: TrainState) -> TrainState:
         state, tensors = checkpoint.read(folder)
-        checkpoint.check_same_run(state, fresh, folder)
+        train_state.check_same_run(state, fresh, folder)
         classifier.check_same(self.model, folder)
         classifier.restore(self.model, folder)
         classifier.restore_optimizer(self.model, self.trainer.optimizer, tensors)

@@ -11,7 +11,7 @@ from bert_paddle.cli import export as command
 from bert_paddle.common import atomic_files
 from bert_paddle.common.errors import FlagError, OutputError, RunError, WeightsError
 from bert_paddle.export import check, export, source
-from bert_paddle.training import checkpoint
+from bert_paddle.training import checkpoint, train_state
 
 REFERENCE = Path(__file__).parents[1] / "reference"
 
@@ -62,7 +62,7 @@ def checkpoint_dir(tiny_dir, tmp_path) -> Path:
     (folder / "state").mkdir()
     (folder / checkpoint.STATE).write_text("{}")
     (folder / checkpoint.OPTIMIZER).write_bytes(b"moments")
-    atomic_files.seal(folder, checkpoint.MANIFEST, checkpoint.VERSION)
+    atomic_files.seal(folder, checkpoint.MANIFEST, train_state.VERSION)
     return folder
 
 

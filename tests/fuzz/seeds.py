@@ -84,8 +84,8 @@ def _pdparams(folder: Path) -> list[bytes]:
 
 
 def _torch_bin(folder: Path) -> list[bytes]:
-    sys.path.insert(0, str(TESTS / "support"))
-    from test_pickles import torch_pickle, write_zip
+    sys.path.insert(0, str(TESTS / "models"))
+    from test_safe_pickle import torch_pickle, write_zip
 
     text = torch_pickle({"a": ("Float", "0", 0, (2, 1), (1, 1)), "b": ("Half", "0", 1, (), ())})
     path = write_zip(folder / "m.bin", text, {"0": np.arange(2, dtype="<f4").tobytes()})

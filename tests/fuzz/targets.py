@@ -16,14 +16,14 @@ import numpy as np
 
 from bert_paddle.common import run_log
 from bert_paddle.common.errors import UserError
-from bert_paddle.glue.args import GlueArgs
 from bert_paddle.glue import custom_args
+from bert_paddle.glue.args import GlueArgs
 from bert_paddle.glue.custom import load, task
 from bert_paddle.glue.data import tsv as data_tsv
 from bert_paddle.glue.tasks import TASKS
 from bert_paddle.models import load_weights, model_config, safe_pickle, tokenizer
 from bert_paddle.pretrain.data import schema, shards
-from bert_paddle.training import checkpoint
+from bert_paddle.training import checkpoint, train_state
 
 LONGEST = 2000  # characters of a message; the longest ones name several files
 FILES = (("SST-2", "train"), ("CoLA", "dev"), ("STS-B", "dev"), ("QQP", "train"), ("AX", "test"))
@@ -79,7 +79,7 @@ def shard(data: bytes, folder: Path) -> None:
 
 def sound_checkpoint(folder: Path) -> Path:
     """A small checkpoint, always the same."""
-    state = checkpoint.TrainState(9, 3, best_metric=0.5, window_losses={"loss": [0.5]}, args={})
+    state = train_state.TrainState(9, 3, best_metric=0.5, window_losses={"loss": [0.5]}, args={})
     tensors = {"w|moment1_0": np.arange(3, dtype=np.float32)}
     return checkpoint.save(folder, state, tensors, lambda _: None)
 
@@ -101,14 +101,14 @@ def saved(data: bytes, folder: Path) -> None:
             for name, text in content.items()
             if name != checkpoint.MANIFEST
         }
-        manifest = {"version": checkpoint.VERSION, "files": entries}
+        manifest = {"version": train_state.VERSION, "files": entries}
         content[checkpoint.MANIFEST] = json.dumps(manifest).encode()
     try:
         for name, text in content.items():
             (folder / "model_3" / name).write_bytes(text)
         checkpoint.latest(folder, lambda _: None)
         state, _ = checkpoint.read(folder / "model_3")
-        checkpoint.check_same_run(state, state, folder)
+        train_state.check_same_run(state, state, folder)
     finally:
         for name, text in contents.items():
             (folder / "model_3" / name).write_bytes(text)

@@ -12,7 +12,7 @@ from bert_paddle.glue.data.dataset import Rows
 from bert_paddle.glue.evaluate import Result
 from bert_paddle.glue.tasks import get_task
 from bert_paddle.models.tokenizer import Encoded
-from bert_paddle.training.checkpoint import TrainState
+from bert_paddle.training.train_state import TrainState
 
 
 def rows(lengths, labels=None):

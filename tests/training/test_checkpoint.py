@@ -9,8 +9,8 @@ import pytest
 
 from bert_paddle.common import atomic_files
 from bert_paddle.common.errors import OutputError
-from bert_paddle.training import checkpoint
-from bert_paddle.training.checkpoint import TrainState
+from bert_paddle.training import checkpoint, train_state
+from bert_paddle.training.train_state import TrainState
 
 TENSORS = {"w|moment1_0": np.arange(6, dtype=np.float32)}
 
@@ -115,12 +115,12 @@ def test_differences_are_named():
     saved = TrainState(total=1, args={"learning_rate": 1.0, "save_steps": 1}, fingerprint="a")
     now = TrainState(total=1, args={"learning_rate": 2.0, "save_steps": 9}, fingerprint="b")
     with pytest.raises(OutputError) as caught:
-        checkpoint.check_same_run(saved, now, Path("model_1"))
+        train_state.check_same_run(saved, now, Path("model_1"))
     assert "--learning_rate was 1.0 and is 2.0" in str(caught.value)
     assert "the training data, its labels or the vocabulary have changed" in str(caught.value)
     assert "save_steps" not in str(caught.value)
     now.args["learning_rate"], now.fingerprint = 1.0, "a"
-    checkpoint.check_same_run(saved, now, Path("model_1"))
+    train_state.check_same_run(saved, now, Path("model_1"))
 
 
 def test_a_failed_replacement_puts_the_old_one_back(tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bert_paddle.common.errors import OutputError
 from bert_paddle.training import checkpoint
-from bert_paddle.training.checkpoint import TrainState
+from bert_paddle.training.train_state import TrainState
 
 QUICK = settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

@@ -11,9 +11,9 @@ from bert_paddle.common.errors import RunError
 from bert_paddle.common.run_log import Log
 from bert_paddle.glue.args import parse_args
 from bert_paddle.models import classifier
-from bert_paddle.training.checkpoint import TrainState
 from bert_paddle.training.loop import Hook, fit
 from bert_paddle.training.step import Objective, Trainer
+from bert_paddle.training.train_state import TrainState
 
 ROWS = np.random.default_rng(0).normal(size=(12, 3)).astype("float32")
 

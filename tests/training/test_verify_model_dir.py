@@ -17,7 +17,7 @@ from bert_paddle.glue.args import parse_args
 from bert_paddle.models import classifier
 from bert_paddle.pretrain import pretrain
 from bert_paddle.pretrain.args import PretrainArgs
-from bert_paddle.training import checkpoint, verify_model_dir
+from bert_paddle.training import checkpoint, train_state, verify_model_dir
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def checkpoint_dir(tiny_dir, tmp_path) -> Path:
     (folder / "state").mkdir()
     (folder / checkpoint.STATE).write_text("{}")
     (folder / checkpoint.OPTIMIZER).write_bytes(b"moments")
-    atomic_files.seal(folder, checkpoint.MANIFEST, checkpoint.VERSION)
+    atomic_files.seal(folder, checkpoint.MANIFEST, train_state.VERSION)
     return folder
 
 

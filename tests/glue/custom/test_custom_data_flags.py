@@ -5,8 +5,8 @@ import pytest
 
 from bert_paddle.common.errors import FlagError
 from bert_paddle.common.flags import keep
-from bert_paddle.glue.args import parse_args
 from bert_paddle.glue import custom_args
+from bert_paddle.glue.args import parse_args
 from bert_paddle.glue.custom import task
 
 
