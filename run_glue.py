@@ -9,13 +9,13 @@ All flags: `python run_glue.py --help`. The story of a run: bert_paddle/glue/fin
 With --seeds 1,2,3 each run is a process of its own: bert_paddle/sweep/seeds.py.
 """
 
-from bert_paddle.common.error_exit import told_in_one_line
+from bert_paddle.common.error_exit import exit_with_one_line
 from bert_paddle.distributed.launch import launch
 from bert_paddle.glue.args import parse_args
 
 
 def main() -> None:
-    with told_in_one_line():
+    with exit_with_one_line():
         args = parse_args()
         if args.seeds:
             from bert_paddle.sweep import seeds

@@ -10,13 +10,13 @@
 All flags: `python run_pretrain.py --help`. The story of a run: bert_paddle/pretrain/pretrain.py.
 """
 
-from bert_paddle.common.error_exit import told_in_one_line
+from bert_paddle.common.error_exit import exit_with_one_line
 from bert_paddle.distributed.launch import launch
 from bert_paddle.pretrain.args import parse_args
 
 
 def main() -> None:
-    with told_in_one_line():
+    with exit_with_one_line():
         launch("bert_paddle.pretrain.pretrain:run", parse_args())
 
 

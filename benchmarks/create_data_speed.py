@@ -75,7 +75,7 @@ def main() -> None:
 
     runs = [one_run([args.input], args.vocab_file, args.core) for _ in range(args.rounds)]
     size = sum(path.stat().st_size for path in args.input.glob("*.txt"))
-    about = hardware.described("numpy", "h5py", "tokenizers", "deflate")
+    about = hardware.describe("numpy", "h5py", "tokenizers", "deflate")
     print(
         f"{datetime.date.today()}, {about}; on one core, load {os.getloadavg()[0]:.1f}; median of "
         f"{args.rounds}\n"

@@ -94,8 +94,8 @@ def train(side: Side, seed: int, folder: Path) -> None:
         empty = folder / "cache"
         shutil.rmtree(empty, ignore_errors=True)
         for one in ("kernels", "models"):
-            if (runtime.cache() / one).is_dir():
-                shutil.copytree(runtime.cache() / one, empty / "bert_paddle" / one)
+            if (runtime.cache_dir() / one).is_dir():
+                shutil.copytree(runtime.cache_dir() / one, empty / "bert_paddle" / one)
         variables["XDG_CACHE_HOME"] = str(empty)
     words = f"run_glue.py {FLAGS} {side.flags} --seed {seed} --output_dir {out}"
     words += f" --model_name_or_path {model(side, folder)}"
@@ -108,7 +108,7 @@ def model(side: Side, folder: Path) -> str:
         return "all-minilm-l6-v2"
     still = folder / "without_dropout"
     if not still.is_dir():
-        shutil.copytree(runtime.cache() / "models" / "all-minilm-l6-v2", still)
+        shutil.copytree(runtime.cache_dir() / "models" / "all-minilm-l6-v2", still)
         path = still / "config.json"
         rates = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
         path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | rates), "utf-8")

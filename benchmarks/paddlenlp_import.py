@@ -47,7 +47,7 @@ def main() -> None:
     print("# What loading PaddleNLP's BERT takes\n")
     print("`.venv/bin/python benchmarks/paddlenlp_import.py`: after `import paddle`, each in a new")
     print(f"process, medians of {rounds} turns (least to largest). {datetime.date.today()},")
-    print(f"{hardware.described()}.\n")
+    print(f"{hardware.describe()}.\n")
     print("| | seconds | MiB |\n|---|---|---|")
     for way, values in found.items():
         cells = [

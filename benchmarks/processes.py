@@ -32,13 +32,13 @@ def train(args) -> None:
     import paddle
     from paddlenlp.transformers import BertConfig, BertForSequenceClassification
 
-    from bert_paddle.common.run_log import Log
+    from bert_paddle.common.run_log import RunLog
     from bert_paddle.distributed import collectives
     from bert_paddle.glue.data.dataset import objective
-    from bert_paddle.training.batching import split
+    from bert_paddle.training.batching import split_among_ranks
     from bert_paddle.training.step import Trainer
 
-    setting, world = json.loads(os.environ["PROCESSES_SETTING"]), collectives.current()
+    setting, world = json.loads(os.environ["PROCESSES_SETTING"]), collectives.get_world()
     paddle.seed(1)
     config = BertConfig(
         hidden_size=setting["hidden"],
@@ -50,12 +50,12 @@ def train(args) -> None:
     )
     model = BertForSequenceClassification(config)
     model.train()
-    trainer = Trainer(model, objective(False), args, collectives.on_gpu(), Log(active=False))
+    trainer = Trainer(model, objective(False), args, collectives.on_gpu(), RunLog(active=False))
     rng, rows = np.random.default_rng(0), setting["batch"]
     ids = rng.integers(1, 30000, (rows, setting["tokens"]))
     whole = {"input_ids": ids, "input_mask": ids * 0 + 1, "segment_ids": ids * 0}
     whole["labels"] = np.arange(rows) % 2
-    own = split(np.arange(rows), rows, world.rank, world.size)[0]
+    own = split_among_ranks(np.arange(rows), rows, world.rank, world.size)[0]
     batch = {name: values[own] for name, values in whole.items()}
 
     spent = [0.0]
@@ -68,7 +68,7 @@ def train(args) -> None:
         loss = float(update.losses["loss"])
         steps.append(time.perf_counter() - begun)
         exchanges.append(spent[0])
-    total = sum(collectives.gather(loss))
+    total = sum(collectives.all_gather(loss))
     if world.is_main:
         found = {"steps": steps[WARM:], "exchanges": exchanges[WARM:], "loss": total}
         found["megabytes"] = sum(p.size for p in trainer.parameters) * 4 / 1e6

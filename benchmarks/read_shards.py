@@ -24,11 +24,11 @@ VOCAB_SIZE, STEPS, ROUNDS = 30522, 8, 3
 
 def batches_of(folder: Path, batch_size: int):
     from bert_paddle.pretrain.data import shards as data_shards
-    from bert_paddle.pretrain.data.loader import PretrainBatches
+    from bert_paddle.pretrain.data.loader import PretrainLoader
 
     training, _ = data_shards.find_shards(folder)
     shards = data_shards.check(training, VOCAB_SIZE, 512, 2)
-    return shards, PretrainBatches(shards, 42, batch_size, 1, 0, 1, 80)
+    return shards, PretrainLoader(shards, 42, batch_size, 1, 0, 1, 80)
 
 
 def reading(batches) -> tuple[float, float, float]:

@@ -58,14 +58,14 @@ def main() -> None:
 
     from bert_paddle.glue import finetune
     from bert_paddle.glue.args import parse_args
-    from bert_paddle.training.run import Run
+    from bert_paddle.training.run import TrainingRun
     from bert_paddle.training.step import Trainer
 
     updates: list[tuple[float, float]] = []
     holds: list[tuple[float, float]] = []
     writes: list[tuple[float, float]] = []
     timed(Trainer, "step", updates)
-    timed(Run, "_save", holds)
+    timed(TrainingRun, "_save", holds)
     timed(checkpoint, "save", writes)
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         tiny.write_model(Path(folder, "model"), **_MODEL)

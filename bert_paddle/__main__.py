@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 
 from bert_paddle import __version__, cli
-from bert_paddle.common.error_exit import told_in_one_line
+from bert_paddle.common.error_exit import exit_with_one_line
 from bert_paddle.common.errors import FlagError
 
 PROGRAM = "bert-paddle"
@@ -43,7 +43,7 @@ def run(argv: Sequence[str]) -> None:
 
 def main() -> None:
     """The program `bert-paddle`."""
-    with told_in_one_line():
+    with exit_with_one_line():
         run(sys.argv[1:])
 
 

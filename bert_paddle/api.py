@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from bert_paddle.common import flags
 from bert_paddle.common.config_file import Given
 from bert_paddle.common.errors import FlagError
-from bert_paddle.distributed.launch import settle
+from bert_paddle.distributed.launch import set_up_device
 from bert_paddle.glue.args import GlueArgs
 from bert_paddle.training import checkpoint
 
@@ -50,7 +50,7 @@ def load(
     cpu or gpu. max_seq_length: word pieces per row; None for the model's positions. Raises
     WeightsError for a folder without a model or a model without a classifier.
     """
-    settle(device)
+    set_up_device(device)
     from bert_paddle.glue.predictor import Predictor
 
     return Predictor(str(model_dir), max_seq_length)
@@ -67,7 +67,7 @@ def fine_tune(task_name: str | None = None, **flags_of_glue: Any) -> FineTuned:
         raise FlagError(["fine_tune trains: do_train must not be off"])
     results = _run(args)
     output_dir = Path(args.output_dir)
-    last = checkpoint.folder_of(output_dir, checkpoint.steps(output_dir)[-1])
+    last = checkpoint.checkpoint_dir(output_dir, checkpoint.saved_steps(output_dir)[-1])
     evaluated = results.get("eval_model")
     return FineTuned(results, output_dir, output_dir / evaluated if evaluated else last)
 
@@ -84,7 +84,7 @@ def evaluate(
 
 
 def _run(args: GlueArgs) -> dict[str, Any]:
-    settle(args.device, args.n_gpu)
+    set_up_device(args.device, args.n_gpu)
     from bert_paddle.glue import finetune
 
     return finetune.run(args)
@@ -92,7 +92,7 @@ def _run(args: GlueArgs) -> dict[str, Any]:
 
 def _args(values: Mapping[str, Any]) -> GlueArgs:
     """Keyword arguments as the flags of run_glue.py, converted and checked as those are."""
-    known = {f.name: f for f in flags.declared(GlueArgs)}
+    known = {f.name: f for f in flags.declared_flags(GlueArgs)}
     known |= {f.metadata["alias"]: f for f in known.values() if f.metadata["alias"]}
     problems, texts = list[str](), dict[str, Given]()
     for name, value in values.items():
@@ -106,7 +106,7 @@ def _args(values: Mapping[str, Any]) -> GlueArgs:
         problems.append("n_gpu must be 0 or 1 here: bert-paddle glue --n_gpu N starts processes")
     if "seeds" in texts:
         problems.append("seeds starts processes: call this once for each seed, with seed=...")
-    return flags.build(GlueArgs, texts, problems)
+    return flags.build_args(GlueArgs, texts, problems)
 
 
 def _text(value: Any) -> str:

@@ -43,7 +43,7 @@ _BALANCED = ("MNLI", "QNLI")  # no class of theirs is ahead by a per cent
 
 
 @dataclass(frozen=True)
-class Wanted:
+class SubmissionFile:
     """A file of a submission: its task and test set."""
 
     task: Task
@@ -54,8 +54,8 @@ class Wanted:
         return self.test_set.submission
 
 
-WANTED = {
-    test_set.submission: Wanted(task, test_set)
+SUBMISSION_FILES = {
+    test_set.submission: SubmissionFile(task, test_set)
     for task in TASKS.values()
     for test_set in task.test_sets
 }
@@ -79,12 +79,13 @@ def collect(runs: Sequence[Path]) -> dict[str, bytes]:
         for path in found:
             content = path.read_bytes()
             if contents.setdefault(path.name, content) != content:
+                task = SUBMISSION_FILES[path.name].task.name
                 problems.append(
-                    f"{WANTED[path.name].task.name}: {owner[path.name]} and {run} both predict "
-                    f"{path.name}, and differ: give one of them"
+                    f"{task}: {owner[path.name]} and {run} both predict {path.name}, and differ: "
+                    "give one of them"
                 )
             owner.setdefault(path.name, run)
-            problems += file_problems(WANTED[path.name], content, str(path))
+            problems += file_problems(SUBMISSION_FILES[path.name], content, str(path))
     if problems:
         raise DataError("; ".join(dict.fromkeys(problems)))
     return contents
@@ -101,9 +102,9 @@ def _predictions(run: Path) -> list[Path]:
             if any(run.glob("*.json*")) or any(run.glob("model_*"))
             else f"{run} is not a run's folder (it has no {_FOLDER}/ and no results)"
         )
-    found = [folder / name for name in WANTED if (folder / name).is_file()]
+    found = [folder / name for name in SUBMISSION_FILES if (folder / name).is_file()]
     if not found:
-        raise DataError(f"{folder} has no file of a GLUE task ({', '.join(WANTED)})")
+        raise DataError(f"{folder} has no file of a GLUE task ({', '.join(SUBMISSION_FILES)})")
     try:
         results = json.loads((run / "all_results.json").read_text(encoding="utf-8"))
         kind = results.get("data")
@@ -132,9 +133,9 @@ def _is_own(name: str, results: dict[str, Any], run: Path) -> bool:
     return bool(given) and f"{Path(str(given)).stem}.tsv" == name
 
 
-def missing(contents: dict[str, bytes]) -> list[Wanted]:
+def missing(contents: dict[str, bytes]) -> list[SubmissionFile]:
     """The files that a submission needs besides."""
-    return [wanted for name, wanted in WANTED.items() if name not in contents]
+    return [wanted for name, wanted in SUBMISSION_FILES.items() if name not in contents]
 
 
 def refuse_missing(contents: dict[str, bytes]) -> None:
@@ -149,7 +150,7 @@ def refuse_missing(contents: dict[str, bytes]) -> None:
         )
 
 
-def filled(wanted: Wanted, data_dir: str | None, say: Callable[[str], None]) -> bytes:
+def filled(wanted: SubmissionFile, data_dir: str | None, say: Callable[[str], None]) -> bytes:
     """A prediction file that has the same answer in every row, and a word of where it is from."""
     answer, source = _constant(wanted.task, data_dir)
     say(f"{wanted.name}: filled with {answer} in all {wanted.test_set.rows} rows ({source})")
@@ -162,7 +163,7 @@ def _constant(task: Task, data_dir: str | None) -> tuple[str, str]:
     task = TASKS[task.model_task or task.name]
     what = "the mean score" if task.is_regression else "the majority class"
     assert task.train is not None
-    found = tsv.find(task, data_dir, os.environ, runtime.home(), [task.train.file]).folder
+    found = tsv.find(task, data_dir, os.environ, runtime.home_dir(), [task.train.file]).folder
     if found and not tsv.is_demo(found):
         examples = tsv.load(task, found / task.train.file, "train")
         # A subset may have another majority than the task.
@@ -183,7 +184,7 @@ def pack(contents: dict[str, bytes]) -> bytes:
     """The zip: flat, the files in the order of the tasks, the same bytes for the same files."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
-        for name in WANTED:
+        for name in SUBMISSION_FILES:
             entry = zipfile.ZipInfo(name, _DATE)
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.external_attr = 0o644 << 16
@@ -211,18 +212,18 @@ def _of_archive(archive: zipfile.ZipFile) -> Iterator[str]:
     folders: dict[str, list[str]] = {}  # those that hold files of ours, with their names
     for entry in archive.infolist():
         folder, _, base = entry.filename.rpartition("/")
-        if base in WANTED and folder:
+        if base in SUBMISSION_FILES and folder:
             folders.setdefault(f"{folder}/", []).append(base)
         elif not base and entry.is_dir():
             continue  # told below
-        elif entry.filename not in WANTED:
-            near = {n.lower(): n for n in WANTED}.get(entry.filename.lower())
+        elif entry.filename not in SUBMISSION_FILES:
+            near = {n.lower(): n for n in SUBMISSION_FILES}.get(entry.filename.lower())
             misnamed.add(near or "")
             hint = f": it must be called {near}" if near else ", and has no use"
             yield f"{entry.filename!r} is there{hint}"
         elif base in seen:
             yield f"{base} is there twice"
-        if base in WANTED:
+        if base in SUBMISSION_FILES:
             if base not in seen:
                 yield from _of_entry(archive, entry, base)
             seen.add(base)
@@ -231,7 +232,7 @@ def _of_archive(archive: zipfile.ZipFile) -> Iterator[str]:
             yield f"{name!r} is a folder: the files must be at the top of the zip"
     for folder, names in folders.items():
         yield f"{', '.join(names)}: in the folder {folder!r}, and must be at the top of the zip"
-    yield from (f"{name} is missing" for name in WANTED if name not in seen | misnamed)
+    yield from (f"{name} is missing" for name in SUBMISSION_FILES if name not in seen | misnamed)
 
 
 def _of_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str) -> list[str]:
@@ -239,12 +240,12 @@ def _of_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str) -> li
     if entry.file_size > _MOST:
         return [f"{name} has {entry.file_size} bytes, far more than predictions have"]
     try:
-        return file_problems(WANTED[name], archive.read(entry), name)
+        return file_problems(SUBMISSION_FILES[name], archive.read(entry), name)
     except _DAMAGE as error:
         return [f"{name} cannot be unpacked ({error})"]
 
 
-def file_problems(wanted: Wanted, content: bytes, called: str) -> list[str]:
+def file_problems(wanted: SubmissionFile, content: bytes, called: str) -> list[str]:
     """What the server would refuse in a prediction file, the first fault of each kind."""
     try:
         lines = content.decode("utf-8").split("\n")

@@ -86,10 +86,10 @@ def show_epochs(run: Path, say: Say) -> None:
 
 def last_model(run: Path) -> Path:
     """The newest checkpoint of a run. Raises OutputError where there is none."""
-    steps = checkpoint.steps(run)
+    steps = checkpoint.saved_steps(run)
     if not steps:
         raise OutputError(f"{run} has no model_<step>: its training has not saved anything yet")
-    return checkpoint.folder_of(run, steps[-1])
+    return checkpoint.checkpoint_dir(run, steps[-1])
 
 
 def show_model(model: Predictor, say: Say) -> None:

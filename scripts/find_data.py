@@ -21,17 +21,17 @@ def main() -> None:
 
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     from bert_paddle.common import runtime
-    from bert_paddle.common.error_exit import told_in_one_line
+    from bert_paddle.common.error_exit import exit_with_one_line
     from bert_paddle.common.errors import DataError
     from bert_paddle.glue import tasks
     from bert_paddle.glue.data import download, tsv
 
-    with told_in_one_line(debug=False):
+    with exit_with_one_line(debug=False):
         task = tasks.get_task(args.task)
-        found = tsv.find(task, args.data_dir, os.environ, runtime.home())
+        found = tsv.find(task, args.data_dir, os.environ, runtime.home_dir())
         folder = found.folder
         if folder is None and args.download:
-            folder = download.ensure(task, runtime.home(), found.looked)
+            folder = download.ensure(task, runtime.home_dir(), found.looked)
         if folder is None:
             raise DataError(f"{task.name}: no data found; looked in: {'; '.join(found.looked)}")
         print(folder, _rows(folder / task.train_file) if task.train_file else 0, sep="\t")

@@ -199,7 +199,7 @@ def main() -> None:
     parser.add_argument("--machine", action="store_true", help="print versions and processor")
     args = parser.parse_args()
     if args.machine:
-        print(f"# machine: {hardware.described()}")
+        print(f"# machine: {hardware.describe()}")
         return
     try:
         if args.runs is None or not args.runs.is_dir():

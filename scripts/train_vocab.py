@@ -15,10 +15,10 @@ from pathlib import Path
 
 def main() -> None:
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-    from bert_paddle.common.error_exit import told_in_one_line
+    from bert_paddle.common.error_exit import exit_with_one_line
     from bert_paddle.pretrain.create import vocab
 
-    with told_in_one_line():
+    with exit_with_one_line():
         vocab.run(vocab.parse_args())
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bert_paddle.common.error_exit import told_in_one_line  # noqa: E402
+from bert_paddle.common.error_exit import exit_with_one_line  # noqa: E402
 
 
 def data(args: argparse.Namespace) -> None:
@@ -30,11 +30,11 @@ def data(args: argparse.Namespace) -> None:
     def say(text: str) -> None:
         print(text, file=sys.stderr)
 
-    home = runtime.home()
+    home = runtime.home_dir()
     folder = cola_release.locate(
         args.data_dir, os.environ, home, lambda text: say(f"warning: {text}")
     )
-    tokens = tokenizer.load(hub.resolve(args.model, home, say))
+    tokens = tokenizer.load(hub.find_model_dir(args.model, home, say))
     walkthrough.show_data(folder, tokens, args.max_seq_length, say)
     print(folder)
 
@@ -78,7 +78,7 @@ def main() -> None:
         args = argparse.Namespace(show=check, run_and_flags=sys.argv[2:])
     else:
         args = parser.parse_args()
-    with told_in_one_line(debug=False):
+    with exit_with_one_line(debug=False):
         args.show(args)
 
 

@@ -38,7 +38,7 @@ def place(tmp_path, monkeypatch) -> Path:
     tiny.write_model(tmp_path / "runs" / "mrpc" / "model_345")
     for name in ("CoLA", "RTE"):
         (tmp_path / "runs" / name / "predictions").mkdir(parents=True)
-        wanted = submission.WANTED[f"{name}.tsv"]
+        wanted = submission.SUBMISSION_FILES[f"{name}.tsv"]
         text = submission.filled(wanted, None, lambda line: None)
         (tmp_path / "runs" / name / "predictions" / wanted.name).write_bytes(text)
         (tmp_path / "runs" / name / "all_results.json").write_text('{"data": "glue"}')
@@ -155,7 +155,7 @@ def test_flags_that_documents_name_are_there(text):
     known = {"--help", "--version", "--config", "--gpus", "--build-arg", "--no-deps", "--nnodes"}
     for name in cli.COMMANDS:
         module = sys.modules[cli.find(name).__module__]
-        fields = flags.declared(completion._args_class(module))
+        fields = flags.declared_flags(completion._args_class(module))
         known |= {spelling for field in fields for spelling in flags.spellings(field)}
     assert set(re.findall(r"(?<![\w-])--[a-z][\w-]+", text)) - known == set()
 

@@ -117,7 +117,7 @@ def main() -> None:
         "",
         "By `bash scripts/reproduce_pretraining.sh`, which says what each step does; "
         "`benchmarks/pretraining/summary.py` made this page.",
-        f"{time.strftime('%Y-%m-%d')}, {hardware.described()}. One thread, other programs "
+        f"{time.strftime('%Y-%m-%d')}, {hardware.describe()}. One thread, other programs "
         "beside: the rates are no measure of speed.",
         "",
         "4 layers x 256 (benchmarks/pretraining/bert_4x256.json: no dropout, for a run that sees "

@@ -15,7 +15,7 @@ from bert_paddle.glue.data import tsv
 from bert_paddle.glue.data.tsv import Examples
 from bert_paddle.glue.tasks import get_task
 from bert_paddle.pretrain.data import shards as data_shards
-from bert_paddle.pretrain.data.loader import PretrainBatches
+from bert_paddle.pretrain.data.loader import PretrainLoader
 
 MODEL = "all-minilm-l6-v2"
 SEED = 42
@@ -25,7 +25,7 @@ MAX_PREDICTIONS = 20
 
 def weights() -> Path:
     """The packaged weights' folder. Raises Mistake where they are not."""
-    found = runtime.home() / "models" / MODEL
+    found = runtime.home_dir() / "models" / MODEL
     if not (found / "model.safetensors").is_file():
         raise Mistake(f"{found} has no weights: scripts/fetch_minilm.sh fetches them")
     return found
@@ -75,7 +75,7 @@ def write_pretraining_rows(rows: int, batch: int, path: Path) -> dict[str, Any]:
     """Write batches of shuffled rows of the shards as training gets them; returns what they are."""
     training, _ = data_shards.find_shards(folder(SHARDS))
     shards = data_shards.check(training, 2**31 - 1, 2**31 - 1, 2)
-    batches = PretrainBatches(shards, SEED, batch, 1, 0, 1, MAX_PREDICTIONS)
+    batches = PretrainLoader(shards, SEED, batch, 1, 0, 1, MAX_PREDICTIONS)
     arrays: dict[str, np.ndarray] = {}
     tokens = masked = 0
     for number, (one,) in enumerate(islice(batches.updates(0, 0), rows // batch)):

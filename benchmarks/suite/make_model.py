@@ -12,19 +12,19 @@ from bert_paddle.pretrain import model as pretrain_model
 
 
 def main(spec: dict[str, Any]) -> None:
-    launch.settle("cpu")
+    launch.set_up_device("cpu")
     target, source = Path(spec["target"]), Path(spec["weights"])
     target.mkdir()
     if spec["kind"] == "classifier":
-        saved = load_weights.load_checkpoint(source)
+        saved = load_weights.load_weights(source)
         built = classifier.build_classifier(saved, spec["labels"], spec["seed"], need_head=False)
         about = classifier.classifier_config(spec["labels"], "")
-        classifier.snapshot(built.model, about)(target)
+        classifier.model_writer(built.model, about)(target)
     else:
-        saved = load_weights.load_checkpoint(source)
+        saved = load_weights.load_weights(source)
         sizes = {name: value for name, value in saved.config.items() if name != "labels"}
         network, _ = pretrain_model.build(sizes | spec["config"], spec["seed"], None)
-        classifier.snapshot(network, {})(target)
+        classifier.model_writer(network, {})(target)
     tokenizer.load(source).save(target)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.suite import protocol, rows
 from bert_paddle.common import runtime
-from bert_paddle.common.run_log import Log
+from bert_paddle.common.run_log import RunLog
 from bert_paddle.glue import args as glue_args
 from bert_paddle.glue.data import load
 from bert_paddle.glue.tasks import get_task
@@ -26,7 +26,7 @@ def build(spec: dict[str, Any]) -> protocol.Block:
         f"--task_name SST-2 --model_name_or_path {spec['model']} --output_dir unused "
         f"--data_dir {Path(spec['file']).parent} --do_train".split()
     )
-    task, log = get_task("SST-2"), Log(active=False, out=io.StringIO(), err=io.StringIO())
+    task, log = get_task("SST-2"), RunLog(active=False, out=io.StringIO(), err=io.StringIO())
 
     def block(number: int) -> dict[str, Any]:
         if spec["fresh"]:

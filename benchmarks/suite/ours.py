@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.suite import protocol, rows
-from bert_paddle.common.run_log import Log
+from bert_paddle.common.run_log import RunLog
 from bert_paddle.distributed import launch
 from bert_paddle.glue import args as glue_args
 from bert_paddle.glue import evaluate
 from bert_paddle.glue.data import dataset
-from bert_paddle.glue.data.dataset import Rows
+from bert_paddle.glue.data.dataset import EncodedDataset
 from bert_paddle.glue.data.tsv import Examples
 from bert_paddle.models import classifier, compute_mode, load_weights, tokenizer
 from bert_paddle.pretrain import args as pretrain_args
@@ -45,15 +45,15 @@ def _flags(spec: Spec) -> glue_args.GlueArgs:
 
 def _classifier(spec: Spec, labels: list[str]) -> Any:
     if spec.get("settled", True):
-        launch.settle("cpu")
-    saved = load_weights.load_checkpoint(Path(spec["model"]))
+        launch.set_up_device("cpu")
+    saved = load_weights.load_weights(Path(spec["model"]))
     network = classifier.build_classifier(saved, labels, 42, need_head=True).model
     network.eval()
-    compute_mode.prepare(network, _flags(spec), Log())
+    compute_mode.set_compute_mode(network, _flags(spec), RunLog())
     return network
 
 
-def _rows(spec: Spec) -> tuple[Rows, list[str]]:
+def _rows(spec: Spec) -> tuple[EncodedDataset, list[str]]:
     given = rows.read(spec["rows"])
     examples = Examples(given.texts_a, given.texts_b, np.array(given.labels), spec["rows"])
     tokens = tokenizer.load(Path(spec["model"]))
@@ -63,18 +63,18 @@ def _rows(spec: Spec) -> tuple[Rows, list[str]]:
 def _training(spec: Spec) -> protocol.Block:
     train, labels = _rows(spec)
     network, flags = _classifier(spec, labels), _flags(spec)
-    batches = dataset.TrainBatches(train, flags)
+    batches = dataset.TrainLoader(train, flags)
     trainer = Trainer(network, dataset.objective(regression=False), flags, False, _silent())
     return _fitting(trainer, batches, len(train), _tokens(train), spec["warmup"])
 
 
 def _fitting(
-    trainer: Trainer, batches: loop.Batches, count: int, tokens: int, warmup: int
+    trainer: Trainer, batches: loop.TrainData, count: int, tokens: int, warmup: int
 ) -> protocol.Block:
     """Blocks of an epoch each; the order of the rows is another in every round."""
 
     def fit(epoch: int, until: int) -> tuple[float, TrainState]:
-        state, ended = TrainState(total=batches.updates_per_epoch, epoch=epoch), []
+        state, ended = TrainState(total=batches.steps_per_epoch, epoch=epoch), []
         hook = loop.Hook(None, lambda: ended.append(time.perf_counter()))
         begun = time.perf_counter()
         loop.fit(trainer, batches, state, [hook], _silent(), until=until)
@@ -83,8 +83,8 @@ def _fitting(
     fit(0, warmup)
 
     def block(number: int) -> dict[str, Any]:
-        seconds, state = fit(number, batches.updates_per_epoch)
-        loss = sum(sum(s) for s in state.window_losses.values()) / state.window_updates
+        seconds, state = fit(number, batches.steps_per_epoch)
+        loss = sum(sum(s) for s in state.window_losses.values()) / state.window_steps
         return rows.said(seconds, count, tokens) | {"loss": loss, "steps": state.step}
 
     return block
@@ -105,8 +105,8 @@ def _prediction(spec: Spec) -> protocol.Block:
 
 
 def _pretraining(spec: Spec) -> protocol.Block:
-    launch.settle("cpu")
-    saved = load_weights.load_checkpoint(Path(spec["model"]))
+    launch.set_up_device("cpu")
+    saved = load_weights.load_weights(Path(spec["model"]))
     sizes = {name: value for name, value in saved.config.items() if name != "labels"}
     network, _ = pretraining.build(sizes, 42, saved)
     flags = pretrain_args.parse_args(
@@ -114,7 +114,7 @@ def _pretraining(spec: Spec) -> protocol.Block:
         f"--output_dir unused --batch_size {spec['batch']} --weight_decay {spec['weight_decay']} "
         f"--learning_rate {spec['learning_rate']}".split()
     )
-    compute_mode.prepare(network, flags, Log())
+    compute_mode.set_compute_mode(network, flags, RunLog())
     held = Held(rows.batches(spec["rows"]))
     trainer = Trainer(network, pretraining.objective(), flags, False, _silent())
     return _fitting(trainer, held, held.rows_per_epoch, held.tokens, spec["warmup"])
@@ -125,9 +125,9 @@ class Held:
 
     def __init__(self, given: list[dict[str, np.ndarray]]):
         self.given = given
-        self.rows_per_update = self.planned_rows = len(given[0]["input_ids"])
-        self.updates_per_epoch = len(given)
-        self.rows_per_epoch = self.rows_per_update * len(given)
+        self.rows_per_step = self.planned_rows = len(given[0]["input_ids"])
+        self.steps_per_epoch = len(given)
+        self.rows_per_epoch = self.rows_per_step * len(given)
         self.tokens = sum(int(one["input_mask"].sum()) for one in given)
 
     def updates(self, epoch: int, start: int) -> Any:
@@ -148,12 +148,12 @@ def _limit(spec: Spec) -> protocol.Block:
     return _fitting(trainer, held, held.rows_per_epoch, held.tokens, spec["warmup"])
 
 
-def _tokens(given: Rows) -> int:
+def _tokens(given: EncodedDataset) -> int:
     return int(given.encoded.lengths.sum())
 
 
-def _silent() -> Log:
-    return Log(active=False, out=io.StringIO(), err=io.StringIO())
+def _silent() -> RunLog:
+    return RunLog(active=False, out=io.StringIO(), err=io.StringIO())
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ def _operands(one: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
 def _paddle() -> Callable[[dict[str, Any]], Callable[[], Any]]:
     from bert_paddle.distributed import launch
 
-    launch.settle("cpu")
+    launch.set_up_device("cpu")
     import paddle
 
     def multiply(one: dict[str, Any]) -> Callable[[], Any]:

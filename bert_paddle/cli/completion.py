@@ -24,7 +24,7 @@ The Bash script works from the next shell on; for zsh, ~/.zfunc must be in $fpat
 class CompletionArgs:
     """Everything `completion` takes."""
 
-    shell: tuple[str, ...] = flags.words("SHELL", ", ".join(SHELLS), least=1)
+    shell: tuple[str, ...] = flags.positional("SHELL", ", ".join(SHELLS), least=1)
     debug: bool = flags.flag(False, "show the traceback of every error", group="other")
 
     def problems(self) -> Iterator[str]:
@@ -53,7 +53,7 @@ def script(shell: str) -> str:
         module = importlib.import_module(cli.module_name(name))
         args_class = _args_class(module)
         parser = flags.parser(args_class, about)
-        loose = flags.words_field(args_class)
+        loose = flags.positional_field(args_class)
         if name == "completion":
             parser.add_argument("shell", choices=SHELLS)
         elif loose:
@@ -71,6 +71,8 @@ def _args_class(module: Any) -> type:
     found = [
         value
         for value in vars(module).values()
-        if isinstance(value, type) and dataclasses.is_dataclass(value) and flags.declared(value)
+        if isinstance(value, type)
+        and dataclasses.is_dataclass(value)
+        and flags.declared_flags(value)
     ]
-    return max(found, key=lambda one: len(flags.declared(one)))
+    return max(found, key=lambda one: len(flags.declared_flags(one)))

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from bert_paddle.common import flags
 from bert_paddle.common.flags import REQUIRED, flag
-from bert_paddle.distributed.launch import settle
+from bert_paddle.distributed.launch import set_up_device
 from bert_paddle.export import FORMATS
 
 DESCRIPTION = """Write a model as a Hugging Face folder, as ONNX or for Paddle Inference.
@@ -23,7 +23,7 @@ EXPORT, OTHER = "export", "other"
 class ExportArgs:
     """Everything `export` takes."""
 
-    model: tuple[str, ...] = flags.words(
+    model: tuple[str, ...] = flags.positional(
         "MODEL_DIR", "a model's folder, such as a run's model_<step>", least=1
     )
     format: str = flag(
@@ -54,7 +54,7 @@ def main(argv: Sequence[str]) -> None:
     """Export, and say where to and how it compares. Raises UserError, and RunError where the
     export is not the same model."""
     args = flags.parse(ExportArgs, DESCRIPTION, argv)
-    settle("cpu")  # where every tool that checks computes too
+    set_up_device("cpu")  # where every tool that checks computes too
     from bert_paddle.export.export import export
 
     done = export(args.model[0], args.format, args.output, args.overwrite, args.checker)

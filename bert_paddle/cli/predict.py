@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from bert_paddle.common import flags
 from bert_paddle.common.errors import DataError
 from bert_paddle.common.flags import flag
-from bert_paddle.distributed.launch import settle
+from bert_paddle.distributed.launch import set_up_device
 
 if TYPE_CHECKING:
     from bert_paddle.glue.predictor import Prediction, Predictor
@@ -31,7 +31,7 @@ INPUT, OUTPUT, MODEL = "input", "output", "model and device"
 class PredictArgs:
     """Everything `predict` takes."""
 
-    words: tuple[str, ...] = flags.words(
+    words: tuple[str, ...] = flags.positional(
         "MODEL_DIR [TEXT ...]", "a model's folder, then texts; none: lines of stdin", least=1
     )
     pair: str | None = flag(None, "the second text of a pair whose first is TEXT", group=INPUT)
@@ -76,7 +76,7 @@ def main(argv: Sequence[str]) -> None:
         if first is None:
             raise DataError("stdin is empty: give texts, one a line, or as arguments")
         inputs = chain([first], inputs)
-    settle(args.device)
+    set_up_device(args.device)
     from bert_paddle.glue.predictor import Predictor
 
     longest = args.max_seq_length if args.max_seq_length > 0 else None

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bert_paddle.common import flags
-from bert_paddle.common.flags import flag, words
+from bert_paddle.common.flags import flag, positional
 
 DESCRIPTION = """Make a run's report.html and pictures/ again, or compare several runs in one page.
 
@@ -18,7 +18,7 @@ DESCRIPTION = """Make a run's report.html and pictures/ again, or compare severa
 class ReportArgs:
     """Everything `bert-paddle report` takes."""
 
-    runs: tuple[str, ...] = words(
+    runs: tuple[str, ...] = positional(
         "RUN...", "--output_dir of a run, also one that was cut short; or a folder of such", least=1
     )
     output: str | None = flag(
@@ -35,5 +35,5 @@ def main(argv: Sequence[str]) -> None:
     from bert_paddle.report import build
 
     output = Path(args.output) if args.output else None
-    for path in build.write([Path(run) for run in args.runs], output):
+    for path in build.write_reports([Path(run) for run in args.runs], output):
         print(f"report: {path}")

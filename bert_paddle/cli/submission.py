@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bert_paddle.common import flags
-from bert_paddle.common.error_exit import refused_output
+from bert_paddle.common.error_exit import output_errors
 from bert_paddle.common.errors import DataError
 from bert_paddle.common.flags import flag
 
@@ -25,7 +25,7 @@ SUBMISSION, OTHER = "submission", "other"
 class SubmissionArgs:
     """Everything `submission` takes."""
 
-    runs: tuple[str, ...] = flags.words("RUN ...", "folders of runs with predictions/")
+    runs: tuple[str, ...] = flags.positional("RUN ...", "folders of runs with predictions/")
     output: str | None = flag(None, "the zip to write", group=SUBMISSION, alias="o")
     fill_missing: bool = flag(
         False,
@@ -68,7 +68,8 @@ def main(argv: Sequence[str]) -> None:
         problems = submission.zip_problems(Path(args.check))
         if problems:
             raise DataError(f"{args.check}: {'; '.join(problems)}")
-        print(f"{args.check}: {len(submission.WANTED)} files, all as the GLUE server takes them")
+        count = len(submission.SUBMISSION_FILES)
+        print(f"{args.check}: {count} files, all as the GLUE server takes them")
         return
     contents = submission.collect([Path(run) for run in args.runs])
     if not args.fill_missing:
@@ -82,7 +83,7 @@ def main(argv: Sequence[str]) -> None:
 def _write(path: Path, content: bytes) -> None:
     from bert_paddle.common import atomic_files
 
-    with refused_output(f"--output {path}", "give another place"):
+    with output_errors(f"--output {path}", "give another place"):
         atomic_files.write_bytes(path, content)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bert_paddle.common import flags
 from bert_paddle.common.errors import FlagError
-from bert_paddle.common.flags import REQUIRED, flag, words
+from bert_paddle.common.flags import REQUIRED, flag, positional
 from bert_paddle.glue.args import seeds_of
 
 DESCRIPTION = """Fine-tune with every combination of settings; rank them by the task's metric.
@@ -25,7 +25,7 @@ SWEEP = "sweep"
 class SweepArgs:
     """Everything `bert-paddle sweep` takes before the lone `--`."""
 
-    words: tuple[str, ...] = words("FLAG=A,B,...", "values of any flag of run_glue.py")
+    words: tuple[str, ...] = positional("FLAG=A,B,...", "values of any flag of run_glue.py")
     output_dir: str = flag(REQUIRED, "folder for the runs' folders and the tables", group=SWEEP)
     grid: str | None = flag(
         None,

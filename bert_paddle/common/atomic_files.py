@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bert_paddle.common.tensor_file import Held
+from bert_paddle.common.tensor_file import TensorSnapshot
 
 PART, GONE = ".part", ".gone"  # ends of the names of what is being written, or deleted
 
@@ -53,11 +53,13 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
-def write_tensors(path: Path, tensors: Mapping[str, np.ndarray] | Held, form: str = "np") -> None:
+def write_tensors(
+    path: Path, tensors: Mapping[str, np.ndarray] | TensorSnapshot, form: str = "np"
+) -> None:
     """Write a safetensors file. Raises OSError when the disk refuses.
 
     form: what its metadata says of the layout; transformers wants "pt" where it is PyTorch's."""
-    (tensors if isinstance(tensors, Held) else Held(tensors)).write(path, form)
+    (tensors if isinstance(tensors, TensorSnapshot) else TensorSnapshot(tensors)).write(path, form)
 
 
 def sha256(path: Path) -> str:
@@ -66,7 +68,7 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def seal(folder: Path, manifest: str, version: int) -> None:
+def write_manifest(folder: Path, manifest: str, version: int) -> None:
     """Flush every file in a folder, and write its manifest: names, sizes and SHA-256."""
     entries = {}
     for path in sorted(folder.rglob("*")):
@@ -77,7 +79,7 @@ def seal(folder: Path, manifest: str, version: int) -> None:
     write_json(folder / manifest, {"version": version, "files": entries})
 
 
-def broken_seal(
+def check_manifest(
     folder: Path, manifest: str, needed: tuple[str, ...], but: tuple[str, ...] = ()
 ) -> str | None:
     """Why a folder is not as `seal` left it, or None. Reads every file that the manifest names,

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 
 
-class Saver:
+class BackgroundWriter:
     """One thread that writes. What goes wrong there is raised at the next `start` or `wait`."""
 
     def __init__(self) -> None:

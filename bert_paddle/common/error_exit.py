@@ -13,11 +13,11 @@ from bert_paddle.common.errors import BertPaddleError, OutputError
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _BESIDE = re.compile(r"(?:^|(?<=/))\.([^/]+)\.\d+\.part$")  # as files.write_text names it
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOTDIR)
-TOLD = (*_DISK, *_REFUSED)  # of an OSError that ends a program in one line
+SYSTEM_ERRNOS = (*_DISK, *_REFUSED)  # of an OSError that ends a program in one line
 
 
 @contextmanager
-def told_in_one_line(
+def exit_with_one_line(
     debug: bool | None = None, tell: Callable[[str, int], None] | None = None
 ) -> Iterator[None]:
     """Turn what is raised inside into SystemExit with the exit code of the contract.
@@ -43,7 +43,7 @@ def told_in_one_line(
 
 
 @contextmanager
-def refused_output(what: str, way_out: str) -> Iterator[None]:
+def output_errors(what: str, way_out: str) -> Iterator[None]:
     """Turn a refused writing inside into OutputError, naming the flag or file `what`; a disk that
     is full is no mistake of the user's, and its OSError stays."""
     try:

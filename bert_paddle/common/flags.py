@@ -60,7 +60,7 @@ def flag(
     return dataclasses.field(default=None if default is REQUIRED else default, metadata=metadata)
 
 
-def words(metavar: str, help: str, *, least: int = 0) -> Any:
+def positional(metavar: str, help: str, *, least: int = 0) -> Any:
     """A dataclass field for the words of a command line that belong to no flag: tuple[str, ...].
 
     metavar: how the usage line and messages call them; least: how many there must be. What follows
@@ -69,12 +69,12 @@ def words(metavar: str, help: str, *, least: int = 0) -> Any:
     return dataclasses.field(default=(), metadata={"words": metavar, "help": help, "least": least})
 
 
-def declared(args_class: type) -> list[dataclasses.Field]:
+def declared_flags(args_class: type) -> list[dataclasses.Field]:
     """The fields of `args_class` that are flags, in the order of declaration."""
     return [f for f in dataclasses.fields(args_class) if "kind" in f.metadata]
 
 
-def words_field(args_class: type) -> dataclasses.Field | None:
+def positional_field(args_class: type) -> dataclasses.Field | None:
     """The field of `args_class` that `words` made, if any."""
     return next((f for f in dataclasses.fields(args_class) if "words" in f.metadata), None)
 
@@ -111,7 +111,7 @@ def parse(args_class: type[Args], description: str, argv: Sequence[str] | None =
     and exits 0.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
-    fields, loose, behind = declared(args_class), words_field(args_class), list[str]()
+    fields, loose, behind = declared_flags(args_class), positional_field(args_class), list[str]()
     if loose:
         if "--" in argv:
             argv, behind = argv[: argv.index("--")], argv[argv.index("--") + 1 :]
@@ -137,10 +137,10 @@ def parse(args_class: type[Args], description: str, argv: Sequence[str] | None =
         for name in displaced(set(texts), set(settings.texts)) if displaced else ():
             settings.texts.pop(name, None)
         texts, found = settings.texts | texts, found or settings.words
-    return build(args_class, texts, problems, found)
+    return build_args(args_class, texts, problems, found)
 
 
-def build(
+def build_args(
     args_class: type[Args],
     texts: Mapping[str, Given],
     known_problems: Sequence[str] = (),
@@ -149,7 +149,7 @@ def build(
     """An `args_class` instance of the texts given by flag name, checked and settled as `parse`
     says; found: the words that belong to no flag. Raises `FlagError` with everything wrong."""
     problems, values = list(known_problems), dict[str, Any]()
-    for field in declared(args_class):
+    for field in declared_flags(args_class):
         given = texts.get(field.name)
         if given is None:
             if field.metadata["required"]:
@@ -160,7 +160,7 @@ def build(
         except ValueError as wrong:
             problems.append(f"{given.called} {wrong}")
     args = args_class(**values)
-    loose = words_field(args_class)
+    loose = positional_field(args_class)
     if loose:
         setattr(args, loose.name, tuple(found))
         if len(found) < loose.metadata["least"]:
@@ -176,14 +176,14 @@ def build(
     return args
 
 
-def keep(args: Any, folder: Path) -> None:
+def save_settings(args: Any, folder: Path) -> None:
     """Write all settings into a folder's settings.yaml, which `--config` takes."""
-    config_file.write(folder / config_file.SETTINGS_FILE, args, declared(type(args)))
+    config_file.write(folder / config_file.SETTINGS_FILE, args, declared_flags(type(args)))
 
 
 def parser(args_class: type, description: str) -> argparse.ArgumentParser:
     """An argparse parser of the flags, for its splitting, its `--help` and shell completion."""
-    fields, loose = declared(args_class), words_field(args_class)
+    fields, loose = declared_flags(args_class), positional_field(args_class)
     needed = [f"--{f.name} {_metavar(f.metadata)}" for f in fields if f.metadata["required"]]
     usage = ["%(prog)s", *needed, *([loose.metadata["words"]] if loose else []), "[flags]"]
     made = _Parser(

@@ -43,6 +43,6 @@ def versions(*more: str) -> dict[str, str]:
     return found
 
 
-def described(*more: str) -> str:
+def describe(*more: str) -> str:
     """Hardware and versions in one line."""
     return f"{hardware()}; {', '.join(f'{name} {v}' for name, v in versions(*more).items())}"

@@ -17,7 +17,7 @@ from bert_paddle.common import atomic_files
 METRICS_FILE = "metrics.jsonl"
 
 
-class Board(Protocol):
+class RecordSink(Protocol):
     """Something that shows records while they are made."""
 
     def add(self, record: Mapping[str, Any]) -> None:
@@ -29,7 +29,7 @@ class Board(Protocol):
         ...
 
 
-class Log:
+class RunLog:
     """Lines for people and records for programs.
 
     Lines are a contract (parseable): fields may be added behind, never between. Records are
@@ -43,7 +43,7 @@ class Log:
         self.records: Path | None = None
         self.marks: dict[str, str] = {}  # put into every record
         self.progress = Progress(self.err if active else None)
-        self.board: Board | None = None  # where the records go as well
+        self.board: RecordSink | None = None  # where the records go as well
 
     def line(self, text: str) -> None:
         """A line of the contract, on stdout."""
@@ -73,7 +73,7 @@ class Log:
         if self.active and self.records is not None:
             entry = {"kind": kind, "step": step, **values, **self.marks}
             with self.records.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(finite(entry)) + "\n")
+                file.write(json.dumps(finite_or_none(entry)) + "\n")
             if self.board is not None:
                 self.board.add(entry)
 
@@ -100,12 +100,12 @@ def read_records(folder: Path) -> list[dict[str, Any]]:
     return records
 
 
-def finite(value: Any) -> Any:
+def finite_or_none(value: Any) -> Any:
     """The value with NaN and infinities as None, which JSON can say."""
     if isinstance(value, dict):
-        return {key: finite(inner) for key, inner in value.items()}
+        return {key: finite_or_none(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [finite(inner) for inner in value]
+        return [finite_or_none(inner) for inner in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -18,12 +18,12 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # names of malloc.h
 _PR_SET_PDEATHSIG = 1  # of sys/prctl.h
 
 
-def home() -> Path:
+def home_dir() -> Path:
     """Where models and data are kept: $BERT_PADDLE_HOME, else ~/.cache/bert_paddle."""
     return Path(os.environ.get("BERT_PADDLE_HOME") or "~/.cache/bert_paddle").expanduser()
 
 
-def cache() -> Path:
+def cache_dir() -> Path:
     """Where what can be made again is kept: bert_paddle in $XDG_CACHE_HOME, else in ~/.cache."""
     folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
     try:
@@ -32,12 +32,12 @@ def cache() -> Path:
         return Path("/nonexistent/bert_paddle")
 
 
-def launched() -> bool:
+def is_launched() -> bool:
     """True in a process that `python -m paddle.distributed.launch` or our own spawn started."""
     return "PADDLE_TRAINER_ID" in os.environ
 
 
-def join_job(rank: int, endpoints: list[str], gpus: bool) -> None:
+def set_rank_environment(rank: int, endpoints: list[str], gpus: bool) -> None:
     """Make this process rank `rank` of a job, in the variables that Paddle's launcher uses.
 
     endpoints: "host:port" of every process. With `gpus`, rank k takes the k-th visible GPU.
@@ -80,10 +80,10 @@ def configure(processes: int, use_gpu: bool = True, inherited: bool = False) -> 
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     _quiet()
     cores = len(os.sched_getaffinity(0))
-    threads = str(max(1, cores // (_on_this_host() if launched() else processes)))
+    threads = str(max(1, cores // (_on_this_host() if is_launched() else processes)))
     # The launcher imports paddle, which writes OMP_NUM_THREADS=1 for its children: nobody's choice.
     chosen = os.environ.get("OMP_NUM_THREADS")
-    if chosen is None or (launched() and chosen == "1" and not inherited):
+    if chosen is None or (is_launched() and chosen == "1" and not inherited):
         os.environ["OMP_NUM_THREADS"] = threads
     said = [f"{os.environ['OMP_NUM_THREADS']} thread(s) of {cores} core(s) for each process"]
     # Without views, a transpose is a fast kernel of its own; with them, the reshape that follows
@@ -110,7 +110,7 @@ def _keep_memory() -> bool:
 
 
 @contextlib.contextmanager
-def without_lines(*words: str) -> Iterator[None]:
+def suppress_lines(*words: str) -> Iterator[None]:
     """Drop what the block's Python code writes to stderr in lines with one of these words."""
     heard = io.StringIO()
     try:
@@ -125,7 +125,7 @@ def without_lines(*words: str) -> Iterator[None]:
 def import_paddle() -> None:
     """Import paddle without its advice on thread counts, which are set on purpose here, and
     without its signal handler, which answers a plain SIGTERM with a page of C++ traceback."""
-    with without_lines("OMP_NUM_THREADS"):
+    with suppress_lines("OMP_NUM_THREADS"):
         import paddle
 
     paddle.disable_signal_handler()

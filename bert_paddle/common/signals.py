@@ -10,7 +10,7 @@ STOP = {"SIGTERM": signal.SIGTERM, "SIGINT": signal.SIGINT}
 SAVE = {"SIGUSR1": signal.SIGUSR1}
 
 
-class Requests:
+class SignalRequests:
     """The signals that have come and are not answered yet, by name."""
 
     def __init__(self) -> None:

@@ -17,7 +17,7 @@ _PIECE = 4 << 20  # bytes written at a time, for which `release` waits at most
 _KINDS = {"float64": "F64", "float32": "F32", "float16": "F16", "int64": "I64", "int32": "I32"}
 
 
-class Held:
+class TensorSnapshot:
     """Arrays by name, to be written once. shown: whether they are memory that will change; whoever
     changes it calls `release` before. owners: what that memory belongs to, kept as long."""
 

@@ -32,16 +32,16 @@ _ALIVE, _BYE = "alive", "bye"
 Address = tuple[str, int, bytes]  # host, port, and a secret that keeps strangers out
 
 
-class LostError(RunError):
+class LostRankError(RunError):
     """Another process is gone or did not come; mostly not the first error of its job."""
 
 
-def silence() -> float:
+def heartbeat_timeout() -> float:
     """Seconds without a sign of life after which a rank counts as dead; 0: never (a debugger)."""
     return float(os.environ.get("BERT_PADDLE_SILENCE") or 30)
 
 
-def patience() -> float:
+def collective_timeout() -> float:
     """Seconds that rank 0 waits for the others to come to an exchange."""
     return float(os.environ.get("BERT_PADDLE_PATIENCE") or 600)
 
@@ -58,7 +58,7 @@ class Listener:
         self._socket.listen(1024)
         self.address: Address = (host, self._socket.getsockname()[1], secrets.token_bytes(16))
 
-    def accept(self, size: int, seconds: float = 60.0) -> "Peers":
+    def accept(self, size: int, seconds: float = 60.0) -> "ControlChannel":
         """The connections of ranks 1 to size-1. Raises LostError where one is not made in time."""
         found: dict[tuple[bytes, int], socket.socket] = {}
         end = time.monotonic() + seconds
@@ -73,7 +73,7 @@ class Listener:
                     continue  # of a stranger that says nothing
                 there = {rank for _, rank in found}
                 missing = _ranks(rank for rank in range(1, size) if rank not in there)
-                raise LostError(
+                raise LostRankError(
                     f"{missing} did not connect to rank 0 within {seconds:g} s"
                 ) from None
             if hello is None or not hmac.compare_digest(hello[:16], self.address[2]):
@@ -82,10 +82,12 @@ class Listener:
             found[hello[16:17], int.from_bytes(hello[17:], "big")] = one
         self._socket.close()
         ranks = range(1, size)
-        return Peers(0, {r: found[b"p", r] for r in ranks}, {r: found[b"d", r] for r in ranks})
+        return ControlChannel(
+            0, {r: found[b"p", r] for r in ranks}, {r: found[b"d", r] for r in ranks}
+        )
 
 
-def connect(address: Address, rank: int, seconds: float = 60.0) -> "Peers":
+def connect(address: Address, rank: int, seconds: float = 60.0) -> "ControlChannel":
     """The connections of any other rank, to rank 0. Raises LostError where they cannot be made."""
     host, port, secret = address
     made = []
@@ -94,15 +96,15 @@ def connect(address: Address, rank: int, seconds: float = 60.0) -> "Peers":
             one = socket.create_connection((host, port), timeout=seconds)
             one.sendall(secret + kind + rank.to_bytes(4, "big"))
         except OSError as error:
-            raise LostError(
+            raise LostRankError(
                 f"rank {rank} cannot reach rank 0 at {host}:{port} ({error}): the hosts of a job "
                 "must reach each other on all ports"
             ) from None
         made.append(one)
-    return Peers(rank, {0: made[0]}, {0: made[1]})
+    return ControlChannel(rank, {0: made[0]}, {0: made[1]})
 
 
-class Peers:
+class ControlChannel:
     """This rank's connections. `pulses` and `doors`: by rank, to all others on rank 0, to rank 0
     on the others."""
 
@@ -110,7 +112,7 @@ class Peers:
         self, rank: int, pulses: dict[int, socket.socket], doors: dict[int, socket.socket]
     ):
         self.rank, self._pulses, self._doors = rank, pulses, doors
-        self._silence, self._patience = silence(), patience()
+        self._silence, self._patience = heartbeat_timeout(), collective_timeout()
         self._left, self._until = threading.Event(), 0.0
         self._thread: threading.Thread | None = None
         for one in (*pulses.values(), *doors.values()):
@@ -162,10 +164,12 @@ class Peers:
                 size = _receive(missing[rank], 8)
                 data = size and _receive(missing.pop(rank), int.from_bytes(size, "big"))
                 if data is None:
-                    raise LostError(f"rank {self.rank} lost rank {rank}, whose process has ended")
+                    raise LostRankError(
+                        f"rank {self.rank} lost rank {rank}, whose process has ended"
+                    )
                 found[rank] = data
             if missing and left <= 0:
-                raise LostError(
+                raise LostRankError(
                     f"{_ranks(missing)} did not come to an exchange for {seconds:g} s, although "
                     "alive: see what it does there, or raise BERT_PADDLE_PATIENCE (seconds)"
                 )
@@ -175,7 +179,9 @@ class Peers:
         try:
             self._doors[rank].sendall(len(data).to_bytes(8, "big") + data)
         except OSError:
-            raise LostError(f"rank {self.rank} lost rank {rank}, whose process has ended") from None
+            raise LostRankError(
+                f"rank {self.rank} lost rank {rank}, whose process has ended"
+            ) from None
 
     def _watch(self, lost: Callable[[str], Any]) -> None:
         """Beat and listen. Silence is counted in beats of our own, so that a job that is stopped

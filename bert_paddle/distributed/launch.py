@@ -19,10 +19,10 @@ from typing import Any
 
 from bert_paddle.common import runtime, signals
 from bert_paddle.common.args import CommonArgs
-from bert_paddle.common.error_exit import told_in_one_line
+from bert_paddle.common.error_exit import exit_with_one_line
 from bert_paddle.common.errors import BertPaddleError, FlagError, Interrupted, RunError
 from bert_paddle.distributed import collectives, shutdown
-from bert_paddle.distributed.heartbeat import LostError
+from bert_paddle.distributed.heartbeat import LostRankError
 
 
 def launch(program: str, args: CommonArgs) -> None:
@@ -31,12 +31,12 @@ def launch(program: str, args: CommonArgs) -> None:
     Raises FlagError when more GPUs are asked for than there are; RunError when a process dies.
     """
     signals.ignore_until_training()
-    from_launcher = runtime.launched()
+    from_launcher = runtime.is_launched()
     processes = 1 if from_launcher else max(1, args.n_gpu)
     said = runtime.configure(processes, use_gpu=args.n_gpu > 0 and args.device != "cpu")
     runtime.import_paddle()
     gpus = _visible_gpus(args.n_gpu, args.device)
-    if collectives.current().is_main:
+    if collectives.get_world().is_main:
         for note in _notes(args, gpus, from_launcher, said):
             print(note, file=sys.stderr, flush=True)
     if gpus and not from_launcher and args.n_gpu > gpus:
@@ -53,10 +53,10 @@ def _run_alone(program: str, args: CommonArgs) -> None:
     """Run the program where this process is the job, or the launcher's part of one."""
 
     def part() -> None:
-        with told_in_one_line(args.debug):
+        with exit_with_one_line(args.debug):
             _call(program, args, _end_of_a_launched_rank)
 
-    if collectives.current().size > 1:
+    if collectives.get_world().size > 1:
         shutdown.at_once(part)
     _call(program, args, _end_of_a_launched_rank)
 
@@ -65,11 +65,11 @@ def _choose_gloo() -> None:
     """Paddle's launcher names no backend where CUDA_VISIBLE_DEVICES is set, be it to nothing, or
     where the flags here say CPU; and with --master it takes no --backend."""
     endpoints = os.environ.get("PADDLE_TRAINER_ENDPOINTS", "").split(",")
-    if len(endpoints) == collectives.current().size > 1:
-        runtime.join_job(collectives.current().rank, endpoints, gpus=False)
+    if len(endpoints) == collectives.get_world().size > 1:
+        runtime.set_rank_environment(collectives.get_world().rank, endpoints, gpus=False)
 
 
-def settle(device: str = "auto", n_gpu: int = 1) -> None:
+def set_up_device(device: str = "auto", n_gpu: int = 1) -> None:
     """Make this process ready for a model, by itself: paddle imported, its device chosen.
 
     device: auto, cpu or gpu. Raises FlagError where a GPU is asked for and there is none.
@@ -98,7 +98,7 @@ def _visible_gpus(n_gpu: int, device: str) -> int:
 def _notes(args: CommonArgs, gpus: int, from_launcher: bool, threads: str) -> Iterator[str]:
     if from_launcher:
         if "n_gpu" in args.given:
-            size = collectives.current().size
+            size = collectives.get_world().size
             yield f"started by paddle.distributed.launch: {size} process(es), --n_gpu is ignored"
     elif not gpus and args.n_gpu > 0 and args.device == "auto":
         yield f"warning: no GPU is visible; running {args.n_gpu} process(es) on the CPU"
@@ -110,46 +110,46 @@ def _call(program: str, args: CommonArgs, lost: Callable[[str], Any]) -> None:
     """Run the program as this process's part of the job. `lost` ends the process where another
     one is gone."""
     module, function = program.split(":")
-    if collectives.current().size == 1:
+    if collectives.get_world().size == 1:
         getattr(importlib.import_module(module), function)(args)
         return
     import paddle.distributed
 
     with _told_to_the_others():
-        with runtime.without_lines("FLAGS", "====="):  # a list of settings made on purpose
+        with runtime.suppress_lines("FLAGS", "====="):  # a list of settings made on purpose
             paddle.distributed.init_parallel_env()
-        collectives.join(lost)
+        collectives.connect(lost)
         getattr(importlib.import_module(module), function)(args)
 
 
 @contextlib.contextmanager
 def _told_to_the_others() -> Iterator[None]:
     """Leave the job at the block's end. An error of one rank ends the others, who name it too."""
-    rank = collectives.current().rank
+    rank = collectives.get_world().rank
     try:
         yield
     except Interrupted:
-        collectives.leave()  # they have been asked as well
+        collectives.disconnect()  # they have been asked as well
         raise
-    except LostError as error:
+    except LostRankError as error:
         # The thread that watches over the others knows more of it and ends this process first.
-        time.sleep(shutdown.LAST_WORK / 2)
-        collectives.leave(str(error))
+        time.sleep(shutdown.SHUTDOWN_SECONDS / 2)
+        collectives.disconnect(str(error))
         raise
     except (BertPaddleError, KeyboardInterrupt, BrokenPipeError) as error:
-        collectives.leave(f"rank {rank}: {str(error) or type(error).__name__}")
+        collectives.disconnect(f"rank {rank}: {str(error) or type(error).__name__}")
         raise
     except Exception as error:
         words = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0]
         if isinstance(error, RuntimeError) and ("gloo" in words or "nccl" in words.lower()):
             # Another process has ended or is stopped, and that one's error counts: as above.
-            time.sleep(shutdown.LAST_WORK / 2)
-            raise LostError(f"rank {rank} lost the others: {words}") from error
-        collectives.leave(f"rank {rank}: {words}")
+            time.sleep(shutdown.SHUTDOWN_SECONDS / 2)
+            raise LostRankError(f"rank {rank} lost the others: {words}") from error
+        collectives.disconnect(f"rank {rank}: {words}")
         if isinstance(error, MemoryError):
             raise RunError(f"rank {rank}: out of memory: {words}") from error
         raise
-    collectives.leave()
+    collectives.disconnect()
 
 
 def _end_of_a_launched_rank(line: str) -> None:
@@ -166,7 +166,7 @@ def _child(
     runtime.die_with_parent()
     signals.ignore_until_training()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all: the parent ends the job
-    runtime.join_job(rank, [f"127.0.0.1:{port}" for port in ports], gpus)
+    runtime.set_rank_environment(rank, [f"127.0.0.1:{port}" for port in ports], gpus)
     runtime.configure(len(ports), use_gpu=gpus, inherited=True)
     runtime.import_paddle()
 
@@ -183,12 +183,12 @@ def _told_to_the_parent(
 ) -> None:
     second_hand = False
     try:
-        with told_in_one_line(
+        with exit_with_one_line(
             args.debug, tell=lambda line, code: said.put((rank, line, code, second_hand))
         ):
             try:
                 _call(program, args, lost)
-            except LostError:
+            except LostRankError:
                 second_hand = True
                 raise
     except Exception as error:  # a fault of ours: a traceback, and a line for the parent
@@ -239,17 +239,17 @@ def _spawn(program: str, args: CommonArgs, processes: int, gpus: bool) -> None:
         running = list(children)
         while running:
             # Once one has stopped as asked, the others do, unless one hangs.
-            seconds = shutdown.LAST_WORK if len(running) < len(children) and asked else None
+            seconds = shutdown.SHUTDOWN_SECONDS if len(running) < len(children) and asked else None
             sentinels = [child.sentinel for child in running]
             if not multiprocessing.connection.wait(sentinels, seconds):
                 break
             running = [child for child in running if child.is_alive()]
             if not asked and any(child.exitcode for child in children):
-                raise shutdown.cause(children, said)
+                raise shutdown.root_cause(children, said)
         if asked:
-            raise shutdown.interrupted(asked[0], said)
+            raise shutdown.interrupted_error(asked[0], said)
     finally:
-        shutdown.stop(children)
+        shutdown.stop_processes(children)
 
 
 def _free_ports(count: int) -> list[int]:

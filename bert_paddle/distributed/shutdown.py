@@ -12,13 +12,13 @@ from typing import Any, NoReturn
 
 from bert_paddle.common.errors import BertPaddleError, Interrupted, RunError, UserError
 
-Told = tuple[int, str, int, bool]  # rank, line, exit code, whether it only lost another rank
+RankReport = tuple[int, str, int, bool]  # rank, line, exit code, whether it only lost another rank
 # Seconds in which a file that is being written may become whole, and in which the processes of a
 # job that ends may end by themselves.
-LAST_WORK = 10.0
+SHUTDOWN_SECONDS = 10.0
 
 
-def interrupted(number: int, said: Any) -> BertPaddleError:
+def interrupted_error(number: int, said: Any) -> BertPaddleError:
     """The error of a job that a signal ended: what a child told of it."""
     lines = [line for _, line, _, second_hand in _all(said) if not second_hand]
     line = lines[0] if lines else "stopped before there was anything to save"
@@ -26,10 +26,10 @@ def interrupted(number: int, said: Any) -> BertPaddleError:
     return Interrupted(f"{name}: {line.removeprefix('SIGTERM: ')}", number)
 
 
-def cause(children: Sequence[Any], said: Any) -> BertPaddleError:
+def root_cause(children: Sequence[Any], said: Any) -> BertPaddleError:
     """The error that ended a job, of which one child has ended badly: a signal's, or what a child
     told; only when there is nothing else, that one has lost another."""
-    told: list[Told] = []
+    told: list[RankReport] = []
     for _ in range(30):
         told += _all(said)
         for rank, child in enumerate(children):
@@ -58,7 +58,7 @@ def _and_the_others(words: str) -> str:
     return f"{words} and the other processes were stopped; go on with --resume_from_checkpoint auto"
 
 
-def _all(said: Any) -> list[Told]:
+def _all(said: Any) -> list[RankReport]:
     told = []
     while not said.empty():
         told.append(said.get())
@@ -67,7 +67,7 @@ def _all(said: Any) -> list[Told]:
 
 def finish_writing() -> None:
     """Let this process's other threads come to their end, a checkpoint that is being written."""
-    end = time.monotonic() + LAST_WORK
+    end = time.monotonic() + SHUTDOWN_SECONDS
     for thread in threading.enumerate():
         if not thread.daemon and thread is not threading.main_thread():
             thread.join(max(0.0, end - time.monotonic()))
@@ -91,13 +91,13 @@ def at_once(program: Callable[[], Any]) -> NoReturn:
     os._exit(code if isinstance(code, int) else int(code is not None))
 
 
-def stop(processes: Sequence[Any]) -> None:
+def stop_processes(processes: Sequence[Any]) -> None:
     """End what still runs: politely, and after a while for good (a stopped process, say)."""
     started = [process for process in processes if process.pid is not None]
     for process in started:
         if process.is_alive():
             process.terminate()
-    end = time.monotonic() + LAST_WORK
+    end = time.monotonic() + SHUTDOWN_SECONDS
     for process in started:
         process.join(max(0.0, end - time.monotonic()))
         if process.is_alive():

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from bert_paddle.common import hardware
-from bert_paddle.export.source import Source
+from bert_paddle.export.source import ExportSource
 from bert_paddle.training import model_card
 from bert_paddle.training.model_card import CARD_FILE, escaped, table
 
@@ -52,7 +52,9 @@ print(predictor.get_output_handle(predictor.get_output_names()[0]).copy_to_cpu()
 """
 
 
-def write(source: Source, form: str, checked: str, when: str, folder: Path, name: str) -> None:
+def write(
+    source: ExportSource, form: str, checked: str, when: str, folder: Path, name: str
+) -> None:
     """Write README.md into `folder`, which will be called `name`. checked: how it compares."""
     front, body = _of_model(source)
     front = {"library_name": _LIBRARIES[form]} | front | {"library_name": _LIBRARIES[form]}
@@ -71,7 +73,7 @@ def write(source: Source, form: str, checked: str, when: str, folder: Path, name
     (folder / CARD_FILE).write_text(model_card.with_front(front, text), encoding="utf-8")
 
 
-def _of_model(source: Source) -> tuple[dict[str, Any], str]:
+def _of_model(source: ExportSource) -> tuple[dict[str, Any], str]:
     """The model's own card without the part on how to load it; or what its configuration tells."""
     path = source.folder / CARD_FILE
     try:
@@ -89,7 +91,7 @@ def _of_model(source: Source) -> tuple[dict[str, Any], str]:
     return {"pipeline_tag": kind, "tags": ["bert"]}, body
 
 
-def _use(source: Source, form: str, name: str) -> str:
+def _use(source: ExportSource, form: str, name: str) -> str:
     if source.tokens is None:
         return "There is no vocabulary in this folder: the model takes ids.\n"
     texts = '["A text.", "And another one."]'

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from bert_paddle.common.errors import FlagError, RunError
-from bert_paddle.export.sample import Batch
-from bert_paddle.export.source import Source
+from bert_paddle.export.sample import SampleBatch
+from bert_paddle.export.source import ExportSource
 
 TOLERANCE = 1e-5
 _MOST_SECONDS = 1800  # a minute or two is usual; bert-large on a busy machine takes some
@@ -71,7 +71,7 @@ def interpreter(checker: str | None) -> str:
 
 
 def compare(
-    form: str, folder: Path, source: Source, batches: Sequence[Batch], python: str
+    form: str, folder: Path, source: ExportSource, batches: Sequence[SampleBatch], python: str
 ) -> Checked:
     """Run the export in `folder` in another process on the batches, and compare with our model.
 
@@ -104,7 +104,7 @@ def compare(
     return checked
 
 
-def _outputs(source: Source, batch: Batch) -> list[np.ndarray]:
+def _outputs(source: ExportSource, batch: SampleBatch) -> list[np.ndarray]:
     """Our model's outputs: logits; of a pre-training model those over words and of the pair."""
     import paddle
 
@@ -115,7 +115,7 @@ def _outputs(source: Source, batch: Batch) -> list[np.ndarray]:
 
 
 def _ask(
-    form: str, folder: Path, batches: Sequence[Batch], python: str, place: Path
+    form: str, folder: Path, batches: Sequence[SampleBatch], python: str, place: Path
 ) -> tuple[dict[str, Any], list[list[np.ndarray]]]:
     """What the checker says, and the outputs of every batch. Raises FlagError for a --checker
     that is no Python, RunError for a check that fails."""

@@ -11,10 +11,10 @@ from bert_paddle.common import atomic_files, hardware
 from bert_paddle.common.errors import OutputError, RunError, UserError, WeightsError
 from bert_paddle.export import card, check, hugging_face, onnx_graph, paddle_inference, sample
 from bert_paddle.export.check import Checked
-from bert_paddle.export.source import Source, find, load
+from bert_paddle.export.source import ExportSource, find, load
 
 RECORD_FILE = "export.json"  # what an export says of itself, and is known by
-_WRITERS: dict[str, Callable[[Source, Path], None]] = {
+_WRITERS: dict[str, Callable[[ExportSource, Path], None]] = {
     "hf": hugging_face.write,
     "onnx": onnx_graph.write,
     "paddle_inference": paddle_inference.write,
@@ -126,7 +126,7 @@ def _beside(target: Path, size: int) -> Path:
     return beside
 
 
-def _write(form: str, source: Source, folder: Path) -> None:
+def _write(form: str, source: ExportSource, folder: Path) -> None:
     """The files of the format. What its library says of a refusing disk becomes one line."""
     try:
         _WRITERS[form](source, folder)

@@ -6,7 +6,7 @@ from typing import Any
 
 from bert_paddle.common import atomic_files
 from bert_paddle.common.errors import WeightsError
-from bert_paddle.export.source import Source
+from bert_paddle.export.source import ExportSource
 from bert_paddle.models import classifier, weight_names
 from bert_paddle.models.tokenizer import SETTINGS_FILE
 from bert_paddle.models.weight_names import BERT
@@ -20,7 +20,7 @@ _HEAD = ("finetuning_task", "problem_type", "id2label", "label2id")
 _OWN = "own_data"  # what our config.json says of the columns of a user's own data
 
 
-def write(source: Source, folder: Path) -> None:
+def write(source: ExportSource, folder: Path) -> None:
     """Write the folder's files. Raises WeightsError for a model that transformers has not."""
     if source.config.pool_act != "tanh":
         raise WeightsError(
@@ -35,7 +35,7 @@ def write(source: Source, folder: Path) -> None:
     atomic_files.write_tensors(folder / classifier.WEIGHTS_FILE, tensors, form="pt")
 
 
-def config(source: Source) -> dict[str, Any]:
+def config(source: ExportSource) -> dict[str, Any]:
     """transformers' BertConfig of the model."""
     name = "BertForPreTraining" if source.is_pretrained else "BertForSequenceClassification"
     made: dict[str, Any] = {"architectures": [name], "model_type": "bert", "dtype": "float32"}
@@ -49,14 +49,14 @@ def config(source: Source) -> dict[str, Any]:
     return made | {name: head[name] for name in _HEAD if head[name]}
 
 
-def write_about(source: Source, folder: Path) -> None:
+def write_about(source: ExportSource, folder: Path) -> None:
     """Write config.json and the tokenizer, which users of the other formats need as well."""
     atomic_files.write_json(folder / classifier.CONFIG_FILE, config(source))
     if source.tokens is not None:
         write_tokenizer(source, folder)
 
 
-def write_tokenizer(source: Source, folder: Path) -> None:
+def write_tokenizer(source: ExportSource, folder: Path) -> None:
     """Write vocab.txt, tokenizer.json and tokenizer_config.json, which any AutoTokenizer reads."""
     assert source.tokens is not None
     source.tokens.save(folder)

@@ -21,7 +21,7 @@ from bert_paddle import __version__
 from bert_paddle.common.errors import WeightsError
 from bert_paddle.export import hugging_face
 from bert_paddle.export.sample import INPUTS
-from bert_paddle.export.source import Source
+from bert_paddle.export.source import ExportSource
 
 FILE, OUTPUT = "model.onnx", "logits"
 _OPSET, _IR_VERSION = 17, 8
@@ -30,7 +30,7 @@ _MOST = 2**31 - 2**20  # bytes in one protobuf file
 _EMBEDDINGS, _LAYER = "bert.embeddings.", "bert.encoder.layers.{}."
 
 
-def write(source: Source, folder: Path) -> None:
+def write(source: ExportSource, folder: Path) -> None:
     """Write model.onnx: int64 [batch, length] of any sizes -> float32 logits [batch, classes];
     with it the configuration and the tokenizer. Raises WeightsError for a model too large."""
     tensors = source.tensors()

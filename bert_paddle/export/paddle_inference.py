@@ -5,12 +5,12 @@ from pathlib import Path
 
 from bert_paddle.export import hugging_face
 from bert_paddle.export.sample import INPUTS
-from bert_paddle.export.source import Source
+from bert_paddle.export.source import ExportSource
 
 NAME = "model"  # of both files, before .json and .pdiparams
 
 
-def write(source: Source, folder: Path) -> None:
+def write(source: ExportSource, folder: Path) -> None:
     """Write model.json and model.pdiparams, which take int64 [batch, length] of any sizes and give
     float32 logits [batch, classes]; with them the configuration and the tokenizer."""
     import paddle

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bert_paddle.export.source import Source
+from bert_paddle.export.source import ExportSource
 from bert_paddle.glue.data.dataset import encode
 from bert_paddle.glue.data.tsv import Examples
 
@@ -26,7 +26,7 @@ _WIDTHS = (1, 2, 5)  # of the rows drawn where there is no vocabulary, in parts 
 
 
 @dataclass(frozen=True)
-class Batch:
+class SampleBatch:
     """texts: those that the rows were made of, as (first, second or None); empty for drawn rows.
     inputs: int64 [rows, longest], by the names in INPUTS."""
 
@@ -34,7 +34,7 @@ class Batch:
     inputs: dict[str, np.ndarray]
 
 
-def batches(source: Source) -> list[Batch]:
+def batches(source: ExportSource) -> list[SampleBatch]:
     """Batches of three shapes, padded where rows differ in length, the same at every call."""
     positions = source.config.max_position_embeddings
     if source.tokens is None:
@@ -46,7 +46,7 @@ def batches(source: Source) -> list[Batch]:
     return made
 
 
-def _encoded(source: Source, texts: list[tuple[str, str | None]]) -> Batch:
+def _encoded(source: ExportSource, texts: list[tuple[str, str | None]]) -> SampleBatch:
     firsts = [first for first, _ in texts]
     seconds = [second for _, second in texts if second is not None]
     assert source.tokens is not None
@@ -56,10 +56,10 @@ def _encoded(source: Source, texts: list[tuple[str, str | None]]) -> Batch:
     inputs = (batch["input_ids"], batch["input_mask"], batch["segment_ids"])
     # A row that was cut is no text that another tokenizer could be compared on.
     whole = [] if rows.encoded.cut else texts
-    return Batch(whole, dict(zip(INPUTS, inputs, strict=True)))
+    return SampleBatch(whole, dict(zip(INPUTS, inputs, strict=True)))
 
 
-def _drawn(source: Source, most: int) -> Iterator[Batch]:
+def _drawn(source: ExportSource, most: int) -> Iterator[SampleBatch]:
     rng = np.random.default_rng(0)
     for rows, width in ((1, most), (3, most // 2), (2, max(1, most // 4))):
         lengths = np.maximum(1, width * rng.choice(_WIDTHS, rows) // 8)
@@ -67,4 +67,4 @@ def _drawn(source: Source, most: int) -> Iterator[Batch]:
         mask = (np.arange(width) < lengths[:, None]).astype(np.int64)
         ids = rng.integers(0, source.config.vocab_size, (rows, width)) * mask
         segments = rng.integers(0, source.config.type_vocab_size, (rows, width)) * mask
-        yield Batch([], dict(zip(INPUTS, (ids, mask, segments), strict=True)))
+        yield SampleBatch([], dict(zip(INPUTS, (ids, mask, segments), strict=True)))

@@ -19,7 +19,7 @@ _PRETRAINED = ("BertForPretraining", "BertForPreTraining")
 
 
 @dataclass(frozen=True)
-class Source:
+class ExportSource:
     """A model in evaluation mode. about: what its config.json says. labels: class names in the
     order of the logits, empty for a regression and for a pre-training model. tokens: None where the
     folder has no vocabulary."""
@@ -33,7 +33,7 @@ class Source:
 
     def tensors(self) -> dict[str, np.ndarray]:
         """float32 weights under Paddle's names, Linear as [in, out]."""
-        return classifier.tensors_of(self.model)
+        return classifier.numpy_state_dict(self.model)
 
     @property
     def config(self) -> Any:
@@ -41,7 +41,7 @@ class Source:
         return self.model.config
 
 
-def load(name_or_path: str) -> Source:
+def load(name_or_path: str) -> ExportSource:
     """The model of a folder (or of a name under $BERT_PADDLE_HOME/models).
 
     Raises WeightsError for a folder without a whole BERT with the head of a classifier or those of
@@ -53,21 +53,24 @@ def load(name_or_path: str) -> Source:
     if config.architecture in _PRETRAINED:
         return _pretrained(folder, about)
     loaded = Predictor(str(folder))
-    return Source(folder, loaded.model, about, tuple(loaded.labels), loaded.tokens, False)
+    return ExportSource(folder, loaded.model, about, tuple(loaded.labels), loaded.tokens, False)
 
 
 def find(name_or_path: str) -> Path:
     """The model's folder, whole as far as its manifest can tell. Raises WeightsError."""
-    if name_or_path in hub.PUBLISHED and not (runtime.home() / "models" / name_or_path).is_dir():
+    if (
+        name_or_path in hub.PUBLISHED
+        and not (runtime.home_dir() / "models" / name_or_path).is_dir()
+    ):
         if not Path(name_or_path).is_dir():
             raise WeightsError(
                 f"{name_or_path} is no folder here: exported are models that lie on the disk"
             )
-    return verify_model_dir.check(hub.resolve(name_or_path, runtime.home()))
+    return verify_model_dir.verify_model_dir(hub.find_model_dir(name_or_path, runtime.home_dir()))
 
 
-def _pretrained(folder: Path, about: Mapping[str, Any]) -> Source:
-    saved = load_weights.load_checkpoint(folder)
+def _pretrained(folder: Path, about: Mapping[str, Any]) -> ExportSource:
+    saved = load_weights.load_weights(folder)
     for head in pretrain_model.HEADS:
         if not any(name.startswith(head) for name in saved.tensors):
             raise WeightsError(
@@ -78,4 +81,4 @@ def _pretrained(folder: Path, about: Mapping[str, Any]) -> Source:
     built, _ = pretrain_model.build(config, 0, saved)
     built.eval()
     tokens = tokenizer.load(folder) if tokenizer.holds_vocabulary(folder) else None
-    return Source(folder, built, about, (), tokens, True)
+    return ExportSource(folder, built, about, (), tokens, True)

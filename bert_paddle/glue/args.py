@@ -142,7 +142,7 @@ class GlueArgs(CustomDataArgs, CommonArgs):
 def seeds_of(text: str) -> list[int]:
     """The seeds in "1,2,3", each once. Raises ValueError with the end of the sentence that begins
     with the flag's name."""
-    about = next(f.metadata for f in flags.declared(GlueArgs) if f.name == "seed")
+    about = next(f.metadata for f in flags.declared_flags(GlueArgs) if f.name == "seed")
     return list(dict.fromkeys(convert(about, one.strip()) for one in text.split(",")))
 
 

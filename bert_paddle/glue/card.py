@@ -3,19 +3,19 @@
 from collections.abc import Sequence
 
 from bert_paddle.glue.args import GlueArgs
-from bert_paddle.glue.data.load import Data
+from bert_paddle.glue.data.load import EncodedData
 from bert_paddle.glue.evaluate import Result
 from bert_paddle.glue.tasks import Task
 from bert_paddle.training import model_card
-from bert_paddle.training.model_card import Facts
+from bert_paddle.training.model_card import CardFacts
 from bert_paddle.training.train_state import TrainState
 
 _HUB, _LANGUAGE = "nyu-mll/glue", "en"
 
 
 def facts(
-    task: Task, args: GlueArgs, data: Data, evaluated: Sequence[Result], state: TrainState
-) -> Facts:
+    task: Task, args: GlueArgs, data: EncodedData, evaluated: Sequence[Result], state: TrainState
+) -> CardFacts:
     """The card's facts at a step. evaluated: of these very weights by dev set; none where they were
     not evaluated."""
     results: dict[str, float] = {}
@@ -25,7 +25,7 @@ def facts(
     rows = {"training": len(data.train)} if data.train is not None else {}
     rows |= {f"dev {dev.name}".strip(): len(found) for dev, found in data.dev}
     remarks = list(_remarks(task, data))
-    return Facts(
+    return CardFacts(
         task=task.name,
         kind="regression" if task.is_regression else "classification",
         step=state.step,
@@ -41,7 +41,7 @@ def facts(
     )
 
 
-def _remarks(task: Task, data: Data) -> list[str]:
+def _remarks(task: Task, data: EncodedData) -> list[str]:
     if data.own:
         return []
     if data.demo:

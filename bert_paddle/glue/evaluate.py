@@ -8,7 +8,7 @@ import numpy as np
 from bert_paddle.common.errors import RunError
 from bert_paddle.distributed import collectives
 from bert_paddle.glue import metrics
-from bert_paddle.glue.data.dataset import Rows, forward
+from bert_paddle.glue.data.dataset import EncodedDataset, forward
 from bert_paddle.glue.tasks import Task
 
 
@@ -24,7 +24,7 @@ class Result:
     scores: np.ndarray | None = field(default=None, repr=False, compare=False)
 
 
-def logits(model: Any, rows: Rows, batch_size: int, pad_multiple: int = 1) -> np.ndarray:
+def logits(model: Any, rows: EncodedDataset, batch_size: int, pad_multiple: int = 1) -> np.ndarray:
     """float32 [n, classes] of a model in evaluation mode, in the order of the rows, everywhere.
 
     Rows are batched by length, whole batches dealt out to the processes, and each result put back
@@ -37,9 +37,9 @@ def logits(model: Any, rows: Rows, batch_size: int, pad_multiple: int = 1) -> np
     with paddle.no_grad():
         own = [
             forward(model, rows.batch(batch, pad_multiple)).astype("float32").numpy()
-            for batch in collectives.my_share(batches)
+            for batch in collectives.shard(batches)
         ]
-    parts = np.concatenate(collectives.merge(own))
+    parts = np.concatenate(collectives.gather_shards(own))
     out = np.zeros_like(parts)
     out[order] = parts
     return out
@@ -56,7 +56,7 @@ def check_finite(scores: np.ndarray, of: str) -> None:
         )
 
 
-def answers(task: Task, scores: np.ndarray) -> np.ndarray:
+def predictions_of(task: Task, scores: np.ndarray) -> np.ndarray:
     """Class indices [n] of logits, or the scores themselves [n] for regression."""
     return scores[:, 0] if task.is_regression else np.argmax(scores, axis=1)
 
@@ -71,11 +71,13 @@ def mean_loss(task: Task, scores: np.ndarray, labels: np.ndarray) -> float:
     return float(np.mean(log_sum - shifted[np.arange(len(labels)), labels]))
 
 
-def evaluate(task: Task, model: Any, rows: Rows, batch_size: int, pad_multiple: int = 1) -> Result:
+def evaluate(
+    task: Task, model: Any, rows: EncodedDataset, batch_size: int, pad_multiple: int = 1
+) -> Result:
     """Loss and metrics of the model (in evaluation mode) over all rows."""
     assert rows.labels is not None
     scores = logits(model, rows, batch_size, pad_multiple)
-    given = answers(task, scores)
+    given = predictions_of(task, scores)
     alike = not task.is_regression and len(given) > 1 and len(set(given.tolist())) == 1
     return Result(
         mean_loss(task, scores, rows.labels),

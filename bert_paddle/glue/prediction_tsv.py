@@ -6,8 +6,8 @@ import numpy as np
 
 from bert_paddle.common import atomic_files
 from bert_paddle.glue import predictions
-from bert_paddle.glue.data.dataset import Rows
-from bert_paddle.glue.evaluate import answers
+from bert_paddle.glue.data.dataset import EncodedDataset
+from bert_paddle.glue.evaluate import predictions_of
 from bert_paddle.glue.tasks import Task, TestSet
 
 
@@ -17,7 +17,7 @@ def write(task: Task, scores: np.ndarray, path: Path, own: bool = False) -> None
     scores: logits [n, classes] in the order of the test file. STS-B is clipped to its 0 to 5.
     own: for a user's file, with the classes' names, and scores in six digits.
     """
-    values = answers(task, scores)
+    values = predictions_of(task, scores)
     if task.score_range:
         digits = ".6g" if own else ".3f"
         texts = [f"{value:{digits}}" for value in np.clip(values, *task.score_range)]
@@ -30,7 +30,7 @@ def write(task: Task, scores: np.ndarray, path: Path, own: bool = False) -> None
 
 
 def write_set(
-    task: Task, test_set: TestSet, rows: Rows, scores: np.ndarray, output_dir: Path
+    task: Task, test_set: TestSet, rows: EncodedDataset, scores: np.ndarray, output_dir: Path
 ) -> Path:
     """Write a test set's predictions/<TASK>.tsv, and of one with labels its rows with texts, labels
     and probabilities into test_predictions_<TASK>.jsonl. Returns the first path."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from bert_paddle.common import atomic_files
 from bert_paddle.glue.data.tsv import Examples
-from bert_paddle.glue.evaluate import answers
+from bert_paddle.glue.evaluate import predictions_of
 from bert_paddle.glue.tasks import Task
 
 
@@ -31,7 +31,7 @@ def probabilities(scores: np.ndarray) -> np.ndarray:
 
 
 def _rows(task: Task, examples: Examples, scores: np.ndarray) -> Iterator[dict[str, Any]]:
-    given, labels = answers(task, scores), examples.labels
+    given, labels = predictions_of(task, scores), examples.labels
     shares = None if task.is_regression else probabilities(scores)
     for i, text in enumerate(examples.texts_a):
         row: dict[str, Any] = {"index": i, "text_a": text}

@@ -15,7 +15,7 @@ from bert_paddle.glue.data.dataset import encode
 from bert_paddle.glue.data.tsv import Examples
 from bert_paddle.glue.predictions import probabilities
 from bert_paddle.models import classifier, hub, load_weights, model_config, tokenizer
-from bert_paddle.models.load_weights import Checkpoint
+from bert_paddle.models.load_weights import LoadedWeights
 from bert_paddle.training import verify_model_dir
 
 
@@ -40,12 +40,12 @@ class Predictor:
         self.tokens = tokenizer.load(folder, None)
         positions = config.values["max_position_embeddings"]
         self.max_seq_length = max_seq_length or positions
-        saved = load_weights.load_checkpoint(folder)
+        saved = load_weights.load_weights(folder)
         self.labels = _labels(saved, folder)
         known = load.known_of(config)
         self.task, self.pairs = known.name, known.pairs
         self.type_vocab_size = config.values["type_vocab_size"]
-        classifier.check_fit(config.values, len(self.tokens), self.max_seq_length, False, folder)
+        classifier.check_sizes(config.values, len(self.tokens), self.max_seq_length, False, folder)
         self.model = classifier.build_classifier(saved, self.labels, seed=0, need_head=True).model
         self.model.eval()
         self.folder = folder
@@ -121,10 +121,10 @@ def _folder(name_or_path: str) -> Path:
             f"{name_or_path} is a pre-trained model without a classifier: give the folder of a "
             "fine-tuned one, such as a run's model_<step>"
         )
-    return verify_model_dir.check(hub.resolve(name_or_path, runtime.home()))
+    return verify_model_dir.verify_model_dir(hub.find_model_dir(name_or_path, runtime.home_dir()))
 
 
-def _labels(saved: Checkpoint, folder: Path) -> tuple[str, ...]:
+def _labels(saved: LoadedWeights, folder: Path) -> tuple[str, ...]:
     """The names of the classes by logit; none for a regression. Raises WeightsError."""
     bias = saved.tensors.get("classifier.bias")
     if bias is None:

@@ -7,9 +7,9 @@ import numpy as np
 
 from bert_paddle.common import run_log
 from bert_paddle.glue import metrics
-from bert_paddle.glue.data.dataset import Rows
-from bert_paddle.glue.data.load import Data
-from bert_paddle.glue.evaluate import Result, answers, evaluate, mean_loss
+from bert_paddle.glue.data.dataset import EncodedDataset
+from bert_paddle.glue.data.load import EncodedData
+from bert_paddle.glue.evaluate import Result, evaluate, mean_loss, predictions_of
 from bert_paddle.glue.tasks import Task, TestSet
 from bert_paddle.training.train_state import TrainState
 
@@ -17,10 +17,10 @@ from bert_paddle.training.train_state import TrainState
 def evaluate_all(
     task: Task,
     model: Any,
-    data: Data,
+    data: EncodedData,
     batch_size: int,
     pad_multiple: int,
-    out: run_log.Log,
+    log: run_log.RunLog,
     record_step: int | None,
 ) -> tuple[list[Result], dict[str, float]]:
     """Evaluate every dev set: log lines and the values of all_results.json; records as of
@@ -33,9 +33,9 @@ def evaluate_all(
         seconds = time.perf_counter() - begun
         labels = [("dev", dev.name)] if dev.name else []
         labels += [("data", "demo")] if data.demo else []
-        out.line(run_log.eval_line(result.loss, metrics.log_fields(task, result.metrics), labels))
+        log.line(run_log.eval_line(result.loss, metrics.log_fields(task, result.metrics), labels))
         if result.only_class is not None:
-            out.warning(
+            log.warning(
                 f"all {len(rows)} rows are predicted to be {result.only_class}: if that lasts, the "
                 "run has collapsed; try a lower --learning_rate, a warm-up, or another --seed"
             )
@@ -45,12 +45,12 @@ def evaluate_all(
         values[f"eval_runtime{dev.suffix}"] = seconds
         values[f"eval_samples_per_second{dev.suffix}"] = len(rows) / seconds
         if record_step is not None:
-            out.record("eval", record_step, **named, **dict(labels))
+            log.record("eval", record_step, **named, **dict(labels))
         results.append(result)
     return results, values
 
 
-def of_epoch(data: Data, evaluated: list[Result]) -> dict[str, float]:
+def of_epoch(data: EncodedData, evaluated: list[Result]) -> dict[str, float]:
     """What the record of an epoch says of its evaluation: eval_loss and the metrics by their long
     names, with the suffix of a second dev set."""
     found: dict[str, float] = {}
@@ -71,17 +71,17 @@ def note_best(task: Task, state: TrainState, results: list[Result]) -> bool:
 
 
 def score_test(
-    task: Task, test_set: TestSet, scores: np.ndarray, rows: Rows, out: run_log.Log
+    task: Task, test_set: TestSet, scores: np.ndarray, rows: EncodedDataset, log: run_log.RunLog
 ) -> dict[str, float]:
     """The metrics of a test file that has labels (the full AX release, a user's own): a log line,
     and the values of all_results.json, test_<metric> of a user's file, test_ax_<metric> of AX."""
     assert rows.labels is not None
-    computed = metrics.compute(task, answers(task, scores), rows.labels)
+    computed = metrics.compute(task, predictions_of(task, scores), rows.labels)
     fields = ", ".join(f"{name}: {value:.6f}" for name, value in metrics.log_fields(task, computed))
     if not test_set.own:
-        out.line(f"test {task.name} {fields}")
+        log.line(f"test {task.name} {fields}")
         return {f"test_{task.name.lower()}_{name}": value for name, value in computed.items()}
     loss = mean_loss(task, scores, rows.labels)
-    out.line(f"test {test_set.file} loss: {loss:.6f}, {fields}")
+    log.line(f"test {test_set.file} loss: {loss:.6f}, {fields}")
     named = {"loss": loss, **computed, "samples": len(rows)}
     return {f"test_{name}": value for name, value in named.items()}

@@ -5,18 +5,23 @@ from typing import Any
 
 from bert_paddle.glue import predictions
 from bert_paddle.glue.args import GlueArgs
-from bert_paddle.glue.data.load import Data
+from bert_paddle.glue.data.load import EncodedData
 from bert_paddle.glue.evaluate import Result
 from bert_paddle.glue.tasks import Task
 from bert_paddle.training import run_info
-from bert_paddle.training.run_info import About
+from bert_paddle.training.run_info import RunInfo
 
 PROGRAM = "run_glue"
 
 
 def describe(
-    task: Task, args: GlueArgs, data: Data, kind: str, model: Any, steps: dict[str, int] | None
-) -> About:
+    task: Task,
+    args: GlueArgs,
+    data: EncodedData,
+    kind: str,
+    model: Any,
+    steps: dict[str, int] | None,
+) -> RunInfo:
     """What run.json says of the run. kind: of the data, as in all_results.json. The lengths are
     those of the training rows; of an evaluation alone, those of its rows."""
     sets = {f"dev{dev.suffix}": rows for dev, rows in data.dev}
@@ -28,7 +33,7 @@ def describe(
     if first is not None:
         cut = first.encoded.cut
         lengths = run_info.length_counts(first.encoded.lengths, cut, args.max_seq_length)
-    return About(
+    return RunInfo(
         program=PROGRAM,
         task=task.name,
         data=kind,
@@ -43,7 +48,7 @@ def describe(
 
 
 def write_dev_predictions(
-    task: Task, data: Data, evaluated: list[Result], output_dir: Path
+    task: Task, data: EncodedData, evaluated: list[Result], output_dir: Path
 ) -> None:
     """Write dev_predictions.jsonl, of the last evaluation; `_mm` of the second dev set."""
     for (dev, rows), result in zip(data.dev, evaluated, strict=True):

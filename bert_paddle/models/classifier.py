@@ -15,7 +15,7 @@ import numpy as np
 
 from bert_paddle.common import atomic_files
 from bert_paddle.common.errors import OutputError, WeightsError
-from bert_paddle.common.tensor_file import Held
+from bert_paddle.common.tensor_file import TensorSnapshot
 from bert_paddle.models import load_weights, paddlenlp_bert
 
 WEIGHTS_FILE, CONFIG_FILE = "model.safetensors", "config.json"
@@ -24,7 +24,7 @@ _ABOUT = {"architectures", "paddlenlp_version", "id2label", "label2id", "num_lab
 
 
 @dataclass(frozen=True)
-class Classifier:
+class LoadedClassifier:
     """A model with a classification (or regression) head, and what its loading had to say."""
 
     model: Any
@@ -33,8 +33,8 @@ class Classifier:
 
 
 def build_classifier(
-    checkpoint: load_weights.Checkpoint, labels: Sequence[str], seed: int, need_head: bool
-) -> Classifier:
+    checkpoint: load_weights.LoadedWeights, labels: Sequence[str], seed: int, need_head: bool
+) -> LoadedClassifier:
     """PaddleNLP's BertForSequenceClassification with the checkpoint's weights.
 
     labels: the names of the classes in the order of the logits; none for regression (one output).
@@ -47,12 +47,12 @@ def build_classifier(
     import paddle
 
     paddle.seed(seed)
-    bert = paddlenlp_bert.bert()
+    bert = paddlenlp_bert.bert_module()
     config = {k: v for k, v in checkpoint.config.items() if k != "labels"}
     sizes = bert.BertConfig(**config, num_labels=max(1, len(labels)))
     model = bert.BertForSequenceClassification(sizes)
     tensors, reason = _fit_head(checkpoint, labels)
-    report = load_weights.check(
+    report = load_weights.match_weights(
         tensors, {name: tuple(value.shape) for name, value in model.state_dict().items()}
     )
     notes = list(checkpoint.notes) + list(report.notes)
@@ -67,10 +67,10 @@ def build_classifier(
         notes.append(f"new classifier head ({reason})")
     elif labels and _unnamed(checkpoint.config.get("labels") or ()):
         notes.append(f"its classes have no names: taken to be {', '.join(labels)}, in this order")
-    return Classifier(model, notes, fresh_head=bool(reason))
+    return LoadedClassifier(model, notes, fresh_head=bool(reason))
 
 
-def check_fit(
+def check_sizes(
     config: dict, vocab_size: int, max_seq_length: int, pairs: bool, source: Path
 ) -> None:
     """Raise WeightsError when rows of this vocabulary, length and kind do not fit the model."""
@@ -93,7 +93,7 @@ def check_fit(
 
 
 def _fit_head(
-    checkpoint: load_weights.Checkpoint, labels: Sequence[str]
+    checkpoint: load_weights.LoadedWeights, labels: Sequence[str]
 ) -> tuple[dict[str, np.ndarray], str | None]:
     """The tensors with the head in the order of `labels`, or without it and the reason why."""
     tensors = dict(checkpoint.tensors)
@@ -135,7 +135,7 @@ def set_tensors(model: Any, tensors: dict[str, np.ndarray]) -> None:
         state[name].set_value(tensor.astype(state[name].dtype))
 
 
-def tensors_of(model: Any) -> dict[str, np.ndarray]:
+def numpy_state_dict(model: Any) -> dict[str, np.ndarray]:
     """Copies of the model's tensors by name; half precision widened to float32."""
     return {name: _copy_of(value) for name, value in model.state_dict().items()}
 
@@ -154,16 +154,16 @@ def classifier_config(labels: Sequence[str], task: str) -> dict[str, Any]:
     }
 
 
-def held(tensors: Mapping[str, Any]) -> Held:
+def snapshot_tensors(tensors: Mapping[str, Any]) -> TensorSnapshot:
     """Tensors for a file: float32 on the CPU as they lie in memory, others copied (half precision
     widened to float32)."""
     on_cpu = all(value.place.is_cpu_place() for value in tensors.values())
     shown = on_cpu and all(str(value.dtype) == "paddle.float32" for value in tensors.values())
     if not shown:
-        return Held({name: _copy_of(value) for name, value in tensors.items()})
+        return TensorSnapshot({name: _copy_of(value) for name, value in tensors.items()})
     lying = {name: value.contiguous() for name, value in tensors.items()}
     seen = {name: _memory_of(value) for name, value in lying.items()}
-    return Held(seen, shown=True, owners=list(lying.values()))
+    return TensorSnapshot(seen, shown=True, owners=list(lying.values()))
 
 
 def _memory_of(tensor: Any) -> np.ndarray:
@@ -178,8 +178,8 @@ def _copy_of(tensor: Any) -> np.ndarray:
     return np.array(wide.numpy(), order="C")
 
 
-def snapshot(
-    model: Any, about: dict[str, Any], tensors: Held | None = None
+def model_writer(
+    model: Any, about: dict[str, Any], tensors: TensorSnapshot | None = None
 ) -> Callable[[Path], None]:
     """The model as it is now: a function that writes config.json and model.safetensors into the
     folder it is given, as PaddleNLP's `from_pretrained` loads them, while training goes on.
@@ -192,7 +192,7 @@ def snapshot(
         config.pop(name, None)
     config |= {"architectures": [type(model).__name__], "model_type": "bert", **about}
     text = json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-    values = tensors or tensors_of(model)
+    values = tensors or numpy_state_dict(model)
 
     def write(folder: Path) -> None:
         (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
@@ -201,7 +201,7 @@ def snapshot(
     return write
 
 
-def check_same(model: Any, folder: Path) -> None:
+def check_same_config(model: Any, folder: Path) -> None:
     """Raise OutputError when a checkpoint is of a model with another configuration than this."""
     saved = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     now = json.loads(model.config.to_json_string())
@@ -217,7 +217,7 @@ def check_same(model: Any, folder: Path) -> None:
         )
 
 
-def restore(model: Any, folder: Path) -> None:
+def restore_weights(model: Any, folder: Path) -> None:
     """Put the weights of one of this run's own checkpoints back into its model."""
     from safetensors.numpy import load_file
 

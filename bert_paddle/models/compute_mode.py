@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from bert_paddle.common.args import CommonArgs
-from bert_paddle.common.run_log import Log
+from bert_paddle.common.run_log import RunLog
 from bert_paddle.distributed import collectives
 from bert_paddle.models.kernels import dispatch
 
@@ -20,24 +20,24 @@ _BY_LAYERS = ("recompute", "to_static", "flash_attention")
 _MOST_HEAD, _HEAD_MULTIPLE, _LEAST_CAPABILITY = 256, 8, (8, 0)  # of Paddle's flash attention
 
 
-def prepare(model: Any, args: CommonArgs, out: Log) -> None:
+def set_compute_mode(model: Any, args: CommonArgs, log: RunLog) -> None:
     """Have a BertForSequenceClassification or BertForPretraining computed as the flags say. Its
     parameters, and their names, stay as they are."""
     on_gpu = collectives.on_gpu()
     asked = [f"--{name}" for name in _BY_LAYERS if getattr(args, name)]
     if asked and not on_gpu:
         model.by_kernels = False
-        out.note(f"encoder: PaddleNLP's layers, for {', '.join(asked)}; our kernels are off")
+        log.note(f"encoder: PaddleNLP's layers, for {', '.join(asked)}; our kernels are off")
     else:
-        dispatch.prepare(model, args.cpu_kernels, out)
+        dispatch.choose_encoder(model, args.cpu_kernels, log)
     if args.fused_adamw and not on_gpu:
-        out.note("--fused_adamw has no effect on the CPU")
+        log.note("--fused_adamw has no effect on the CPU")
     if args.recompute:
         model.bert.encoder.enable_recompute = True  # while gradients are wanted; same dropout
     if args.flash_attention:
         half = args.amp_dtype if args.use_amp and on_gpu else None
         for reason in _no_flash(model.config, half) if on_gpu else ["it runs on GPUs only"]:
-            out.note(f"--flash_attention: no flash kernel ({reason}); Paddle takes another one")
+            log.note(f"--flash_attention: no flash kernel ({reason}); Paddle takes another one")
         for layer in model.bert.encoder.layers:
             _replace_forward(layer.self_attn, MethodType(_attention(half), layer.self_attn))
     if args.to_static:

@@ -92,7 +92,9 @@ def built_in_config(name: str) -> dict[str, Any] | None:
     }
 
 
-def resolve(name_or_path: str, home: Path, say: Callable[[str], None] = lambda line: None) -> Path:
+def find_model_dir(
+    name_or_path: str, home: Path, say: Callable[[str], None] = lambda line: None
+) -> Path:
     """The folder of a model: a directory given -> home/models/<name> -> PaddleNLP's hub.
 
     say: told in one line when a download begins. Raises WeightsError, naming every place looked

@@ -33,7 +33,7 @@ _UNREAD = ("tf_model.h5", "flax_model.msgpack", "model.ckpt.index", "bert_model.
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class LoadedWeights:
     """A model folder, read.
 
     config: PaddleNLP BertConfig's names, and "labels": the class names in the order of the
@@ -48,7 +48,7 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
-class Report:
+class MatchedWeights:
     """How a checkpoint fits a model.
 
     tensors: exactly those to put into the model. fresh_head: why a head keeps its initial values,
@@ -60,7 +60,7 @@ class Report:
     notes: list[str]
 
 
-def load_checkpoint(folder: Path) -> Checkpoint:
+def load_weights(folder: Path) -> LoadedWeights:
     """Read the configuration and the weights of a BERT folder, Paddle's or Hugging Face's.
 
     Takes the first of model.safetensors, model.safetensors.index.json, model_state.pdparams,
@@ -87,14 +87,14 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         values["labels"] = None
         tensors = {k: v for k, v in tensors.items() if not k.startswith("classifier.")}
         notes.append(f"head of {config.architecture} left out")
-    return Checkpoint(values, tensors, kind, notes)
+    return LoadedWeights(values, tensors, kind, notes)
 
 
-def check(
+def match_weights(
     tensors: Tensors,
     wanted: Mapping[str, Sequence[int]],
     head_prefixes: Sequence[str] = ("classifier.",),
-) -> Report:
+) -> MatchedWeights:
     """Compare a checkpoint's tensors with a model's parameters, {name: shape}.
 
     A head (the names under one of `head_prefixes`) that is absent or of another size is left out
@@ -123,7 +123,7 @@ def check(
     )
     kinds = sorted({name.split(".")[0] for name in unused_heads})
     notes = [f"unused head {', '.join(f'{kind}.*' for kind in kinds)}"] if kinds else []
-    return Report(usable, "; ".join(reasons) or None, notes)
+    return MatchedWeights(usable, "; ".join(reasons) or None, notes)
 
 
 def _head_problem(tensors: Tensors, wanted: Mapping[str, Sequence[int]], prefix: str) -> str | None:

@@ -26,7 +26,7 @@ _taken: dict[str, types.ModuleType] = {}  # opened packages that are being fille
 _filling: set[int] = set()  # the threads whose imports find a package as far as it is
 
 
-def bert() -> Any:
+def bert_module() -> Any:
     """The module paddlenlp.transformers.bert.modeling: BertModel and its heads, BertConfig."""
     with _lock:
         return _bert()

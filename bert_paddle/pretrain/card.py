@@ -6,7 +6,7 @@ from typing import Any
 
 from bert_paddle.pretrain.args import PretrainArgs
 from bert_paddle.training import model_card
-from bert_paddle.training.model_card import Facts
+from bert_paddle.training.model_card import CardFacts
 from bert_paddle.training.train_state import TrainState
 
 _RESULTS = ("loss", "mlm_loss", "mlm_accuracy", "perplexity", "nsp_loss", "nsp_accuracy")
@@ -14,14 +14,14 @@ _RESULTS = ("loss", "mlm_loss", "mlm_accuracy", "perplexity", "nsp_loss", "nsp_a
 
 def facts(
     args: PretrainArgs, rows: Mapping[str, int], values: Mapping[str, Any] | None, state: TrainState
-) -> Facts:
+) -> CardFacts:
     """The card's facts at a step. rows: of each set. values: what all_results.json has of an
     evaluation of these very weights; None where there was none."""
     own = {
         "configuration": Path(args.model_name_or_path).name,
         "predictions per row": f"up to {args.max_predictions_per_seq}",
     }
-    return Facts(
+    return CardFacts(
         task="Masked words and next sentences",
         kind="pretraining",
         step=state.step,

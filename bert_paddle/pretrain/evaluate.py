@@ -22,7 +22,7 @@ def evaluate(model: Any, batches: Iterable[Batch]) -> dict[str, float]:
 
     with paddle.no_grad():
         own = [_sums(*_logits(model, batch), batch) for batch in batches]
-    total = np.sum(collectives.merge(own), axis=0, dtype=np.float64)
+    total = np.sum(collectives.gather_shards(own), axis=0, dtype=np.float64)
     words, rows = max(1.0, total[0]), max(1.0, total[3])
     mlm_loss, nsp_loss = float(total[1] / words), float(total[4] / rows)
     return {

@@ -18,14 +18,14 @@ HEADS = ("cls.predictions.", "cls.seq_relationship.")
 
 
 def build(
-    config: Mapping[str, Any], seed: int, checkpoint: load_weights.Checkpoint | None
+    config: Mapping[str, Any], seed: int, checkpoint: load_weights.LoadedWeights | None
 ) -> tuple[Any, list[str]]:
     """A BertForPretraining and notes on its weights.
 
     config: BertConfig's values. Without a checkpoint all weights are drawn from `seed`; with one,
     only the heads that it lacks. Raises WeightsError where the checkpoint does not fit.
     """
-    bert = paddlenlp_bert.bert()
+    bert = paddlenlp_bert.bert_module()
     try:
         model = bert.BertForPretraining(bert.BertConfig(**config))
     except MemoryError:
@@ -46,10 +46,10 @@ def build(
 
 
 def _fit(
-    checkpoint: load_weights.Checkpoint, shapes: Mapping[str, Sequence[int]]
-) -> load_weights.Report:
+    checkpoint: load_weights.LoadedWeights, shapes: Mapping[str, Sequence[int]]
+) -> load_weights.MatchedWeights:
     try:
-        return load_weights.check(checkpoint.tensors, shapes, HEADS)
+        return load_weights.match_weights(checkpoint.tensors, shapes, HEADS)
     except WeightsError as error:
         raise WeightsError(
             f"--init_from: {error} (the configuration comes from --model_name_or_path and the size "
@@ -115,8 +115,8 @@ def forward(model: Any, batch: Batch) -> tuple[Any, Any]:
 
     The vocabulary product is made for the masked positions only, a seventh of all.
     """
-    if fused.by_kernels(model):
-        return fused.predict_words(model, batch)
+    if fused.uses_kernels(model):
+        return fused.pretraining_logits(model, batch)
     return model(
         tensor(batch["input_ids"]),
         token_type_ids=tensor(batch["segment_ids"]),

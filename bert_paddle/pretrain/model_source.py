@@ -16,7 +16,7 @@ _HEAD_SIZE = 64  # of all published BERTs
 
 
 @dataclass(frozen=True)
-class Source:
+class ModelSource:
     """config: BertConfig's names and values. tokens: the vocabulary, or None and `silence` says
     why. where: what the configuration came from, for messages."""
 
@@ -26,7 +26,7 @@ class Source:
     where: str
 
 
-def read(args: PretrainArgs, home: Path) -> Source:
+def read(args: PretrainArgs, home: Path) -> ModelSource:
     """The configuration with the flags' sizes put in, and the vocabulary where one is found.
 
     --model_name_or_path is a folder, a configuration file, a name under home/models, or a
@@ -47,7 +47,7 @@ def read(args: PretrainArgs, home: Path) -> Source:
         )
     if tokens is not None:
         _check_same_vocabulary(tokens, Path(args.input_dir))
-    return Source(config, tokens, silence, name)
+    return ModelSource(config, tokens, silence, name)
 
 
 def _check_same_vocabulary(tokens: Tokenizer, shards: Path) -> None:
@@ -80,7 +80,7 @@ def _configuration(name: str, home: Path) -> tuple[Path | None, dict[str, Any]]:
     built_in = hub.built_in_config(name)
     if built_in and not given.is_dir() and not (home / "models" / name).is_dir():
         return None, built_in
-    folder = hub.resolve(name, home)
+    folder = hub.find_model_dir(name, home)
     return folder, _values(model_config.read_config(folder))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from bert_paddle import report
 from bert_paddle.common import run_log, runtime
-from bert_paddle.common.tensor_file import Held
+from bert_paddle.common.tensor_file import TensorSnapshot
 from bert_paddle.distributed import collectives
 from bert_paddle.models import classifier, compute_mode, hub, load_weights
 from bert_paddle.pretrain import card, model_source
@@ -17,12 +17,12 @@ from bert_paddle.pretrain.data import loader as reading
 from bert_paddle.pretrain.data import shards
 from bert_paddle.pretrain.data.shards import Shards
 from bert_paddle.pretrain.evaluate import evaluate
-from bert_paddle.pretrain.model_source import Source
+from bert_paddle.pretrain.model_source import ModelSource
 from bert_paddle.training import model_card, verify_model_dir
 from bert_paddle.training import run as training_run
 from bert_paddle.training.job import TrainingJob
-from bert_paddle.training.output_lock import claimed
-from bert_paddle.training.run_info import About
+from bert_paddle.training.output_lock import lock_output_dir
+from bert_paddle.training.run_info import RunInfo
 from bert_paddle.training.step import Batch, Trainer
 from bert_paddle.training.train_state import TrainState
 
@@ -33,33 +33,35 @@ def run(args: PretrainArgs) -> dict[str, Any]:
     Raises UserError for flags, shards and weights that do not fit, RunError when something breaks
     while running; checkpoints written until then are whole.
     """
-    with claimed(Path(args.output_dir)):
+    with lock_output_dir(Path(args.output_dir)):
         return _run(args)
 
 
 def _run(args: PretrainArgs) -> dict[str, Any]:
-    out, output_dir = run_log.Log(active=collectives.current().is_main), Path(args.output_dir)
-    resume_from = collectives.main_only(lambda: training_run.where_to_begin(args, output_dir, out))
-    origin = collectives.main_first(lambda: model_source.read(args, runtime.home()))
+    log, output_dir = run_log.RunLog(active=collectives.get_world().is_main), Path(args.output_dir)
+    resume_from = collectives.run_on_main(
+        lambda: training_run.resolve_resume(args, output_dir, log)
+    )
+    origin = collectives.run_on_main_first(lambda: model_source.read(args, runtime.home_dir()))
     if origin.tokens is None:
-        out.warning(
+        log.warning(
             f"no vocabulary ({origin.silence}): the model is saved without a tokenizer; give "
             "--vocab_file"
         )
     training, held_out = _shards(args, origin)
-    _tell_data(args, training, held_out, out)
+    _tell_data(args, training, held_out, log)
 
     # The weights as read are held by nobody afterwards: they are as large as the model.
     network, notes = pretrain_model.build(
-        origin.config, args.seed, None if resume_from else _weights(args, output_dir, out)
+        origin.config, args.seed, None if resume_from else _weights(args, output_dir, log)
     )
-    out.note(f"model: {origin.where}, {_size(network)}" + "".join(f"; {note}" for note in notes))
+    log.note(f"model: {origin.where}, {_size(network)}" + "".join(f"; {note}" for note in notes))
 
-    compute_mode.prepare(network, args, out)
-    job = PreTraining(args, output_dir, network, origin, held_out, out)
+    compute_mode.set_compute_mode(network, args, log)
+    job = PreTraining(args, output_dir, network, origin, held_out, log)
     job.pretrain(training, resume_from)
     job.write_results()
-    report.write_after_run(args, output_dir, out)
+    report.write_after_run(args, output_dir, log)
     return job.values
 
 
@@ -71,11 +73,11 @@ class PreTraining(TrainingJob):
         args: PretrainArgs,
         output_dir: Path,
         model: Any,
-        origin: Source,
+        origin: ModelSource,
         held_out: Shards | None,
-        out: run_log.Log,
+        log: run_log.RunLog,
     ):
-        super().__init__(args, output_dir, model, out, "pretraining")
+        super().__init__(args, output_dir, model, log, "pretraining")
         self.args: PretrainArgs = args
         self.origin, self.held_out = origin, held_out
         self.evaluated_at: int | None = None
@@ -83,14 +85,14 @@ class PreTraining(TrainingJob):
 
     def pretrain(self, training: Shards, resume: str | None) -> None:
         """Train to the end, or from a checkpoint; leaves the last or best weights, evaluated."""
-        args, world = self.args, collectives.current()
+        args, world = self.args, collectives.get_world()
         self.rows = {"train": training.total}
         if self.held_out is not None:
             self.rows["dev"] = self.held_out.total
         self.trainer = Trainer(
-            self.model, pretrain_model.objective(), args, collectives.on_gpu(), self.out
+            self.model, pretrain_model.objective(), args, collectives.on_gpu(), self.log
         )
-        batches = reading.PretrainBatches(
+        batches = reading.PretrainLoader(
             training,
             seed=args.seed,
             micro_rows=args.batch_size * world.size,
@@ -107,9 +109,9 @@ class PreTraining(TrainingJob):
             self.values["eval_step"] = step
         self.values["model"] = f"model_{step}"
 
-    def describe(self, steps: dict[str, int] | None) -> About:
+    def describe(self, steps: dict[str, int] | None) -> RunInfo:
         """What run.json says of the run; the best step is that of the lowest loss."""
-        return About(
+        return RunInfo(
             program="run_pretrain",
             task="pretraining",
             data="own",
@@ -140,13 +142,13 @@ class PreTraining(TrainingJob):
             ("nsp loss", found["nsp_loss"]),
             ("nsp accu", found["nsp_accuracy"]),
         ]
-        self.out.line(run_log.eval_line(found["loss"], fields, []))
+        self.log.line(run_log.eval_line(found["loss"], fields, []))
         self.evaluated_at = state.step
         self.values |= {f"eval_{name}": value for name, value in found.items()}
         self.values["eval_runtime"] = seconds
         self.values["eval_samples_per_second"] = found["samples"] / max(1e-9, seconds)
         if not on_record:
-            self.out.record("eval", state.step, **found)
+            self.log.record("eval", state.step, **found)
             state.note_metric(found["loss"], higher_is_better=False)
         kept = {name: value for name, value in found.items() if name not in ("loss", "samples")}
         return {"eval_loss": found["loss"], **kept}
@@ -156,13 +158,13 @@ class PreTraining(TrainingJob):
         args = self.args
         slices = reading.eval_slices(held_out, args.eval_batch_size, args.max_eval_rows)
         return reading.read_batches(
-            held_out, collectives.my_share(slices), args.max_predictions_per_seq
+            held_out, collectives.shard(slices), args.max_predictions_per_seq
         )
 
-    def snapshot(self, state: TrainState, weights: Held) -> Callable[[Path], None]:
-        write_model, tokens = classifier.snapshot(self.model, {}, weights), self.origin.tokens
+    def snapshot(self, state: TrainState, weights: TensorSnapshot) -> Callable[[Path], None]:
+        write_model, tokens = classifier.model_writer(self.model, {}, weights), self.origin.tokens
         values = self.values if self.evaluated_at == state.step else None
-        write_card = model_card.snapshot(card.facts(self.args, self.rows, values, state))
+        write_card = model_card.card_writer(card.facts(self.args, self.rows, values, state))
 
         def write(folder: Path) -> None:
             write_model(folder)
@@ -173,7 +175,7 @@ class PreTraining(TrainingJob):
         return write
 
 
-def _shards(args: PretrainArgs, origin: Source) -> tuple[Shards, Shards | None]:
+def _shards(args: PretrainArgs, origin: ModelSource) -> tuple[Shards, Shards | None]:
     """The training shards, and the held-out ones to evaluate on, their headers checked."""
     training, test = shards.find_shards(Path(args.input_dir))
     config = origin.config
@@ -183,29 +185,31 @@ def _shards(args: PretrainArgs, origin: Source) -> tuple[Shards, Shards | None]:
 
 
 def _weights(
-    args: PretrainArgs, output_dir: Path, out: run_log.Log
-) -> load_weights.Checkpoint | None:
+    args: PretrainArgs, output_dir: Path, log: run_log.RunLog
+) -> load_weights.LoadedWeights | None:
     if args.init_from is None:
         return None
     name = args.init_from
-    folder = collectives.main_first(lambda: hub.resolve(name, runtime.home(), out.note))
-    collectives.main_only(lambda: verify_model_dir.check(folder))
-    training_run.keep_source(args, output_dir, folder)
-    return load_weights.load_checkpoint(folder)
+    folder = collectives.run_on_main_first(
+        lambda: hub.find_model_dir(name, runtime.home_dir(), log.note)
+    )
+    collectives.run_on_main(lambda: verify_model_dir.verify_model_dir(folder))
+    training_run.check_source_not_deleted(args, output_dir, folder)
+    return load_weights.load_weights(folder)
 
 
 def _tell_data(
-    args: PretrainArgs, training: Shards, held_out: Shards | None, out: run_log.Log
+    args: PretrainArgs, training: Shards, held_out: Shards | None, log: run_log.RunLog
 ) -> None:
-    out.note(
+    log.note(
         f"data: {args.input_dir}: {training.total} rows in {len(training.paths)} shard(s), "
         f"{training.length} positions, up to {training.predictions} predictions"
         + (f"; {held_out.total} held-out rows" if held_out else "")
     )
     if args.do_eval and held_out is None:
-        out.warning("there is no _test_ shard: nothing to evaluate on")
+        log.warning("there is no _test_ shard: nothing to evaluate on")
     if args.max_predictions_per_seq < training.predictions:
-        out.note(
+        log.note(
             f"of up to {training.predictions} predictions a row, the first "
             f"{args.max_predictions_per_seq} are used (--max_predictions_per_seq)"
         )

@@ -3,27 +3,27 @@
 from pathlib import Path
 
 from bert_paddle.common.args import CommonArgs
-from bert_paddle.common.run_log import Log
+from bert_paddle.common.run_log import RunLog
 from bert_paddle.distributed import collectives
 
 
-def write_after_run(args: CommonArgs, output_dir: Path, out: Log) -> None:
+def write_after_run(args: CommonArgs, output_dir: Path, log: RunLog) -> None:
     """Write a finished run's report into its folder, unless the flags say not to. One that fails
     costs no more than a warning: the run is done."""
 
     def write() -> None:
         try:
-            from bert_paddle.report.build import leave
+            from bert_paddle.report.build import write_run_report
 
-            path = leave(output_dir)
+            path = write_run_report(output_dir)
         except Exception as error:
             words = f"{type(error).__name__}: {error}".splitlines()[0]
-            out.warning(
+            log.warning(
                 f"no report was written ({words}); all else is whole; make it with "
                 f"`python -m bert_paddle report {output_dir}`"
             )
         else:
-            out.note(f"report: {path}")
+            log.note(f"report: {path}")
 
     if args.report:
-        collectives.main_only(write)
+        collectives.run_on_main(write)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bert_paddle.common import atomic_files
-from bert_paddle.common.error_exit import refused_output
+from bert_paddle.common.error_exit import output_errors
 from bert_paddle.common.errors import OutputError
 from bert_paddle.report import figures, page, run_data
-from bert_paddle.report.run_data import Run
+from bert_paddle.report.run_data import RunData
 
 _OURS = re.compile(
     r"(loss|loss_terms|metrics|perplexity|learning_rate|throughput|lengths|mcc_by_batch"
@@ -18,7 +18,7 @@ _OURS = re.compile(
 PAGE, PICTURES, COMPARISON = "report.html", "pictures", "comparison.html"
 
 
-def leave(folder: Path) -> Path:
+def write_run_report(folder: Path) -> Path:
     """Write report.html and pictures/*.png into a run's folder; returns the page's path.
 
     Raises OutputError where the folder holds no measurement of a run, or cannot be written.
@@ -27,7 +27,7 @@ def leave(folder: Path) -> Path:
     run.name = folder.resolve().name
     text, pictures = page.build([run])
     beside = folder / PICTURES
-    with refused_output(f"the report in {folder}", "give the page another place with --output"):
+    with output_errors(f"the report in {folder}", "give the page another place with --output"):
         beside.mkdir(exist_ok=True)
         kept = {figures.write_png(picture, beside) for picture in pictures}
         for old in set(beside.glob("*.png")) - kept:
@@ -37,7 +37,7 @@ def leave(folder: Path) -> Path:
     return folder / PAGE
 
 
-def write(folders: Sequence[Path], output: Path | None) -> list[Path]:
+def write_reports(folders: Sequence[Path], output: Path | None) -> list[Path]:
     """Write the report of one run, or of several in one page; returns the pages written.
 
     A folder of run folders (of a sweep) counts as its runs. output: the page; by default one run's
@@ -47,7 +47,7 @@ def write(folders: Sequence[Path], output: Path | None) -> list[Path]:
     expanded = [one for folder in folders for one in run_data.runs_inside(folder) or [folder]]
     expanded = list({one.resolve(): one for one in expanded}.values())
     if output is None and len(expanded) == 1:
-        return [leave(expanded[0])]
+        return [write_run_report(expanded[0])]
     if output is None:
         output = (folders[0] if len(folders) == 1 else Path()) / COMPARISON
     if output.is_dir():
@@ -57,12 +57,12 @@ def write(folders: Sequence[Path], output: Path | None) -> list[Path]:
     runs = [run_data.read(folder) for folder in expanded]
     _name(runs)
     text = page.build(runs)[0]
-    with refused_output(str(output), "give another place with --output"):
+    with output_errors(str(output), "give another place with --output"):
         atomic_files.write_text(output, text)
     return [output]
 
 
-def _name(runs: Sequence[Run]) -> None:
+def _name(runs: Sequence[RunData]) -> None:
     """Name each run by its folder, without what all their paths begin with."""
     paths = [run.folder.resolve() for run in runs]
     common = Path(os.path.commonpath(paths)) if len(paths) > 1 else paths[0].parent

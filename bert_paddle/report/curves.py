@@ -6,7 +6,7 @@ from typing import Any
 
 from bert_paddle.report import run_data
 from bert_paddle.report.figures import PRINT, Ink, Picture, thinned
-from bert_paddle.report.run_data import Run
+from bert_paddle.report.run_data import RunData
 
 # In records, beside losses and metrics.
 _PLACES = {"kind", "step", "epoch", "batch", "samples", "dev", "data"}
@@ -27,14 +27,14 @@ class Line:
     dashed: int = 0
 
 
-def pictures(runs: Sequence[Run]) -> list[Picture]:
+def pictures(runs: Sequence[RunData]) -> list[Picture]:
     """The pictures over updates, for as far as there are records. Those of one run have a colour
     for each curve; of several, a picture for each quantity and a colour for each run."""
     made = _of_one(runs[0]) if len(runs) == 1 else list(_overlaid(runs))
     return [picture for picture in made if picture is not None]
 
 
-def _of_one(run: Run) -> list[Picture | None]:
+def _of_one(run: RunData) -> list[Picture | None]:
     rate = [Line("", *run_data.by_step(run.train, "learning_rate"), 0)]
     speed = [Line("", *run_data.by_step(run.train, "sequences_per_second"), 0)]
     evaluated = [(dev, name) for dev, found in run.evals.items() for name in _names(found)]
@@ -55,14 +55,14 @@ def _of_one(run: Run) -> list[Picture | None]:
     ]
 
 
-def _losses(run: Run) -> list[Line]:
+def _losses(run: RunData) -> list[Line]:
     lines = [Line("training", *run_data.by_step(run.train, "loss"), 0)]
     for i, (dev, records) in enumerate(run.evals.items()):
         lines.append(Line(_words("validation", dev), *run_data.by_step(records, "loss"), 1, 1 + i))
     return lines
 
 
-def _terms(run: Run) -> list[Line]:
+def _terms(run: RunData) -> list[Line]:
     """Each term of a loss that has several (masked words, next sentences), in training and in
     evaluation."""
     lines = []
@@ -74,7 +74,7 @@ def _terms(run: Run) -> list[Line]:
     return lines
 
 
-def _overlaid(runs: Sequence[Run]) -> Iterator[Picture | None]:
+def _overlaid(runs: Sequence[RunData]) -> Iterator[Picture | None]:
     """A picture for each quantity that any of the runs has."""
     for name in dict.fromkeys(name for run in runs for name in _names(run.train)):
         if name == "loss" or name.endswith("_loss"):

@@ -10,7 +10,7 @@ from typing import Any
 from bert_paddle import __version__
 from bert_paddle.report import curves, figures, plots, tables
 from bert_paddle.report.figures import Picture
-from bert_paddle.report.run_data import Run
+from bert_paddle.report.run_data import RunData
 
 TEMPLATE = "page.html.jinja"
 _LIGHT = {"ink": "#1f2328", "line": "#d5d9e0"}
@@ -36,7 +36,7 @@ class Drawn:
     svg: Any
 
 
-def build(runs: Sequence[Run]) -> tuple[str, list[Picture]]:
+def build(runs: Sequence[RunData]) -> tuple[str, list[Picture]]:
     """The page of one run, or of several side by side; and the pictures it shows, those of the
     runs together first."""
     import jinja2
@@ -75,7 +75,7 @@ def build(runs: Sequence[Run]) -> tuple[str, list[Picture]]:
     return text, made
 
 
-def _title(runs: Sequence[Run]) -> str:
+def _title(runs: Sequence[RunData]) -> str:
     if len(runs) > 1:
         tasks = list(dict.fromkeys(run.task for run in runs))
         return f"{', '.join(tasks[:3])}: {len(runs)} runs side by side"

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from bert_paddle.report.figures import Ink, Picture
-from bert_paddle.report.run_data import Lengths, Predictions, Run, number
+from bert_paddle.report.run_data import Lengths, Predictions, RunData, number
 
 BATCH = 32  # rows of a bar of `mcc_by_batch`
 _LABELLED = 12  # classes whose cells have figures in them
@@ -14,7 +14,7 @@ _NAMED = 40  # classes whose names stand at the axes
 _BARS = 64
 
 
-def of_run(run: Run) -> list[Picture]:
+def of_run(run: RunData) -> list[Picture]:
     """The pictures that help with the run's task, and the histogram of lengths."""
     found = []
     for i, one in enumerate(run.predictions):

@@ -45,7 +45,7 @@ class Predictions:
 
 
 @dataclass
-class Run:
+class RunData:
     """What a folder tells of its run; empty where it tells nothing."""
 
     folder: Path
@@ -88,7 +88,7 @@ class Run:
         return max((record["step"] for record in (*self.train, *evaluated)), default=0)
 
 
-def read(folder: Path) -> Run:
+def read(folder: Path) -> RunData:
     """Read a run's folder. Raises OutputError where it holds no measurement of a run."""
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder} is a file; give the --output_dir of a run, a folder")
@@ -105,7 +105,7 @@ def read(folder: Path) -> Run:
     if not records and not results:
         raise OutputError(_no_run(folder, remarks))
     settings = about.get("settings") or _trained_with(folder)
-    run = Run(
+    run = RunData(
         folder,
         folder.resolve().name,
         about,
@@ -180,7 +180,7 @@ def _clean(value: Any) -> Any:
     return [_clean(inner) for inner in value] if isinstance(value, list) else value
 
 
-def _sort(run: Run, records: Iterable[dict[str, Any]]) -> None:
+def _sort(run: RunData, records: Iterable[dict[str, Any]]) -> None:
     """The records by kind; evaluations by dev set. One of step 0 beside a training is of a later
     command, which evaluated weights as they were: no point of the run's curves."""
     records = list(records)
@@ -235,7 +235,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _unfinished(run: Run) -> str:
+def _unfinished(run: RunData) -> str:
     """Why a run counts as not finished, or ""."""
     steps = run.about.get("steps")
     planned = number(steps.get("planned")) if isinstance(steps, dict) else None

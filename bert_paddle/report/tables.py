@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bert_paddle.report.run_data import Predictions, Run, number
+from bert_paddle.report.run_data import Predictions, RunData, number
 
 MISTAKES = 10
 _LONGEST = 1200  # characters of a text that is shown
@@ -64,7 +64,7 @@ def duration(seconds: Any) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{found:.1f} s"
 
 
-def highlights(run: Run) -> list[tuple[str, str]]:
+def highlights(run: RunData) -> list[tuple[str, str]]:
     """What one wants to know first, as (name, value)."""
     found, results = [], run.results or _last_evaluation(run)
     for key, value in results.items():
@@ -86,19 +86,19 @@ def highlights(run: Run) -> list[tuple[str, str]]:
     return found
 
 
-def _last_evaluation(run: Run) -> dict[str, Any]:
+def _last_evaluation(run: RunData) -> dict[str, Any]:
     """The last evaluation on record, named as a results file has it."""
     records = next(iter(run.evals.values()), [])
     return {f"eval_{name}": value for name, value in records[-1].items()} if records else {}
 
 
-def results(runs: Sequence[Run]) -> Table:
+def results(runs: Sequence[RunData]) -> Table:
     """all_results.json, a column for each run."""
     keys = dict.fromkeys(key for run in runs for key in run.results)
     return _columns("result", runs, keys, [run.results for run in runs], shown)
 
 
-def differing(runs: Sequence[Run]) -> Table:
+def differing(runs: Sequence[RunData]) -> Table:
     """The settings in which runs differ, and what else sets them apart."""
     whole = [_identity(run) | run.settings for run in runs]
     keys = dict.fromkeys(key for values in whole for key in values if key not in _PLACES)
@@ -106,7 +106,7 @@ def differing(runs: Sequence[Run]) -> Table:
     return _columns("setting", runs, apart, whole, setting)
 
 
-def settings(run: Run) -> tuple[Table, Table]:
+def settings(run: RunData) -> tuple[Table, Table]:
     """The flags that were given, and all others."""
     given = run.about.get("given")
     chosen = [name for name in given if name in run.settings] if isinstance(given, list) else []
@@ -118,7 +118,7 @@ def settings(run: Run) -> tuple[Table, Table]:
     return one, other
 
 
-def environment(run: Run) -> Table:
+def environment(run: RunData) -> Table:
     """Where and with what a run was made."""
     about, rows = run.about, list[list[str]]()
     for name in ("program", "model", "parameters", "data", "machine", "processes"):
@@ -132,7 +132,7 @@ def environment(run: Run) -> Table:
     return Table(["", ""], rows)
 
 
-def epochs(run: Run) -> Table | None:
+def epochs(run: RunData) -> Table | None:
     """The run's epochs, where they were recorded."""
     if not run.epochs:
         return None
@@ -188,14 +188,14 @@ def _cut(text: Any) -> str:
     return words if len(words) <= _LONGEST else words[:_LONGEST] + " …"
 
 
-def _identity(run: Run) -> dict[str, Any]:
+def _identity(run: RunData) -> dict[str, Any]:
     """What sets a run apart besides its flags."""
     found = {name: run.about.get(name) for name in ("task", "data", "machine", "processes")}
     return found | _object(run.about.get("versions"))
 
 
 def _columns(
-    first: str, runs: Sequence[Run], keys: Iterable[str], values: Sequence[dict], show: Any
+    first: str, runs: Sequence[RunData], keys: Iterable[str], values: Sequence[dict], show: Any
 ) -> Table:
     head = [first, *(run.name for run in runs)] if len(runs) > 1 else [first, "value"]
     return Table(head, [[key, *(show(one.get(key)) for one in values)] for key in keys])

@@ -20,7 +20,7 @@ _LAST_WORK = 60  # seconds in which one that is asked to end may save
 
 
 @dataclass(frozen=True)
-class Child:
+class ChildProcess:
     """A program to run; what it prints is appended to its log."""
 
     command: Sequence[str]
@@ -29,7 +29,7 @@ class Child:
 
 @dataclass
 class _Running:
-    child: Child
+    child: ChildProcess
     slot: Mapping[str, str]
     began_at: int  # bytes of the log before this start
 
@@ -71,11 +71,11 @@ def visible_gpus() -> list[str]:
     return said.stdout.split()
 
 
-def work(
-    children: Sequence[Child],
+def run_children(
+    children: Sequence[ChildProcess],
     slots: Sequence[Mapping[str, str]],
-    begun: Callable[[Child], None],
-    ended: Callable[[Child, int, str], None],
+    begun: Callable[[ChildProcess], None],
+    ended: Callable[[ChildProcess, int, str], None],
 ) -> int | None:
     """Run all children, as many at a time as there are slots.
 
@@ -121,7 +121,7 @@ def _asked() -> Iterator[list[int]]:
             signal.signal(one, handler)
 
 
-def _start(child: Child, slot: Mapping[str, str]) -> tuple[subprocess.Popen, int]:
+def _start(child: ChildProcess, slot: Mapping[str, str]) -> tuple[subprocess.Popen, int]:
     """Start a child with its log; also the log's length before."""
     package = str(Path(bert_paddle.__file__).resolve().parent.parent)
     path = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])

@@ -50,7 +50,7 @@ _Entry = tuple[str, str, list[str]]
 
 
 def _take(found: dict[str, list[str]], entries: Iterable[_Entry], problems: list[str]) -> None:
-    fields = {f.name: f for f in flags.declared(GlueArgs)}
+    fields = {f.name: f for f in flags.declared_flags(GlueArgs)}
     known = {f.metadata["alias"]: f.name for f in fields.values() if f.metadata["alias"]}
     known |= {name: name for name in fields}
     for called, typed, values in entries:

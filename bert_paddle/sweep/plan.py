@@ -157,7 +157,9 @@ def _with_folders(
             digest = hashlib.sha256(repr(sorted(values.items())).encode()).hexdigest()[:8]
             name = f"{name[:_LONGEST]}-{digest}-seed_{seed}"
         own = {**settings, "seed": str(seed), "output_dir": str(folder / name)}
-        args = flags.build(GlueArgs, {key: Given(text, f"--{key}") for key, text in own.items()})
+        args = flags.build_args(
+            GlueArgs, {key: Given(text, f"--{key}") for key, text in own.items()}
+        )
         runs.append(OneRun(values, seed, folder / name, settings, args))
     return tuple(runs)
 

@@ -27,7 +27,7 @@ _MORE_TO_DO = ("do_eval", "do_predict")  # what a finished training can still be
 
 
 @dataclass(frozen=True)
-class Standing:
+class RunStatus:
     """How far a run is. results: of all_results.json, where the run is finished."""
 
     results: dict[str, Any] | None = None
@@ -35,24 +35,24 @@ class Standing:
     differ: list[str] = field(default_factory=list)  # "--seed was 1 and is 2"
 
 
-def look(run: OneRun) -> Standing:
+def read_status(run: OneRun) -> RunStatus:
     """What there is of a run in its folder."""
     kept, wanted = run_info.read(run.folder), run.args.as_dict()
     results = read_results(run.folder)
-    begun = bool(results) or bool(checkpoint.steps(run.folder))
+    begun = bool(results) or bool(checkpoint.saved_steps(run.folder))
     settings = kept.get("settings")
     if not begun or not isinstance(settings, dict):
-        return Standing(begun=begun)
+        return RunStatus(begun=begun)
     differ = differences(settings, run.args)
     was, now = kept.get("data") or results.get("data"), data_kind(run.args)
     if was is not None and was != now:
         differ.append(f"the data were {was!r} and are {now!r} (--data_dir, $GLUE_DATA_DIR)")
     if differ:
-        return Standing(begun=True, differ=differ)
+        return RunStatus(begun=True, differ=differ)
     lacks = any(wanted[name] and not settings.get(name) for name in _MORE_TO_DO)
     if not results or not kept.get("finished") or lacks:
-        return Standing(begun=True)
-    return Standing(results, begun=True)
+        return RunStatus(begun=True)
+    return RunStatus(results, begun=True)
 
 
 def differences(
@@ -74,7 +74,7 @@ def data_kind(args: GlueArgs) -> str:
     if args.task_name is None:
         return "own"
     task = tasks.get_task(args.task_name)
-    found = tsv.find(task, args.data_dir, os.environ, runtime.home())
+    found = tsv.find(task, args.data_dir, os.environ, runtime.home_dir())
     return "demo" if found.folder and tsv.is_demo(found.folder) else "glue"
 
 

@@ -13,7 +13,7 @@ def run(args: GlueArgs, program: Sequence[str] | None = None) -> None:
 
     Raises FlagError under paddle's launcher, and what `sweep.run` raises.
     """
-    if runtime.launched():
+    if runtime.is_launched():
         raise FlagError(
             [
                 "--seeds starts a process for each run itself: call run_glue.py without "
@@ -22,4 +22,4 @@ def run(args: GlueArgs, program: Sequence[str] | None = None) -> None:
         )
     seeds = plan.of_seeds(args)
     sweep.run(seeds, program=program, go_on=args.resume_from_checkpoint == "auto")
-    flags.keep(args, seeds.folder)
+    flags.save_settings(args, seeds.folder)

@@ -48,7 +48,7 @@ def heading(plan: Plan) -> list[str]:
         "",
         f"{len(plan.runs)} run(s), each with: `{' '.join(rest)}`",
         "",
-        f"Machine: {hardware.described()}",
+        f"Machine: {hardware.describe()}",
     ]
 
 
@@ -84,4 +84,4 @@ def write_results(summary: Summary) -> None:
     for key in run_status.scores(group.means):
         values |= {key: group.means[key], f"{key}_std": group.deviations.get(key)}
     values["per_seed"] = {str(one.run.seed): one.scores for one in finished}
-    atomic_files.write_json(summary.plan.folder / RESULTS_FILE, run_log.finite(values))
+    atomic_files.write_json(summary.plan.folder / RESULTS_FILE, run_log.finite_or_none(values))

@@ -10,11 +10,11 @@ from bert_paddle.common import atomic_files
 from bert_paddle.common.errors import Interrupted, OutputError, RunError
 from bert_paddle.sweep import child_processes, run_status, table
 from bert_paddle.sweep import summary as sweep_summary
-from bert_paddle.sweep.child_processes import Child
+from bert_paddle.sweep.child_processes import ChildProcess
 from bert_paddle.sweep.plan import Plan
 from bert_paddle.sweep.table import Outcome, Summary
 from bert_paddle.training import checkpoint
-from bert_paddle.training.output_lock import claimed
+from bert_paddle.training.output_lock import lock_output_dir
 from bert_paddle.training.run import RESULTS_FILE
 
 PROGRAM = (sys.executable, "-u", "-m", "bert_paddle", "glue")
@@ -33,11 +33,11 @@ def run(
     Raises OutputError for a folder that holds other runs, RunError when some runs failed,
     Interrupted by a signal.
     """
-    with claimed(plan.folder):
+    with lock_output_dir(plan.folder):
         sweep = _Sweep(plan, go_on)
         waiting = [one for one in sweep.outcomes if one.results is None]
         todo = [
-            Child(
+            ChildProcess(
                 [*(program or PROGRAM), *one.run.argv(plan.overwrite)],
                 one.run.folder / run_status.LOG_FILE,
             )
@@ -47,7 +47,7 @@ def run(
         places = child_processes.slots(*_processes(plan), parallel)
         if len(places) > 1:
             print(f"{min(len(places), len(todo))} runs at a time", file=sys.stderr, flush=True)
-        number = child_processes.work(todo, places, sweep.begun, sweep.ended)
+        number = child_processes.run_children(todo, places, sweep.begun, sweep.ended)
         return sweep.finish(number)
 
 
@@ -83,7 +83,7 @@ class _Sweep:
         """Take over what is finished. Raises OutputError for what cannot be gone on with."""
         wrong = []
         for outcome in self.outcomes:
-            standing = run_status.look(outcome.run)
+            standing = run_status.read_status(outcome.run)
             outcome.results = standing.results
             if standing.differ:
                 wrong.append(f"{outcome.run.folder.name}: {', '.join(standing.differ)}")
@@ -103,13 +103,13 @@ class _Sweep:
             if outcome.results is not None:
                 print(f"{self._place(outcome)}: finished before", flush=True)
 
-    def begun(self, child: Child) -> None:
+    def begun(self, child: ChildProcess) -> None:
         """A run starts."""
         outcome = self.by_log[child.log]
         outcome.run.folder.mkdir(parents=True, exist_ok=True)
         print(f"{self._place(outcome)}: running, output in {child.log}", flush=True)
 
-    def ended(self, child: Child, code: int, said: str) -> None:
+    def ended(self, child: ChildProcess, code: int, said: str) -> None:
         """A run has ended: note what came of it, and bring the tables up to date."""
         outcome = self.by_log[child.log]
         outcome.results = sweep_summary.results_of(outcome.run.folder) if code == 0 else None

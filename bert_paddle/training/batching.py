@@ -19,8 +19,8 @@ Item = TypeVar("Item")
 _POOL = 50
 
 
-def plan(
-    lengths: np.ndarray, rows_per_update: int, seed: int, epoch: int, group_by_length: bool
+def plan_epoch(
+    lengths: np.ndarray, rows_per_step: int, seed: int, epoch: int, group_by_length: bool
 ) -> list[np.ndarray]:
     """The rows of each update of one epoch; every row once, the last update maybe smaller.
 
@@ -31,23 +31,25 @@ def plan(
     rng = np.random.default_rng([seed, epoch])
     order = rng.permutation(len(lengths))
     if not group_by_length:
-        return cut(order, rows_per_update)
+        return chunks(order, rows_per_step)
     batches: list[np.ndarray] = []
-    for pool in cut(order, rows_per_update * _POOL):
-        batches += cut(pool[np.argsort(lengths[pool], kind="stable")], rows_per_update)
+    for pool in chunks(order, rows_per_step * _POOL):
+        batches += chunks(pool[np.argsort(lengths[pool], kind="stable")], rows_per_step)
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
-def split(rows: np.ndarray, micro_batch_rows: int, rank: int, ranks: int) -> list[np.ndarray]:
+def split_among_ranks(
+    rows: np.ndarray, micro_batch_rows: int, rank: int, ranks: int
+) -> list[np.ndarray]:
     """This rank's part of an update: one array of rows for each micro-batch, maybe empty.
 
     micro_batch_rows: rows of a micro-batch over all ranks. Strides rather than blocks, so that
     rows sorted by length leave every rank the same work.
     """
-    return [part[rank::ranks] for part in cut(rows, micro_batch_rows)]
+    return [part[rank::ranks] for part in chunks(rows, micro_batch_rows)]
 
 
-def cut(rows: np.ndarray, size: int) -> list[np.ndarray]:
+def chunks(rows: np.ndarray, size: int) -> list[np.ndarray]:
     """The rows in order in parts of `size`, the last maybe smaller."""
     return [rows[start : start + size] for start in range(0, len(rows), size)]
 
@@ -62,7 +64,7 @@ def pad(rows: Sequence[np.ndarray], pad_id: int, multiple: int = 1) -> np.ndarra
     return out
 
 
-def prepared(items: Sequence[Item], make: Callable[[Item], Any], workers: int) -> Iterator[Any]:
+def prefetch(items: Sequence[Item], make: Callable[[Item], Any], workers: int) -> Iterator[Any]:
     """`make(item)` for each item in order, made ahead by `workers` threads (0: when asked for)."""
     if workers == 0:
         yield from map(make, items)

@@ -23,9 +23,9 @@ import numpy as np
 
 from bert_paddle.common import atomic_files
 from bert_paddle.common.errors import OutputError
-from bert_paddle.common.tensor_file import Held
+from bert_paddle.common.tensor_file import TensorSnapshot
 from bert_paddle.distributed import collectives
-from bert_paddle.training.train_state import VERSION, TrainState
+from bert_paddle.training.train_state import NAMES_OF_VERSION_4, VERSION, TrainState
 
 MANIFEST, STATE = "manifest.json", "state/train_state.json"
 OPTIMIZER = "state/optimizer.safetensors"
@@ -41,7 +41,7 @@ _PART_OF_RUN = re.compile(
 _found_whole: set[Path] = set()  # by `latest` in this process, for `read`
 
 
-def folder_of(output_dir: Path, step: int) -> Path:
+def checkpoint_dir(output_dir: Path, step: int) -> Path:
     """Where the checkpoint of a step lies."""
     return output_dir / f"model_{step}"
 
@@ -49,7 +49,7 @@ def folder_of(output_dir: Path, step: int) -> Path:
 def save(
     output_dir: Path,
     state: TrainState,
-    optimizer: Mapping[str, np.ndarray] | Held,
+    optimizer: Mapping[str, np.ndarray] | TensorSnapshot,
     write_model: Callable[[Path], None],
 ) -> Path:
     """Write the checkpoint of `state.step`; returns its folder.
@@ -57,7 +57,7 @@ def save(
     optimizer: tensors by structured name. `write_model` writes the model's files into the folder
     it is given. OSError (a full disk, say) leaves earlier checkpoints as they were.
     """
-    target = folder_of(output_dir, state.step)
+    target = checkpoint_dir(output_dir, state.step)
     partial = target.with_name(target.name + _PARTIAL)
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -65,7 +65,7 @@ def save(
         write_model(partial)
         atomic_files.write_tensors(partial / OPTIMIZER, optimizer)
         atomic_files.write_json(partial / STATE, dataclasses.asdict(state))
-        atomic_files.seal(partial, MANIFEST, VERSION)
+        atomic_files.write_manifest(partial, MANIFEST, VERSION)
         _swap(partial, target)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
@@ -91,12 +91,12 @@ def _swap(partial: Path, target: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def whats_wrong(folder: Path) -> str | None:
+def find_damage(folder: Path) -> str | None:
     """Why a folder is not a whole checkpoint, or None. Reads every file and its checksum."""
-    return atomic_files.broken_seal(folder, MANIFEST, (STATE, OPTIMIZER))
+    return atomic_files.check_manifest(folder, MANIFEST, (STATE, OPTIMIZER))
 
 
-def steps(output_dir: Path) -> list[int]:
+def saved_steps(output_dir: Path) -> list[int]:
     """The steps of the checkpoints in a folder, ascending, whole or not."""
     if not output_dir.is_dir():
         return []
@@ -104,11 +104,11 @@ def steps(output_dir: Path) -> list[int]:
     return sorted(int(match[1]) for match in found if match)
 
 
-def latest(output_dir: Path, note: Callable[[str], None]) -> Path | None:
+def latest_complete(output_dir: Path, note: Callable[[str], None]) -> Path | None:
     """The newest whole checkpoint, or None; `note` is told of each one passed over."""
-    for step in reversed(steps(output_dir)):
-        folder = folder_of(output_dir, step)
-        wrong = whats_wrong(folder)
+    for step in reversed(saved_steps(output_dir)):
+        folder = checkpoint_dir(output_dir, step)
+        wrong = find_damage(folder)
         if wrong is None:
             _found_whole.add(folder.resolve())
             return folder
@@ -116,7 +116,7 @@ def latest(output_dir: Path, note: Callable[[str], None]) -> Path | None:
     return None
 
 
-def read(folder: Path) -> tuple[TrainState, dict[str, np.ndarray]]:
+def load(folder: Path) -> tuple[TrainState, dict[str, np.ndarray]]:
     """The state and the optimizer's tensors; called by all processes together.
 
     Raises OutputError when the folder is not a whole checkpoint of this version. The main process
@@ -126,13 +126,13 @@ def read(folder: Path) -> tuple[TrainState, dict[str, np.ndarray]]:
     def look() -> str | None:
         known = folder.resolve() in _found_whole
         _found_whole.clear()
-        return None if known else whats_wrong(folder)
+        return None if known else find_damage(folder)
 
-    wrong = collectives.main_only(look)
-    if wrong and steps(folder):
+    wrong = collectives.run_on_main(look)
+    if wrong and saved_steps(folder):
         raise OutputError(
             f"{folder} is a run's folder: give one of its checkpoints, such as "
-            f"{folder_of(folder, steps(folder)[-1])}, or auto"
+            f"{checkpoint_dir(folder, saved_steps(folder)[-1])}, or auto"
         )
     if wrong:
         raise OutputError(
@@ -150,6 +150,9 @@ def _read_state(path: Path) -> TrainState:
         raise OutputError(f"{path} cannot be read: {error}; give another checkpoint") from None
     kinds = {field.name: field.type for field in dataclasses.fields(TrainState)}
     version = values.get("version") if isinstance(values, dict) else None
+    if version == 4:
+        values = {NAMES_OF_VERSION_4.get(name, name): value for name, value in values.items()}
+        version = values["version"] = VERSION
     if version != VERSION or values.keys() != kinds.keys():
         raise OutputError(f"{path} is of version {version}, this program reads {VERSION}")
     for name, kind in kinds.items():
@@ -176,21 +179,21 @@ def set_aside_newer(output_dir: Path, step: int) -> list[str]:
     will write its own, and a mixture could not be told apart. Those set aside before stay, and
     this one is numbered. Returns the new names."""
     names = []
-    for newer in reversed(steps(output_dir)):
+    for newer in reversed(saved_steps(output_dir)):
         if newer > step:
             free = (f"model_{newer}{_ASIDE}{again}" for again in ("", *range(2, 999)))
             aside = next(name for name in free if not (output_dir / name).exists())
-            folder_of(output_dir, newer).rename(output_dir / aside)
+            checkpoint_dir(output_dir, newer).rename(output_dir / aside)
             names.append(aside)
     return names
 
 
 def holds_run(output_dir: Path) -> bool:
     """Whether a folder holds something of a training run."""
-    return bool(steps(output_dir)) or (output_dir / "metrics.jsonl").is_file()
+    return bool(saved_steps(output_dir)) or (output_dir / "metrics.jsonl").is_file()
 
 
-def parts_of_run(output_dir: Path) -> list[Path]:
+def run_artifacts(output_dir: Path) -> list[Path]:
     """What runs write into their output folder, as far as it is there."""
     entries = output_dir.iterdir() if output_dir.is_dir() else ()
     return [path for path in entries if _PART_OF_RUN.fullmatch(path.name)]
@@ -198,21 +201,21 @@ def parts_of_run(output_dir: Path) -> list[Path]:
 
 def remove_run(output_dir: Path) -> None:
     """Delete what runs write into their output folder, and nothing else."""
-    for path in parts_of_run(output_dir):
+    for path in run_artifacts(output_dir):
         atomic_files.delete(path)
 
 
 def clear_leftovers(output_dir: Path) -> None:
     """Tidy up after a crash: what is half built or half deleted goes, a replaced checkpoint comes
     back unless the new one is whole."""
-    for path in parts_of_run(output_dir):
+    for path in run_artifacts(output_dir):
         if path.name.endswith((_PARTIAL, atomic_files.GONE)):
             shutil.rmtree(path, ignore_errors=True)
         elif path.name.endswith(atomic_files.PART):
             path.unlink()
         elif path.name.endswith(_OLD):
             target = path.with_name(path.name.removesuffix(_OLD))
-            if not target.exists() or whats_wrong(target) and not whats_wrong(path):
+            if not target.exists() or find_damage(target) and not find_damage(path):
                 atomic_files.delete(target)
                 path.rename(target)
             else:
@@ -221,6 +224,6 @@ def clear_leftovers(output_dir: Path) -> None:
 
 def prune(output_dir: Path, limit: int, best_step: int | None) -> None:
     """Delete the oldest checkpoints beyond `limit`; never the newest nor the best. -1: none."""
-    for step in steps(output_dir)[:-limit] if limit > 0 else ():
+    for step in saved_steps(output_dir)[:-limit] if limit > 0 else ():
         if step != best_step:
-            atomic_files.delete(folder_of(output_dir, step))
+            atomic_files.delete(checkpoint_dir(output_dir, step))

@@ -5,16 +5,16 @@ from pathlib import Path
 from typing import Any
 
 from bert_paddle.common import run_log
-from bert_paddle.training.loop import Batches
+from bert_paddle.training.loop import TrainData
 from bert_paddle.training.train_state import TrainState
 
 KIND = "epoch"
 
 
-def record(
-    out: run_log.Log,
+def record_epoch(
+    log: run_log.RunLog,
     state: TrainState,
-    batches: Batches,
+    batches: TrainData,
     found: Mapping[str, float],
     eval_seconds: float,
 ) -> None:
@@ -24,9 +24,9 @@ def record(
     train_loss: the mean over the rows that the epoch has had, each counted with the loss of its
     update. train_seconds: without evaluations and checkpoints. found: of the evaluation.
     """
-    updates = -(-state.rows // batches.rows_per_update)
-    passes = round(state.epoch + updates / batches.updates_per_epoch, 6)
-    out.record(
+    updates = -(-state.rows // batches.rows_per_step)
+    passes = round(state.epoch + updates / batches.steps_per_epoch, 6)
+    log.record(
         KIND,
         state.step,
         epoch=int(passes) if passes == int(passes) else passes,
@@ -38,11 +38,11 @@ def record(
     )
 
 
-def tell(out: run_log.Log, folder: Path) -> None:
+def print_epoch_table(log: run_log.RunLog, folder: Path) -> None:
     """Note the epochs on record as a table, where there is more than one."""
     found = [entry for entry in run_log.read_records(folder) if entry.get("kind") == KIND]
     if len(found) > 1:
-        out.note(table(found))
+        log.note(table(found))
 
 
 def table(records: list[dict[str, Any]]) -> str:

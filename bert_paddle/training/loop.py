@@ -8,28 +8,28 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from bert_paddle.common.errors import Interrupted, RunError
-from bert_paddle.common.run_log import Log, train_line
-from bert_paddle.common.signals import STOP, Requests
+from bert_paddle.common.run_log import RunLog, train_line
+from bert_paddle.common.signals import STOP, SignalRequests
 from bert_paddle.distributed import collectives
 from bert_paddle.training import optim
-from bert_paddle.training.step import Batch, Trainer, Update
+from bert_paddle.training.step import Batch, StepResult, Trainer
 from bert_paddle.training.train_state import TrainState
 
 # Paddle halves the scale at each failure, from 65,536 on; below one, nothing is gained by it.
 _LEAST_SCALE = 1.0
 
 
-class Batches(Protocol):
+class TrainData(Protocol):
     """Training data of one process."""
 
-    updates_per_epoch: int
+    steps_per_epoch: int
     rows_per_epoch: int
-    rows_per_update: int  # of the global batch; an epoch's last one may be smaller
+    rows_per_step: int  # of the global batch; an epoch's last one may be smaller
     # The global batch that the order of the rows is made for. A run that goes on with a larger or
     # smaller one keeps its order, and so the rows that it has not seen.
     planned_rows: int
 
-    def updates(self, epoch: int, start: int) -> Iterator[list[Batch]]:
+    def steps(self, epoch: int, start: int) -> Iterator[list[Batch]]:
         """The micro-batches of each update of an epoch, from its row `start` on. A micro-batch
         without rows is an empty dict: all processes make the same number of steps."""
         ...
@@ -50,10 +50,10 @@ class Hook:
 
 def fit(
     trainer: Trainer,
-    batches: Batches,
+    batches: TrainData,
     state: TrainState,
     hooks: Sequence[Hook],
-    log: Log,
+    log: RunLog,
     until: int | None = None,
     on_signal: Callable[[], None] = lambda: None,
 ) -> None:
@@ -66,20 +66,20 @@ def fit(
     Raises RunError when the loss is no number; the last checkpoint is then still good. Raises
     Interrupted when a signal ended the training.
     """
-    requests = Requests()
+    requests = SignalRequests()
     with requests.heard():
         _loop(trainer, batches, state, hooks, log, until, on_signal, requests)
 
 
 def _loop(
     trainer: Trainer,
-    batches: Batches,
+    batches: TrainData,
     state: TrainState,
     hooks: Sequence[Hook],
-    log: Log,
+    log: RunLog,
     until: int | None,
     on_signal: Callable[[], None],
-    requests: Requests,
+    requests: SignalRequests,
 ) -> None:
     args, warmup = trainer.args, optim.warmup_steps(trainer.args, state.total)
     until = state.total if until is None else until
@@ -87,7 +87,7 @@ def _loop(
     trainer.model.eval()  # also where nothing is left to train
     while state.step < until and not state.stopped:
         trainer.model.train()
-        for micro_batches in batches.updates(state.epoch, state.rows):
+        for micro_batches in batches.steps(state.epoch, state.rows):
             rate = optim.learning_rate(
                 state.step + 1, state.total, args.learning_rate, warmup, args.lr_scheduler_type
             )
@@ -133,7 +133,7 @@ class _Window:
     """Losses and time since the last log line, and the loss of the epoch under way; losses stay on
     the device until asked for."""
 
-    def __init__(self, trainer: Trainer, batches: Batches, state: TrainState):
+    def __init__(self, trainer: Trainer, batches: TrainData, state: TrainState):
         self.trainer, self.batches, self.state = trainer, batches, state
         self.losses: dict[str, Any] = {
             name: _own_share(shares) for name, shares in state.window_losses.items()
@@ -143,27 +143,27 @@ class _Window:
         self.seconds_before = state.train_seconds
         self.timed_from, self.rows = state.step, 0
 
-    def add(self, update: Update) -> None:
+    def add(self, update: StepResult) -> None:
         for name, loss in update.losses.items():
             self.losses[name] = self.losses.get(name, 0.0) + loss
             # In float64, where a sum is the same whether or not it was saved on the way.
             loss = loss.astype("float64") if hasattr(loss, "astype") else loss
             self.epoch_loss = self.epoch_loss + loss * update.rows
         self.rows += update.rows
-        self.state.window_updates += 1
+        self.state.window_steps += 1
 
     def look(self) -> tuple[float, float]:
         """Mean loss and rows/s since the last log line. Without an exchange: the loss is of this
         process's rows, taken for a share like any other's."""
-        own = sum(float(loss) for loss in self.losses.values()) * collectives.current().size
+        own = sum(float(loss) for loss in self.losses.values()) * collectives.get_world().size
         seconds = max(1e-9, time.perf_counter() - self.clock)
-        return own / self.state.window_updates, self.rows / seconds
+        return own / self.state.window_steps, self.rows / seconds
 
     def settle(self, rate: float) -> None:
         """Bring the window into the state, so that a checkpoint holds it; check the loss."""
         state = self.state
         own = {name: float(loss) for name, loss in self.losses.items()}
-        everyone = collectives.gather((own, float(self.epoch_loss)))
+        everyone = collectives.all_gather((own, float(self.epoch_loss)))
         state.window_losses = {name: [one[name] for one, _ in everyone] for name in self.losses}
         state.epoch_losses = [loss for _, loss in everyone]
         state.train_seconds = self._seconds()
@@ -194,7 +194,7 @@ class _Window:
         step = state.step if bad is None else bad
         what = f"the loss is {loss}" if bad is None else "the gradients are not finite"
         # All updates of an epoch but the last have the same number of rows.
-        size = state.rows_per_update
+        size = state.rows_per_step
         begin = (-(-state.rows // size) - 1 - (state.step - step)) * size if size else -1
         rows = f"; {self.batches.rows_of(state.epoch, begin)}" if begin >= 0 else ""
         raise RunError(
@@ -203,14 +203,14 @@ class _Window:
             "auto"
         )
 
-    def report(self, log: Log, rate: float) -> None:
+    def report(self, log: RunLog, rate: float) -> None:
         """Write the log line of the window and open the next one."""
         self.settle(rate)
         state, now = self.state, time.perf_counter()
-        loss = _sum_of_all(state.window_losses) / state.window_updates
+        loss = _sum_of_all(state.window_losses) / state.window_steps
         seconds = max(1e-9, now - self.clock)
         speed = (state.step - self.timed_from) / seconds
-        terms = {name: sum(s) / state.window_updates for name, s in state.window_losses.items()}
+        terms = {name: sum(s) / state.window_steps for name, s in state.window_losses.items()}
         # One term is the loss itself: nothing to tell apart.
         apart, rows = terms if len(terms) > 1 else {}, self.rows / seconds
         log.line(train_line(state.step, state.epoch, state.batch, loss, speed, apart, rows))
@@ -227,7 +227,7 @@ class _Window:
         )
         self.seconds_before, self.clock = state.train_seconds, now
         self.timed_from, self.rows, self.losses = state.step, 0, {}
-        state.window_updates, state.window_losses = 0, {}
+        state.window_steps, state.window_losses = 0, {}
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -239,11 +239,11 @@ class _Window:
 
 def _own_share(shares: list[float]) -> float:
     """This process's part of a sum that was saved by process."""
-    size = collectives.current().size
+    size = collectives.get_world().size
     # Saved by other processes than now, the shares cannot be told apart: one has all.
     if len(shares) != size:
         shares = [sum(shares)] + [0.0] * (size - 1)
-    return collectives.my_share(shares)[0]
+    return collectives.shard(shares)[0]
 
 
 def _sum_of_all(losses: dict[str, list[float]]) -> float:

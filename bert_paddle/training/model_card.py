@@ -25,7 +25,7 @@ _METRIC_IDS = {"pearson": "pearsonr", "f1_macro": "f1"}
 
 
 @dataclass(frozen=True)
-class Facts:
+class CardFacts:
     """What a card is made of.
 
     task: its name; kind: classification, regression or pretraining; pairs: whether a row has two
@@ -56,7 +56,7 @@ def settings(args: CommonArgs, state: TrainState) -> dict[str, Any]:
     warmup = args.warmup_steps or round(args.warmup_ratio * state.total)
     return {
         "updates": f"{state.step} of {state.total} planned",
-        "rows per update": state.rows_per_update,
+        "rows per update": state.rows_per_step,
         "optimizer": args.optimizer,
         "learning rate": args.learning_rate,
         "schedule": f"{args.lr_scheduler_type}, {warmup} updates of warm-up",
@@ -101,7 +101,7 @@ def parts(text: str) -> tuple[dict[str, Any], str]:
     return (front if isinstance(front, dict) else {}), found[2].lstrip("\r\n")
 
 
-def text(facts: Facts) -> str:
+def text(facts: CardFacts) -> str:
     """The whole card."""
     sections = [
         f"# {escaped(facts.task)}, step {facts.step}\n",
@@ -119,7 +119,7 @@ def text(facts: Facts) -> str:
     return with_front(front_matter(facts), "\n".join(sections))
 
 
-def snapshot(facts: Facts) -> Callable[[Path], None]:
+def card_writer(facts: CardFacts) -> Callable[[Path], None]:
     """A function that writes the card into the folder it is given."""
     content = text(facts)
 
@@ -129,7 +129,7 @@ def snapshot(facts: Facts) -> Callable[[Path], None]:
     return write
 
 
-def front_matter(facts: Facts) -> dict[str, Any]:
+def front_matter(facts: CardFacts) -> dict[str, Any]:
     """The metadata, as Hugging Face's hub takes it."""
     pretraining = facts.kind == "pretraining"
     front: dict[str, Any] = {}
@@ -150,7 +150,7 @@ def front_matter(facts: Facts) -> dict[str, Any]:
     return front
 
 
-def _index(facts: Facts, metrics: Sequence[str]) -> dict[str, Any]:
+def _index(facts: CardFacts, metrics: Sequence[str]) -> dict[str, Any]:
     """The results as the hub lists them."""
     assert facts.hub
     values = [
@@ -171,7 +171,7 @@ def _is_name(base: str) -> bool:
     return base in hub.PUBLISHED or plain and not Path(base).is_dir()
 
 
-def _summary(facts: Facts) -> str:
+def _summary(facts: CardFacts) -> str:
     base = escaped(facts.base if _is_name(facts.base) else Path(facts.base).name)
     task = escaped(facts.task)
     if facts.kind == "pretraining":
@@ -184,14 +184,14 @@ def _summary(facts: Facts) -> str:
     return "\n\n".join([said, *(f"**{escaped(remark)}**" for remark in facts.remarks)]) + "\n"
 
 
-def _results(facts: Facts) -> str:
+def _results(facts: CardFacts) -> str:
     if not facts.results:
         return "## Results\n\nThese weights were not evaluated when they were saved.\n"
     rows = [(name, f"{value:.6f}") for name, value in facts.results.items()]
     return "## Results\n\n" + table(("evaluation", "value"), rows)
 
 
-def _use(facts: Facts) -> str:
+def _use(facts: CardFacts) -> str:
     """How to load the folder with this package, PaddleNLP and, exported, transformers."""
     folder = f"model_{facts.step}"
     if facts.kind == "pretraining":

@@ -59,7 +59,7 @@ def build(model: Any, args: CommonArgs, on_gpu: bool = False) -> Any:
     wanted = args.cpu_kernels and not on_gpu and getattr(model, "by_kernels", True)
     wanted = wanted and all(str(p.dtype) == "paddle.float32" for p in parameters)
     kernels = build_kernels.kernels()[0] if wanted else None
-    kind = adamw.by_kernels(kernels) if kernels else paddle.optimizer.AdamW
+    kind = adamw.kernel_adamw(kernels) if kernels else paddle.optimizer.AdamW
     if on_gpu and args.fused_adamw:
         kind = fused_adamw_gpu.adamw()
     return kind(

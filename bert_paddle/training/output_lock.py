@@ -15,7 +15,7 @@ from bert_paddle.distributed import collectives
 LOCK_FILE = ".in_use"
 
 
-def make_writable(folder: Path) -> None:
+def ensure_writable(folder: Path) -> None:
     """Make the output folder. Raises OutputError when it cannot be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -29,7 +29,7 @@ def make_writable(folder: Path) -> None:
 
 
 @contextmanager
-def claimed(folder: Path) -> Iterator[None]:
+def lock_output_dir(folder: Path) -> Iterator[None]:
     """Make the output folder this run's own inside the block; the system gives it free when the
     process ends, however that happens.
 
@@ -38,10 +38,10 @@ def claimed(folder: Path) -> Iterator[None]:
     held: list[TextIO] = []
 
     def claim() -> None:
-        make_writable(folder)
+        ensure_writable(folder)
         held.append(_lock(folder))
 
-    collectives.main_only(claim)
+    collectives.run_on_main(claim)
     try:
         yield
     finally:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bert_paddle.common.errors import OutputError
-from bert_paddle.common.run_log import Log
+from bert_paddle.common.run_log import RunLog
 from bert_paddle.distributed import collectives
 from bert_paddle.training.step import Trainer
 
@@ -16,7 +16,7 @@ _BEFORE = 2  # updates that are left out: they allocate, and compile what is com
 
 
 @contextlib.contextmanager
-def profiled(trainer: Trainer, updates: int, output_dir: Path, out: Log) -> Iterator[None]:
+def profile_steps(trainer: Trainer, updates: int, output_dir: Path, log: RunLog) -> Iterator[None]:
     """Profile `updates` updates (0: none) of the training in the block.
 
     Every rank leaves in output_dir/profile/ a table of operations by their time, table_<rank>.txt,
@@ -37,7 +37,7 @@ def profiled(trainer: Trainer, updates: int, output_dir: Path, out: Log) -> Iter
     found = profiler.Profiler(
         targets=targets,
         scheduler=(_BEFORE, _BEFORE + updates),
-        on_trace_ready=lambda one: _write(one, folder, out),
+        on_trace_ready=lambda one: _write(one, folder, log),
     )
     plain = trainer.step
 
@@ -55,10 +55,10 @@ def profiled(trainer: Trainer, updates: int, output_dir: Path, out: Log) -> Iter
         found.stop()
 
 
-def _write(found: Any, folder: Path, out: Log) -> None:
+def _write(found: Any, folder: Path, log: RunLog) -> None:
     from paddle.profiler import SortedKeys
 
-    rank = collectives.current().rank
+    rank = collectives.get_world().rank
     table, trace = folder / f"table_{rank}.txt", folder / f"trace_{rank}.json"
     folder.mkdir(exist_ok=True)
     found.export(str(trace), "json")
@@ -66,4 +66,4 @@ def _write(found: Any, folder: Path, out: Log) -> None:
     with contextlib.redirect_stdout(heard):
         found.summary(sorted_by=SortedKeys.CPUTotal, thread_sep=False, time_unit="ms")
     table.write_text(heard.getvalue(), encoding="utf-8")
-    out.note(f"profile: {table}, {trace} (for chrome://tracing)")
+    log.note(f"profile: {table}, {trace} (for chrome://tracing)")

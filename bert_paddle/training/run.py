@@ -11,21 +11,21 @@ from typing import Any
 
 from bert_paddle.common import atomic_files, run_log
 from bert_paddle.common.args import CommonArgs
-from bert_paddle.common.background_writer import Saver
+from bert_paddle.common.background_writer import BackgroundWriter
 from bert_paddle.common.errors import Interrupted, OutputError, RunError
-from bert_paddle.common.tensor_file import Held
+from bert_paddle.common.tensor_file import TensorSnapshot
 from bert_paddle.distributed import collectives
 from bert_paddle.models import classifier
 from bert_paddle.training import checkpoint, epoch_metrics, train_state
-from bert_paddle.training.loop import Batches, Hook, fit
-from bert_paddle.training.profiler import profiled
+from bert_paddle.training.loop import Hook, TrainData, fit
+from bert_paddle.training.profiler import profile_steps
 from bert_paddle.training.step import Trainer
 from bert_paddle.training.train_state import TrainState
 
 RESULTS_FILE = "all_results.json"
 
 
-def where_to_begin(args: CommonArgs, folder: Path, out: run_log.Log) -> str | None:
+def resolve_resume(args: CommonArgs, folder: Path, log: run_log.RunLog) -> str | None:
     """The checkpoint that the flags say to go on from; None for a new run.
 
     Raises OutputError for a folder that holds another run.
@@ -34,7 +34,7 @@ def where_to_begin(args: CommonArgs, folder: Path, out: run_log.Log) -> str | No
         return None
     checkpoint.clear_leftovers(folder)
     if args.resume_from_checkpoint == "auto":
-        latest = checkpoint.latest(folder, out.warning)
+        latest = checkpoint.latest_complete(folder, log.warning)
         return str(latest) if latest else None
     own = Path(args.resume_from_checkpoint or "").resolve().parent == folder.resolve()
     if checkpoint.holds_run(folder) and not (args.resume_from_checkpoint and own):
@@ -45,11 +45,11 @@ def where_to_begin(args: CommonArgs, folder: Path, out: run_log.Log) -> str | No
     return args.resume_from_checkpoint
 
 
-def keep_source(args: CommonArgs, output_dir: Path, source: Path) -> None:
+def check_source_not_deleted(args: CommonArgs, output_dir: Path, source: Path) -> None:
     """Raise OutputError when the model to start from would be deleted with the old run."""
     if not args.overwrite_output_dir:
         return
-    for part in checkpoint.parts_of_run(output_dir):
+    for part in checkpoint.run_artifacts(output_dir):
         if part.resolve() in (source.resolve(), *source.resolve().parents):
             raise OutputError(
                 f"--overwrite_output_dir would delete {source}, the model to start from: give "
@@ -57,7 +57,7 @@ def keep_source(args: CommonArgs, output_dir: Path, source: Path) -> None:
             )
 
 
-class Run:
+class TrainingRun:
     """A trainer at work in an output folder.
 
     `snapshot` is given the model's weights as they are held for a save, and returns what writes the
@@ -70,49 +70,49 @@ class Run:
         args: CommonArgs,
         output_dir: Path,
         trainer: Trainer,
-        snapshot: Callable[[TrainState, Held], Callable[[Path], None]],
-        out: run_log.Log,
+        snapshot: Callable[[TrainState, TensorSnapshot], Callable[[Path], None]],
+        log: run_log.RunLog,
     ):
         self.args, self.output_dir, self.trainer = args, output_dir, trainer
-        self.snapshot, self.out, self.saver = snapshot, out, Saver()
+        self.snapshot, self.log, self.saver = snapshot, log, BackgroundWriter()
         self.model = trainer.model
 
-    def begin(self, batches: Batches, fingerprint: str, resume_from: str | None) -> TrainState:
+    def begin(self, batches: TrainData, fingerprint: str, resume_from: str | None) -> TrainState:
         """A new state, or that of a checkpoint, whose tensors are put in place.
 
         fingerprint: of the training data; a continued run must find the same.
         """
         args = self.args
         if args.overwrite_output_dir:
-            collectives.main_only(lambda: checkpoint.remove_run(self.output_dir))
-        planned = math.ceil(args.num_train_epochs * batches.updates_per_epoch)
+            collectives.run_on_main(lambda: checkpoint.remove_run(self.output_dir))
+        planned = math.ceil(args.num_train_epochs * batches.steps_per_epoch)
         fresh = TrainState(
             total=min(planned, args.max_steps) if args.max_steps > 0 else planned,
-            rows_per_update=batches.rows_per_update,
-            planned_rows=batches.rows_per_update,
+            rows_per_step=batches.rows_per_step,
+            planned_rows=batches.rows_per_step,
             fingerprint=fingerprint,
             args=args.as_dict(),
         )
         state = fresh if resume_from is None else self._go_on(Path(resume_from), fresh)
         batches.planned_rows = state.planned_rows
-        self.out.keep_records(self.output_dir, state.step)
+        self.log.keep_records(self.output_dir, state.step)
         return state
 
     def _go_on(self, folder: Path, fresh: TrainState) -> TrainState:
-        state, tensors = checkpoint.read(folder)
+        state, tensors = checkpoint.load(folder)
         train_state.check_same_run(state, fresh, folder)
-        classifier.check_same(self.model, folder)
-        classifier.restore(self.model, folder)
+        classifier.check_same_config(self.model, folder)
+        classifier.restore_weights(self.model, folder)
         classifier.restore_optimizer(self.model, self.trainer.optimizer, tensors)
         self.trainer.restore_scaler(state.scaler)
-        self.out.note(f"going on from {folder}: step {state.step} of {state.total}")
+        self.log.note(f"going on from {folder}: step {state.step} of {state.total}")
         self._keep_place(state, fresh)
-        for name in collectives.main_only(
+        for name in collectives.run_on_main(
             lambda: checkpoint.set_aside_newer(self.output_dir, state.step)
         ):
-            self.out.warning(f"a checkpoint beyond step {state.step} is set aside as {name}")
+            self.log.warning(f"a checkpoint beyond step {state.step} is set aside as {name}")
         if state.total != fresh.total:
-            self.out.warning(
+            self.log.warning(
                 f"the flags plan {fresh.total} updates; a resumed run keeps its {state.total}, "
                 "where its learning-rate schedule ends"
             )
@@ -124,30 +124,32 @@ class Run:
     def _tidy(self, state: TrainState, folder: Path) -> None:
         """Forget a best step that is not here, and drop what a crash kept from being dropped."""
         best = state.best_step
-        if best is not None and not checkpoint.folder_of(self.output_dir, best).is_dir():
-            self.out.warning(
+        if best is not None and not checkpoint.checkpoint_dir(self.output_dir, best).is_dir():
+            self.log.warning(
                 f"the best step so far, {best}, is not in {self.output_dir}: it is forgotten"
             )
             state.best_step = state.best_metric = None
         if folder.resolve().parent == self.output_dir.resolve():
             limit = self.args.save_total_limit
-            collectives.main_only(lambda: checkpoint.prune(self.output_dir, limit, state.best_step))
+            collectives.run_on_main(
+                lambda: checkpoint.prune(self.output_dir, limit, state.best_step)
+            )
 
     def _keep_place(self, state: TrainState, fresh: TrainState) -> None:
         """Go on with the next unseen row, also with another global batch than before."""
         accumulation = self.args.gradient_accumulation_steps
-        state.batch = -(-state.rows // fresh.rows_per_update) * accumulation
-        if state.rows_per_update != fresh.rows_per_update:
-            self.out.warning(
-                f"an update was {state.rows_per_update} rows and is {fresh.rows_per_update} "
+        state.batch = -(-state.rows // fresh.rows_per_step) * accumulation
+        if state.rows_per_step != fresh.rows_per_step:
+            self.log.warning(
+                f"an update was {state.rows_per_step} rows and is {fresh.rows_per_step} "
                 f"(processes x --batch_size x --gradient_accumulation_steps): going on with the "
                 f"next unseen row; the schedule still has {state.total} updates, so learning rates "
                 "and dropout are not those of the run as it was begun"
             )
-            state.rows_per_update = fresh.rows_per_update
+            state.rows_per_step = fresh.rows_per_step
 
     def fit(
-        self, batches: Batches, state: TrainState, evaluate: Callable[[], Mapping[str, float]]
+        self, batches: TrainData, state: TrainState, evaluate: Callable[[], Mapping[str, float]]
     ) -> None:
         """Train to the end. `evaluate` is called with every save, before it, and returns what the
         record of an epoch says of it: nothing where there is nothing to evaluate."""
@@ -158,16 +160,16 @@ class Run:
             found = evaluate()
             if found and (by_epoch or state.rows >= batches.rows_per_epoch):
                 seconds = time.perf_counter() - begun
-                epoch_metrics.record(self.out, state, batches, found, seconds)
+                epoch_metrics.record_epoch(self.log, state, batches, found, seconds)
             self._save(state)
 
         until = min(state.total, args.max_steps) if args.max_steps > 0 else state.total
         hooks = [Hook(None if by_epoch else args.save_steps, evaluate_and_save)]
         try:
-            with profiled(self.trainer, args.profile, self.output_dir, self.out):
-                fit(self.trainer, batches, state, hooks, self.out, until, lambda: self._save(state))
+            with profile_steps(self.trainer, args.profile, self.output_dir, self.log):
+                fit(self.trainer, batches, state, hooks, self.log, until, lambda: self._save(state))
         except Interrupted:
-            collectives.main_only(
+            collectives.run_on_main(
                 self.saver.wait
             )  # raised on all processes: none ends before it is saved
             raise
@@ -175,21 +177,21 @@ class Run:
             self.saver.wait()  # perhaps this process alone: nobody else can be waited for
             raise
         finally:
-            self.out.progress.close()
-        collectives.main_only(self.saver.wait)
-        collectives.main_only(lambda: epoch_metrics.tell(self.out, self.output_dir))
+            self.log.progress.close()
+        collectives.run_on_main(self.saver.wait)
+        collectives.run_on_main(lambda: epoch_metrics.print_epoch_table(self.log, self.output_dir))
 
     def end(self, state: TrainState) -> int:
         """Leave the model with its last weights, or the best where the flags say so; their step."""
         best = state.best_step
         if not self.args.load_best_model_at_end or best is None or best == state.step:
             return state.step
-        folder = checkpoint.folder_of(self.output_dir, best)
-        wrong = checkpoint.whats_wrong(folder)
+        folder = checkpoint.checkpoint_dir(self.output_dir, best)
+        wrong = checkpoint.find_damage(folder)
         if wrong:
             raise RunError(f"the best checkpoint {folder} cannot be loaded: {wrong}")
-        classifier.restore(self.model, folder)
-        self.out.note(f"the best checkpoint is model_{best}: going on with it")
+        classifier.restore_weights(self.model, folder)
+        self.log.note(f"the best checkpoint is model_{best}: going on with it")
         return best
 
     def _out_of_patience(self, state: TrainState) -> bool:
@@ -201,8 +203,8 @@ class Run:
 
         def start() -> None:
             self.saver.wait()  # at most one is held
-            weights = classifier.held(self.model.state_dict())
-            optimizer = classifier.held(
+            weights = classifier.snapshot_tensors(self.model.state_dict())
+            optimizer = classifier.snapshot_tensors(
                 classifier.optimizer_tensors(self.model, self.trainer.optimizer)
             )
             write_model, now = self.snapshot(state, weights), copy.deepcopy(state)
@@ -214,24 +216,24 @@ class Run:
 
             self.saver.start(write)
 
-        collectives.main_only(start)
+        collectives.run_on_main(start)
         if self._out_of_patience(state):
             state.stopped = True
-            self.out.note(
+            self.log.note(
                 f"stopping at step {state.step}: {state.evaluations_since_best} evaluation(s) "
                 f"without a better one than step {state.best_step}"
             )
 
-    def values(self, state: TrainState, updates_per_epoch: int, rows: int) -> dict[str, Any]:
+    def values(self, state: TrainState, steps_per_epoch: int, rows: int) -> dict[str, Any]:
         """What a training adds to all_results.json; `rows` of one epoch."""
         seconds = max(1e-9, state.train_seconds)
         return {
-            "epoch": round(state.step / updates_per_epoch, 6),
+            "epoch": round(state.step / steps_per_epoch, 6),
             "global_step": state.step,
             "train_samples": rows,
             "train_runtime": state.train_seconds,
             "train_steps_per_second": state.step / seconds,
-            "train_samples_per_second": state.step / updates_per_epoch * rows / seconds,
+            "train_samples_per_second": state.step / steps_per_epoch * rows / seconds,
             "best_step": state.best_step,
             "best_metric": state.best_metric,
         }
@@ -252,5 +254,5 @@ def write_results(output_dir: Path, values: dict[str, Any]) -> Path:
     for kind in ("eval_", "test_"):
         if any(key.startswith(kind) for key in values):
             before = {key: value for key, value in before.items() if not key.startswith(kind)}
-    atomic_files.write_json(path, run_log.finite(before | values))
+    atomic_files.write_json(path, run_log.finite_or_none(before | values))
     return path

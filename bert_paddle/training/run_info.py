@@ -19,7 +19,7 @@ RUN_FILE = "run.json"
 
 
 @dataclass(frozen=True)
-class About:
+class RunInfo:
     """What a program says of its run.
 
     task: its name. data: "glue", "demo" or "own". parameters: of the model. labels: class names in
@@ -49,14 +49,14 @@ def length_counts(lengths: Any, cut: int, most: int) -> dict[str, Any]:
     return {"max_seq_length": most, "counts": counts, "cut": int(cut)}
 
 
-class Record:
+class RunInfoFile:
     """A run's own file about itself. All processes make one; the main process writes."""
 
-    def __init__(self, args: CommonArgs, output_dir: Path, out: run_log.Log):
-        self.args, self.output_dir, self.out = args, output_dir, out
+    def __init__(self, args: CommonArgs, output_dir: Path, log: run_log.RunLog):
+        self.args, self.output_dir, self.log = args, output_dir, log
         self.values: dict[str, Any] | None = None  # None: the file tells of another run, and stays
 
-    def begin(self, about: About, trains: bool, resumed: bool) -> None:
+    def begin(self, about: RunInfo, trains: bool, resumed: bool) -> None:
         """Write run.json, as of a run that is not finished. One that only evaluates or predicts
         leaves the file of the training that its folder holds.
 
@@ -74,36 +74,36 @@ class Record:
             "given": sorted(self.args.given),
             "model": self.args.model_name_or_path,
             "machine": _machine(),
-            "processes": collectives.current().size,
+            "processes": collectives.get_world().size,
             "versions": hardware.versions(),
             "started": started or now,
             "resumed": [*(before.get("resumed") or []), now] if started and before else [],
             "finished": None,
         }
-        collectives.main_only(self._write)
+        collectives.run_on_main(self._write)
         if self.args.visualdl_dir:
-            collectives.main_only(self._open_board)
+            collectives.run_on_main(self._open_board)
 
     def _write(self) -> None:
-        atomic_files.write_json(self.output_dir / RUN_FILE, run_log.finite(self.values))
+        atomic_files.write_json(self.output_dir / RUN_FILE, run_log.finite_or_none(self.values))
 
     def _open_board(self) -> None:
         """Have the log's records drawn by VisualDL too, those kept from before first."""
         assert self.args.visualdl_dir
         kept = run_log.read_records(self.output_dir)
         try:
-            self.out.board = visualdl_writer.Board(
+            self.log.board = visualdl_writer.VisualDLWriter(
                 Path(self.args.visualdl_dir), self.output_dir, kept
             )
         except (OSError, ImportError) as error:
-            self.out.warning(f"--visualdl_dir {self.args.visualdl_dir}: not written ({error})")
+            self.log.warning(f"--visualdl_dir {self.args.visualdl_dir}: not written ({error})")
 
     def finish(self) -> None:
         """Complete run.json, and close the VisualDL log."""
         if self.values is not None:
             self.values["finished"] = _now()
-            collectives.main_only(self._write)
-        self.out.close_board()
+            collectives.run_on_main(self._write)
+        self.log.close_board()
 
 
 def read(output_dir: Path) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from bert_paddle.common.args import CommonArgs
-from bert_paddle.common.run_log import Log
+from bert_paddle.common.run_log import RunLog
 from bert_paddle.common.signals import SAVE, STOP
-from bert_paddle.common.tensor_file import Held
+from bert_paddle.common.tensor_file import TensorSnapshot
 from bert_paddle.distributed import collectives
 from bert_paddle.training import optim
 
@@ -34,7 +34,7 @@ class Objective:
 
 
 @dataclass(frozen=True)
-class Update:
+class StepResult:
     """What an update came to: this process's share of each term's loss (scalar tensors), and the
     rows of the global batch."""
 
@@ -46,7 +46,7 @@ class Update:
 class Trainer:
     """A model in training with all that one update needs."""
 
-    def __init__(self, model: Any, objective: Objective, args: CommonArgs, gpu: bool, log: Log):
+    def __init__(self, model: Any, objective: Objective, args: CommonArgs, gpu: bool, log: RunLog):
         self.args, self.objective = args, objective
         if args.use_amp and not gpu:
             log.warning("--use_amp has no effect on the CPU: training in float32")
@@ -58,19 +58,21 @@ class Trainer:
         self.precision, self.scaler, self.model = _mixed_precision(model, self.optimizer, args, gpu)
         self.parameters = [p for p in model.parameters() if not p.stop_gradient]
         self.gpu = gpu
-        self.held: list[Held] = []  # tensors that are being saved
+        self.held: list[TensorSnapshot] = []  # tensors that are being saved
         self._bad: Any = math.inf  # the first update without finite gradients; on a GPU, a tensor
 
     def step(
         self, micro_batches: Sequence[Batch], rate: float, step: int, asked: dict[str, int]
-    ) -> Update:
+    ) -> StepResult:
         """One update at the learning rate `rate`; `step` counts from 1. `asked`: the signals that
         this process has had, told to all in the exchange that every update makes anyway.
 
         Where gradients are not finite, the weights stay as they were, and `first_bad_step` tells.
         """
-        _seed_dropout(self.args.seed, step, collectives.current().rank)
-        totals = collectives.sum_counts(_total(map(self.objective.counts, micro_batches)) | asked)
+        _seed_dropout(self.args.seed, step, collectives.get_world().rank)
+        totals = collectives.all_reduce_counts(
+            _total(map(self.objective.counts, micro_batches)) | asked
+        )
         heard = frozenset(name for name in totals if name in STOP | SAVE)
         totals = {name: count for name, count in totals.items() if name not in heard}
         losses: dict[str, Any] = dict.fromkeys(totals, 0.0)
@@ -84,13 +86,13 @@ class Trainer:
             (self.scaler.scale(whole) if self.scaler else whole).backward()
             for name, part in parts.items():
                 losses[name] = losses[name] + part.detach().astype("float32")
-        collectives.sum_gradients(self.parameters)
+        collectives.all_reduce_gradients(self.parameters)
         self.optimizer.set_lr(rate)
         while self.held:
             self.held.pop().release()
         self._apply(step)
         self.optimizer.clear_grad(set_to_zero=False)  # zeros would only be added to
-        return Update(losses, totals[self.objective.rows], heard)
+        return StepResult(losses, totals[self.objective.rows], heard)
 
     def _apply(self, step: int) -> None:
         """Clip and let the optimizer work. The norm is the same on all processes."""

@@ -7,10 +7,12 @@ from typing import Any
 
 from bert_paddle.common.errors import OutputError
 
-VERSION = 4  # of the checkpoint format
+VERSION = 5  # of the checkpoint format
+# Fields that version 4 calls otherwise; its checkpoints are read and resumed like any other.
+NAMES_OF_VERSION_4 = {"window_updates": "window_steps", "rows_per_update": "rows_per_step"}
 
 # Flags that may differ between a run and its continuation; any other difference is refused.
-FREE_FLAGS = frozenset(
+FLAGS_FREE_ON_RESUME = frozenset(
     "output_dir overwrite_output_dir resume_from_checkpoint logging_steps save_steps "
     "save_total_limit debug n_gpu device num_workers eval_batch_size do_eval do_predict data_dir "
     "load_best_model_at_end early_stopping_patience num_train_epochs max_steps vocab_file "
@@ -33,7 +35,7 @@ class TrainState:
     epoch: int = 0  # the epoch under way, from 0
     rows: int = 0  # rows of this epoch that are finished, over all processes
     batch: int = 0  # batches of this epoch that are finished
-    window_updates: int = 0  # updates since the last log line
+    window_steps: int = 0  # updates since the last log line
     window_losses: dict[str, list[float]] = dataclasses.field(default_factory=dict)  # by rank
     epoch_losses: list[float] = dataclasses.field(default_factory=list)  # loss x rows, by rank
     seconds_before_epoch: float = 0.0  # of `train_seconds`, those of the epochs before
@@ -42,7 +44,7 @@ class TrainState:
     evaluations_since_best: int = 0
     stopped: bool = False  # by early stopping
     train_seconds: float = 0.0
-    rows_per_update: int = 0  # of the global batch that is trained now
+    rows_per_step: int = 0  # of the global batch that is trained now
     planned_rows: int = 0  # of the global batch that the order of the rows was planned for
     fingerprint: str = ""  # of the training data, as encoded
     scaler: dict[str, float] = dataclasses.field(default_factory=dict)  # loss scaling (AMP)
@@ -73,7 +75,7 @@ def check_same_run(saved: TrainState, now: TrainState, folder: Path) -> None:
     differ = [
         f"--{name} was {saved.args.get(name)!r} and is {value!r}"
         for name, value in now.args.items()
-        if name not in FREE_FLAGS and saved.args.get(name) != value
+        if name not in FLAGS_FREE_ON_RESUME and saved.args.get(name) != value
     ]
     if saved.fingerprint != now.fingerprint:
         differ.append("the training data, its labels or the vocabulary have changed")

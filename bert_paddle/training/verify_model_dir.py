@@ -11,7 +11,7 @@ from bert_paddle.training import checkpoint
 _FREE = ("state/", "README.md")
 
 
-def check(folder: Path) -> Path:
+def verify_model_dir(folder: Path) -> Path:
     """`folder`, where nothing says that it is not whole.
 
     Raises WeightsError for a run's folder, which it tells from a model's, for a half-written
@@ -19,9 +19,9 @@ def check(folder: Path) -> Path:
     as the manifest says, by size and SHA-256. Of a folder without a manifest, such as a model of
     Hugging Face, nothing is known.
     """
-    steps = checkpoint.steps(folder)
+    steps = checkpoint.saved_steps(folder)
     if steps and not (folder / classifier.CONFIG_FILE).is_file():
-        newest = checkpoint.folder_of(folder, steps[-1])
+        newest = checkpoint.checkpoint_dir(folder, steps[-1])
         raise WeightsError(f"{folder} is a run's folder: give one of its models, such as {newest}")
     if not (folder / checkpoint.MANIFEST).is_file():
         if not (folder / checkpoint.STATE).parent.is_dir():
@@ -31,6 +31,6 @@ def check(folder: Path) -> Path:
             "last; give another one"
         )
     needed = (classifier.CONFIG_FILE, classifier.WEIGHTS_FILE)
-    if wrong := atomic_files.broken_seal(folder, checkpoint.MANIFEST, needed, but=_FREE):
+    if wrong := atomic_files.check_manifest(folder, checkpoint.MANIFEST, needed, but=_FREE):
         raise WeightsError(f"{folder} is no whole checkpoint: {wrong}; give another one")
     return folder

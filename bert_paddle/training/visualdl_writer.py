@@ -12,7 +12,7 @@ _PLACES = ("step", "epoch", "batch", "samples")
 _FLUSH_SECONDS = 10
 
 
-class Board:
+class VisualDLWriter:
     """One VisualDL log file that holds what metrics.jsonl holds, as scalars by step.
 
     Opened with the records that the run keeps, so that a resumed run's curves have no double

@@ -22,7 +22,7 @@ def test_it_names_every_command_and_flag(bash):
     for name in cli.COMMANDS:
         assert re.search(rf"subparsers=\(.*\b{name}\b.*\)", bash)
     for args_class in (GlueArgs, PretrainArgs):
-        for field in flags.declared(args_class):
+        for field in flags.declared_flags(args_class):
             assert f" --{field.name} " in bash
     assert " --fill_missing " in bash and " -o " in bash
 

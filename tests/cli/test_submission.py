@@ -12,9 +12,9 @@ import pytest
 from bert_paddle import submission
 from bert_paddle.cli import submission as command
 from bert_paddle.common import atomic_files
-from bert_paddle.common.error_exit import told_in_one_line
+from bert_paddle.common.error_exit import exit_with_one_line
 from bert_paddle.common.errors import DataError, FlagError, UserError
-from bert_paddle.submission import WANTED
+from bert_paddle.submission import SUBMISSION_FILES
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "COMMANDS.md").read_text(encoding="utf-8")
 # Lines of the files with the header, as the server counts them (gluebenchmark.com).
@@ -35,9 +35,9 @@ LINES = {
 
 def predictions(name: str, answer: str | None = None) -> str:
     """A good file; the labels take turns unless one is given."""
-    task = WANTED[name].task
+    task = SUBMISSION_FILES[name].task
     labels = [answer] if answer else list(task.submission_labels) or ["0.000", "5.000"]
-    rows = range(WANTED[name].test_set.rows)
+    rows = range(SUBMISSION_FILES[name].test_set.rows)
     return "index\tprediction\n" + "".join(f"{i}\t{labels[i % len(labels)]}\n" for i in rows)
 
 
@@ -113,14 +113,14 @@ def test_a_filling_comes_from_the_training_file_where_it_is_whole(tmp_path, caps
     said: list[str] = []
     for count, answer in ((635, "1"), (634, "0")):
         train.write_text(header + "".join(rows[:count]))
-        text = submission.filled(WANTED["WNLI.tsv"], str(tmp_path / "glue"), said.append)
+        text = submission.filled(SUBMISSION_FILES["WNLI.tsv"], str(tmp_path / "glue"), said.append)
         assert text.decode() == predictions("WNLI.tsv", answer)
     assert str(train) in said[0] and "which is not here" in said[1]
 
 
 @pytest.mark.real_data
 def test_fillings_without_data_are_those_of_the_real_training_sets(glue_data_dir):
-    for name, wanted in WANTED.items():
+    for name, wanted in SUBMISSION_FILES.items():
         told: list[str] = []
         by_file = submission.filled(wanted, str(glue_data_dir), told.append)
         assert by_file == submission.filled(wanted, None, told.append), (name, told)
@@ -235,7 +235,7 @@ def test_a_zip_that_cannot_be_written_is_told_by_its_name(tmp_path, monkeypatch,
 
     monkeypatch.setattr(atomic_files, "write_bytes", refuse)
     run, target = write_run(tmp_path / "run", *LINES), tmp_path / "s.zip"
-    with pytest.raises(SystemExit) as ended, told_in_one_line(debug=False):
+    with pytest.raises(SystemExit) as ended, exit_with_one_line(debug=False):
         call(run, "-o", target)
     said = capsys.readouterr().err
     assert ended.value.code == (1 if code == "ENOSPC" else 2)

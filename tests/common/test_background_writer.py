@@ -4,11 +4,11 @@ import threading
 
 import pytest
 
-from bert_paddle.common.background_writer import Saver
+from bert_paddle.common.background_writer import BackgroundWriter
 
 
 def test_the_next_piece_waits_for_the_one_before():
-    saver, begin, order = Saver(), threading.Event(), []
+    saver, begin, order = BackgroundWriter(), threading.Event(), []
 
     def first():
         begin.wait(10)
@@ -24,7 +24,7 @@ def test_the_next_piece_waits_for_the_one_before():
 
 
 def test_an_error_is_raised_once_and_stops_what_comes_after():
-    saver, done = Saver(), []
+    saver, done = BackgroundWriter(), []
 
     def broken():
         raise OSError(28, "No space left on device")
@@ -40,4 +40,4 @@ def test_an_error_is_raised_once_and_stops_what_comes_after():
 
 
 def test_waiting_for_nothing_returns():
-    Saver().wait()
+    BackgroundWriter().wait()

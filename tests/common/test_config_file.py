@@ -112,7 +112,7 @@ def test_kept_settings_give_the_same_flags_back(tmp_path):
     # A name that YAML would read otherwise, or not at all, if it stood there bare.
     for output_dir in ("o", "a: b # c", "no", "1e3", "\U0001f600 'x' \"y\"", "tab\there"):
         first = parse_args([*argv, "--output_dir", output_dir, "--debug"])
-        flags.keep(first, tmp_path)
+        flags.save_settings(first, tmp_path)
         again = parse_args(["--config", str(tmp_path / "settings.yaml")])
         before, now = first.as_dict(), again.as_dict()
         assert before.pop("debug") and not now.pop("debug")  # asked of that start alone
@@ -121,14 +121,16 @@ def test_kept_settings_give_the_same_flags_back(tmp_path):
 
 def test_an_overwriting_run_is_not_repeated_over_itself(tmp_path):
     argv = "--task_name sst2 --model_name_or_path m --output_dir o --overwrite_output_dir"
-    flags.keep(parse_args(argv.split()), tmp_path)
+    flags.save_settings(parse_args(argv.split()), tmp_path)
     text = (tmp_path / "settings.yaml").read_text()
     assert not parse_args(["--config", str(tmp_path / "settings.yaml")]).overwrite_output_dir
     assert "# overwrite_output_dir:" in text
 
 
 def test_settings_are_in_groups_with_the_help(tmp_path):
-    flags.keep(PretrainArgs(model_name_or_path="m", input_dir="i", output_dir="o"), tmp_path)
+    flags.save_settings(
+        PretrainArgs(model_name_or_path="m", input_dir="i", output_dir="o"), tmp_path
+    )
     lines = (tmp_path / "settings.yaml").read_text().splitlines()
     assert "# learning-rate schedule" in lines
     assert "warmup_steps: 0  # updates of linear warm-up" in lines
@@ -137,7 +139,7 @@ def test_settings_are_in_groups_with_the_help(tmp_path):
 
 @dataclasses.dataclass
 class Words:
-    texts: tuple[str, ...] = flags.words("TEXT ...", "what to look at", least=1)
+    texts: tuple[str, ...] = flags.positional("TEXT ...", "what to look at", least=1)
     json: bool = flag(False, "as JSON", group="g")
     seeds: str | None = flag(None, "numbers", group="g", many=True)
     output: str | None = flag(None, "where to", group="g", alias="o")

@@ -15,7 +15,7 @@ from bert_paddle.pretrain.create.vocab import VocabArgs
 FIELDS = [
     (program, field)
     for program in (GlueArgs, PretrainArgs, CreateArgs, VocabArgs)
-    for field in flags.declared(program)
+    for field in flags.declared_flags(program)
     if field.metadata["kind"] in ("int", "float")
 ]
 

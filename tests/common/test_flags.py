@@ -132,7 +132,7 @@ def test_flag_lists_are_frozen(program, args_class):
     frozen = json.loads((Path(__file__).parents[1] / "reference" / "flags.json").read_text())
     now = {
         f.name: ["required" if f.metadata["required"] else f.default, f.metadata["alias"]]
-        for f in flags.declared(args_class)
+        for f in flags.declared_flags(args_class)
     }
     assert now == frozen[program]
 
@@ -140,13 +140,13 @@ def test_flag_lists_are_frozen(program, args_class):
 def test_every_flag_is_read_somewhere():
     source = "".join(p.read_text() for p in (ROOT / "bert_paddle").rglob("*.py"))
     read_by_name = {*SIZES, *(field.name for field in dataclasses.fields(Recipe))}
-    names = {f.name for c in PROGRAMS.values() for f in flags.declared(c)} - read_by_name
+    names = {f.name for c in PROGRAMS.values() for f in flags.declared_flags(c)} - read_by_name
     for name in names:
         assert f"args.{name}" in source or f"self.{name}" in source, name
 
 
 def test_shared_flags_name_no_task():
-    assert not {"task_name", "data_dir"} & {f.name for f in flags.declared(CommonArgs)}
+    assert not {"task_name", "data_dir"} & {f.name for f in flags.declared_flags(CommonArgs)}
 
 
 @pytest.mark.parametrize("argv", [["--help"], ["--task_name"]])

@@ -20,16 +20,16 @@ def test_lines_are_frozen():
 
 def test_lines_go_out_and_notes_go_beside():
     out, err = io.StringIO(), io.StringIO()
-    run_log.Log(out=out, err=err).line("a")
-    run_log.Log(out=out, err=err).warning("b")
-    run_log.Log(active=False, out=out, err=err).line("c")
+    run_log.RunLog(out=out, err=err).line("a")
+    run_log.RunLog(out=out, err=err).warning("b")
+    run_log.RunLog(active=False, out=out, err=err).line("c")
     assert (out.getvalue(), err.getvalue()) == ("a\n", "warning: b\n")
 
 
 def test_records_are_cut_back_to_the_step_and_a_torn_line_is_left_out(tmp_path):
     path = tmp_path / run_log.METRICS_FILE
     path.write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"ste')
-    writer = run_log.Log()
+    writer = run_log.RunLog()
     writer.keep_records(tmp_path, 2)
     writer.record("train", 3, loss=float("nan"))
     assert [json.loads(line) for line in path.read_text().splitlines()] == [
@@ -41,7 +41,7 @@ def test_records_are_cut_back_to_the_step_and_a_torn_line_is_left_out(tmp_path):
 
 def test_a_new_run_begins_without_old_records(tmp_path):
     (tmp_path / run_log.METRICS_FILE).write_text('{"step": 1}\n')
-    run_log.Log().keep_records(tmp_path, 0)
+    run_log.RunLog().keep_records(tmp_path, 0)
     assert run_log.read_records(tmp_path) == []
 
 

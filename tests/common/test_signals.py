@@ -13,7 +13,7 @@ from jobs import finish, is_training, ranks_in_training, without_job
 from safetensors.numpy import load_file
 
 from bert_paddle.common.errors import Interrupted
-from bert_paddle.common.signals import Requests
+from bert_paddle.common.signals import SignalRequests
 from bert_paddle.glue import finetune
 from bert_paddle.glue.args import parse_args
 from bert_paddle.training import checkpoint
@@ -77,7 +77,7 @@ def test_a_stopped_run_is_saved_and_goes_on_bit_for_bit(
     assert told.value.exit_code == code
     assert signal.getsignal(number) is before
     # The signal came during update 5: that one is finished, and at most the next.
-    [step] = checkpoint.steps(tmp_path / "out")
+    [step] = checkpoint.saved_steps(tmp_path / "out")
     assert step in (5, 6) and f"saved at step {step} of 12" in str(told.value)
     monkeypatch.undo()
     first = capsys.readouterr().out
@@ -97,12 +97,12 @@ def test_a_stopped_run_is_saved_and_goes_on_bit_for_bit(
 def test_sigusr1_saves_and_goes_on(run, signal_at, tmp_path):
     signal_at(4, signal.SIGUSR1)
     assert run()["global_step"] == 12
-    steps = checkpoint.steps(tmp_path / "out")
+    steps = checkpoint.saved_steps(tmp_path / "out")
     assert len(steps) == 3 and steps[0] in (4, 5) and steps[1:] == [8, 12]
 
 
 def test_a_save_is_answered_once_and_a_stop_stands():
-    requests = Requests()
+    requests = SignalRequests()
     requests.hear(signal.SIGUSR1)
     assert requests.counts() == {"SIGUSR1": 1} and requests.counts() == {}
     requests.hear(signal.SIGINT)
@@ -127,12 +127,12 @@ def test_two_processes_stop_at_the_same_step(tiny_dir, data, tmp_path, number, c
     job.send_signal(number)
     ended, _, err = finish(job, 60)
     assert ended == code and "Traceback" not in err
-    [step] = checkpoint.steps(tmp_path / "out")
+    [step] = checkpoint.saved_steps(tmp_path / "out")
     last = err.strip().splitlines()[-1]
     assert last.startswith(
         f"error: {signal.Signals(number).name}: stopped and saved at step {step}"
     )
-    assert checkpoint.whats_wrong(checkpoint.folder_of(tmp_path / "out", step)) is None
+    assert checkpoint.find_damage(checkpoint.checkpoint_dir(tmp_path / "out", step)) is None
     assert not any(is_training(pid) for pid in ranks)
 
 
@@ -141,12 +141,12 @@ def test_sigusr1_to_the_parent_of_two_processes(tiny_dir, data, tmp_path):
     ranks_in_training(job)
     job.send_signal(signal.SIGUSR1)
     for line in job.stdout:
-        if checkpoint.steps(tmp_path / "out") or line.startswith("global step 400,"):
+        if checkpoint.saved_steps(tmp_path / "out") or line.startswith("global step 400,"):
             break
-    [step] = checkpoint.steps(tmp_path / "out")
+    [step] = checkpoint.saved_steps(tmp_path / "out")
     job.send_signal(signal.SIGTERM)
     assert finish(job, 60)[0] == 143
-    assert checkpoint.steps(tmp_path / "out")[0] == step
+    assert checkpoint.saved_steps(tmp_path / "out")[0] == step
 
 
 def test_a_second_signal_ends_at_once(tiny_dir, data, tmp_path):

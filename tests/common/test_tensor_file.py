@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bert_paddle.common import atomic_files
-from bert_paddle.common.tensor_file import Held
+from bert_paddle.common.tensor_file import TensorSnapshot
 
 DRAWS = np.random.default_rng(0)
 
@@ -50,7 +50,7 @@ def test_what_a_change_does(tmp_path, changed_after):
 
     given = arrays()
     before = {name: value.copy() for name, value in given.items()}
-    held = Held(given, shown=True)
+    held = TensorSnapshot(given, shown=True)
     if changed_after == "release":
         held.release()
     if changed_after == "writing":
@@ -71,7 +71,7 @@ def test_released_in_the_middle_of_writing(tmp_path):
 
     given = arrays()
     before = {name: value.copy() for name, value in given.items()}
-    held = Held(given, shown=True)
+    held = TensorSnapshot(given, shown=True)
     os.mkfifo(tmp_path / "pipe")
     content = []
 

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from bert_paddle.distributed import heartbeat
-from bert_paddle.distributed.heartbeat import LostError, Peers
+from bert_paddle.distributed.heartbeat import ControlChannel, LostRankError
 
 
 @pytest.fixture(autouse=True)
@@ -19,9 +19,9 @@ def hasty(monkeypatch):
     monkeypatch.setenv("BERT_PADDLE_PATIENCE", "0.5")
 
 
-def job(size: int) -> list[Peers]:
+def job(size: int) -> list[ControlChannel]:
     listener = heartbeat.Listener("127.0.0.1")
-    made: dict[int, Peers] = {}
+    made: dict[int, ControlChannel] = {}
 
     def make(rank: int) -> None:
         made[rank] = heartbeat.connect(listener.address, rank)
@@ -35,14 +35,14 @@ def job(size: int) -> list[Peers]:
     return [made[rank] for rank in range(size)]
 
 
-def watched(ranks: list[Peers]) -> list[queue.Queue]:
+def watched(ranks: list[ControlChannel]) -> list[queue.Queue]:
     told: list[queue.Queue] = [queue.Queue() for _ in ranks]
     for one, lines in zip(ranks, told, strict=True):
         one.watch(lines.put)
     return told
 
 
-def gone(one: Peers) -> None:
+def gone(one: ControlChannel) -> None:
     """What the system does with the connections of a process that is killed."""
     for connection in (*one._pulses.values(), *one._doors.values()):
         connection.shutdown(socket.SHUT_RDWR)
@@ -51,7 +51,7 @@ def gone(one: Peers) -> None:
 def test_all_meet_and_leave_without_alarm():
     ranks, came = job(3), []
 
-    def meet(one: Peers, after: float) -> None:
+    def meet(one: ControlChannel, after: float) -> None:
         time.sleep(after)
         came.append((1, one.rank))
         one.meet()
@@ -75,14 +75,14 @@ def test_all_meet_and_leave_without_alarm():
 def test_who_does_not_come_is_named():
     ranks = job(3)
     ranks[2]._knock(0)  # rank 2 has come
-    with pytest.raises(LostError, match=r"^rank 1 did not come to an exchange for 0.5 s"):
+    with pytest.raises(LostRankError, match=r"^rank 1 did not come to an exchange for 0.5 s"):
         ranks[0].meet()
 
 
 def test_the_others_wait_longer_than_rank_0_does_for_them():
     ranks = job(2)
     begun = time.monotonic()
-    with pytest.raises(LostError, match="^rank 0 did not come"):
+    with pytest.raises(LostRankError, match="^rank 0 did not come"):
         ranks[1].meet()
     assert time.monotonic() - begun >= 1.0
 
@@ -93,7 +93,7 @@ def test_a_dead_rank_is_named_by_all():
     gone(ranks[1])
     assert told[0].get(timeout=5).startswith("rank 1 has ended without a word")
     assert told[2].get(timeout=5).startswith("rank 1 has ended without a word")
-    with pytest.raises(LostError, match="rank 0 lost rank 1"):
+    with pytest.raises(LostRankError, match="rank 0 lost rank 1"):
         ranks[0].meet()
 
 
@@ -132,14 +132,16 @@ def test_strangers_do_not_count():
     host, port, secret = listener.address
     stranger = socket.create_connection((host, port))
     stranger.sendall(b"x" * len(secret) + b"p" + (1).to_bytes(4, "big"))
-    with pytest.raises(LostError, match="^rank 1, rank 2 did not connect to rank 0 within 0.3 s"):
+    with pytest.raises(
+        LostRankError, match="^rank 1, rank 2 did not connect to rank 0 within 0.3 s"
+    ):
         listener.accept(3, 0.3)
 
 
 def test_no_way_to_rank_0_is_told():
     listener = heartbeat.Listener("127.0.0.1")
     listener._socket.close()
-    with pytest.raises(LostError, match="rank 1 cannot reach rank 0 at 127.0.0.1:"):
+    with pytest.raises(LostRankError, match="rank 1 cannot reach rank 0 at 127.0.0.1:"):
         heartbeat.connect(listener.address, 1, 1)
 
 
@@ -148,7 +150,7 @@ def test_everyones_bytes_reach_everyone_in_order():
     ranks, found = job(3), {}
     sent = [b"", b"\0" * 3_000_000, b"two"]
 
-    def exchange(one: Peers) -> None:
+    def exchange(one: ControlChannel) -> None:
         found[one.rank] = [one.exchange(sent[one.rank]), one.exchange(str(one.rank).encode())]
 
     threads = [threading.Thread(target=exchange, args=(one,)) for one in ranks]

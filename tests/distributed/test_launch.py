@@ -15,7 +15,7 @@ from jobs import finish, is_training, ranks_in_training, without_job
 from bert_paddle.common import runtime
 from bert_paddle.common.errors import FlagError, Interrupted, RunError, UserError
 from bert_paddle.distributed import launch, shutdown
-from bert_paddle.distributed.heartbeat import LostError
+from bert_paddle.distributed.heartbeat import LostRankError
 from bert_paddle.glue.args import parse_args
 
 ROOT = Path(__file__).parents[2]
@@ -186,15 +186,20 @@ def test_main_first_is_the_first_of_each_host_before_the_rest(tmp_path):
         (MemoryError("8 GB"), RunError, "rank 0: MemoryError: 8 GB", "rank 0: out of memory: "),
         (RunError("the loss is nan"), RunError, "rank 0: the loss is nan", "the loss is nan"),
         (ZeroDivisionError("x\ny"), ZeroDivisionError, "rank 0: ZeroDivisionError: x", "x\ny"),
-        (RuntimeError("[gloo] closed"), LostError, None, "rank 0 lost the others: "),
-        (LostError("rank 2 did not come"), LostError, "rank 2 did not come", "rank 2 did not"),
+        (RuntimeError("[gloo] closed"), LostRankError, None, "rank 0 lost the others: "),
+        (
+            LostRankError("rank 2 did not come"),
+            LostRankError,
+            "rank 2 did not come",
+            "rank 2 did not",
+        ),
         (Interrupted("SIGTERM: saved", 15), Interrupted, "", "SIGTERM: saved"),
         (None, None, "", ""),
     ],
 )
 def test_what_the_others_hear_of_an_error(monkeypatch, error, kind, told, raised):
     heard = []
-    monkeypatch.setattr(launch.collectives, "leave", lambda reason="": heard.append(reason))
+    monkeypatch.setattr(launch.collectives, "disconnect", lambda reason="": heard.append(reason))
     monkeypatch.setattr(launch.time, "sleep", lambda seconds: None)
     try:
         with launch._told_to_the_others():
@@ -239,7 +244,7 @@ LOST = (0, "rank 0 lost rank 1", 1, True)
 )
 def test_the_first_error_is_told_not_what_follows_from_it(monkeypatch, codes, lines, kind, words):
     monkeypatch.setattr(shutdown.time, "sleep", lambda seconds: None)
-    told = shutdown.cause([Child(code) for code in codes], Said(*lines))
+    told = shutdown.root_cause([Child(code) for code in codes], Said(*lines))
     assert type(told) is kind and str(told).startswith(words)
 
 

@@ -128,7 +128,7 @@ def test_a_killed_job_is_started_again_and_goes_on(place, tmp_path):
         text=True,
     )
     deadline = time.monotonic() + 60
-    while not checkpoint.steps(tmp_path / "out") and time.monotonic() < deadline:
+    while not checkpoint.saved_steps(tmp_path / "out") and time.monotonic() < deadline:
         time.sleep(0.02)
     os.kill(_trainer(tmp_path / "out"), signal.SIGKILL)
     code, out, _ = finish(job, 100)

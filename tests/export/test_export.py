@@ -89,8 +89,8 @@ def test_hf_weights_are_marked_for_pytorch(tiny_dir, tmp_path, unchecked):
 
 def test_hf_folder_comes_back_bit_equal(tmp_path, unchecked):
     folder = tiny.write_model(tmp_path / "m", labels=("x", "y", "z"))
-    back = load_weights.load_checkpoint(export.export(str(folder), "hf").folder)
-    before = load_weights.load_checkpoint(folder)
+    back = load_weights.load_weights(export.export(str(folder), "hf").folder)
+    before = load_weights.load_weights(folder)
     assert back.kind == weight_names.HUGGING_FACE and back.config["labels"] == ("x", "y", "z")
     assert back.tensors.keys() == before.tensors.keys()
     assert all(np.array_equal(back.tensors[name], before.tensors[name]) for name in back.tensors)
@@ -137,14 +137,14 @@ def test_an_export_that_computes_something_else_is_not_kept(tiny_dir, tmp_path, 
     out = tmp_path / "onnx"
     export.export(str(tiny_dir), "onnx", str(out))
     before = {path.name: path.read_bytes() for path in out.iterdir()}
-    real = source.Source.tensors
+    real = source.ExportSource.tensors
 
     def changed(self):
         tensors = real(self)
         tensors["classifier.bias"] = tensors["classifier.bias"] + np.float32(5e-4)
         return tensors
 
-    monkeypatch.setattr(source.Source, "tensors", changed)
+    monkeypatch.setattr(source.ExportSource, "tensors", changed)
     with pytest.raises(RunError, match="the export is wrong: .*nothing was kept"):
         export.export(str(tiny_dir), "onnx", str(out), overwrite=True)
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
@@ -162,8 +162,8 @@ def test_the_card_of_the_model_goes_along_with_how_to_load_the_export(
     tiny_dir, tmp_path, unchecked
 ):
     folder = shutil.copytree(tiny_dir, tmp_path / "model_3")
-    facts = model_card.Facts("Toy <b>", "classification", 3, labels=("no", "yes"))
-    model_card.snapshot(facts)(folder)
+    facts = model_card.CardFacts("Toy <b>", "classification", 3, labels=("no", "yes"))
+    model_card.card_writer(facts)(folder)
     front, body = model_card.parts(
         (export.export(str(folder), "onnx").folder / "README.md").read_text()
     )
@@ -203,11 +203,11 @@ def test_real_weights_go_out_and_come_back(minilm_dir, tmp_path, unchecked):
     """all-MiniLM-L6-v2 with a new head: Hugging Face names out, every value as it was."""
     from bert_paddle.models import classifier, tokenizer
 
-    saved = load_weights.load_checkpoint(minilm_dir)
+    saved = load_weights.load_weights(minilm_dir)
     built = classifier.build_classifier(saved, ("no", "yes"), seed=1, need_head=False)
     folder = tmp_path / "m"
     folder.mkdir()
-    classifier.snapshot(built.model, classifier.classifier_config(("no", "yes"), "x"))(folder)
+    classifier.model_writer(built.model, classifier.classifier_config(("no", "yes"), "x"))(folder)
     tokenizer.load(minilm_dir).save(folder)
     out = export.export(str(folder), "hf").folder
     stored, theirs = (

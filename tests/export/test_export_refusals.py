@@ -62,7 +62,7 @@ def checkpoint_dir(tiny_dir, tmp_path) -> Path:
     (folder / "state").mkdir()
     (folder / checkpoint.STATE).write_text("{}")
     (folder / checkpoint.OPTIMIZER).write_bytes(b"moments")
-    atomic_files.seal(folder, checkpoint.MANIFEST, train_state.VERSION)
+    atomic_files.write_manifest(folder, checkpoint.MANIFEST, train_state.VERSION)
     return folder
 
 

@@ -57,8 +57,8 @@ def tsv(data: bytes, folder: Path) -> None:
 def own_file(data: bytes, folder: Path) -> None:
     """The first byte picks the format of a user's own training file."""
     form = custom_args.FORMATS[data[0] % len(custom_args.FORMATS)] if data else custom_args.CSV
-    args, out = GlueArgs(file_format=form), run_log.Log(active=False)
-    content = load.load(str(_put(folder / "file", data[1:])), args, load.Known(), out)
+    args, out = GlueArgs(file_format=form), run_log.RunLog(active=False)
+    content = load.load(str(_put(folder / "file", data[1:])), args, load.SavedTask(), out)
     assert content.labelled
     labels = task.learn(content.labelled, args, out)
     examples = content.examples(task.make("own", labels, content.columns, None))
@@ -106,8 +106,8 @@ def saved(data: bytes, folder: Path) -> None:
     try:
         for name, text in content.items():
             (folder / "model_3" / name).write_bytes(text)
-        checkpoint.latest(folder, lambda _: None)
-        state, _ = checkpoint.read(folder / "model_3")
+        checkpoint.latest_complete(folder, lambda _: None)
+        state, _ = checkpoint.load(folder / "model_3")
         train_state.check_same_run(state, state, folder)
     finally:
         for name, text in contents.items():
@@ -139,9 +139,9 @@ def model_folder(data: bytes, folder: Path) -> None:
         ends = [int(end) for end in re.findall(rb'_offsets":\[\d{1,5},(\d{1,5})\]', content)]
         content = len(content).to_bytes(8, "little") + content + bytes(max(ends, default=0))
     _put(folder / "model.safetensors", content)
-    found = load_weights.load_checkpoint(folder)
+    found = load_weights.load_weights(folder)
     wanted = {name: value.shape for name, value in found.tensors.items()}
-    load_weights.check(found.tensors, wanted)
+    load_weights.match_weights(found.tensors, wanted)
 
 
 def config(data: bytes, folder: Path) -> None:

@@ -6,9 +6,9 @@ import math
 import numpy as np
 import pytest
 
-from bert_paddle.common.run_log import Log
+from bert_paddle.common.run_log import RunLog
 from bert_paddle.glue import evaluate, prediction_tsv, results
-from bert_paddle.glue.data.dataset import Rows
+from bert_paddle.glue.data.dataset import EncodedDataset
 from bert_paddle.glue.evaluate import Result
 from bert_paddle.glue.tasks import get_task
 from bert_paddle.models.tokenizer import Encoded
@@ -18,7 +18,7 @@ from bert_paddle.training.train_state import TrainState
 def rows(lengths, labels=None):
     """Rows whose second word piece is the row's own number."""
     ids = [np.array([1, 100 + i, *[7] * (n - 2)], np.int32) for i, n in enumerate(lengths)]
-    return Rows(Encoded(ids, np.array(lengths, np.int32)), labels, pad_id=0)
+    return EncodedDataset(Encoded(ids, np.array(lengths, np.int32)), labels, pad_id=0)
 
 
 def echo(input_ids, token_type_ids, attention_mask):
@@ -34,7 +34,7 @@ def test_logits_stand_in_the_order_of_the_rows(batch_size):
 
 
 def test_batch_layout():
-    batch = Rows(
+    batch = EncodedDataset(
         Encoded([np.array([1, 5, 3, 6, 3]), np.array([1, 5, 3])], np.array([3, 3])), None, 0
     ).batch(np.array([1, 0]))
     assert batch["input_ids"].tolist() == [[1, 5, 3, 0, 0], [1, 5, 3, 6, 3]]
@@ -92,12 +92,12 @@ def test_an_undefined_metric_is_never_the_best():
 
 
 def test_both_dev_sets_of_mnli_have_a_line_and_keys(tmp_path):
-    from bert_paddle.glue.data.load import Data
+    from bert_paddle.glue.data.load import EncodedData
 
     task = get_task("mnli")
     labels = np.array([0, 1, 2])
-    data = Data(dev=[(dev, rows([4, 3, 5], labels)) for dev in task.dev_sets])
-    out = Log(out=io.StringIO())
+    data = EncodedData(dev=[(dev, rows([4, 3, 5], labels)) for dev in task.dev_sets])
+    out = RunLog(out=io.StringIO())
 
     def model(input_ids, token_type_ids, attention_mask):
         import paddle
@@ -115,10 +115,10 @@ def test_both_dev_sets_of_mnli_have_a_line_and_keys(tmp_path):
 
 
 def test_one_class_for_all_is_warned_of():
-    from bert_paddle.glue.data.load import Data
+    from bert_paddle.glue.data.load import EncodedData
 
     task = get_task("sst2")
-    dev = Data(dev=[(task.dev_sets[0], rows([4, 3, 5], np.array([0, 1, 1])))])
+    dev = EncodedData(dev=[(task.dev_sets[0], rows([4, 3, 5], np.array([0, 1, 1])))])
 
     def said(classes):
         import paddle
@@ -126,7 +126,7 @@ def test_one_class_for_all_is_warned_of():
         def model(input_ids, token_type_ids, attention_mask):
             return paddle.eye(2)[paddle.to_tensor(classes[: len(input_ids)])]
 
-        out = Log(out=io.StringIO(), err=io.StringIO())
+        out = RunLog(out=io.StringIO(), err=io.StringIO())
         results.evaluate_all(task, model, dev, 8, 1, out, 7)
         return out.err.getvalue()
 

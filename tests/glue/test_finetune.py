@@ -135,7 +135,7 @@ def test_interrupted_and_resumed_equals_straight(run, tmp_path, monkeypatch, wor
     monkeypatch.setattr(checkpoint, "prune", broken)  # right after the first checkpoint
     with pytest.raises(KeyboardInterrupt):
         run(*flags, out="broken")
-    assert checkpoint.steps(tmp_path / "broken") == [3]
+    assert checkpoint.saved_steps(tmp_path / "broken") == [3]
     run(*flags, "--resume_from_checkpoint", "auto", out="broken")
     for step in (3, 6):
         assert_same_checkpoint(
@@ -191,7 +191,7 @@ def test_newer_checkpoints_are_set_aside_by_going_back(run, tmp_path):
     flags = "--save_steps 2 --save_total_limit 1 --resume_from_checkpoint".split()
     run(*"--max_steps 6 --save_steps 2".split())
     run(*flags, str(tmp_path / "out/model_2"), "--max_steps", "4")
-    assert checkpoint.steps(tmp_path / "out") in ([4], [2, 4])
+    assert checkpoint.saved_steps(tmp_path / "out") in ([4], [2, 4])
     assert (tmp_path / "out/model_6.aside").is_dir()
 
 
@@ -208,7 +208,7 @@ def test_overwriting_waits_until_all_else_is_right(run, tmp_path):
         run("--overwrite_output_dir", model=tmp_path / "typo")
     with pytest.raises(OutputError, match="the model to start from"):
         run("--overwrite_output_dir", model=tmp_path / "out/model_2")
-    assert checkpoint.whats_wrong(tmp_path / "out/model_2") is None
+    assert checkpoint.find_damage(tmp_path / "out/model_2") is None
 
 
 def test_evaluation_alone_is_recorded_and_says_of_what(run, tmp_path, tiny_dir):
@@ -239,7 +239,7 @@ def test_damaged_checkpoint_is_passed_over(run, tmp_path, capsys):
     path.write_bytes(content)
     run(*"--max_steps 4 --save_steps 2 --resume_from_checkpoint auto".split())
     assert "model_4 is not a whole checkpoint" in capsys.readouterr().err
-    assert checkpoint.whats_wrong(tmp_path / "out/model_4") is None
+    assert checkpoint.find_damage(tmp_path / "out/model_4") is None
 
 
 def test_output_folder_with_a_run_is_refused_or_overwritten(run, tmp_path):
@@ -248,7 +248,7 @@ def test_output_folder_with_a_run_is_refused_or_overwritten(run, tmp_path):
     with pytest.raises(OutputError, match="already holds a run"):
         run("--max_steps", "1")
     run("--max_steps", "1", "--overwrite_output_dir")
-    assert checkpoint.steps(tmp_path / "out") == [1]
+    assert checkpoint.saved_steps(tmp_path / "out") == [1]
     assert (tmp_path / "out/notes.txt").read_text() == "mine"
 
 
@@ -257,7 +257,7 @@ def test_save_total_limit_keeps_best_and_last(run, tmp_path, monkeypatch):
     scripted(monkeypatch, [0.5, 0.9, 0.8, 0.7, 0.6, 0.5, 0.9])  # and model_2 again at the end
     flags = "--max_steps 6 --save_steps 1 --save_total_limit 1 --load_best_model_at_end".split()
     values = run(*flags)
-    assert checkpoint.steps(tmp_path / "out") == [2, 6]
+    assert checkpoint.saved_steps(tmp_path / "out") == [2, 6]
     assert (values["best_step"], values["best_metric"]) == (2, 0.9)
 
 
@@ -357,8 +357,8 @@ def test_non_finite_loss_stops_and_keeps_the_last_checkpoint(run, tmp_path):
 
     with pytest.raises(RunError, match="step 2 .*learning rate"):
         run(*"--max_steps 5 --save_steps 1 --learning_rate 1e38 --max_grad_norm 0".split())
-    assert checkpoint.whats_wrong(tmp_path / "out/model_1") is None
-    assert checkpoint.steps(tmp_path / "out") == [1]
+    assert checkpoint.find_damage(tmp_path / "out/model_1") is None
+    assert checkpoint.saved_steps(tmp_path / "out") == [1]
 
 
 def test_missing_data_names_every_place(run, tmp_path, monkeypatch):

@@ -33,7 +33,7 @@ def call(network, wanted):
 
 
 def build(folder: Path, labels, need_head=False):
-    return classifier.build_classifier(load_weights.load_checkpoint(folder), labels, 0, need_head)
+    return classifier.build_classifier(load_weights.load_weights(folder), labels, 0, need_head)
 
 
 def test_tiny_hugging_face_model_equals_transformers():
@@ -111,9 +111,12 @@ def test_a_saved_folder_loads_bit_equal(tmp_path, tiny_dir):
     built = build(tiny_dir, ("no", "yes"), need_head=True)
     (tmp_path / "saved").mkdir()
     about = classifier.classifier_config(("no", "yes"), "demo")
-    classifier.snapshot(built.model, about)(tmp_path / "saved")
+    classifier.model_writer(built.model, about)(tmp_path / "saved")
     again = build(tmp_path / "saved", ("no", "yes"), need_head=True)
-    first, second = classifier.tensors_of(built.model), classifier.tensors_of(again.model)
+    first, second = (
+        classifier.numpy_state_dict(built.model),
+        classifier.numpy_state_dict(again.model),
+    )
     assert first.keys() == second.keys()
     assert all(np.array_equal(first[name], second[name]) for name in first)
     assert not built.notes and not again.notes
@@ -131,17 +134,17 @@ def test_the_source_folder_may_be_read_only_and_stays_as_it_is(tmp_path):
 
 
 def test_vocabulary_and_length_must_fit_the_model(tiny_dir):
-    config = load_weights.load_checkpoint(tiny_dir).config
+    config = load_weights.load_weights(tiny_dir).config
     size = config["vocab_size"]
-    classifier.check_fit(config, size, 64, True, tiny_dir)
+    classifier.check_sizes(config, size, 64, True, tiny_dir)
     with pytest.raises(WeightsError, match="64 positions"):
-        classifier.check_fit(config, size, 65, False, tiny_dir)
+        classifier.check_sizes(config, size, 65, False, tiny_dir)
     with pytest.raises(WeightsError, match="do not belong together"):
-        classifier.check_fit(config, size + 1, 64, False, tiny_dir)
+        classifier.check_sizes(config, size + 1, 64, False, tiny_dir)
     one_segment = config | {"type_vocab_size": 1}
-    classifier.check_fit(one_segment, size, 64, False, tiny_dir)
+    classifier.check_sizes(one_segment, size, 64, False, tiny_dir)
     with pytest.raises(WeightsError, match="type_vocab_size 1"):
-        classifier.check_fit(one_segment, size, 64, True, tiny_dir)
+        classifier.check_sizes(one_segment, size, 64, True, tiny_dir)
 
 
 def test_unnamed_classes_are_told(tmp_path):
@@ -158,7 +161,7 @@ def test_half_precision_parameters_take_saved_values():
     layer.to(dtype="bfloat16")
     classifier.set_tensors(layer, {"weight": wanted})
     assert str(layer.weight.dtype).endswith("bfloat16")
-    assert np.array_equal(classifier.tensors_of(layer)["weight"], wanted)
+    assert np.array_equal(classifier.numpy_state_dict(layer)["weight"], wanted)
 
 
 def test_optimizer_state_goes_through_a_file_whatever_the_process_built_before(tiny_dir):
@@ -179,12 +182,12 @@ def test_optimizer_state_goes_through_a_file_whatever_the_process_built_before(t
     assert {key.split("|")[0] for key in tensors} == {n for n, _ in one.named_parameters()}
     paddle.nn.Linear(3, 3)  # moves Paddle's own counters
     two, other = stepped()
-    classifier.set_tensors(two, classifier.tensors_of(one))
+    classifier.set_tensors(two, classifier.numpy_state_dict(one))
     saved = {name: np.array(value.numpy()) for name, value in tensors.items()}
     classifier.restore_optimizer(two, other, saved)
     for network, opt in ((one, optimizer), (two, other)):
         network.eval()
         network(ids).sum().backward()
         opt.step()
-    first, second = classifier.tensors_of(one), classifier.tensors_of(two)
+    first, second = classifier.numpy_state_dict(one), classifier.numpy_state_dict(two)
     assert all(np.array_equal(first[name], second[name]) for name in first)

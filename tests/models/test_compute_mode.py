@@ -10,7 +10,7 @@ import tiny
 from paddlenlp.transformers import BertConfig, BertForPretraining, BertForSequenceClassification
 
 from bert_paddle.common.errors import FlagError
-from bert_paddle.common.run_log import Log
+from bert_paddle.common.run_log import RunLog
 from bert_paddle.glue import finetune
 from bert_paddle.glue.args import parse_args
 from bert_paddle.glue.data import dataset
@@ -29,7 +29,7 @@ KINDS = [BertForSequenceClassification, BertForPretraining]
 def test_lamb_without_decay_is_told(capsys, decay, said):
     model = make(BertForSequenceClassification)
     args = parse_args([*NEEDED, "--optimizer", "lamb", "--weight_decay", decay])
-    Trainer(model, None, args, False, Log())
+    Trainer(model, None, args, False, RunLog())
     assert capsys.readouterr().err.count("no weight's rate is scaled") == said
 
 
@@ -59,9 +59,9 @@ def batches():
 
 def course(kind, *flags, dropout=0.0):
     """Losses in training and evaluation and gradients of some updates, and what was said."""
-    args, out = parse_args([*NEEDED, "--cpu_kernels", "0", *flags]), Log(err=io.StringIO())
+    args, out = parse_args([*NEEDED, "--cpu_kernels", "0", *flags]), RunLog(err=io.StringIO())
     network = make(kind, dropout)
-    compute_mode.prepare(network, args, out)
+    compute_mode.set_compute_mode(network, args, out)
     classifies = kind is BertForSequenceClassification
     objective = dataset.objective(False) if classifies else pretraining.objective()
     optimizer = optim.build(network, args)
@@ -118,7 +118,9 @@ def test_dropout_of_flash_attention_is_replayed_too():
 
 def test_recomputation_calls_each_layer_twice(monkeypatch):
     network, calls = make(KINDS[0]), []
-    compute_mode.prepare(network, parse_args([*NEEDED, "--recompute"]), Log(err=io.StringIO()))
+    compute_mode.set_compute_mode(
+        network, parse_args([*NEEDED, "--recompute"]), RunLog(err=io.StringIO())
+    )
     for layer in network.bert.encoder.layers:
         layer.linear1.register_forward_pre_hook(lambda *_: calls.append(1))
     network.train()
@@ -145,7 +147,9 @@ def test_a_static_graph_is_traced_once_for_each_mode_and_in_half_precision_where
     from paddle.base import core, framework
 
     network = make(KINDS[0])
-    compute_mode.prepare(network, parse_args([*NEEDED, "--to_static"]), Log(err=io.StringIO()))
+    compute_mode.set_compute_mode(
+        network, parse_args([*NEEDED, "--to_static"]), RunLog(err=io.StringIO())
+    )
     static = network.forward.__closure__
     static = next(c.cell_contents for c in static if hasattr(c.cell_contents, "program_cache"))
     for batch in batches():
@@ -153,7 +157,9 @@ def test_a_static_graph_is_traced_once_for_each_mode_and_in_half_precision_where
     assert len(static.program_cache) == 1
     assert "bfloat16" not in str(static.concrete_program.main_program)
     fresh = make(KINDS[0])
-    compute_mode.prepare(fresh, parse_args([*NEEDED, "--to_static"]), Log(err=io.StringIO()))
+    compute_mode.set_compute_mode(
+        fresh, parse_args([*NEEDED, "--to_static"]), RunLog(err=io.StringIO())
+    )
     static = next(
         c.cell_contents
         for c in fresh.forward.__closure__

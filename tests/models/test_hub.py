@@ -57,8 +57,8 @@ def test_a_folder_goes_before_everything(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / NAME).mkdir()
     (tmp_path / "home/models" / NAME).mkdir(parents=True)
-    assert hub.resolve(NAME, tmp_path / "home").resolve() == tmp_path / NAME
-    assert hub.resolve(f"./{NAME}/", tmp_path / "home").resolve() == tmp_path / NAME
+    assert hub.find_model_dir(NAME, tmp_path / "home").resolve() == tmp_path / NAME
+    assert hub.find_model_dir(f"./{NAME}/", tmp_path / "home").resolve() == tmp_path / NAME
 
 
 @pytest.mark.parametrize("name", ["my-bert", NAME, "group/my-bert"])
@@ -66,13 +66,13 @@ def test_our_own_models_folder_goes_before_the_hub(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "home/models" / name
     folder.mkdir(parents=True)
-    assert hub.resolve(name, tmp_path / "home") == folder
+    assert hub.find_model_dir(name, tmp_path / "home") == folder
 
 
 def test_download_once(tmp_path, monkeypatch, server):
     monkeypatch.chdir(tmp_path)
     said: list[str] = []
-    folder = hub.resolve(NAME, tmp_path / "home", said.append)
+    folder = hub.find_model_dir(NAME, tmp_path / "home", said.append)
     assert folder == tmp_path / "home/models" / NAME
     files = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert files.keys() == {
@@ -89,7 +89,7 @@ def test_download_once(tmp_path, monkeypatch, server):
     assert len(said) == 1 and NAME in said[0]
     assert [p.name for p in folder.parent.iterdir()] == [NAME]  # nothing left beside it
     asked = len(server.asked)
-    assert hub.resolve(NAME, tmp_path / "home") == folder
+    assert hub.find_model_dir(NAME, tmp_path / "home") == folder
     assert len(server.asked) == asked
 
 
@@ -103,7 +103,7 @@ def test_a_download_that_fails_leaves_nothing(tmp_path, monkeypatch, server, fau
     else:
         server.files["/w.pdparams"] = b""
     with pytest.raises(WeightsError) as caught:
-        hub.resolve(NAME, tmp_path / "home")
+        hub.find_model_dir(NAME, tmp_path / "home")
     said = {"missing": "404", "cut": "bytes arrived", "empty": "an empty file arrived"}[fault]
     assert said in str(caught.value) and "\n" not in str(caught.value)
     assert list((tmp_path / "home/models").iterdir()) == []
@@ -131,7 +131,7 @@ def test_offline_names_every_place_and_the_way_out(tmp_path, monkeypatch):
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(WeightsError) as caught:
-        hub.resolve("bert-base-uncased", tmp_path / "home")
+        hub.find_model_dir("bert-base-uncased", tmp_path / "home")
     text = str(caught.value)
     assert "\n" not in text
     assert "no folder bert-base-uncased here" in text
@@ -144,7 +144,7 @@ def test_a_home_that_cannot_be_made(tmp_path, monkeypatch, server):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "home").write_text("a file in the way")
     with pytest.raises(WeightsError, match="home"):
-        hub.resolve(NAME, tmp_path / "home")
+        hub.find_model_dir(NAME, tmp_path / "home")
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_names_that_lead_nowhere(tmp_path, monkeypatch, server, name, said):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "model.safetensors").touch()
     with pytest.raises(WeightsError, match=said) as caught:
-        hub.resolve(name, tmp_path / "home")
+        hub.find_model_dir(name, tmp_path / "home")
     assert "\n" not in str(caught.value)
     assert server.asked == []
 

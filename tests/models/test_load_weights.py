@@ -77,7 +77,7 @@ def test_what_paddlenlp_saves(tmp_path, safe, name):
     settings = SIZES | {"num_labels": 3, "layer_norm_eps": 1e-7}
     model = getattr(transformers, name)(transformers.BertConfig(**settings))
     model.save_pretrained(str(tmp_path), safe_serialization=safe)
-    found = load_weights.load_checkpoint(tmp_path)
+    found = load_weights.load_weights(tmp_path)
     assert found.kind == "paddle" and found.notes == []
     assert_equal(found.tensors, {k: v.numpy() for k, v in model.state_dict().items()})
     assert found.config.items() >= (SIZES | {"layer_norm_eps": 1e-7}).items()
@@ -87,13 +87,13 @@ def test_what_paddlenlp_saves(tmp_path, safe, name):
 
 
 def test_both_forms_of_a_hugging_face_folder(tmp_path):
-    safe = load_weights.load_checkpoint(TINY_HF)
+    safe = load_weights.load_weights(TINY_HF)
     assert safe.kind == "huggingface"
     assert safe.config["labels"] == ("entailment", "neutral", "contradiction")
     assert safe.notes[0] == "pytorch_model.bin beside model.safetensors not read"
     for name in ("config.json", "pytorch_model.bin"):
         (tmp_path / name).write_bytes((TINY_HF / name).read_bytes())
-    assert_equal(load_weights.load_checkpoint(tmp_path).tensors, safe.tensors)
+    assert_equal(load_weights.load_weights(tmp_path).tensors, safe.tensors)
 
 
 def test_names_decide_not_the_file(tmp_path):
@@ -102,11 +102,11 @@ def test_names_decide_not_the_file(tmp_path):
     theirs = weight_names.to_hf(ours)
     write(tmp_path / "a", None)
     (tmp_path / "a" / "model_state.pdparams").write_bytes(pickle.dumps(theirs, 4))
-    found = load_weights.load_checkpoint(tmp_path / "a")
+    found = load_weights.load_weights(tmp_path / "a")
     assert found.kind == "huggingface"
     assert_equal(found.tensors, ours)
     save_file(ours, write(tmp_path / "b", None) / "model.safetensors", metadata={"format": "pt"})
-    found = load_weights.load_checkpoint(tmp_path / "b")
+    found = load_weights.load_weights(tmp_path / "b")
     assert found.kind == "paddle"
     assert_equal(found.tensors, ours)
 
@@ -120,7 +120,7 @@ def test_prefix_gamma_buffer_and_half_precision(tmp_path):
         for name, value in weight_names.to_hf(ours).items()
     }
     old["embeddings.position_ids"] = np.arange(5)[None]
-    found = load_weights.load_checkpoint(write(tmp_path, old))
+    found = load_weights.load_weights(write(tmp_path, old))
     assert_equal(found.tensors, {k: v.astype(np.float16) for k, v in ours.items()})
     assert found.notes == [
         "Hugging Face names converted",
@@ -140,7 +140,7 @@ def test_bfloat16_is_widened_exactly(tmp_path):
     length = int.from_bytes(content[:8], "little")
     header = content[8 : 8 + length].replace(b'"U16"', b'"BF16"')
     path.write_bytes(len(header).to_bytes(8, "little") + header + content[8 + length :])
-    found = load_weights.load_checkpoint(tmp_path)
+    found = load_weights.load_weights(tmp_path)
     upper = {k: (v.view(np.uint32) & 0xFFFF0000).view(np.float32) for k, v in ours.items()}
     assert_equal(found.tensors, upper)
     assert found.notes == ["bfloat16 widened to float32"]
@@ -156,15 +156,15 @@ def test_shards(tmp_path):
         save_file(held, tmp_path / part)
     index = tmp_path / "model.safetensors.index.json"
     index.write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
-    assert_equal(load_weights.load_checkpoint(tmp_path).tensors, ours)
+    assert_equal(load_weights.load_weights(tmp_path).tensors, ours)
     (tmp_path / "model-1.safetensors").unlink()
     with pytest.raises(WeightsError, match="names model-1.safetensors, which is not beside it"):
-        load_weights.load_checkpoint(tmp_path)
+        load_weights.load_weights(tmp_path)
     outside = write(tmp_path / "outside", ours) / "model.safetensors"
     for name in ("outside/model.safetensors", str(outside)):
         index.write_text(json.dumps({"weight_map": {WORDS: name}}))
         with pytest.raises(WeightsError, match="not beside it"):
-            load_weights.load_checkpoint(tmp_path)
+            load_weights.load_weights(tmp_path)
 
 
 def test_older_paddlenlp_folder(tmp_path):
@@ -176,7 +176,7 @@ def test_older_paddlenlp_folder(tmp_path):
     }
     (tmp_path / "model_config.json").write_text(json.dumps(nested))
     (tmp_path / "model_state.pdparams").write_bytes(pickle.dumps(old, 2))
-    found = load_weights.load_checkpoint(tmp_path)
+    found = load_weights.load_weights(tmp_path)
     old["cls.predictions.decoder.weight"] = old.pop("cls.predictions.decoder_weight")
     old["cls.predictions.decoder.bias"] = old["cls.predictions.decoder_bias"]
     assert_equal(found.tensors, old)
@@ -188,7 +188,7 @@ def test_reads_a_folder_that_cannot_be_written(tmp_path):
     write(tmp_path / "m", weight_names.to_hf(paddle_tensors()))
     before = {p.name: p.read_bytes() for p in (tmp_path / "m").iterdir()}
     (tmp_path / "m").chmod(stat.S_IRUSR | stat.S_IXUSR)
-    load_weights.load_checkpoint(tmp_path / "m")
+    load_weights.load_weights(tmp_path / "m")
     (tmp_path / "m").chmod(stat.S_IRWXU)
     # A superuser may write all the same; so the content is compared too.
     assert {p.name: p.read_bytes() for p in (tmp_path / "m").iterdir()} == before
@@ -197,13 +197,13 @@ def test_reads_a_folder_that_cannot_be_written(tmp_path):
 def test_type_vocab_size_that_the_configuration_leaves_out(tmp_path):
     path = write(tmp_path, paddle_tensors(type_vocab_size=16)) / "config.json"
     path.write_text(json.dumps({k: v for k, v in SIZES.items() if k != "type_vocab_size"}))
-    assert load_weights.load_checkpoint(tmp_path).config["type_vocab_size"] == 16
+    assert load_weights.load_weights(tmp_path).config["type_vocab_size"] == 16
 
 
 @pytest.mark.parametrize("task", ["TokenClassification", "MultipleChoice", "QuestionAnswering"])
 def test_a_head_of_another_task_is_left_out(tmp_path, task):
     config = {"architectures": [f"BertFor{task}"], "id2label": {"0": "a", "1": "b", "2": "c"}}
-    found = load_weights.load_checkpoint(write(tmp_path, paddle_tensors(), config))
+    found = load_weights.load_weights(write(tmp_path, paddle_tensors(), config))
     assert not any(name.startswith("classifier.") for name in found.tensors)
     assert found.config["labels"] is None
     assert found.notes == [f"head of BertFor{task} left out"]
@@ -224,14 +224,14 @@ def test_a_head_of_another_task_is_left_out(tmp_path, task):
 def test_configuration_unlike_the_weights(tmp_path, setting, value):
     write(tmp_path, paddle_tensors(), {setting: value})
     with pytest.raises(WeightsError) as caught:
-        load_weights.load_checkpoint(tmp_path)
+        load_weights.load_weights(tmp_path)
     assert f"{setting} {value} but {SIZES[setting]} in the weights" in str(caught.value)
 
 
 def test_class_names_unlike_the_classifier(tmp_path):
     write(tmp_path, paddle_tensors(), {"id2label": {"0": "no", "1": "yes"}})
     with pytest.raises(WeightsError, match="names 2 classes, but the classifier .* has 3"):
-        load_weights.load_checkpoint(tmp_path)
+        load_weights.load_weights(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_class_names_unlike_the_classifier(tmp_path):
 def test_weights_of_something_else(tmp_path, rename, said):
     write(tmp_path, {name.replace(*rename): value for name, value in paddle_tensors().items()})
     with pytest.raises(WeightsError, match=said):
-        load_weights.load_checkpoint(tmp_path)
+        load_weights.load_weights(tmp_path)
 
 
 def test_unreadable_weights_in_one_line(tmp_path):
@@ -258,27 +258,27 @@ def test_unreadable_weights_in_one_line(tmp_path):
     ):
         path.write_bytes(content)
         with pytest.raises(WeightsError, match=said) as caught:
-            load_weights.load_checkpoint(tmp_path)
+            load_weights.load_weights(tmp_path)
         assert str(path) in str(caught.value) and "\n" not in str(caught.value)
     path.unlink()
     (tmp_path / "tf_model.h5").touch()
     with pytest.raises(WeightsError, match="no weights .tf_model.h5 is not read here.*pdparams"):
-        load_weights.load_checkpoint(tmp_path)
+        load_weights.load_weights(tmp_path)
 
 
 def test_quantised_or_foreign_content_is_refused(tmp_path):
     ints = {name: value.astype(np.int8) for name, value in paddle_tensors().items()}
     with pytest.raises(WeightsError, match="is int8; quantised"):
-        load_weights.load_checkpoint(write(tmp_path / "a", ints))
+        load_weights.load_weights(write(tmp_path / "a", ints))
     file = write(tmp_path / "b", None) / "model_state.pdparams"
     file.write_bytes(pickle.dumps({"epoch": 3, "model": paddle_tensors()}))
     with pytest.raises(WeightsError, match="epoch is not a tensor"):
-        load_weights.load_checkpoint(tmp_path / "b")
+        load_weights.load_weights(tmp_path / "b")
 
 
 @pytest.mark.real_weights
 def test_packaged_weights(minilm_dir):
-    found = load_weights.load_checkpoint(minilm_dir)
+    found = load_weights.load_weights(minilm_dir)
     assert found.kind == "huggingface"
     assert found.config["hidden_size"] == 384 and found.config["labels"] is None
     assert len(found.tensors) == 7 + 6 * 16

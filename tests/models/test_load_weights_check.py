@@ -17,7 +17,7 @@ def shapes_of(tensors: dict) -> dict:
 def test_check_loads_what_fits_and_names_unused_heads():
     tensors = paddle_tensors()
     extra = {"cls.predictions.decoder_bias": np.ones(11), "cls.seq_relationship.bias": np.ones(2)}
-    report = load_weights.check(tensors | extra, shapes_of(tensors))
+    report = load_weights.match_weights(tensors | extra, shapes_of(tensors))
     assert report.tensors.keys() == tensors.keys()
     assert report.fresh_head is None
     assert report.notes == ["unused head cls.*"]
@@ -39,7 +39,7 @@ def test_check_leaves_out_a_head_that_does_not_fit(change, reason):
     wanted = shapes_of(paddle_tensors())
     tensors = paddle_tensors()
     change(tensors)
-    report = load_weights.check(tensors, wanted)
+    report = load_weights.match_weights(tensors, wanted)
     assert re.search(reason, report.fresh_head)
     assert not any(name.startswith("classifier.") for name in report.tensors)
     assert len(report.tensors) == len(wanted) - 2
@@ -50,17 +50,20 @@ def test_half_a_head_is_an_error(name):
     wanted, tensors = shapes_of(paddle_tensors()), paddle_tensors()
     del tensors[name]
     with pytest.raises(WeightsError, match=f"lack {name}"):
-        load_weights.check(tensors, wanted)
+        load_weights.match_weights(tensors, wanted)
 
 
 def test_check_for_pretraining_heads():
     encoder = {k: v for k, v in paddle_tensors().items() if not k.startswith("classifier.")}
     head = {"cls.predictions.decoder_bias": np.ones(11), "cls.seq_relationship.bias": np.ones(2)}
     wanted = shapes_of(encoder | head)
-    report = load_weights.check(paddle_tensors(), wanted, head_prefixes=("cls.",))
+    report = load_weights.match_weights(paddle_tensors(), wanted, head_prefixes=("cls.",))
     assert report.fresh_head == "the weights have no cls"
     assert report.notes == ["unused head classifier.*"]
-    assert load_weights.check(encoder | head, wanted, head_prefixes=("cls.",)).fresh_head is None
+    assert (
+        load_weights.match_weights(encoder | head, wanted, head_prefixes=("cls.",)).fresh_head
+        is None
+    )
 
 
 def test_check_lists_every_kind_of_misfit():
@@ -71,7 +74,7 @@ def test_check_lists_every_kind_of_misfit():
     tensors["bert.encoder.layers.0.adapter.weight"] = np.ones(2)
     tensors["bert.encoder.layers.0.norm1.bias"] = np.ones(3)
     with pytest.raises(WeightsError) as caught:
-        load_weights.check(tensors, wanted)
+        load_weights.match_weights(tensors, wanted)
     text = str(caught.value)
     assert "10 missing (bert.pooler.dense.weight, " in text and text.count("self_attn") == 3
     assert "1 unexpected (bert.encoder.layers.0.adapter.weight)" in text

@@ -111,7 +111,7 @@ def test_a_classifier_without_dimensions(tmp_path):
     folder = write_folder(tmp_path, None, {"id2label": {"0": "no", "1": "yes"}})
     tensors = paddle_tensors() | {"classifier.weight": np.zeros((), np.float32)}
     save_file(tensors, folder / "model.safetensors")
-    assert "has 0: correct id2label" in told(load_weights.load_checkpoint, folder)
+    assert "has 0: correct id2label" in told(load_weights.load_weights, folder)
 
 
 LONG = "\x1b[2J\n" + "x" * 100_000
@@ -132,8 +132,10 @@ def test_names_out_of_a_file_are_cut_and_move_no_cursor(tmp_path, tensors, said)
     save_file(given, folder / "model.safetensors")
 
     def load():
-        found = load_weights.load_checkpoint(folder)
-        load_weights.check(found.tensors, {name: value.shape for name, value in whole.items()})
+        found = load_weights.load_weights(folder)
+        load_weights.match_weights(
+            found.tensors, {name: value.shape for name, value in whole.items()}
+        )
 
     text = told(load)
     assert said in text and "\x1b" not in text
@@ -156,4 +158,4 @@ def test_a_models_name_does_not_leave_the_models_folder(tmp_path, monkeypatch, n
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     with pytest.raises(UserError):
-        hub.resolve(name, home)
+        hub.find_model_dir(name, home)

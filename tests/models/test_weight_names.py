@@ -201,11 +201,11 @@ def test_encoder_equals_hugging_face():
     from bert_paddle.models import load_weights
 
     expected = json.loads((TINY / "expected.json").read_text())
-    checkpoint = load_weights.load_checkpoint(TINY)
+    checkpoint = load_weights.load_weights(TINY)
     config = {k: v for k, v in checkpoint.config.items() if k != "labels"}
     model = BertForSequenceClassification(BertConfig(**config, num_labels=3))
     wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    report = load_weights.check(checkpoint.tensors, wanted)
+    report = load_weights.match_weights(checkpoint.tensors, wanted)
     assert report.tensors.keys() == wanted.keys()
     for name, value in model.state_dict().items():
         value.set_value(report.tensors[name])
@@ -232,7 +232,7 @@ def test_packaged_encoder_equals_hugging_face(minilm_dir):
     from bert_paddle.models import load_weights
 
     expected = json.loads((TINY.parent / "minilm_encoder.json").read_text())
-    checkpoint = load_weights.load_checkpoint(minilm_dir)
+    checkpoint = load_weights.load_weights(minilm_dir)
     model = BertModel(BertConfig(**{k: v for k, v in checkpoint.config.items() if k != "labels"}))
     for name, value in model.state_dict().items():
         value.set_value(checkpoint.tensors["bert." + name])

@@ -111,7 +111,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(run, tmp_path, stop, capsys):
     whole = capsys.readouterr().out.splitlines()
     run(plan, out="parts")
     for step in range(stop + 1, 9):
-        target = checkpoint.folder_of(tmp_path / "parts", step)
+        target = checkpoint.checkpoint_dir(tmp_path / "parts", step)
         shutil.rmtree(target)  # as a crash after `stop` would have left it
     capsys.readouterr()
     run(plan, "--resume_from_checkpoint auto", out="parts")

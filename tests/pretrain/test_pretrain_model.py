@@ -67,25 +67,29 @@ def test_decoder_and_embeddings_are_one_parameter_after_the_weights_are_set():
 def test_weights_to_continue_from_take_every_place_that_they_have(tmp_path):
     model, _ = pretrain_model.build(CONFIG, 1, None)
     (tmp_path / "first").mkdir()
-    models.snapshot(model, {})(tmp_path / "first")
-    again, notes = pretrain_model.build(CONFIG, 2, load_weights.load_checkpoint(tmp_path / "first"))
-    for name, value in models.tensors_of(model).items():
-        assert np.array_equal(value, models.tensors_of(again)[name]), name
+    models.model_writer(model, {})(tmp_path / "first")
+    again, notes = pretrain_model.build(CONFIG, 2, load_weights.load_weights(tmp_path / "first"))
+    for name, value in models.numpy_state_dict(model).items():
+        assert np.array_equal(value, models.numpy_state_dict(again)[name]), name
     assert not any("new head" in note for note in notes)
 
     encoder = tiny.write_encoder(tmp_path / "encoder")
-    third, notes = pretrain_model.build(CONFIG, 1, load_weights.load_checkpoint(encoder))
+    third, notes = pretrain_model.build(CONFIG, 1, load_weights.load_weights(encoder))
     assert any("new head" in note for note in notes)
     name = "cls.seq_relationship.weight"
-    assert np.array_equal(models.tensors_of(third)[name], models.tensors_of(model)[name])
+    assert np.array_equal(
+        models.numpy_state_dict(third)[name], models.numpy_state_dict(model)[name]
+    )
     name = "bert.pooler.dense.weight"
-    assert not np.array_equal(models.tensors_of(third)[name], models.tensors_of(model)[name])
+    assert not np.array_equal(
+        models.numpy_state_dict(third)[name], models.numpy_state_dict(model)[name]
+    )
 
 
 def test_weights_of_another_size_are_refused(tmp_path):
     encoder = tiny.write_encoder(tmp_path / "encoder")
     with pytest.raises(WeightsError, match=r"^--init_from: .*\[32\].*give the same model"):
-        pretrain_model.build(CONFIG | {"hidden_size": 32}, 1, load_weights.load_checkpoint(encoder))
+        pretrain_model.build(CONFIG | {"hidden_size": 32}, 1, load_weights.load_weights(encoder))
 
 
 def test_loss_of_a_case_worked_by_hand():

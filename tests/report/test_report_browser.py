@@ -76,9 +76,9 @@ def pages(tmp_path_factory) -> dict[str, str]:
     run_folders.write_lines(one / "dev_predictions.jsonl", rows)
     epoch = {"kind": "epoch", "step": 5, "epoch": 1, **{f"metric_{i}": 0.5 for i in range(12)}}
     run_folders.write_lines(one / "metrics.jsonl", [*run_folders.records(), epoch])
-    build.write([one, other], base / "both.html")
+    build.write_reports([one, other], base / "both.html")
     return {
-        "one": build.leave(one).read_text(),
+        "one": build.write_run_report(one).read_text(),
         "several": (base / "both.html").read_text(),
     }
 

@@ -41,7 +41,7 @@ def test_commands_of_the_document(tmp_path, monkeypatch):
 
 def test_the_document_names_every_key_of_run_json(tmp_path):
     said = json.loads((run_folders.write_run(tmp_path / "a") / "run.json").read_text())
-    from bert_paddle.training.run_info import About
+    from bert_paddle.training.run_info import RunInfo
 
-    for name in {*said, *About.__dataclass_fields__}:
+    for name in {*said, *RunInfo.__dataclass_fields__}:
         assert f"`{name}`" in TEXT, name

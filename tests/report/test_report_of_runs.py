@@ -60,7 +60,7 @@ def test_a_run_leaves_its_report_and_a_new_one_replaces_it(run, tmp_path, data, 
     run("--max_steps 1 --overwrite_output_dir --report 0")
     assert not (out / "report.html").exists() and not (out / "pictures").exists()
     assert about(out)["steps"]["planned"] == 1
-    assert checkpoint.steps(out) == [1]
+    assert checkpoint.saved_steps(out) == [1]
 
 
 def test_predictions_are_those_of_the_best_step_where_it_is_the_model(run, tmp_path, monkeypatch):
@@ -93,7 +93,7 @@ def test_a_run_that_breaks_is_said_to_be_unfinished(run, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         run("--max_steps 4 --save_steps 2 --logging_steps 1")
     assert about(tmp_path / "out")["finished"] is None
-    assert "was not finished" in build.leave(tmp_path / "out").read_text()
+    assert "was not finished" in build.write_run_report(tmp_path / "out").read_text()
 
 
 def test_evaluating_later_leaves_what_the_training_said(run, tmp_path):
@@ -114,7 +114,7 @@ def test_a_report_that_fails_does_not_fail_the_run(run, tmp_path, monkeypatch, c
     def broken(folder):
         raise error
 
-    monkeypatch.setattr(build, "leave", broken)
+    monkeypatch.setattr(build, "write_run_report", broken)
     values = run("--max_steps 1")
     assert values["global_step"] == 1 and about(tmp_path / "out")["finished"]
     told = [line for line in capsys.readouterr().err.splitlines() if "no report" in line]

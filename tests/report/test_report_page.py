@@ -52,9 +52,9 @@ def test_all_that_is_shown_is_escaped(tmp_path):
     run_folders.write_lines(folder / "metrics.jsonl", kept)
     results = {f"eval_{EVIL}": EVIL, "eval_accuracy": EVIL, "test_<script>": EVIL}
     (folder / "all_results.json").write_text(json.dumps(results))
-    build.leave(folder)
+    build.write_run_report(folder)
     other = run_folders.write_run(tmp_path / "b")
-    build.write([folder, other], tmp_path / "both.html")
+    build.write_reports([folder, other], tmp_path / "both.html")
     for page in (folder / "report.html", tmp_path / "both.html"):
         parts = Parts(page.read_text())
         assert not {"script", "img", "iframe"} & set(parts.tags)
@@ -65,7 +65,7 @@ def test_all_that_is_shown_is_escaped(tmp_path):
 
 
 def test_nothing_is_fetched(tmp_path):
-    text = build.leave(run_folders.write_run(tmp_path / "a")).read_text()
+    text = build.write_run_report(run_folders.write_run(tmp_path / "a")).read_text()
     names = {"src", "href", "xlink:href", "action", "data"}
     links = [value for _, name, value in Parts(text).attributes if name in names]
     assert all(value.startswith(("#", "data:")) for value in links)
@@ -75,7 +75,7 @@ def test_nothing_is_fetched(tmp_path):
 
 def test_every_reference_of_a_picture_finds_its_part_once(tmp_path):
     folders = [run_folders.write_run(tmp_path / name) for name in "ab"]
-    build.write(folders, tmp_path / "both.html")
+    build.write_reports(folders, tmp_path / "both.html")
     parts = Parts((tmp_path / "both.html").read_text())
     ids = [value for _, name, value in parts.attributes if name == "id"]
     used = {v[1:] for _, _, v in parts.attributes if v.startswith("#")}
@@ -84,13 +84,13 @@ def test_every_reference_of_a_picture_finds_its_part_once(tmp_path):
 
 
 def test_colours_follow_the_page(tmp_path):
-    text = build.leave(run_folders.write_run(tmp_path / "a")).read_text()
+    text = build.write_run_report(run_folders.write_run(tmp_path / "a")).read_text()
     assert "var(--ink)" in text and "prefers-color-scheme: dark" in text
     assert "#0102" not in text and "#0103" not in text  # stand-ins
 
 
 def test_the_page_says_what_the_run_was(tmp_path):
-    text = Parts(build.leave(run_folders.write_run(tmp_path / "a")).read_text()).text
+    text = Parts(build.write_run_report(run_folders.write_run(tmp_path / "a")).read_text()).text
     for words in ("MRPC", "0.7512", "0.6134", "2e-05", "12,345", "a processor", "1 min 15 s"):
         assert words in text, words
     for title in ("Loss", "Metrics", "Learning rate", "Throughput", "Confusion matrix", "Lengths"):
@@ -101,18 +101,18 @@ def test_epochs_are_a_table(tmp_path):
     folder = run_folders.write_run(tmp_path / "a")
     epoch = {"kind": "epoch", "step": 5, "epoch": 1, "train_loss": 0.4321, "train_seconds": 61.0}
     run_folders.write_lines(folder / "metrics.jsonl", [*run_folders.records(), epoch])
-    text = Parts(build.leave(folder).read_text()).text
+    text = Parts(build.write_run_report(folder).read_text()).text
     assert "0.4321" in text and "1 min 1 s" in text
 
 
 def test_pictures_of_an_earlier_report_go_and_others_stay(tmp_path):
     folder = run_folders.write_run(tmp_path / "a")
-    build.leave(folder)
+    build.write_run_report(folder)
     wanted = {"loss", "metrics", "learning_rate", "throughput", "lengths", "confusion"}
     (folder / "pictures/mine.png").touch()
     assert {p.stem for p in (folder / "pictures").iterdir()} == wanted | {"mine"}
     (folder / "dev_predictions.jsonl").unlink()
-    build.leave(folder)
+    build.write_run_report(folder)
     assert {p.stem for p in (folder / "pictures").iterdir()} == (wanted | {"mine"}) - {"confusion"}
     assert (folder / "pictures/loss.png").read_bytes().startswith(b"\x89PNG")
 

@@ -9,7 +9,7 @@ import run_folders
 
 from bert_paddle.cli import report
 from bert_paddle.common import atomic_files
-from bert_paddle.common.error_exit import told_in_one_line
+from bert_paddle.common.error_exit import exit_with_one_line
 from bert_paddle.common.errors import OutputError
 from bert_paddle.report import build, curves, plots, run_data, tables
 
@@ -74,11 +74,11 @@ def test_what_is_there_of_a_run_cut_short_is_shown(tmp_path):
     (folder / "dev_predictions.jsonl").unlink()
     with (folder / "metrics.jsonl").open("a") as file:
         file.write('{"kind": "train", "st')
-    text = build.leave(folder).read_text()
+    text = build.write_run_report(folder).read_text()
     assert "The run was not finished: the last record is of update 10 of 10." in text
     assert "<svg" in text and "0.6000" in text  # f1 of the last evaluation on record
     (folder / ".in_use").touch()
-    assert "still at work, or was killed" in build.leave(folder).read_text()
+    assert "still at work, or was killed" in build.write_run_report(folder).read_text()
 
 
 def test_broken_files_become_remarks(tmp_path):
@@ -88,7 +88,7 @@ def test_broken_files_become_remarks(tmp_path):
     (folder / "dev_predictions.jsonl").write_bytes(b"\xff\xfe\n[1]\n")
     run = run_data.read(folder)
     assert len(run.remarks) == 3
-    text = build.leave(folder).read_text()
+    text = build.write_run_report(folder).read_text()
     assert all(name in text for name in ("run.json cannot be read", "all_results.json does not"))
 
 
@@ -101,7 +101,9 @@ def test_broken_files_become_remarks(tmp_path):
     ],
 )
 def test_no_content_of_run_json_breaks_the_page(tmp_path, odd):
-    assert "<svg" in build.leave(run_folders.write_run(tmp_path / "a", **odd)).read_text()
+    assert (
+        "<svg" in build.write_run_report(run_folders.write_run(tmp_path / "a", **odd)).read_text()
+    )
 
 
 def test_numbers_that_are_none_are_left_out_of_curves(tmp_path):
@@ -131,9 +133,9 @@ def test_long_curves_are_means_of_neighbours(tmp_path):
 
 def test_demo_data_is_marked(tmp_path):
     folder = run_folders.write_run(tmp_path / "a")
-    assert "Demo data" not in build.leave(folder).read_text()
+    assert "Demo data" not in build.write_run_report(folder).read_text()
     run_folders.write_lines(folder / "metrics.jsonl", run_folders.records(data="demo"))
-    assert "Demo data" in build.leave(folder).read_text()
+    assert "Demo data" in build.write_run_report(folder).read_text()
 
 
 @pytest.mark.parametrize(
@@ -163,7 +165,7 @@ def test_a_page_that_cannot_be_written_is_told_by_its_name(tmp_path, monkeypatch
 
     monkeypatch.setattr(atomic_files, "write_text", refuse)
     for argv, named in (([str(folder)], folder), ([str(folder), "-o", str(page)], page)):
-        with pytest.raises(SystemExit) as ended, told_in_one_line(debug=False):
+        with pytest.raises(SystemExit) as ended, exit_with_one_line(debug=False):
             report.main(argv)
         said = capsys.readouterr().err
         assert ended.value.code == (1 if code == errno.ENOSPC else 2)

@@ -94,9 +94,11 @@ class Events:
         write_text: Any = self.around("write", Path.write_text)
         Path.write_text = lambda self, *a, **k: write_text(self, *a, **k)
         # Lines of metrics.jsonl are appended by `record`, which has no path to name.
-        real = run_log.Log.record
+        real = run_log.RunLog.record
         record = self.around("append", lambda path, out, *a, **k: real(out, *a, **k))
-        run_log.Log.record = lambda out, *a, **k: record(out.records or self.folder, out, *a, **k)
+        run_log.RunLog.record = lambda out, *a, **k: record(
+            out.records or self.folder, out, *a, **k
+        )
 
 
 def prepare(place: Path) -> None:
@@ -116,7 +118,7 @@ def prepare(place: Path) -> None:
 def run(case: dict[str, Any], rank: int) -> None:
     """One case, in a process of its own: program, argv, out (folder), log (path without end),
     event and kind, file_size (a limit in bytes), ports (one for each process of the job)."""
-    from bert_paddle.common.error_exit import told_in_one_line
+    from bert_paddle.common.error_exit import exit_with_one_line
 
     # What other processes than the main one say is dropped: it ends with the main one.
     name = case["log"] if rank == 0 else "/dev/null"
@@ -138,11 +140,11 @@ def run(case: dict[str, Any], rank: int) -> None:
         trace = Path(case["log"] + ".events")
         trace.unlink(missing_ok=True)
         Events(Path(case["out"]), trace, case.get("event"), case.get("kind", "kill")).watch()
-    with told_in_one_line(debug=False):
+    with exit_with_one_line(debug=False):
         if ports := case.get("ports"):
             import paddle.distributed
 
-            runtime.join_job(rank, [f"127.0.0.1:{port}" for port in ports], gpus=False)
+            runtime.set_rank_environment(rank, [f"127.0.0.1:{port}" for port in ports], gpus=False)
             paddle.distributed.init_parallel_env()
         program.run(args.parse_args(case["argv"]))
 
@@ -174,7 +176,7 @@ def serve() -> None:
     """
     runtime.configure(1)
     runtime.import_paddle()
-    paddlenlp_bert.bert()
+    paddlenlp_bert.bert_module()
     import bert_paddle.glue.finetune
     import bert_paddle.pretrain.pretrain  # noqa: F401
 

@@ -50,7 +50,11 @@ def train(args) -> None:
     from bert_paddle.pretrain import pretrain
     from bert_paddle.pretrain.args import parse_args as pretrain_args
 
-    real = collectives.sum_gradients, paddle.distributed.all_reduce, collectives.sum_counts
+    real = (
+        collectives.all_reduce_gradients,
+        paddle.distributed.all_reduce,
+        collectives.all_reduce_counts,
+    )
     gradients: list[np.ndarray] = []
     exchanges: list[int] = []
 
@@ -65,21 +69,21 @@ def train(args) -> None:
 
     def means_of_ranks(counts: dict[str, int]) -> dict[str, int]:
         """What a mean over the ranks' own means divides by."""
-        size = collectives.current().size
+        size = collectives.get_world().size
         signals_too = real[2](counts)
         return {name: counts.get(name, 0) * size for name in signals_too}
 
-    collectives.sum_gradients, paddle.distributed.all_reduce = kept, counted
+    collectives.all_reduce_gradients, paddle.distributed.all_reduce = kept, counted
     folder = Path(args.output_dir)
     for name, (wing, variant, flags) in json.loads((folder / "plan.json").read_text()).items():
-        collectives.sum_counts = means_of_ranks if variant == "mean of means" else real[2]
+        collectives.all_reduce_counts = means_of_ranks if variant == "mean of means" else real[2]
         gradients.clear(), exchanges.clear()
         argv = [*flags, "--output_dir", str(folder / name)]
         if wing == "glue":
             finetune.run(glue_args(argv))
         else:
             pretrain.run(pretrain_args(argv))
-        if collectives.current().is_main:
+        if collectives.get_world().is_main:
             np.savez(folder / f"{name}.npz", gradients=gradients, exchanges=len(exchanges))
 
 
@@ -88,7 +92,7 @@ def exchange(args) -> None:
     from bert_paddle.common.errors import RunError
     from bert_paddle.distributed import collectives
 
-    rank = collectives.current().rank
+    rank = collectives.get_world().rank
     who, does = int(os.environ.get("RANKS_WHO", "-1")), os.environ.get("RANKS_DOES", "")
     (Path(args.output_dir) / f"pid{rank}").write_text(str(os.getpid()))
     for number in range(10**9):
@@ -103,12 +107,12 @@ def exchange(args) -> None:
                 raise ZeroDivisionError("a fault of ours")
             elif does == "sleep":
                 time.sleep(float(os.environ["RANKS_SECONDS"]))
-                collectives.gather(number)
+                collectives.all_gather(number)
                 return
         elif number == 4 and does == "sleep":
             return
-        assert collectives.gather(number) == [number] * collectives.current().size
-        if number < 5 and collectives.current().is_main:
+        assert collectives.all_gather(number) == [number] * collectives.get_world().size
+        if number < 5 and collectives.get_world().is_main:
             print("exchange", number, flush=True)
         time.sleep(0.01)
 
@@ -119,21 +123,21 @@ def who_runs_first(args) -> None:
 
     def note() -> int:
         with (Path(args.output_dir) / "order").open("a") as file:
-            file.write(f"{collectives.current().rank}\n")
+            file.write(f"{collectives.get_world().rank}\n")
         time.sleep(0.2)
-        return collectives.current().rank
+        return collectives.get_world().rank
 
     if os.environ.get("RANKS_HOSTS"):
         os.environ["PADDLE_TRAINER_ENDPOINTS"] = os.environ["RANKS_HOSTS"]
-    assert collectives.main_first(note) == collectives.current().rank
+    assert collectives.run_on_main_first(note) == collectives.get_world().rank
 
 
 if __name__ == "__main__":
-    from bert_paddle.common.error_exit import told_in_one_line
+    from bert_paddle.common.error_exit import exit_with_one_line
     from bert_paddle.distributed.launch import launch
     from bert_paddle.glue.args import parse_args
 
     program, output_dir, n_gpu = sys.argv[1:]
     flags = f"--task_name sst2 --model_name_or_path none --n_gpu {n_gpu} --output_dir"
-    with told_in_one_line():
+    with exit_with_one_line():
         launch(f"ranks:{program}", parse_args([*flags.split(), output_dir]))

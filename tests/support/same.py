@@ -49,10 +49,10 @@ def differences(one: Path, other: Path, step: int) -> list[str]:
     """What differs between the checkpoint of a step, the records and the results of two runs."""
     differ = []
     for folder in (one, other):
-        wrong = checkpoint.whats_wrong(checkpoint.folder_of(folder, step))
+        wrong = checkpoint.find_damage(checkpoint.checkpoint_dir(folder, step))
         if wrong:
             return [f"{folder}: model_{step}: {wrong}"]
-    a, b = (checkpoint_files(checkpoint.folder_of(folder, step)) for folder in (one, other))
+    a, b = (checkpoint_files(checkpoint.checkpoint_dir(folder, step)) for folder in (one, other))
     differ += [f"model_{step}/{name}" for name in a.keys() | b.keys() if a.get(name) != b.get(name)]
     if records(one) != records(other):
         differ.append("metrics.jsonl")

@@ -122,7 +122,7 @@ class Soak:
     def fault(self, story: Story, event: str, kind: str) -> "Outcome":
         """Do one fault, look at what is left, resume, compare."""
         out = self.folder(story)
-        before = {s for s in checkpoint.steps(out) if whole(out, s)}
+        before = {s for s in checkpoint.saved_steps(out) if whole(out, s)}
         ended = self.server.run(story.program, out, event=event, kind=kind)
         if kind in ("full", "readonly"):
             # Tidying up may be refused without harm; all else is told in one line, and at the
@@ -133,7 +133,7 @@ class Soak:
         else:
             assert ended.code == -9, (event, ended.code, ended.err)
         expected = steps_in_place(ended.events) | (before if not ended.events else set())
-        newest = [s for s in checkpoint.steps(out) if whole(out, s)][-1:]
+        newest = [s for s in checkpoint.saved_steps(out) if whole(out, s)][-1:]
         if expected and kind != "torn":
             assert newest and newest[0] >= max(expected), (event, kind, expected, os.listdir(out))
         again = self.resume(story, out, f"{kind} at {event}")
@@ -177,7 +177,7 @@ class Soak:
 
 
 def whole(out: Path, step: int) -> bool:
-    return checkpoint.whats_wrong(checkpoint.folder_of(out, step)) is None
+    return checkpoint.find_damage(checkpoint.checkpoint_dir(out, step)) is None
 
 
 STAGES = (  # of what a run writes, by the names of events; the first that fits

@@ -30,11 +30,11 @@ def write_model(folder: Path, labels: tuple[str, ...] = ("no", "yes"), **config)
     import paddle
 
     paddle.seed(1)
-    bert = paddlenlp_bert.bert()
+    bert = paddlenlp_bert.bert_module()
     settings = bert.BertConfig(**{**CONFIG, **config}, num_labels=max(1, len(labels)))
     classifier = bert.BertForSequenceClassification(settings)
     folder.mkdir(parents=True)
-    models_classifier.snapshot(classifier, models_classifier.classifier_config(labels, "tiny"))(
+    models_classifier.model_writer(classifier, models_classifier.classifier_config(labels, "tiny"))(
         folder
     )
     Tokenizer(VOCAB).save(folder)

@@ -153,7 +153,7 @@ def test_figures_are_those_published_and_those_measured(language):
 def test_flags_and_links_are_there(name):
     known = {"--help", "--config", "--"}
     for args_class in (GlueArgs, SweepArgs):
-        known |= {s for field in flags.declared(args_class) for s in flags.spellings(field)}
+        known |= {s for field in flags.declared_flags(args_class) for s in flags.spellings(field)}
     assert set(re.findall(r"(?<![\w-])--[a-z][\w-]+", text_of(name))) - known == set()
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text_of(name)):
         assert (DOCS / target).exists(), target

@@ -27,7 +27,7 @@ def test_what_is_saved_is_read_back(tmp_path):
     state = TrainState(total=9, step=4, epoch=1, rows=16, best_metric=0.25)
     state.window_losses = {"loss": [0.5]}
     folder = checkpoint.save(tmp_path, state, TENSORS, write_model)
-    again, tensors = checkpoint.read(folder)
+    again, tensors = checkpoint.load(folder)
     assert again == state
     assert np.array_equal(tensors["w|moment1_0"], TENSORS["w|moment1_0"])
     manifest = json.loads((folder / "manifest.json").read_text())["files"]
@@ -50,13 +50,13 @@ def test_breaking_off_leaves_the_earlier_ones_and_no_half_one(tmp_path, monkeypa
         save(tmp_path, 2)
     monkeypatch.undo()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model_1"]
-    assert checkpoint.latest(tmp_path, print) == tmp_path / "model_1"
+    assert checkpoint.latest_complete(tmp_path, print) == tmp_path / "model_1"
 
 
 def test_a_step_saved_again_replaces_the_old_one(tmp_path):
     save(tmp_path, 3)
     folder = checkpoint.save(tmp_path, TrainState(total=9, step=3, epoch=7), TENSORS, write_model)
-    assert checkpoint.read(folder)[0].epoch == 7
+    assert checkpoint.load(folder)[0].epoch == 7
     assert [p.name for p in tmp_path.iterdir()] == ["model_3"]
 
 
@@ -82,16 +82,16 @@ def test_a_damaged_one_is_passed_over_and_named(tmp_path, harm, said):
     save(tmp_path, 1)
     harm(save(tmp_path, 2))
     told: list[str] = []
-    assert checkpoint.latest(tmp_path, told.append) == tmp_path / "model_1"
+    assert checkpoint.latest_complete(tmp_path, told.append) == tmp_path / "model_1"
     assert len(told) == 1 and "model_2" in told[0] and said in told[0]
     with pytest.raises(OutputError, match=said):
-        checkpoint.read(tmp_path / "model_2")
+        checkpoint.load(tmp_path / "model_2")
 
 
 def test_a_state_of_another_version_is_refused(tmp_path):
     folder = checkpoint.save(tmp_path, TrainState(total=1, version=99), TENSORS, write_model)
     with pytest.raises(OutputError, match="version 99"):
-        checkpoint.read(folder)
+        checkpoint.load(folder)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_pruning_keeps_the_newest_and_the_best(tmp_path, limit, best, kept):
     for step in (2, 4, 10):
         save(tmp_path, step)
     checkpoint.prune(tmp_path, limit, best)
-    assert checkpoint.steps(tmp_path) == kept  # numbers, not names: 10 is newer than 4
+    assert checkpoint.saved_steps(tmp_path) == kept  # numbers, not names: 10 is newer than 4
 
 
 def test_differences_are_named():
@@ -136,7 +136,7 @@ def test_a_failed_replacement_puts_the_old_one_back(tmp_path, monkeypatch):
     with pytest.raises(OSError):
         save(tmp_path, 3)
     assert [p.name for p in tmp_path.iterdir()] == ["model_3"]
-    assert checkpoint.whats_wrong(tmp_path / "model_3") is None
+    assert checkpoint.find_damage(tmp_path / "model_3") is None
 
 
 def test_a_save_is_the_newest_one_and_survives_the_deletion_of_old_ones(tmp_path):
@@ -144,7 +144,7 @@ def test_a_save_is_the_newest_one_and_survives_the_deletion_of_old_ones(tmp_path
     (save(tmp_path, 4) / "model.safetensors").write_bytes(b"")
     save(tmp_path, 2)
     checkpoint.prune(tmp_path, 1, None)
-    assert checkpoint.latest(tmp_path, print) == tmp_path / "model_2"
+    assert checkpoint.latest_complete(tmp_path, print) == tmp_path / "model_2"
     assert (tmp_path / "model_4.aside").is_dir()
 
 
@@ -153,8 +153,8 @@ def test_what_was_set_aside_stays_when_more_is(tmp_path):
         save(tmp_path, 2)
         assert checkpoint.set_aside_newer(tmp_path, 1)
     names = ["model_2.aside", "model_2.aside2", "model_2.aside3"]
-    assert sorted(p.name for p in checkpoint.parts_of_run(tmp_path)) == names
-    assert all(checkpoint.whats_wrong(tmp_path / name) is None for name in names)
+    assert sorted(p.name for p in checkpoint.run_artifacts(tmp_path)) == names
+    assert all(checkpoint.find_damage(tmp_path / name) is None for name in names)
 
 
 def test_the_whole_one_of_two_of_a_step_is_kept(tmp_path):
@@ -169,7 +169,7 @@ def test_the_whole_one_of_two_of_a_step_is_kept(tmp_path):
             (out / damaged / "model.safetensors").write_bytes(b"")
         checkpoint.clear_leftovers(out)
         assert [p.name for p in out.iterdir()] == ["model_2"]
-        assert checkpoint.read(out / "model_2")[0].total == kept
+        assert checkpoint.load(out / "model_2")[0].total == kept
 
 
 def test_only_what_runs_leave_is_tidied_up(tmp_path):
@@ -186,8 +186,8 @@ def test_a_resume_reads_each_file_once_and_another_time_again(tmp_path, monkeypa
     folder, read = save(tmp_path, 2), []
     real = atomic_files.sha256
     monkeypatch.setattr(atomic_files, "sha256", lambda path: read.append(path) or real(path))
-    checkpoint.read(checkpoint.latest(tmp_path, print))
+    checkpoint.load(checkpoint.latest_complete(tmp_path, print))
     assert len(read) == len(set(read)) == 3
     (folder / "model.safetensors").write_bytes(b"weightz")
     with pytest.raises(OutputError, match="checksum"):
-        checkpoint.read(folder)
+        checkpoint.load(folder)

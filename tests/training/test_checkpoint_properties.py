@@ -46,7 +46,7 @@ def save(out: Path, state: TrainState | None = None) -> Path:
 @QUICK
 @given(state=STATES)
 def test_any_state_comes_back(tmp_path, state):
-    again, tensors = checkpoint.read(save(tmp_path, state))
+    again, tensors = checkpoint.load(save(tmp_path, state))
     assert again == state
     assert np.array_equal(tensors["w|moment1_0"], TENSORS["w|moment1_0"])
 
@@ -65,10 +65,10 @@ def test_a_changed_byte_or_a_lost_tail_of_any_file_is_seen(tmp_path, data):
         del content[place:]
     path.write_bytes(content)
     told: list[str] = []
-    assert checkpoint.latest(tmp_path, told.append) is None
+    assert checkpoint.latest_complete(tmp_path, told.append) is None
     assert len(told) == 1 and path.name in told[0]
     with pytest.raises(OutputError, match="not a whole checkpoint"):
-        checkpoint.read(folder)
+        checkpoint.load(folder)
 
 
 def replace(folder: Path, name: str, text: bytes) -> None:
@@ -123,7 +123,7 @@ def test_a_checkpoint_whose_checksums_agree_but_whose_content_is_wrong(tmp_path,
     else:
         replace(folder, name, text)
     with pytest.raises(OutputError) as caught:
-        checkpoint.read(folder)
+        checkpoint.load(folder)
     assert str(folder) in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -134,7 +134,7 @@ def test_an_optimizer_that_the_manifest_leaves_out_is_missed(tmp_path):
     del manifest["files"][checkpoint.OPTIMIZER]
     (folder / checkpoint.MANIFEST).write_text(json.dumps(manifest))
     with pytest.raises(OutputError):
-        checkpoint.read(folder)
+        checkpoint.load(folder)
 
 
 @pytest.mark.parametrize("path", ["../outside", "state/../../outside"])
@@ -147,4 +147,4 @@ def test_a_manifest_names_files_of_its_folder_alone(tmp_path, path):
     manifest["files"][path] = entry
     (folder / checkpoint.MANIFEST).write_text(json.dumps(manifest))
     with pytest.raises(OutputError):
-        checkpoint.read(folder)
+        checkpoint.load(folder)

@@ -79,7 +79,7 @@ def test_a_limit_on_file_sizes_is_a_full_disk(soaking, tmp_path):
     ended = soaking.server.run("glue", out, file_size=20_000)
     assert ended.code == 1 and "Traceback" not in ended.err
     assert ended.err.splitlines()[-1].startswith("error: the disk is full")
-    assert not checkpoint.parts_of_run(out) or not checkpoint.steps(out)
+    assert not checkpoint.run_artifacts(out) or not checkpoint.saved_steps(out)
     soaking.resume(story, out, "after the limit")
 
 
@@ -110,7 +110,7 @@ def test_a_disk_that_is_full_and_then_has_space(soaking, small_disk):
     ended = soaking.server.run("glue", out)
     assert ended.code == 1 and "Traceback" not in ended.err
     assert ended.err.splitlines()[-1].startswith("error: the disk is full")
-    assert checkpoint.steps(out) == [2] and soak.whole(out, 2)
+    assert checkpoint.saved_steps(out) == [2] and soak.whole(out, 2)
     assert not list(out.glob("*.partial"))  # what was half built does not fill the disk
     remount("size=4m")
     assert soaking.resume(story, out, "with space again").went_on_from() == "model_2"
@@ -146,13 +146,13 @@ def test_damage_to_any_file_is_seen_and_named(soaking, tmp_path):
         for harm, change in harms.items():
             path.write_bytes(change(text))
             told: list[str] = []
-            found = checkpoint.latest(tmp_path, told.append)
+            found = checkpoint.latest_complete(tmp_path, told.append)
             assert found == tmp_path / "model_2", (path.name, harm)
             # A manifest with another digest in it speaks of the file that does not have it.
             named = "model_4" if path.name == checkpoint.MANIFEST else path.name
             assert len(told) == 1 and named in told[0], (path.name, harm)
         path.write_bytes(text)
-    assert checkpoint.latest(tmp_path, print) == tmp_path / "model_4"
+    assert checkpoint.latest_complete(tmp_path, print) == tmp_path / "model_4"
 
 
 def test_the_comparison_sees_a_difference(soaking, tmp_path):

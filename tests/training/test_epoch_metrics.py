@@ -10,7 +10,7 @@ import tiny
 
 from bert_paddle.glue import finetune, results
 from bert_paddle.glue.args import parse_args
-from bert_paddle.glue.data.load import Data
+from bert_paddle.glue.data.load import EncodedData
 from bert_paddle.glue.evaluate import Result
 from bert_paddle.glue.tasks import DevSet
 from bert_paddle.training import checkpoint, epoch_metrics
@@ -41,7 +41,7 @@ def records(folder: Path, kind: str) -> list[dict]:
 def test_each_epoch_is_evaluated_saved_and_recorded(run, tmp_path, capsys):
     run(*"--num_train_epochs 2.5 --save_strategy epoch --save_steps 1".split())
     out = tmp_path / "out"
-    assert checkpoint.steps(out) == [6, 12, 15]
+    assert checkpoint.saved_steps(out) == [6, 12, 15]
     found, evaluated = records(out, "epoch"), records(out, "eval")
     assert [(r["step"], r["epoch"]) for r in found] == [
         (6, 1),
@@ -80,10 +80,10 @@ def test_an_epoch_that_was_broken_off_has_the_loss_of_one_that_was_not(run, tmp_
     monkeypatch.setattr(checkpoint, "prune", broken)  # after model_4, in the middle of an epoch
     with pytest.raises(KeyboardInterrupt):
         run(*"--num_train_epochs 2 --save_steps 4".split(), out="broken")
-    assert checkpoint.steps(tmp_path / "broken") == [4]
+    assert checkpoint.saved_steps(tmp_path / "broken") == [4]
     go_on = "--num_train_epochs 2 --save_strategy epoch --resume_from_checkpoint auto"
     run(*go_on.split(), out="broken")
-    assert checkpoint.steps(tmp_path / "broken") == [4, 6, 12]
+    assert checkpoint.saved_steps(tmp_path / "broken") == [4, 6, 12]
     straight, resumed = (same.records(tmp_path / name) for name in ("straight", "broken"))
     evaluated_at_4 = [r for r in resumed if r["kind"] == "eval" and r["step"] == 4]
     assert len(evaluated_at_4) == 1
@@ -99,12 +99,12 @@ def test_with_steps_only_an_evaluation_at_an_epochs_end_makes_a_record(run, tmp_
 
 def test_without_evaluation_there_is_a_checkpoint_and_no_record(run, tmp_path):
     run(*"--do_train --num_train_epochs 1 --save_strategy epoch".split())
-    assert checkpoint.steps(tmp_path / "out") == [6]
+    assert checkpoint.saved_steps(tmp_path / "out") == [6]
     assert records(tmp_path / "out", "epoch") == []
 
 
 def test_the_second_dev_set_has_its_suffix():
-    data = Data(dev=[(DevSet("a.tsv", 1), None), (DevSet("b.tsv", 1, suffix="_mm"), None)])
+    data = EncodedData(dev=[(DevSet("a.tsv", 1), None), (DevSet("b.tsv", 1, suffix="_mm"), None)])
     evaluated = [Result(0.5, {"accuracy": 0.75}), Result(0.25, {"accuracy": 1.0})]
     assert results.of_epoch(data, evaluated) == {
         "eval_loss": 0.5,

@@ -8,7 +8,7 @@ import pytest
 
 from bert_paddle.common import atomic_files
 from bert_paddle.common.errors import RunError
-from bert_paddle.common.run_log import Log
+from bert_paddle.common.run_log import RunLog
 from bert_paddle.glue.args import parse_args
 from bert_paddle.models import classifier
 from bert_paddle.training.loop import Hook, fit
@@ -21,9 +21,9 @@ ROWS = np.random.default_rng(0).normal(size=(12, 3)).astype("float32")
 class Fixed:
     """The same micro-batches at every update, a made-up epoch of five updates."""
 
-    updates_per_epoch = 5
-    rows_per_update = planned_rows = len(ROWS)
-    rows_per_epoch = updates_per_epoch * rows_per_update
+    steps_per_epoch = 5
+    rows_per_step = planned_rows = len(ROWS)
+    rows_per_epoch = steps_per_epoch * rows_per_step
 
     def __init__(self, *cuts: int):
         self.parts = np.split(ROWS, cuts)
@@ -31,8 +31,8 @@ class Fixed:
     def rows_of(self, epoch, start):
         return f"rows of epoch {epoch} from {start}"
 
-    def updates(self, epoch, start):
-        for _ in range(start // self.rows_per_update, self.updates_per_epoch):
+    def steps(self, epoch, start):
+        for _ in range(start // self.rows_per_step, self.steps_per_epoch):
             yield [{"x": part} if len(part) else {} for part in self.parts]
 
 
@@ -60,7 +60,7 @@ def a_trainer(log=None, **flags):
     for name, value in flags.items():
         argv += [f"--{name}", str(value)]
     args = parse_args(argv)
-    log = log or Log(out=io.StringIO(), err=io.StringIO())
+    log = log or RunLog(out=io.StringIO(), err=io.StringIO())
     return Trainer(network, objective(), args, False, log), network, log
 
 
@@ -126,7 +126,7 @@ def test_lines_and_window():
         "global step 3, epoch: 0, batch: 9",
         "global step 6, epoch: 1, batch: 3",
     ]
-    assert (state.step, state.epoch, state.rows, state.window_updates) == (7, 1, 24, 1)
+    assert (state.step, state.epoch, state.rows, state.window_steps) == (7, 1, 24, 1)
 
 
 def test_hooks_run_on_time_and_in_evaluation_mode():
@@ -161,11 +161,11 @@ def test_a_loss_that_is_no_number_is_told_with_step_and_rate():
 
 def test_gradients_that_are_no_numbers_stop_at_once_with_the_rows_and_the_weights_kept():
     class Breaking(Fixed):
-        def updates(self, epoch, start):
-            for i, parts in enumerate(super().updates(epoch, start)):
+        def steps(self, epoch, start):
+            for i, parts in enumerate(super().steps(epoch, start)):
                 yield parts if (epoch, i) != (1, 2) else [{"x": np.full((2, 3), 3e38, "float32")}]
 
-    state, weights = TrainState(total=99, rows_per_update=len(ROWS)), []
+    state, weights = TrainState(total=99, rows_per_step=len(ROWS)), []
     hooks = [Hook(1, lambda: weights.append(network.weight.numpy()))]
     trainer, network, log = a_trainer(logging_steps=1000)
     told = r"not finite at step 8 \(epoch 1, learning rate 0.0\d+; rows of epoch 1 from 24\)"
@@ -190,7 +190,7 @@ def test_dropout_is_a_function_of_seed_step_and_rank():
 
 
 def test_amp_on_the_cpu_is_told_and_trains_in_float32():
-    log = Log(out=io.StringIO(), err=io.StringIO())
+    log = RunLog(out=io.StringIO(), err=io.StringIO())
     weight, *_ = train(Fixed(), log=log, use_amp=1, amp_dtype="bfloat16", amp_level="O2")
     assert "no effect on the CPU" in log.err.getvalue()
     assert np.array_equal(weight, train(Fixed())[0])
@@ -202,7 +202,7 @@ def test_weights_that_are_being_saved_are_those_before_the_next_update(tmp_path)
 
     trainer, network, _ = a_trainer()
     before = {name: value.numpy().copy() for name, value in network.state_dict().items()}
-    waiting, written = (classifier.held(network.state_dict()) for _ in range(2))
+    waiting, written = (classifier.snapshot_tensors(network.state_dict()) for _ in range(2))
     trainer.held = [waiting]
     trainer.step([{"x": ROWS}], 0.1, 1, {})
     atomic_files.write_tensors(tmp_path / "waiting", waiting)

@@ -10,10 +10,10 @@ import tiny
 from bert_paddle.glue import finetune
 from bert_paddle.glue.args import parse_args
 from bert_paddle.training import model_card
-from bert_paddle.training.model_card import Facts, escaped, front_matter, parts, table, text
+from bert_paddle.training.model_card import CardFacts, escaped, front_matter, parts, table, text
 
 NASTY = 'x|y `z` <script>alert(1)</script> *b* [l](http://a) _i_ # "q" : - !!python/object ñ 中 \\'
-FACTS = Facts(
+FACTS = CardFacts(
     "MRPC",
     "classification",
     20,
@@ -144,4 +144,6 @@ def test_a_saved_folder_with_a_card_still_begins_another_run(run_dir, tmp_path):
     (copy / model_card.CARD_FILE).write_bytes(b"\xff\xfe")
     from bert_paddle.export import card, source
 
-    assert card._of_model(source.Source(copy, None, {}, ("a",), None, False))[1].startswith("# m\n")
+    assert card._of_model(source.ExportSource(copy, None, {}, ("a",), None, False))[1].startswith(
+        "# m\n"
+    )

@@ -30,5 +30,5 @@ def test_a_table_and_a_trace(tmp_path, capsys, updates, steps):
 def test_a_file_in_the_place_of_the_folder(tmp_path):
     (tmp_path / profiler.FOLDER).write_text("mine")
     with pytest.raises(OutputError, match="profile is a file"):
-        with profiler.profiled(None, 2, tmp_path, None):
+        with profiler.profile_steps(None, 2, tmp_path, None):
             pass

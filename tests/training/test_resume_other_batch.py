@@ -14,13 +14,13 @@ def test_every_row_of_the_epoch_is_trained_once_although_the_batch_changes(
 ):
     tiny.write_sst2(tmp_path / "SST-2", train=50)
     seen: list[int] = []
-    real = dataset.Rows.batch
+    real = dataset.EncodedDataset.batch
 
     def noted(self, rows, pad_multiple=1):
         seen.extend(rows.tolist())
         return real(self, rows, pad_multiple)
 
-    monkeypatch.setattr(dataset.Rows, "batch", noted)
+    monkeypatch.setattr(dataset.EncodedDataset, "batch", noted)
 
     def run(*flags):
         seen.clear()

@@ -200,16 +200,16 @@ def test_stopped_and_resumed_is_as_never_stopped(
     with monkeypatch.context() as patched, pytest.raises(stop(patched, during)):
         call(place, program, tmp_path / "out", flags)
     first = same.plain_lines(capsys.readouterr().out)
-    begun = checkpoint.steps(tmp_path / "out")[-1]
+    begun = checkpoint.saved_steps(tmp_path / "out")[-1]
     assert begun in goes_on_from
-    stamp = stamps(checkpoint.folder_of(tmp_path / "out", begun))
+    stamp = stamps(checkpoint.checkpoint_dir(tmp_path / "out", begun))
     call(place, program, tmp_path / "out", flags + " --resume_from_checkpoint auto")
     again = same.plain_lines(capsys.readouterr().out)
 
     assert not same.differences(whole, tmp_path / "out", STEPS)
     assert first == lines[: len(first)] and again == lines[len(lines) - len(again) :]
     assert len(first) + len(again) >= len(lines)
-    assert stamps(checkpoint.folder_of(tmp_path / "out", begun)) == stamp
+    assert stamps(checkpoint.checkpoint_dir(tmp_path / "out", begun)) == stamp
 
 
 def stamps(folder: Path) -> dict[str, int]:

@@ -25,12 +25,12 @@ def test_results_keep_earlier_values_and_say_nan_as_null(tmp_path):
 
 def test_a_folder_belongs_to_one_live_run(tmp_path):
     folder = tmp_path / "out"
-    with output_lock.claimed(folder):
+    with output_lock.lock_output_dir(folder):
         with pytest.raises(OutputError, match=rf"in use by another run \(process {os.getpid()} on"):
-            with output_lock.claimed(folder):
+            with output_lock.lock_output_dir(folder):
                 pass
     assert list(folder.iterdir()) == []
-    with output_lock.claimed(folder):
+    with output_lock.lock_output_dir(folder):
         pass
 
 
@@ -43,6 +43,6 @@ def test_a_dead_run_leaves_no_claim(tmp_path):
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=root)
     assert done.returncode == -9 and (tmp_path / output_lock.LOCK_FILE).is_file()
-    with output_lock.claimed(tmp_path):
+    with output_lock.lock_output_dir(tmp_path):
         assert (tmp_path / output_lock.LOCK_FILE).is_file()
     assert list(tmp_path.iterdir()) == []

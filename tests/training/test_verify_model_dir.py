@@ -28,7 +28,7 @@ def checkpoint_dir(tiny_dir, tmp_path) -> Path:
     (folder / "state").mkdir()
     (folder / checkpoint.STATE).write_text("{}")
     (folder / checkpoint.OPTIMIZER).write_bytes(b"moments")
-    atomic_files.seal(folder, checkpoint.MANIFEST, train_state.VERSION)
+    atomic_files.write_manifest(folder, checkpoint.MANIFEST, train_state.VERSION)
     return folder
 
 
@@ -92,11 +92,11 @@ def test_pre_training_does_not_begin_with_it(checkpoint_dir, tmp_path, damage, s
         init_from=str(checkpoint_dir),
     )
     with pytest.raises(WeightsError, match=said):
-        pretrain._weights(args, tmp_path / "out", run_log.Log(active=False))
+        pretrain._weights(args, tmp_path / "out", run_log.RunLog(active=False))
 
 
 def test_a_whole_one_is_taken_also_with_a_new_card_and_without_the_state(checkpoint_dir):
-    assert verify_model_dir.check(checkpoint_dir) == checkpoint_dir
+    assert verify_model_dir.verify_model_dir(checkpoint_dir) == checkpoint_dir
     (checkpoint_dir / "README.md").write_text("# my own words\n")
     shutil.rmtree(checkpoint_dir / "state")
     assert len(api.load(checkpoint_dir).predict(["a film"])) == 1

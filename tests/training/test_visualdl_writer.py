@@ -4,7 +4,7 @@ import tiny
 
 from bert_paddle.glue import finetune
 from bert_paddle.glue.args import parse_args
-from bert_paddle.training.visualdl_writer import Board
+from bert_paddle.training.visualdl_writer import VisualDLWriter
 
 
 def scalars(path, tag: str) -> list[tuple[int, float]]:
@@ -16,12 +16,12 @@ def scalars(path, tag: str) -> list[tuple[int, float]]:
 
 
 def test_a_resumed_board_has_no_double_points(tmp_path):
-    first = Board(tmp_path / "board", tmp_path / "run")
+    first = VisualDLWriter(tmp_path / "board", tmp_path / "run")
     for step in (1, 2, 3):
         first.add({"kind": "train", "step": step, "epoch": 0, "loss": 1 / step})
     first.close()
     kept = [{"kind": "train", "step": 1, "epoch": 0, "loss": 1.0}]
-    again = Board(tmp_path / "board", tmp_path / "run", kept)
+    again = VisualDLWriter(tmp_path / "board", tmp_path / "run", kept)
     again.add({"kind": "train", "step": 2, "epoch": 0, "loss": 0.125, "dev": None, "note": "x"})
     again.add({"kind": "eval", "step": 2, "accuracy": 0.5, "loss": None, "dev": "mismatched"})
     # An evaluation is on the disk at once.
@@ -29,7 +29,7 @@ def test_a_resumed_board_has_no_double_points(tmp_path):
     again.close()
     assert scalars(again.path, "train/loss") == [(1, 1.0), (2, 0.125)]
     assert [p.name for p in (tmp_path / "board").iterdir()] == [again.path.name]
-    other = Board(tmp_path / "board", tmp_path / "other")
+    other = VisualDLWriter(tmp_path / "board", tmp_path / "other")
     other.close()
     assert other.path != again.path
 

@@ -33,7 +33,7 @@ _NUMBERS = ("id", "idx", "index", "guid", "")
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ChosenColumns:
     """The names of the columns; `label` is None where a file has no labels."""
 
     text: str
@@ -58,10 +58,10 @@ class Chosen:
 def choose(
     table: Table,
     given: Sequence[str | None],
-    remembered: Chosen | None = None,
+    remembered: ChosenColumns | None = None,
     pairs: bool | None = None,
     need_label: bool = True,
-) -> Chosen:
+) -> ChosenColumns:
     """The columns of a file. given: text, pair and label, as flags name them, or None each.
 
     remembered: those that the model was fine-tuned on, taken where the file has them. pairs:
@@ -80,13 +80,15 @@ def choose(
                 f"{table.path}: the model was fine-tuned on "
                 + ("pairs of texts: give --text_pair_column too" if pairs else "one text, no pairs")
             )
-        return Chosen(text, pair, label)
+        return ChosenColumns(text, pair, label)
     if remembered and set(remembered.texts) <= set(table.columns):
-        return Chosen(remembered.text, remembered.pair, label)
-    return Chosen(*_texts(table, label, pairs), label)
+        return ChosenColumns(remembered.text, remembered.pair, label)
+    return ChosenColumns(*_texts(table, label, pairs), label)
 
 
-def _label(table: Table, given: str | None, remembered: Chosen | None, needed: bool) -> str | None:
+def _label(
+    table: Table, given: str | None, remembered: ChosenColumns | None, needed: bool
+) -> str | None:
     if given is not None:
         if given not in table.columns and needed:
             raise table.missing(given)

@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from bert_paddle.common.run_log import Log
+from bert_paddle.common.run_log import RunLog
 from bert_paddle.glue import custom_args
 from bert_paddle.glue.args import GlueArgs
 from bert_paddle.glue.custom import columns as custom_columns
 from bert_paddle.glue.custom import files as custom_files
 from bert_paddle.glue.custom import task as custom_task
-from bert_paddle.glue.custom.columns import Chosen
-from bert_paddle.glue.custom.task import Labelled
-from bert_paddle.glue.data.load import Files
+from bert_paddle.glue.custom.columns import ChosenColumns
+from bert_paddle.glue.custom.task import LabelColumn
+from bert_paddle.glue.data.load import RawData
 from bert_paddle.glue.data.tsv import Examples
 from bert_paddle.glue.tasks import TASKS, DevSet, Task, TestSet, TrainSet
 from bert_paddle.models import model_config
@@ -34,8 +34,8 @@ class Content:
 
     texts_a: list[str]
     texts_b: list[str] | None
-    labelled: Labelled | None
-    columns: Chosen
+    labelled: LabelColumn | None
+    columns: ChosenColumns
     path: str
 
     def examples(self, task: Task) -> Examples:
@@ -45,25 +45,25 @@ class Content:
 
 
 @dataclass(frozen=True)
-class Known:
+class SavedTask:
     """What a fine-tuned model's folder says of its task; of a model that is to be trained anew,
     nothing. labels: as a Task has them, None where unknown. pairs: None where unknown."""
 
     name: str = "own"
     labels: tuple[str, ...] | None = None
-    columns: Chosen | None = None
+    columns: ChosenColumns | None = None
     pairs: bool | None = None
     glue: Task | None = None
 
 
-def read(args: GlueArgs, config: ModelConfig, log: Log) -> tuple[Task, Files]:
+def read(args: GlueArgs, config: ModelConfig, log: RunLog) -> tuple[Task, RawData]:
     """The task that the flags' files make, and their rows.
 
     In a training the classes come from the training file; else they are the model's. Raises
     DataError for a file that does not fit.
     """
-    known = Known() if args.do_train else known_of(config)
-    files, task = Files(own=True), None
+    known = SavedTask() if args.do_train else known_of(config)
+    files, task = RawData(own=True), None
     if args.do_train or (args.do_eval and not args.validation_file):
         assert args.train_file
         content = load(args.train_file, args, known, log)
@@ -89,9 +89,9 @@ def read(args: GlueArgs, config: ModelConfig, log: Log) -> tuple[Task, Files]:
     return _with_files(task, files), files
 
 
-def add_test(task: Task, args: GlueArgs, files: Files, log: Log) -> None:
+def add_test(task: Task, args: GlueArgs, files: RawData, log: RunLog) -> None:
     """Add --test_file to a GLUE task's files, as what is to be predicted."""
-    known = Known(task.name, task.labels, _columns_of(task), task.is_pair, task)
+    known = SavedTask(task.name, task.labels, _columns_of(task), task.is_pair, task)
     _add_test(task, known, args, files, log)
 
 
@@ -124,13 +124,15 @@ def _rows(examples: Examples, rows: np.ndarray, what: str) -> Examples:
     )
 
 
-def load(path: str, args: GlueArgs, known: Known, log: Log, need_label: bool = True) -> Content:
+def load(
+    path: str, args: GlueArgs, known: SavedTask, log: RunLog, need_label: bool = True
+) -> Content:
     """Read one file; says which of its columns are taken."""
     table = custom_files.read(path, args.file_format, custom_args.names(args.column_names))
     given = (args.text_column, args.text_pair_column, args.label_column)
     columns = custom_columns.choose(table, given, known.columns, known.pairs, need_label)
     texts: list[list[str]] = [[] for _ in columns.texts]
-    labelled = Labelled([], [], table.place, path)
+    labelled = LabelColumn([], [], table.place, path)
     empty = 0
     for number, row in table.rows:
         for values, column in zip(texts, columns.texts, strict=True):
@@ -146,7 +148,7 @@ def load(path: str, args: GlueArgs, known: Known, log: Log, need_label: bool = T
     return Content(texts[0], second, labelled if columns.label else None, columns, path)
 
 
-def _task(known: Known, args: GlueArgs, log: Log) -> Task:
+def _task(known: SavedTask, args: GlueArgs, log: RunLog) -> Task:
     """The task of a run without --task_name."""
     assert known.columns
     labels = known.labels
@@ -172,7 +174,9 @@ def _task(known: Known, args: GlueArgs, log: Log) -> Task:
     return task
 
 
-def _add_test(task: Task | None, known: Known, args: GlueArgs, files: Files, log: Log) -> Task:
+def _add_test(
+    task: Task | None, known: SavedTask, args: GlueArgs, files: RawData, log: RunLog
+) -> Task:
     assert args.test_file
     content = load(args.test_file, args, known, log, need_label=False)
     known = replace(known, columns=content.columns)
@@ -184,7 +188,7 @@ def _add_test(task: Task | None, known: Known, args: GlueArgs, files: Files, log
     return task
 
 
-def _test_labels(content: Content, task: Task, args: GlueArgs, log: Log) -> Labelled | None:
+def _test_labels(content: Content, task: Task, args: GlueArgs, log: RunLog) -> LabelColumn | None:
     """The labels of a test file, or None where they are blanks, or -1 as in published test sets,
     or where the column was guessed, wrongly."""
     found = content.labelled
@@ -203,7 +207,7 @@ def _test_labels(content: Content, task: Task, args: GlueArgs, log: Log) -> Labe
     return found
 
 
-def _with_files(task: Task, files: Files) -> Task:
+def _with_files(task: Task, files: RawData) -> Task:
     """The task with the sets that there are."""
     if task.name in TASKS:
         return task
@@ -215,7 +219,7 @@ def _with_files(task: Task, files: Files) -> Task:
     )
 
 
-def known_of(config: ModelConfig) -> Known:
+def known_of(config: ModelConfig) -> SavedTask:
     """What the configuration of a fine-tuned model says."""
     raw = model_config.read_object(config.path)
     labels = config.values["labels"]
@@ -223,24 +227,24 @@ def known_of(config: ModelConfig) -> Known:
         labels = ()
     glue = TASKS.get(str(raw.get("finetuning_task")))
     if glue and labels == glue.labels:
-        return Known(glue.name, labels, _columns_of(glue), glue.is_pair, glue)
+        return SavedTask(glue.name, labels, _columns_of(glue), glue.is_pair, glue)
     columns = _columns_in(raw.get(_IN_CONFIG))
     name = str(raw.get("finetuning_task") or "own") if columns else "own"
-    return Known(name, labels, columns, None if columns is None else columns.pair is not None)
+    return SavedTask(name, labels, columns, None if columns is None else columns.pair is not None)
 
 
-def _columns_in(found: Any) -> Chosen | None:
+def _columns_in(found: Any) -> ChosenColumns | None:
     """The columns that a configuration names, if these are names."""
     if not isinstance(found, Mapping) or not isinstance(found.get("text"), str):
         return None
     pair, label = found.get("pair"), found.get("label")
     pair, label = (name if isinstance(name, str) else None for name in (pair, label))
-    return Chosen(found["text"], pair, label)
+    return ChosenColumns(found["text"], pair, label)
 
 
-def _columns_of(task: Task) -> Chosen | None:
+def _columns_of(task: Task) -> ChosenColumns | None:
     """The columns of a GLUE task's test file, where they go by one name."""
     layout = task.test_columns
     if not isinstance(layout.text_a, str) or not isinstance(layout.text_b, str | None):
         return None
-    return Chosen(layout.text_a, layout.text_b)
+    return ChosenColumns(layout.text_a, layout.text_b)

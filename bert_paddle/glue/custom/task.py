@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from bert_paddle.common.errors import DataError
-from bert_paddle.common.run_log import Log
+from bert_paddle.common.run_log import RunLog
 from bert_paddle.glue import custom_args
 from bert_paddle.glue.args import GlueArgs
-from bert_paddle.glue.custom.columns import Chosen, plain_label
+from bert_paddle.glue.custom.columns import ChosenColumns, plain_label
 from bert_paddle.glue.data import tsv
 from bert_paddle.glue.tasks import CORRELATIONS, TASKS, Columns, Primary, Task, plain
 
@@ -23,7 +23,7 @@ _SAYS_NOTHING = re.compile(r"(?<![a-z0-9])(train|training|data|dataset)(?![a-z0-
 
 
 @dataclass
-class Labelled:
+class LabelColumn:
     """The labels of a file as text, "" where a row has none; each row's number, and how `place`
     says where a row of that number stands."""
 
@@ -33,7 +33,7 @@ class Labelled:
     path: str
 
 
-def learn(found: Labelled, args: GlueArgs, log: Log) -> tuple[str, ...]:
+def learn(found: LabelColumn, args: GlueArgs, log: RunLog) -> tuple[str, ...]:
     """The names of the classes, in order, of the training rows; none for a regression.
 
     --labels and --regression decide; else whole numbers and words are classes (numbers in numeric
@@ -76,7 +76,7 @@ def learn(found: Labelled, args: GlueArgs, log: Log) -> tuple[str, ...]:
     return labels
 
 
-def values(found: Labelled, task: Task) -> np.ndarray:
+def values(found: LabelColumn, task: Task) -> np.ndarray:
     """The labels as int64 [n], indices into `task.labels`, or float32 [n], scores.
 
     A class may be spelled as the task's files do or by its name. Raises DataError, naming the
@@ -108,13 +108,13 @@ def indices(task: Task) -> dict[str, int]:
     }
 
 
-def _refuse(found: Labelled, good: Sequence[bool], expected: str) -> None:
+def _refuse(found: LabelColumn, good: Sequence[bool], expected: str) -> None:
     if not all(good):
         bad = [found.place(n) for n, ok in zip(found.numbers, good, strict=True) if not ok]
         raise tsv.bad_labels(bad, found.texts[list(good).index(False)], expected)
 
 
-def make(name: str, labels: tuple[str, ...], columns: Chosen, metric: str | None) -> Task:
+def make(name: str, labels: tuple[str, ...], columns: ChosenColumns, metric: str | None) -> Task:
     """The task of data with these classes (none: a regression) and columns.
 
     metric: as --metric names it, or None. Raises DataError for one of the other kind.

@@ -18,7 +18,7 @@ from bert_paddle.training.step import Batch, Objective
 
 
 @dataclass
-class Rows:
+class EncodedDataset:
     """Encoded examples. labels: int64 or float32 [n], None for a test file. examples: as they were
     read, where they are wanted again."""
 
@@ -59,44 +59,44 @@ class Rows:
         return digest.hexdigest()
 
 
-def encode(examples: Examples, tokenizer: Tokenizer, max_seq_length: int) -> Rows:
+def encode(examples: Examples, tokenizer: Tokenizer, max_seq_length: int) -> EncodedDataset:
     """The examples as word pieces, at most `max_seq_length` a row."""
     encoded = encoded_cache.encode(examples, tokenizer, max_seq_length)
-    return Rows(encoded, examples.labels, tokenizer.pad_id)
+    return EncodedDataset(encoded, examples.labels, tokenizer.pad_id)
 
 
-class TrainBatches:
+class TrainLoader:
     """This process's part of the training rows, epoch by epoch (training.Batches)."""
 
-    def __init__(self, rows: Rows, args: GlueArgs, pad_multiple: int = 1):
-        world = collectives.current()
+    def __init__(self, rows: EncodedDataset, args: GlueArgs, pad_multiple: int = 1):
+        world = collectives.get_world()
         self.rows, self.rank, self.ranks = rows, world.rank, world.size
         self.micro_rows = args.batch_size * world.size
-        self.rows_per_update = self.micro_rows * args.gradient_accumulation_steps
+        self.rows_per_step = self.micro_rows * args.gradient_accumulation_steps
         self.seed, self.workers = args.seed, args.num_workers
         self.group_by_length, self.pad_multiple = args.group_by_length, pad_multiple
-        self.updates_per_epoch = -(-len(rows) // self.rows_per_update)
+        self.steps_per_epoch = -(-len(rows) // self.rows_per_step)
         self.rows_per_epoch = len(rows)
-        self.planned_rows = self.rows_per_update
+        self.planned_rows = self.rows_per_step
 
-    def updates(self, epoch: int, start: int) -> Iterator[list[Batch]]:
+    def steps(self, epoch: int, start: int) -> Iterator[list[Batch]]:
         """The micro-batches of each update of an epoch, from its row `start` on."""
-        updates = batching.cut(self._order(epoch)[start:], self.rows_per_update)
-        return batching.prepared(updates, self._make, self.workers)
+        updates = batching.chunks(self._order(epoch)[start:], self.rows_per_step)
+        return batching.prefetch(updates, self._make, self.workers)
 
     def rows_of(self, epoch: int, start: int) -> str:
         """The rows of the update that begins at row `start` of an epoch, for a message."""
-        rows = self._order(epoch)[start : start + self.rows_per_update]
+        rows = self._order(epoch)[start : start + self.rows_per_step]
         return f"rows {batching.listed(rows.tolist())} of the training set, from 0"
 
     def _order(self, epoch: int) -> np.ndarray:
-        plan = batching.plan(
+        plan = batching.plan_epoch(
             self.rows.encoded.lengths, self.planned_rows, self.seed, epoch, self.group_by_length
         )
         return np.concatenate(plan)
 
     def _make(self, update: np.ndarray) -> list[Batch]:
-        parts = batching.split(update, self.micro_rows, self.rank, self.ranks)
+        parts = batching.split_among_ranks(update, self.micro_rows, self.rank, self.ranks)
         return [self.rows.batch(part, self.pad_multiple) for part in parts]
 
 
@@ -121,7 +121,7 @@ def objective(regression: bool) -> Objective:
 
 def forward(model, batch: Batch):
     """The logits [rows, classes] of a batch, a tensor."""
-    if dispatch.by_kernels(model):
+    if dispatch.uses_kernels(model):
         return dispatch.classify(model, batch)
     return model(
         tensor(batch["input_ids"]),

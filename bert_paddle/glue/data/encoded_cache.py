@@ -24,7 +24,7 @@ def encode(examples: Examples, tokenizer: Tokenizer, max_seq_length: int) -> Enc
     texts = examples.texts_a, examples.texts_b
     if len(examples.texts_a) < _LEAST_ROWS:
         return tokenizer.encode(*texts, max_seq_length)
-    path = runtime.cache() / "encoded" / f"{_key(examples, tokenizer, max_seq_length)}.npz"
+    path = runtime.cache_dir() / "encoded" / f"{_key(examples, tokenizer, max_seq_length)}.npz"
     found = _read(path)
     if found is None:
         found = tokenizer.encode(*texts, max_seq_length)

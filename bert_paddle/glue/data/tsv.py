@@ -208,7 +208,7 @@ def shown(text: str, limit: int = 80) -> str:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundData:
     """Where a task's files are, or None; and every place looked in, each with what it lacked."""
 
     folder: Path | None
@@ -221,7 +221,7 @@ def find(
     environ: Mapping[str, str],
     home: str | Path,
     needed: Sequence[str] | None = None,
-) -> Found:
+) -> FoundData:
     """Look for the task's folder: `data_dir`, $GLUE_DATA_DIR, then `home`/glue.
 
     `data_dir` is a folder of task folders, or the task's own. A place counts only where it holds
@@ -245,10 +245,10 @@ def find(
         for folder in candidates:
             missing = [name for name in needed if not (folder / name).is_file()]
             if not missing:
-                return Found(folder, tuple(looked))
+                return FoundData(folder, tuple(looked))
             lacks = f"no folder {task.folder}, and " if folder == Path(root) else ""
             looked.append(f"{source} {folder} ({lacks}no {', '.join(missing)})")
-    return Found(None, tuple(looked))
+    return FoundData(None, tuple(looked))
 
 
 def _task_folders(task: Task, root: Path, or_itself: bool) -> list[Path]:

@@ -11,7 +11,7 @@ from bert_paddle.models.kernels.compile_kernels import Kernels
 
 
 @functools.cache
-def by_kernels(run: Kernels) -> type:
+def kernel_adamw(run: Kernels) -> type:
     """A paddle.optimizer.AdamW whose arithmetic is that of kernels.c, the same up to rounding; its
     state, and how that is saved and restored, is Paddle's. For float32 on the CPU.
 

@@ -120,7 +120,7 @@ def _loaded(compiler: Sequence[str]) -> Kernels:
         raise OSError("this PaddlePaddle brings no libiomp5")
     about = [*compiler, hardware.processor(), hardware.instructions(), paddle.__version__, *_FLAGS]
     text = chr(0).join([*about, SOURCE.read_text("utf-8")])
-    path = runtime.cache() / "kernels" / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.so"
+    path = runtime.cache_dir() / "kernels" / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.so"
     if _whole(path):
         with contextlib.suppress(OSError):
             return Kernels(path)

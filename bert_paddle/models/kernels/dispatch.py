@@ -4,34 +4,34 @@ from typing import Any
 
 import numpy as np
 
-from bert_paddle.common.run_log import Log
+from bert_paddle.common.run_log import RunLog
 from bert_paddle.distributed import collectives
 from bert_paddle.models.kernels import encoder
 
 Batch = dict[str, np.ndarray]
 
 
-def prepare(model: Any, wanted: bool, out: Log) -> None:
+def choose_encoder(model: Any, wanted: bool, log: RunLog) -> None:
     """Decide how a model is computed, and say so where it is the slower way."""
-    against = encoder.whats_against(model.bert) if wanted else "--cpu_kernels 0"
+    against = encoder.unsupported_reason(model.bert) if wanted else "--cpu_kernels 0"
     # All processes compute alike, or they would drift apart by rounding.
-    everyone = collectives.gather(against)
+    everyone = collectives.all_gather(against)
     if not against and any(everyone):
         rank = next(rank for rank, one in enumerate(everyone) if one)
         against = f"rank {rank} cannot: {everyone[rank]}"
     model.by_kernels = not against
     if against and not collectives.on_gpu():
-        out.note(f"encoder: PaddleNLP's layers, which take longer than our kernels ({against})")
+        log.note(f"encoder: PaddleNLP's layers, which take longer than our kernels ({against})")
 
 
-def by_kernels(model: Any) -> bool:
+def uses_kernels(model: Any) -> bool:
     """Whether the model is computed by our kernels: on the CPU, with a C compiler, unless `prepare`
     was told otherwise. Either way results are the same up to rounding, and dropout draws from the
     same distribution."""
     if not hasattr(model, "bert"):
         return False
     if not hasattr(model, "by_kernels"):
-        model.by_kernels = not encoder.whats_against(model.bert)
+        model.by_kernels = not encoder.unsupported_reason(model.bert)
     return model.by_kernels
 
 
@@ -45,7 +45,7 @@ def classify(model: Any, batch: Batch) -> Any:
     return model.classifier(model.dropout(pooled))
 
 
-def predict_words(model: Any, batch: Batch) -> tuple[Any, Any]:
+def pretraining_logits(model: Any, batch: Batch) -> tuple[Any, Any]:
     """Logits of a BertForPretraining over the vocabulary [masked positions, vocab] and over the
     two relations [rows, 2].
 

@@ -10,7 +10,7 @@ from bert_paddle.distributed import collectives
 from bert_paddle.models.kernels import compile_kernels, embedding, encoder_layer
 
 
-def whats_against(bert: Any) -> str:
+def unsupported_reason(bert: Any) -> str:
     """Why this BertModel has to be computed by PaddleNLP's layers; "" when it has not."""
     config = bert.config
     if collectives.on_gpu():

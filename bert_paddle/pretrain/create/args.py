@@ -175,7 +175,7 @@ class CreateArgs:
     def vocabulary(self) -> Path:
         """The file or folder that --vocab_file names."""
         path = Path(self.vocab_file).expanduser()
-        return path if path.exists() else runtime.home() / "models" / self.vocab_file
+        return path if path.exists() else runtime.home_dir() / "models" / self.vocab_file
 
 
 def parse_args(argv: Sequence[str] | None = None) -> CreateArgs:

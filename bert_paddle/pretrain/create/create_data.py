@@ -23,8 +23,8 @@ from bert_paddle.models.tokenizer import Tokenizer
 from bert_paddle.pretrain.create import documents as create_documents
 from bert_paddle.pretrain.create import partition, wordpiece, workers
 from bert_paddle.pretrain.create.args import CreateArgs
-from bert_paddle.pretrain.create.examples import Job, Recipe
-from bert_paddle.pretrain.create.output_dir import MadeFolder
+from bert_paddle.pretrain.create.examples import Recipe, ShardJob
+from bert_paddle.pretrain.create.output_dir import ShardOutputDir
 from bert_paddle.pretrain.data import schema
 
 SHARD_BYTES = 64_000_000  # of text, for each training shard when --shards is not given
@@ -38,7 +38,7 @@ def run(args: CreateArgs) -> None:
     wordpiece.cutter(args.segmenter)  # missing, it would be missed in the middle
     inputs = create_documents.find_files(args.inputs)
     rules = vocabulary(args)
-    folder = MadeFolder(Path(args.output_dir), args.corpus)
+    folder = ShardOutputDir(Path(args.output_dir), args.corpus)
     recipe = Recipe(**{field.name: getattr(args, field.name) for field in fields(Recipe)})
     made_from = {
         "format": FORMAT,
@@ -86,7 +86,7 @@ def run(args: CreateArgs) -> None:
     )
 
 
-def _check_vocabulary(rules: Tokenizer, folder: MadeFolder) -> None:
+def _check_vocabulary(rules: Tokenizer, folder: ShardOutputDir) -> None:
     """One vocabulary lies beside the shards, where pre-training finds it.
 
     Raises OutputError when another corpus in the folder was made with another one.
@@ -119,7 +119,7 @@ def vocabulary(args: CreateArgs) -> Tokenizer:
 
 
 def _deal_out(
-    args: CreateArgs, inputs: Sequence[Path], rules: Tokenizer, folder: MadeFolder
+    args: CreateArgs, inputs: Sequence[Path], rules: Tokenizer, folder: ShardOutputDir
 ) -> dict[str, partition.Counts]:
     """Read all input, and write the text of each shard."""
     share = args.test_share
@@ -127,7 +127,7 @@ def _deal_out(
     while True:
         folder.empty_spool()
         documents = create_documents.read_documents(inputs, args.form, args.language, _say)
-        counts = partition.fill(
+        counts = partition.partition_documents(
             folder.spool, documents, shards, args.test_shards, share, args.random_seed
         )
         few = counts[schema.TEST].documents < 2 <= sum(c.documents for c in counts.values())
@@ -152,16 +152,16 @@ def _default_shards(inputs: Sequence[Path], share: float) -> int:
 
 
 def _jobs(
-    folder: MadeFolder,
+    folder: ShardOutputDir,
     counts: dict[str, partition.Counts],
     done: set[str],
     rules: str,
     recipe: Recipe,
-) -> list[Job]:
+) -> list[ShardJob]:
     """A job for each shard that is not done."""
     place = folder.path.resolve()
     return [
-        Job(place / name, folder.spool.resolve(), split, index, rules, recipe)
+        ShardJob(place / name, folder.spool.resolve(), split, index, rules, recipe)
         for split, own in counts.items()
         for index in range(own.shards)
         if (name := schema.shard_name(folder.corpus, split, index)) not in done

@@ -20,7 +20,7 @@ from bert_paddle.pretrain.create.documents import Document
 from bert_paddle.pretrain.create.masking import Masking, Pool
 from bert_paddle.pretrain.create.sentence_pairs import Labels, Text
 from bert_paddle.pretrain.create.shard_writer import ShardFile
-from bert_paddle.pretrain.create.wordpiece import WordPieces, ordinary_ids
+from bert_paddle.pretrain.create.wordpiece import WordPieceEncoder, ordinary_ids
 from bert_paddle.pretrain.data import schema
 
 BLOCK_CHARS, BLOCK_SENTENCES = 4_000_000, 40_000
@@ -41,7 +41,7 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Job:
+class ShardJob:
     """A shard to make. output: its file. folder: the spool, with the vocabulary in it; rules: what
     tells that vocabulary from others, for a process that serves several runs."""
 
@@ -70,7 +70,7 @@ class ShardCounts:
     kept: int = 0
 
 
-def make_shard(job: Job) -> ShardCounts:
+def make_shard(job: ShardJob) -> ShardCounts:
     """Make the shard of a job; the file appears whole or not at all.
 
     Raises DataError for a text of which no rows can be made, RunError when the disk refuses.
@@ -101,7 +101,7 @@ def make_shard(job: Job) -> ShardCounts:
                 out.discard()
 
 
-def _fill(job: Job, out: ShardFile, counts: ShardCounts) -> None:
+def _fill(job: ShardJob, out: ShardFile, counts: ShardCounts) -> None:
     """All rows of a shard, block by block."""
     recipe = job.recipe
     words, special, how = _tools(job.folder, job.rules, recipe)
@@ -173,7 +173,7 @@ def blocks(parts: Iterator[Document]) -> Iterator[list[Document]]:
 def _prepared(
     block: Sequence[Document],
     guests: Sequence[Document],
-    words: WordPieces,
+    words: WordPieceEncoder,
     special: tuple[int, int, int],
 ) -> tuple[Text, Pool]:
     """A block as word pieces, with guests behind its own documents where these are few."""
@@ -195,7 +195,7 @@ def _prepared(
 @lru_cache(maxsize=1)
 def _tools(
     folder: Path, rules: str, recipe: Recipe
-) -> tuple[WordPieces, tuple[int, int, int], Masking]:
+) -> tuple[WordPieceEncoder, tuple[int, int, int], Masking]:
     """What needs the vocabulary; kept from shard to shard, with the words known by then."""
     loaded = tokenizer.load(folder)
     how = Masking(
@@ -205,5 +205,5 @@ def _tools(
         loaded.mask_id,
         ordinary_ids(loaded.vocab),
     )
-    words = WordPieces(loaded, recipe.segmenter)
+    words = WordPieceEncoder(loaded, recipe.segmenter)
     return words, (loaded.cls_id, loaded.sep_id, loaded.pad_id), how

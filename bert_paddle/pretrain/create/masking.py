@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-Rows = dict[str, np.ndarray]
+RowArrays = dict[str, np.ndarray]
 _TO_MASK, _TO_RANDOM = 0.8, 0.9  # a draw below the first: [MASK]; else below the second: random
 
 
@@ -44,7 +44,7 @@ class Masking:
     ordinary: np.ndarray
 
 
-def lay_out(pairs: np.ndarray, pool: Pool, length: int) -> tuple[Rows, np.ndarray]:
+def lay_out(pairs: np.ndarray, pool: Pool, length: int) -> tuple[RowArrays, np.ndarray]:
     """input_ids, input_mask, segment_ids and next_sentence_labels of rows that are not masked yet,
     and intp [N, length], where in the pool each piece of them lies.
 
@@ -72,7 +72,7 @@ def lay_out(pairs: np.ndarray, pool: Pool, length: int) -> tuple[Rows, np.ndarra
 
 
 def mask(
-    rows: Rows, where: np.ndarray, pool: Pool, how: Masking, rng: np.random.Generator
+    rows: RowArrays, where: np.ndarray, pool: Pool, how: Masking, rng: np.random.Generator
 ) -> tuple[int, int, int]:
     """Choose pieces of each row, replace them in rows["input_ids"] in place, and add
     masked_lm_positions and masked_lm_ids, int32 [N, P] with a zero tail.

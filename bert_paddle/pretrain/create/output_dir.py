@@ -19,7 +19,7 @@ PLAN_FILE = "plan.json"
 _ANEW = "give another folder or --corpus_name, or start anew with --overwrite_output_dir"
 
 
-class MadeFolder:
+class ShardOutputDir:
     """`path` with the shards of `corpus`, its spool beside them."""
 
     def __init__(self, path: Path, corpus: str):

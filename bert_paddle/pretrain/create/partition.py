@@ -74,7 +74,7 @@ def in_test(number: int, seed: int, share: float) -> bool:
     return (start + number * _GOLDEN) % 1 < share
 
 
-def fill(
+def partition_documents(
     folder: Path,
     documents: Iterable[Document],
     shards: int,

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from bert_paddle.common import atomic_files
-from bert_paddle.pretrain.create.masking import Rows
+from bert_paddle.pretrain.create.masking import RowArrays
 from bert_paddle.pretrain.data import schema
 
 CHUNK_ROWS = 1024
@@ -46,7 +46,7 @@ class ShardFile:
         """Rows that may come at once."""
         return CHUNK_ROWS - self.rows % CHUNK_ROWS
 
-    def add(self, rows: Rows) -> None:
+    def add(self, rows: RowArrays) -> None:
         """Take at most `room` rows."""
         begin = self.rows % CHUNK_ROWS
         count = len(rows["next_sentence_labels"])

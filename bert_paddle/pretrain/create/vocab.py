@@ -18,7 +18,7 @@ from typing import Any
 from bert_paddle.common import atomic_files, flags
 from bert_paddle.common.errors import DataError
 from bert_paddle.common.flags import REQUIRED, flag
-from bert_paddle.common.run_log import Log
+from bert_paddle.common.run_log import RunLog
 from bert_paddle.models.tokenizer import SETTINGS_FILE, SPECIAL, VOCAB_FILE, Tokenizer
 from bert_paddle.pretrain.create import documents as create_documents
 
@@ -100,7 +100,7 @@ def parse_args(argv: Sequence[str] | None = None) -> VocabArgs:
 
 def run(args: VocabArgs) -> None:
     """Read the text, train, and write the vocabulary. Raises DataError for unusable input."""
-    log = Log()
+    log = RunLog()
     inputs = create_documents.find_files([name.strip() for name in args.input_files.split(",")])
     documents = create_documents.read_documents(inputs, args.form, args.language, log.warning)
     words = count_words(documents, args.do_lower_case)

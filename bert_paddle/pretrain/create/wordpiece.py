@@ -58,7 +58,7 @@ def ordinary_ids(vocab: Sequence[str]) -> np.ndarray:
     return np.array(keep, np.int32)
 
 
-class WordPieces:
+class WordPieceEncoder:
     """Cuts sentences into word pieces as `tokenizer` does; keeps what it has learned of words."""
 
     def __init__(self, tokenizer: Tokenizer, segmenter: str = "none"):

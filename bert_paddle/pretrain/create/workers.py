@@ -11,13 +11,13 @@ from typing import Any
 
 from bert_paddle.common import runtime
 from bert_paddle.common.errors import DataError, RunError
-from bert_paddle.pretrain.create.examples import Job, ShardCounts, make_shard
+from bert_paddle.pretrain.create.examples import ShardCounts, ShardJob, make_shard
 
 _DASK_SECONDS = 15  # to wait for the scheduler
 _DIED = "died (out of memory?); run the same command again: whole shards are kept"
 
 
-def run(jobs: Sequence[Job], workers: int, scheduler: str | None) -> Iterator[ShardCounts]:
+def run(jobs: Sequence[ShardJob], workers: int, scheduler: str | None) -> Iterator[ShardCounts]:
     """What each job made, as soon as it is there. Raises DataError or RunError for the first job
     that fails, and RunError when a worker dies."""
     if scheduler is not None:
@@ -27,7 +27,7 @@ def run(jobs: Sequence[Job], workers: int, scheduler: str | None) -> Iterator[Sh
     return map(make_shard, jobs)
 
 
-def _in_processes(jobs: Sequence[Job], workers: int) -> Iterator[ShardCounts]:
+def _in_processes(jobs: Sequence[ShardJob], workers: int) -> Iterator[ShardCounts]:
     from concurrent.futures import ProcessPoolExecutor, as_completed
     from concurrent.futures.process import BrokenProcessPool
 
@@ -61,7 +61,7 @@ def _begin_worker(parent: int) -> None:
         os._exit(1)
 
 
-def _on_cluster(jobs: Sequence[Job], scheduler: str) -> Iterator[ShardCounts]:
+def _on_cluster(jobs: Sequence[ShardJob], scheduler: str) -> Iterator[ShardCounts]:
     distributed = _distributed()
     try:
         client = distributed.Client(scheduler, timeout=_DASK_SECONDS, set_as_default=False)

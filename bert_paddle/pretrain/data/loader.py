@@ -9,12 +9,12 @@ import numpy as np
 from bert_paddle.pretrain.data import schema
 from bert_paddle.pretrain.data import shards as data_shards
 from bert_paddle.pretrain.data.epoch_order import BLOCK_ROWS, WINDOW_ROWS, Block, EpochOrder, cut
-from bert_paddle.pretrain.data.shards import Rows, Shards
+from bert_paddle.pretrain.data.shards import RowArrays, Shards
 from bert_paddle.training import batching
 from bert_paddle.training.step import Batch
 
 
-def collate(rows: Rows, max_predictions: int, trim: bool = True) -> Batch:
+def collate(rows: RowArrays, max_predictions: int, trim: bool = True) -> Batch:
     """What the model is given, from n rows of the layout; {} when there are none.
 
     input_ids, input_mask, segment_ids: int64 [n, width], the width the last column that any row's
@@ -40,7 +40,7 @@ def collate(rows: Rows, max_predictions: int, trim: bool = True) -> Batch:
     return batch
 
 
-class PretrainBatches:
+class PretrainLoader:
     """This rank's part of the training rows, epoch by epoch (training.Batches).
 
     Every rank reads every block and keeps its own rows: whatever the shards and ranks, all make
@@ -67,12 +67,12 @@ class PretrainBatches:
         self.shards, self.seed, self.rank, self.ranks = shards, seed, rank, ranks
         self.micro_rows, self.max_predictions, self.trim = micro_rows, max_predictions, trim
         self.block_rows, self.window_rows = block_rows, window_rows
-        self.rows_per_update = micro_rows * accumulation
-        self.updates_per_epoch = -(-shards.total // self.rows_per_update)
+        self.rows_per_step = micro_rows * accumulation
+        self.steps_per_epoch = -(-shards.total // self.rows_per_step)
         self.rows_per_epoch = shards.total
-        self.planned_rows = self.rows_per_update  # the order here does not depend on it
+        self.planned_rows = self.rows_per_step  # the order here does not depend on it
 
-    def updates(self, epoch: int, start: int) -> Iterator[list[Batch]]:
+    def steps(self, epoch: int, start: int) -> Iterator[list[Batch]]:
         """The micro-batches of each update of an epoch, from its row `start` on. Raises DataError
         where a bad row or a damaged file is met, on all ranks before the same update."""
         order = EpochOrder(self.shards.rows, self.seed, epoch, self.block_rows, self.window_rows)
@@ -82,8 +82,8 @@ class PretrainBatches:
         ready, rest = int(order.bounds[window]), self._space(0)
         windows = self._windows(order, start)
         try:
-            for begin in range(start, order.total, self.rows_per_update):
-                end = min(begin + self.rows_per_update, order.total)
+            for begin in range(start, order.total, self.rows_per_step):
+                end = min(begin + self.rows_per_step, order.total)
                 pieces = []
                 # By position, not by need: an error has to reach all ranks at this update, those
                 # too whose own rows of it lie in the windows before.
@@ -93,7 +93,7 @@ class PretrainBatches:
                     rest = next(windows)
                     window += 1
                     ready = int(order.bounds[window])
-                parts = batching.split(
+                parts = batching.split_among_ranks(
                     np.arange(begin, end), self.micro_rows, self.rank, self.ranks
                 )
                 sizes = [len(part) for part in parts]
@@ -111,14 +111,14 @@ class PretrainBatches:
         """The rows of the update that begins at row `start` of an epoch, for a message: shard and
         number, from 0."""
         order = EpochOrder(self.shards.rows, self.seed, epoch, self.block_rows, self.window_rows)
-        places = range(start, min(start + self.rows_per_update, order.total))
+        places = range(start, min(start + self.rows_per_step, order.total))
         names = []
         for place in places:
             shard, row = order.row(place)
             names.append(f"{self.shards.paths[shard].name}:{row}")
         return f"rows {batching.listed(names)}, from 0"
 
-    def _windows(self, order: EpochOrder, first: int) -> Generator[Rows, None, None]:
+    def _windows(self, order: EpochOrder, first: int) -> Generator[RowArrays, None, None]:
         """This rank's rows of each window from position `first` on, while the next one is read."""
         window, offset = order.locate(first)
         stop = Event()
@@ -135,7 +135,9 @@ class PretrainBatches:
             stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _read(self, order: EpochOrder, first: int, window: int, offset: int, stop: Event) -> Rows:
+    def _read(
+        self, order: EpochOrder, first: int, window: int, offset: int, stop: Event
+    ) -> RowArrays:
         """This rank's rows of a window, from `offset` on, in order. Ends early once `stop` is set.
 
         batching.split deals positions out in turn, and updates begin at a multiple of `ranks` from
@@ -155,7 +157,7 @@ class PretrainBatches:
             done += size
         return rows
 
-    def _space(self, count: int) -> Rows:
+    def _space(self, count: int) -> RowArrays:
         """Room for `count` rows."""
         length, predictions = self.shards.length, self.shards.predictions
         return {
@@ -193,7 +195,7 @@ def read_batches(
     DataError as Shards.read does.
     """
     held: tuple[int, int] | None = None
-    rows: Rows = {}
+    rows: RowArrays = {}
     for shard, start, stop in slices:
         begin = start - start % BLOCK_ROWS
         if held != (shard, begin):
@@ -202,18 +204,18 @@ def read_batches(
         yield collate(_part(rows, start - begin, stop - begin), max_predictions, trim)
 
 
-def _count(rows: Rows) -> int:
+def _count(rows: RowArrays) -> int:
     return len(rows["next_sentence_labels"])
 
 
-def _part(rows: Rows, start: int, stop: int) -> Rows:
+def _part(rows: RowArrays, start: int, stop: int) -> RowArrays:
     return {key: values[start:stop] for key, values in rows.items()}
 
 
-def _parts(rows: Rows, sizes: Sequence[int]) -> list[Rows]:
+def _parts(rows: RowArrays, sizes: Sequence[int]) -> list[RowArrays]:
     ends = np.cumsum(sizes).tolist()
     return [_part(rows, end - size, end) for end, size in zip(ends, sizes, strict=True)]
 
 
-def _joined(pieces: Sequence[Rows]) -> Rows:
+def _joined(pieces: Sequence[RowArrays]) -> RowArrays:
     return {key: np.concatenate([piece[key] for piece in pieces]) for key in schema.DTYPES}

@@ -17,7 +17,7 @@ import numpy as np
 from bert_paddle.common.errors import DataError
 from bert_paddle.pretrain.data import schema
 
-Rows = dict[str, np.ndarray]
+RowArrays = dict[str, np.ndarray]
 # What h5py raises for a damaged file, depending on which of its structures is hit.
 _DAMAGE = (OSError, RuntimeError, KeyError, ValueError)
 _FILES_NAMED = 3
@@ -88,7 +88,7 @@ class Shards:
         """Rows of all shards."""
         return sum(self.rows)
 
-    def read(self, shard: int, start: int, stop: int) -> Rows:
+    def read(self, shard: int, start: int, stop: int) -> RowArrays:
         """Rows start..stop of a shard, every key of the layout in the layout's dtype and shape.
 
         Raises DataError, with file and row, for a damaged file and for rows that no model could
@@ -238,7 +238,7 @@ def _why_unreadable(path: Path, error: Exception) -> str:
     return f"is damaged ({text}); copy it again"
 
 
-def _slice(path: Path, start: int, stop: int, shards: Shards) -> Rows:
+def _slice(path: Path, start: int, stop: int, shards: Shards) -> RowArrays:
     """Rows as they are stored. The file is open only as long as that: any number of shards."""
     import h5py
 
@@ -255,7 +255,7 @@ def _slice(path: Path, start: int, stop: int, shards: Shards) -> Rows:
     return rows
 
 
-def _first_bad_row(rows: Rows, shards: Shards) -> tuple[int, str] | None:
+def _first_bad_row(rows: RowArrays, shards: Shards) -> tuple[int, str] | None:
     """A row (from 0 in `rows`) that breaks the layout and how, or None."""
     vocabulary = f"outside the vocabulary of {shards.vocab_size} ids"
     limits = {

@@ -8,7 +8,7 @@ import pytest
 from bert_paddle.common.errors import DataError
 from bert_paddle.glue.custom import columns as custom_columns
 from bert_paddle.glue.custom import files
-from bert_paddle.glue.custom.columns import Chosen
+from bert_paddle.glue.custom.columns import ChosenColumns
 
 # What each format has to keep: quotes, delimiters of others, blanks, letters of other scripts.
 TRICKY = [
@@ -116,7 +116,7 @@ def test_not_utf8_and_nul_are_named_by_line(tmp_path, name):
         assert said in refused(path)
 
 
-def chosen(tmp_path, columns, given=(None, None, None), **more) -> Chosen:
+def chosen(tmp_path, columns, given=(None, None, None), **more) -> ChosenColumns:
     path = tmp_path / "x.jsonl"
     path.write_text(json.dumps(dict.fromkeys(columns.split(","), "x")))
     return custom_columns.choose(files.read(str(path), None), given, **more)
@@ -125,13 +125,13 @@ def chosen(tmp_path, columns, given=(None, None, None), **more) -> Chosen:
 @pytest.mark.parametrize(
     ("columns", "expected"),
     [
-        ("sentence,label", Chosen("sentence", None, "label")),
-        ("idx,Text,Labels", Chosen("Text", None, "Labels")),
-        ("id,sentence1,sentence2,label", Chosen("sentence1", "sentence2", "label")),
-        ("premise,hypothesis,gold_label,x", Chosen("premise", "hypothesis", "gold_label")),
-        ("question,sentence,label", Chosen("question", "sentence", "label")),
-        ("author,review,stars", Chosen("review", None, "stars")),
-        ("index,headline,class", Chosen("headline", None, "class")),
+        ("sentence,label", ChosenColumns("sentence", None, "label")),
+        ("idx,Text,Labels", ChosenColumns("Text", None, "Labels")),
+        ("id,sentence1,sentence2,label", ChosenColumns("sentence1", "sentence2", "label")),
+        ("premise,hypothesis,gold_label,x", ChosenColumns("premise", "hypothesis", "gold_label")),
+        ("question,sentence,label", ChosenColumns("question", "sentence", "label")),
+        ("author,review,stars", ChosenColumns("review", None, "stars")),
+        ("index,headline,class", ChosenColumns("headline", None, "class")),
     ],
 )
 def test_columns_are_known_by_usual_names(tmp_path, columns, expected):
@@ -139,16 +139,18 @@ def test_columns_are_known_by_usual_names(tmp_path, columns, expected):
 
 
 def test_columns_by_flags_and_as_the_model_had_them(tmp_path):
-    assert chosen(tmp_path, "a,b,text,label", ("a", "b", "text")) == Chosen("a", "b", "text")
+    assert chosen(tmp_path, "a,b,text,label", ("a", "b", "text")) == ChosenColumns("a", "b", "text")
     # --text_column alone is one text, whatever else the file has.
     assert chosen(tmp_path, "sentence1,sentence2,label", ("sentence2", None, None)).pair is None
-    before = Chosen("a", "b", "c")
+    before = ChosenColumns("a", "b", "c")
     assert chosen(tmp_path, "b,a,c,text", remembered=before) == before
-    assert chosen(tmp_path, "b,a,text", remembered=before, need_label=False) == Chosen("a", "b")
+    assert chosen(tmp_path, "b,a,text", remembered=before, need_label=False) == ChosenColumns(
+        "a", "b"
+    )
     # Its texts are not here: the names tell, and it must be a pair.
     other = "text_a,text_b,label"
     assert chosen(tmp_path, other, remembered=before, pairs=True).pair == "text_b"
-    assert chosen(tmp_path, "x,y,label", pairs=True) == Chosen("x", "y", "label")
+    assert chosen(tmp_path, "x,y,label", pairs=True) == ChosenColumns("x", "y", "label")
     assert chosen(tmp_path, "sentence1,sentence2,label", pairs=False).pair is None
 
 

@@ -4,7 +4,7 @@ import own_tables
 import pytest
 
 from bert_paddle.common.errors import FlagError
-from bert_paddle.common.flags import keep
+from bert_paddle.common.flags import save_settings
 from bert_paddle.glue import custom_args
 from bert_paddle.glue.args import parse_args
 from bert_paddle.glue.custom import task
@@ -92,7 +92,7 @@ def test_one_mistake(flags, given, said):
 def test_saved_settings_are_taken_back(flags, tmp_path, given):
     """Every flag is given then, those at their defaults too."""
     args = flags(given)
-    keep(args, tmp_path)
+    save_settings(args, tmp_path)
     again = flags("--config settings.yaml")
     assert again.as_dict() == args.as_dict()
 

@@ -21,7 +21,7 @@ def fresh(monkeypatch, tmp_path):
 
 
 def a_model():
-    bert = paddlenlp_bert.bert()
+    bert = paddlenlp_bert.bert_module()
     sizes = {"vocab_size": 9, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
     return bert.BertForSequenceClassification(bert.BertConfig(**sizes, intermediate_size=8))
 
@@ -94,10 +94,12 @@ def test_another_processor_of_the_same_name_compiles_for_itself(fresh, monkeypat
 def test_processes_agree_on_how_they_compute(fresh, monkeypatch, capsys):
     if compile_kernels.kernels()[0] is None:
         pytest.skip(f"no kernels: {compile_kernels.kernels()[1]}")
-    monkeypatch.setattr(dispatch.collectives, "gather", lambda own: [own, "no C compiler is here"])
+    monkeypatch.setattr(
+        dispatch.collectives, "all_gather", lambda own: [own, "no C compiler is here"]
+    )
     model = a_model()
-    dispatch.prepare(model, True, run_log.Log())
-    assert not dispatch.by_kernels(model)
+    dispatch.choose_encoder(model, True, run_log.RunLog())
+    assert not dispatch.uses_kernels(model)
     assert "rank 1 cannot: no C compiler is here" in capsys.readouterr().err
     flags = "--task_name sst2 --model_name_or_path m --output_dir o".split()
     assert not hasattr(optim.build(model, parse_args(flags)), "norm_of")
@@ -121,10 +123,10 @@ def test_without_a_compiler_paddlenlp_does_it(fresh, monkeypatch, tmp_path, caps
         os.chmod(compiler, 0o755)
     monkeypatch.setenv("CC", f"{compiler} -m64")
     model = a_model()
-    dispatch.prepare(model, True, run_log.Log())
-    assert not dispatch.by_kernels(model)
+    dispatch.choose_encoder(model, True, run_log.RunLog())
+    assert not dispatch.uses_kernels(model)
     assert why in capsys.readouterr().err
-    dispatch.prepare(model, False, run_log.Log())
+    dispatch.choose_encoder(model, False, run_log.RunLog())
     assert "--cpu_kernels 0" in capsys.readouterr().err
 
 

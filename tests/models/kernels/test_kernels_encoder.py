@@ -231,11 +231,11 @@ def test_dropout_keeps_the_right_share(compiled):
 
 
 def test_what_is_left_to_paddlenlp():
-    assert encoder.whats_against(make().bert) == ""
-    assert "relu" in encoder.whats_against(make(hidden_act="relu").bert)
+    assert encoder.unsupported_reason(make().bert) == ""
+    assert "relu" in encoder.unsupported_reason(make(hidden_act="relu").bert)
     joined = make()
     joined.bert.fuse = True
-    assert "one layer" in encoder.whats_against(joined.bert)
+    assert "one layer" in encoder.unsupported_reason(joined.bert)
     frozen = make()
     frozen.bert.embeddings.word_embeddings.weight.stop_gradient = True
-    assert "frozen" in encoder.whats_against(frozen.bert)
+    assert "frozen" in encoder.unsupported_reason(frozen.bert)

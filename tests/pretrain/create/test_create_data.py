@@ -147,15 +147,15 @@ def test_dask_not_installed_is_told(make, monkeypatch):
 
 def test_a_failing_worker_ends_the_run(make, monkeypatch):
     """The spool loses a shard's text behind the plan's back."""
-    from bert_paddle.pretrain.create.output_dir import MadeFolder
+    from bert_paddle.pretrain.create.output_dir import ShardOutputDir
 
-    keep = MadeFolder.keep_plan
+    keep = ShardOutputDir.keep_plan
 
     def lose(folder, counts):
         keep(folder, counts)
         (folder.spool / "training_1.txt").unlink()
 
-    monkeypatch.setattr(MadeFolder, "keep_plan", lose)
+    monkeypatch.setattr(ShardOutputDir, "keep_plan", lose)
     with pytest.raises(RunError, match="c_training_1.hdf5: cannot be made"):
         make("out", "--workers", "2")
 
@@ -199,10 +199,12 @@ def test_killed_and_run_again(make, tmp_path, text, vocab, capsys):
 
 
 def test_a_half_spool_is_made_again(make, monkeypatch):
-    from bert_paddle.pretrain.create.output_dir import MadeFolder
+    from bert_paddle.pretrain.create.output_dir import ShardOutputDir
 
     with monkeypatch.context() as patch:
-        patch.setattr(MadeFolder, "keep_plan", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(
+            ShardOutputDir, "keep_plan", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+        )
         with pytest.raises(KeyboardInterrupt):
             make("out")
     assert shards_of(make("out")) == shards_of(make("whole"))

@@ -10,7 +10,7 @@ from bert_paddle.common.errors import DataError, RunError
 from bert_paddle.models.tokenizer import Tokenizer
 from bert_paddle.pretrain.create import examples, partition, shard_writer
 from bert_paddle.pretrain.create.documents import Document
-from bert_paddle.pretrain.create.examples import Job, Recipe, make_shard
+from bert_paddle.pretrain.create.examples import Recipe, ShardJob, make_shard
 from bert_paddle.pretrain.data import schema
 
 RECIPE = Recipe(32, 6, 0.15, False, "none", 2, 0.1, 7)
@@ -30,8 +30,8 @@ def job_of(tmp_path, parts, recipe=RECIPE, name="out_training_0.hdf5"):
     if not folder.exists():
         folder.mkdir()
         Tokenizer(tiny.VOCAB).save(folder)
-        partition.fill(folder, parts, 1, 0, 0.0, 1)
-    return Job(tmp_path / name, folder, schema.TRAINING, 0, "tiny", recipe)
+        partition.partition_documents(folder, parts, 1, 0, 0.0, 1)
+    return ShardJob(tmp_path / name, folder, schema.TRAINING, 0, "tiny", recipe)
 
 
 def content(path):

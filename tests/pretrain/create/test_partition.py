@@ -16,7 +16,9 @@ def some(count=40):
 def filled(tmp_path, documents, shards=3, test_shards=1, share=0.0, seed=1, name="spool"):
     folder = tmp_path / name
     folder.mkdir()
-    return folder, partition.fill(folder, documents, shards, test_shards, share, seed)
+    return folder, partition.partition_documents(
+        folder, documents, shards, test_shards, share, seed
+    )
 
 
 def read(folder, split, shards):

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from bert_paddle.models.tokenizer import SPECIAL, Tokenizer
 from bert_paddle.pretrain.create import wordpiece
-from bert_paddle.pretrain.create.wordpiece import WordPieces, ordinary_ids
+from bert_paddle.pretrain.create.wordpiece import WordPieceEncoder, ordinary_ids
 
 CHINESE = "我们喜欢北京大学的图书馆"
 VOCAB = [*tiny.VOCAB, *"Théé!-[]#", *dict.fromkeys(CHINESE), "##é", "maß", "[unused3]"]
@@ -39,7 +39,7 @@ def cut(pieces):
 
 @pytest.mark.parametrize("rules", [UNCASED, CASED, STRIPPED], ids=["uncased", "cased", "stripped"])
 def test_ids_are_the_tokenizers(rules):
-    pieces = WordPieces(rules).encode(ODD)
+    pieces = WordPieceEncoder(rules).encode(ODD)
     assert cut(pieces) == rules.pieces(ODD)
     assert pieces.ids.dtype == np.int32 and pieces.offsets[-1] == len(pieces.ids)
 
@@ -48,36 +48,36 @@ def test_ids_are_the_tokenizers(rules):
 def test_every_character_of_many_alphabets(rules):
     codes = [*range(0x3100), *range(0x3100, 0x30000, 97)]
     texts = [f"a{chr(c)}b {chr(c)}" for c in codes if not 0xD800 <= c < 0xE000]
-    assert cut(WordPieces(rules).encode(texts)) == rules.pieces(texts)
+    assert cut(WordPieceEncoder(rules).encode(texts)) == rules.pieces(texts)
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.text(st.characters(exclude_categories=("Cs",)), max_size=30), max_size=8))
 def test_any_text_is_cut_as_the_tokenizer_does(texts):
-    assert cut(WordPieces(UNCASED).encode(texts)) == UNCASED.pieces(texts)
+    assert cut(WordPieceEncoder(UNCASED).encode(texts)) == UNCASED.pieces(texts)
 
 
 def test_special_tokens_in_text_are_ordinary_words():
-    pieces = WordPieces(UNCASED).encode(["the [MASK] cat [SEP]"])
+    pieces = WordPieceEncoder(UNCASED).encode(["the [MASK] cat [SEP]"])
     assert not {UNCASED.mask_id, UNCASED.sep_id} & set(pieces.ids.tolist())
 
 
 def test_cutting_into_slices_and_forgetting_words_change_nothing(monkeypatch):
-    whole = WordPieces(UNCASED).encode(ODD * 3)
+    whole = WordPieceEncoder(UNCASED).encode(ODD * 3)
     monkeypatch.setattr(wordpiece, "_SLICE_CHARS", 20)
     monkeypatch.setattr(wordpiece, "_WORDS_KEPT", 4)
-    sliced = WordPieces(UNCASED).encode(ODD * 3)
+    sliced = WordPieceEncoder(UNCASED).encode(ODD * 3)
     for name in ("ids", "offsets", "starts"):
         assert np.array_equal(getattr(whole, name), getattr(sliced, name))
 
 
 def test_no_sentences():
-    pieces = WordPieces(UNCASED).encode([])
+    pieces = WordPieceEncoder(UNCASED).encode([])
     assert len(pieces.ids) == 0 and pieces.offsets.tolist() == [0]
 
 
 def test_a_word_starts_at_each_piece_without_sharps():
-    pieces = WordPieces(UNCASED).encode(["xcat the, qq", "zz"])
+    pieces = WordPieceEncoder(UNCASED).encode(["xcat the, qq", "zz"])
     starts = [not UNCASED.vocab[i].startswith("##") for i in pieces.ids]
     assert pieces.starts.tolist() == starts and not all(starts)
 
@@ -85,7 +85,10 @@ def test_a_word_starts_at_each_piece_without_sharps():
 def test_jieba_joins_chinese_characters_and_leaves_the_ids():
     pytest.importorskip("jieba")
     texts = ["the 我们喜欢北京大学的 cat", "图书馆", "北 京", "北a京", "cat xdog"]
-    plain, joined = WordPieces(UNCASED).encode(texts), WordPieces(UNCASED, "jieba").encode(texts)
+    plain, joined = (
+        WordPieceEncoder(UNCASED).encode(texts),
+        WordPieceEncoder(UNCASED, "jieba").encode(texts),
+    )
     assert np.array_equal(plain.ids, joined.ids)
     spelled = [
         "".join(

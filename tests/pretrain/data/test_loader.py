@@ -10,7 +10,7 @@ import shards
 
 from bert_paddle.common.errors import DataError
 from bert_paddle.pretrain.data import shards as data_shards
-from bert_paddle.pretrain.data.loader import PretrainBatches, collate
+from bert_paddle.pretrain.data.loader import PretrainLoader, collate
 
 # Small blocks and windows, so that a few rows already make several of each.
 SMALL = {"block_rows": 5, "window_rows": 12}
@@ -28,17 +28,15 @@ def first_shards(seven: data_shards.Shards, count: int) -> data_shards.Shards:
 
 def reader(
     data, rank=0, ranks=1, global_micro=8, accumulation=1, seed=3, predictions=80
-) -> PretrainBatches:
-    return PretrainBatches(
-        data, seed, global_micro, accumulation, rank, ranks, predictions, **SMALL
-    )
+) -> PretrainLoader:
+    return PretrainLoader(data, seed, global_micro, accumulation, rank, ranks, predictions, **SMALL)
 
 
-def epoch_of(batches: PretrainBatches, epoch=0, start=0) -> list[list[list[int]]]:
+def epoch_of(batches: PretrainLoader, epoch=0, start=0) -> list[list[list[int]]]:
     """The row numbers by update and micro-batch."""
     return [
         [shards.numbers(batch) for batch in update]
-        for update in batches.updates(epoch, start * batches.rows_per_update)
+        for update in batches.steps(epoch, start * batches.rows_per_step)
     ]
 
 
@@ -101,21 +99,21 @@ def test_the_same_update_has_the_same_rows_for_any_number_of_ranks(seven, files_
 
 def test_the_last_batch_is_trained_and_idle_ranks_step_with_it(seven):
     data = first_shards(seven, 1)  # 23 rows: 10 + 10 + 3
-    last = [list(reader(data, rank, 5, 10).updates(0, 0))[-1] for rank in range(5)]
+    last = [list(reader(data, rank, 5, 10).steps(0, 0))[-1] for rank in range(5)]
     assert [len(shards.numbers(update[0])) for update in last] == [1, 1, 1, 0, 0]
     assert last[4] == [{}]
 
 
 def test_a_short_last_update_has_the_same_micro_batches_on_all_ranks(seven):
     data = first_shards(seven, 1)  # 23 rows: 16 + 7, in micro-batches of 4
-    last = [list(reader(data, rank, 4, 4, 4).updates(0, 0))[-1] for rank in range(4)]
+    last = [list(reader(data, rank, 4, 4, 4).steps(0, 0))[-1] for rank in range(4)]
     assert [[len(shards.numbers(b)) for b in update] for update in last] == [[1, 1]] * 3 + [[1, 0]]
 
 
 def test_fewer_rows_than_one_batch(tmp_path):
     data = shards.check(*shards.write_folder(tmp_path, [2]))
     batches = reader(data, global_micro=64, accumulation=4)
-    assert batches.updates_per_epoch == 1
+    assert batches.steps_per_epoch == 1
     assert sorted(epoch_of(batches)[0][0]) == [0, 1]
 
 
@@ -131,7 +129,7 @@ def test_epochs_and_seeds_differ(seven):
 def test_rows_are_whole(seven):
     """What belongs together stays together: every key of a row is that of its number."""
     stored = shards.make(COUNTS[0], 0)
-    for update in reader(first_shards(seven, 1), 1, 2).updates(0, 0):
+    for update in reader(first_shards(seven, 1), 1, 2).steps(0, 0):
         for batch in update:
             rows = {key: values[shards.numbers(batch)] for key, values in stored.items()}
             expected = collate(rows, 80)
@@ -150,7 +148,7 @@ def test_micro_rows_that_cannot_be_dealt_evenly_are_refused(seven):
 def test_a_resumed_epoch_is_the_tail(seven, ranks, rank, micro, accumulation):
     batches = reader(seven, rank, ranks, micro, accumulation)
     whole = epoch_of(batches, epoch=1)
-    for start in range(batches.updates_per_epoch + 1):
+    for start in range(batches.steps_per_epoch + 1):
         assert epoch_of(batches, 1, start) == whole[start:]
 
 
@@ -158,7 +156,7 @@ def test_a_resumed_epoch_is_the_tail(seven, ranks, rank, micro, accumulation):
 def test_another_batch_and_other_ranks_go_on_with_the_rows_not_seen(seven, ranks, micro):
     order = [n for update in epoch_of(reader(seven), 1) for batch in update for n in batch]
     for start in (0, 1, 7, 16, 50, len(order) - 1, len(order)):
-        parts = [list(reader(seven, rank, ranks, micro).updates(1, start)) for rank in range(ranks)]
+        parts = [list(reader(seven, rank, ranks, micro).steps(1, start)) for rank in range(ranks)]
         seen = []
         for update in zip(*parts, strict=True):
             for batches in zip(*update, strict=True):
@@ -181,7 +179,7 @@ def test_a_resume_does_not_read_what_lies_before(seven, monkeypatch):
     epoch_of(batches)
     everything = len(read)
     read.clear()
-    epoch_of(batches, start=batches.updates_per_epoch - 1)
+    epoch_of(batches, start=batches.steps_per_epoch - 1)
     assert len(read) <= 4 < everything / 2
 
 
@@ -193,7 +191,7 @@ def reading_threads() -> list[threading.Thread]:
 
 
 def test_no_thread_is_left_behind(seven):
-    updates = reader(seven).updates(0, 0)
+    updates = reader(seven).steps(0, 0)
     next(updates)
     assert len(reading_threads()) == 1
     updates.close()
@@ -218,7 +216,7 @@ def test_a_bad_row_stops_all_ranks_before_the_same_update(tmp_path, row):
     for rank in range(3):
         done = 0
         with pytest.raises(DataError) as caught:
-            for _ in reader(data, rank, 3, 3).updates(0, 0):
+            for _ in reader(data, rank, 3, 3).steps(0, 0):
                 done += 1
         reached.add(done)
         said.add(str(caught.value))
@@ -234,7 +232,7 @@ def test_updates_before_a_bad_row_are_not_lost(tmp_path):
     whole = epoch_of(reader(shards.check(*shards.write_folder(tmp_path / "sound", COUNTS)), seed=4))
     got = []
     with pytest.raises(DataError):
-        for update in reader(data, seed=4).updates(0, 0):
+        for update in reader(data, seed=4).steps(0, 0):
             got.append([shards.numbers(batch) for batch in update])
     assert got and got == whole[: len(got)]
 
@@ -249,9 +247,9 @@ def test_batches_of_real_shards():
         pytest.skip("BERT_PADDLE_HDF5_DIR is not set to a folder of shards by NVIDIA's tool")
     training, _ = data_shards.find_shards(Path(folder))
     data = shards.check(*training, vocab_size=30522)
-    batches = PretrainBatches(data, 42, 32, 1, 1, 2, 5)
-    assert batches.updates_per_epoch == -(-data.total // 32)
-    for _, (batch,) in zip(range(20), batches.updates(0, 0), strict=False):
+    batches = PretrainLoader(data, 42, 32, 1, 1, 2, 5)
+    assert batches.steps_per_epoch == -(-data.total // 32)
+    for _, (batch,) in zip(range(20), batches.steps(0, 0), strict=False):
         assert len(batch["input_ids"]) == 16
         assert (batch["input_ids"][:, 0] == 101).all()
         rows = batch["masked_positions"] // batch["input_ids"].shape[1]

@@ -6,7 +6,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from bert_paddle.pretrain.data.loader import PretrainBatches
+from bert_paddle.pretrain.data.loader import PretrainLoader
 
 
 class Endless:
@@ -38,8 +38,8 @@ def reading_threads() -> list[threading.Thread]:
 @pytest.mark.parametrize("micro_rows, window, block", [(64, 4096, 512), (1000, 600, 200)])
 def test_memory_is_bounded_by_two_windows(micro_rows, window, block):
     data = Endless()
-    batches = PretrainBatches(data, 1, micro_rows, 1, 0, 1, 20, True, block, window)
-    updates = batches.updates(0, 0)
+    batches = PretrainLoader(data, 1, micro_rows, 1, 0, 1, 20, True, block, window)
+    updates = batches.steps(0, 0)
     tracemalloc.start()
     try:
         for _ in range(4 * window // micro_rows + 4):
@@ -56,7 +56,7 @@ def test_memory_is_bounded_by_two_windows(micro_rows, window, block):
 
 def test_no_more_than_the_next_window_is_read_ahead():
     data, window = Endless(), 4096
-    updates = PretrainBatches(data, 1, 64, 1, 0, 1, 20, True, 512, window).updates(0, 0)
+    updates = PretrainLoader(data, 1, 64, 1, 0, 1, 20, True, 512, window).steps(0, 0)
     next(updates)
     for thread in reading_threads():
         thread.join(0.5)  # gives a reader without a bound the time to show
@@ -80,7 +80,7 @@ def test_closing_does_not_read_the_window_to_its_end(monkeypatch):
 
     monkeypatch.setattr("bert_paddle.pretrain.data.loader.Event", Stop)
     data, window, block = Waiting(), 4096, 512
-    updates = PretrainBatches(data, 1, 64, 1, 0, 1, 20, True, block, window).updates(0, 0)
+    updates = PretrainLoader(data, 1, 64, 1, 0, 1, 20, True, block, window).steps(0, 0)
     next(updates)
     updates.close()
     assert data.read_rows <= window + block
