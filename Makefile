@@ -1,7 +1,7 @@
 # Short names for the scripts; each makes the environment first where it is missing.
 .PHONY: check test slow quickstart results fuzz audit soak
 
-check: # ruff, mypy and the fast tests
+check: # ruff, mypy, import-linter and the fast tests
 	bash scripts/test.sh
 
 test: # the fast tests alone

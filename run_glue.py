@@ -5,8 +5,8 @@
     python -m paddle.distributed.launch run_glue.py --task_name QNLI --model_name_or_path DIR \
         --output_dir out
 
-All flags: `python run_glue.py --help`. The story of a run: bert_paddle/glue/finetune.py.
-With --seeds 1,2,3 each run is a process of its own: bert_paddle/sweep/seeds.py.
+All flags: `python run_glue.py --help`. The program: bert_paddle/glue/finetune.py.
+With --seeds 1,2,3 each seed runs in its own process: bert_paddle/sweep/seeds.py.
 """
 
 from bert_paddle.common.error_exit import exit_with_one_line
@@ -20,7 +20,7 @@ def main() -> None:
         if args.seeds:
             from bert_paddle.sweep import seeds
 
-            seeds.run(args)
+            seeds.run_seeds(args)
         else:
             launch("bert_paddle.glue.finetune:run", args)
 

@@ -78,7 +78,7 @@ def write(folder: Path, result: Path) -> None:
     result.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n", "utf-8")
     lines = ["# Results with and without what makes training fast", ""]
     every = [one for sides in found.values() for side in sides.values() for one in side]
-    lines += [kept.told(every), ""]
+    lines += [kept.environment_line(every), ""]
     for task, sides in found.items():
         metrics = [*TASKS[task][0].split(), "eval_loss"]
         lines += [f"## {task}", ""]

@@ -117,7 +117,7 @@ def model(side: Side, folder: Path) -> str:
 
 def curve(side: Side, seed: int, folder: Path) -> list[float]:
     """The training loss of each update."""
-    records = run_log.read_records(folder / side.name() / f"seed_{seed}")
+    records = run_log.read_metrics(folder / side.name() / f"seed_{seed}")
     found = [record["loss"] for record in records if record["kind"] == "train"]
     if len(found) != UPDATES:
         raise SystemExit(f"{side.name()}, seed {seed}: {len(found)} updates, not {UPDATES}")
@@ -133,7 +133,7 @@ def write(folder: Path, result: Path) -> None:
     text = json.dumps({"about": about[0], "losses": dict(sorted(named.items()))})
     result.with_suffix(".json").write_text(text + "\n", "utf-8")
     lines = [f"# Loss curves of {UPDATES} updates with and without what makes training fast", ""]
-    lines += [kept.told(about), ""]
+    lines += [kept.environment_line(about), ""]
     lines += [f"`run_glue.py {FLAGS} --model_name_or_path all-minilm-l6-v2`", ""]
     lines += ["## The same up to rounding", "", "Seed 1; loss per update.", ""]
     lines += ["| | beside | last 50 updates, mean loss | largest difference | of which update |"]

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(REPO), str(REPO / "tests"), str(REPO / "tests" / "pretrain")]
+sys.path[:0] = [str(REPO), str(REPO / "tests" / "support")]
 _WARM_UP, _WINDOW, _LIMIT = 500, 500, 0.02
 _MODEL = "--model_name_or_path {place}/tiny --batch_size 8 --logging_steps 10 --save_steps 250 "
 _MODEL += "--save_total_limit 2 --num_train_epochs 1e5 --num_workers 2 --n_gpu 0 "
@@ -39,7 +39,7 @@ class Sample:
 
 def prepare(place: Path) -> None:
     """A model, GLUE files and shards; in a process of its own, as paddle is imported for it."""
-    import shards
+    import shard_files
     import tiny
 
     from bert_paddle.pretrain.data import schema
@@ -47,10 +47,10 @@ def prepare(place: Path) -> None:
     tiny.write_model(place / "tiny")
     tiny.write_sst2(place / "glue" / "SST-2", train=2000, dev=200)
     for kind, number, count in ((schema.TRAINING, 0, 1200), (schema.TRAINING, 1, 800)):
-        rows = shards.make(count, number * 1200, vocab_size=tiny.CONFIG["vocab_size"])
-        shards.write(place / "shards" / schema.shard_name("t", kind, number), rows)
-    rows = shards.make(200, 2000, vocab_size=tiny.CONFIG["vocab_size"])
-    shards.write(place / "shards" / schema.shard_name("t", schema.TEST, 0), rows)
+        rows = shard_files.make_rows(count, number * 1200, vocab_size=tiny.CONFIG["vocab_size"])
+        shard_files.write_shard(place / "shards" / schema.shard_name("t", kind, number), rows)
+    rows = shard_files.make_rows(200, 2000, vocab_size=tiny.CONFIG["vocab_size"])
+    shard_files.write_shard(place / "shards" / schema.shard_name("t", schema.TEST, 0), rows)
 
 
 def look(pid: int, step: int) -> Sample:

@@ -35,7 +35,7 @@ def _read(out: Path) -> dict[str, Any]:
     return json.loads(path.read_text("utf-8")) if path.is_file() else {}
 
 
-def told(found: Iterable[Mapping[str, Any]]) -> str:
+def environment_line(found: Iterable[Mapping[str, Any]]) -> str:
     """Dates, commits and machines of several runs, in one line."""
     names = {"date": "", "commit": "commit ", "machine": ""}
     each = [

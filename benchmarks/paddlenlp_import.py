@@ -20,17 +20,18 @@ from bert_paddle.common import hardware  # noqa: E402
 MEASURED = """
 import time
 from pathlib import Path
-from bert_paddle import env, nlp
-env.configure(1, use_gpu=False)
-env.import_paddle()
-def held():
+from bert_paddle.common import runtime
+from bert_paddle.models import paddlenlp_bert
+runtime.configure(1, use_gpu=False)
+runtime.import_paddle()
+def resident():
     lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(one.split()[1]) for one in lines if one.startswith("VmRSS")) / 1024
-before, begun = held(), time.perf_counter()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
+before, begun = resident(), time.perf_counter()
 {statement}
-print(time.perf_counter() - begun, held() - before)
+print(time.perf_counter() - begun, resident() - before)
 """
-WAYS = ("nlp.bert()", "from paddlenlp.transformers import BertModel")
+WAYS = ("paddlenlp_bert.bert_module()", "from paddlenlp.transformers import BertModel")
 
 
 def main() -> None:

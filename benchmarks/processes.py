@@ -34,7 +34,7 @@ def train(args) -> None:
 
     from bert_paddle.common.run_log import RunLog
     from bert_paddle.distributed import collectives
-    from bert_paddle.glue.data.dataset import objective
+    from bert_paddle.glue.loss import objective
     from bert_paddle.training.batching import split_among_ranks
     from bert_paddle.training.step import Trainer
 
@@ -59,7 +59,7 @@ def train(args) -> None:
     batch = {name: values[own] for name, values in whole.items()}
 
     spent = [0.0]
-    for name in ("sum_counts", "sum_gradients"):
+    for name in ("all_reduce_counts", "all_reduce_gradients"):
         setattr(collectives, name, _timed(getattr(collectives, name), spent))
     steps, exchanges = [], []
     for step in range(1, setting["steps"] + WARM + 1):

@@ -23,11 +23,11 @@ VOCAB_SIZE, STEPS, ROUNDS = 30522, 8, 3
 
 
 def batches_of(folder: Path, batch_size: int):
-    from bert_paddle.pretrain.data import shards as data_shards
     from bert_paddle.pretrain.data.loader import PretrainLoader
+    from bert_paddle.pretrain.data.shards import check_shards, find_shards
 
-    training, _ = data_shards.find_shards(folder)
-    shards = data_shards.check(training, VOCAB_SIZE, 512, 2)
+    training, _ = find_shards(folder)
+    shards = check_shards(training, VOCAB_SIZE, 512, 2)
     return shards, PretrainLoader(shards, 42, batch_size, 1, 0, 1, 80)
 
 
@@ -36,7 +36,7 @@ def reading(batches) -> tuple[float, float, float]:
     wall, cpu, first = [], [], []
     for epoch in range(ROUNDS):
         begun, used, rows = time.perf_counter(), time.process_time(), 0
-        for update in batches.updates(epoch, 0):
+        for update in batches.steps(epoch, 0):
             if rows == 0:
                 first.append(time.perf_counter() - begun)
             rows += sum(len(batch["input_ids"]) for batch in update)
@@ -62,7 +62,7 @@ def training(batches, hidden: int) -> tuple[float, float]:
     model = BertForPretraining(config)
     optimizer = paddle.optimizer.AdamW(1e-4, parameters=model.parameters())
     wall, cpu = [], []
-    for (batch,) in islice(batches.updates(0, 0), STEPS + 2):
+    for (batch,) in islice(batches.steps(0, 0), STEPS + 2):
         begun, used = time.perf_counter(), time.process_time()
         fed = {key: paddle.to_tensor(values) for key, values in batch.items()}
         words, follows = model(

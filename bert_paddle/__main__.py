@@ -1,4 +1,4 @@
-"""One program for everything: `python -m bert_paddle COMMAND ...`, installed as `bert-paddle`."""
+"""The command line program: `python -m bert_paddle COMMAND ...`, installed as `bert-paddle`."""
 
 import sys
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ PROGRAM = "bert-paddle"
 
 
 def usage() -> str:
-    """What `bert-paddle` alone prints: a line for each command."""
+    """The usage text, with one line per command."""
     width = max(map(len, cli.COMMANDS))
     lines = [
         f"usage: {PROGRAM} COMMAND [flags]        (or: python -m bert_paddle COMMAND [flags])",
         "",
         "BERT fine-tuning on GLUE and pre-training, on PaddlePaddle.",
         "",
-        *(f"  {name:<{width}}  {about}" for name, about in cli.COMMANDS.items()),
+        *(f"  {name:<{width}}  {description}" for name, description in cli.COMMANDS.items()),
         "",
         f"Flags of a command: {PROGRAM} COMMAND --help. Version: {PROGRAM} --version.",
     ]
@@ -26,7 +26,7 @@ def usage() -> str:
 
 
 def run(argv: Sequence[str]) -> None:
-    """Run the command that argv names. Raises FlagError where it names none."""
+    """Run the command named by argv. Raises FlagError for an unknown one."""
     first = argv[0] if argv else "--help"
     if first in ("--help", "-h", "help"):
         print(usage())
@@ -35,10 +35,10 @@ def run(argv: Sequence[str]) -> None:
     elif first.startswith("-"):
         raise FlagError([f"{first} comes before the command: give {PROGRAM} COMMAND {first} ..."])
     else:
-        main_of_command = cli.find(first)
-        # What argparse shows as the program's name in a command's usage line.
+        command_main = cli.find_command(first)
+        # argparse shows this as the program's name in the usage line.
         sys.argv[0] = f"{PROGRAM} {first}"
-        main_of_command(list(argv[1:]))
+        command_main(list(argv[1:]))
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The Python interface: fine-tune a model, evaluate it, load it and predict.
+"""The Python API: fine-tune a model, evaluate it, load it and predict.
 
     from bert_paddle import api
 
@@ -6,11 +6,10 @@
     model = api.load(run.model_dir)
     model.predict(["a gripping film"])[0].label
 
-Everything runs in this process; training on several GPUs is `bert-paddle glue --n_gpu N`. Paddle is
-imported by the first call, with threads and memory set as for the programs, unless it has been
-imported before. What the programs answer with `error: ...` is raised:
-UserError (bert_paddle.common.errors) for mistakes in flags, files and models, RunError for what
-breaks while running.
+Everything runs in this process; for several GPUs use `bert-paddle glue --n_gpu N`. The first call
+imports Paddle, with threads and memory set as in the programs unless it was imported before. Errors
+that the programs print as `error: ...` are raised: UserError (bert_paddle.common.errors) for
+mistakes in flags, files and models, RunError for failures while running.
 """
 
 import dataclasses
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bert_paddle.common import flags
-from bert_paddle.common.config_file import Given
+from bert_paddle.common.config_file import FlagText
 from bert_paddle.common.errors import FlagError
 from bert_paddle.distributed.launch import set_up_device
 from bert_paddle.glue.args import GlueArgs
@@ -32,8 +31,8 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class FineTuned:
-    """A finished fine-tuning. results: as in all_results.json. model_dir: the folder of the weights
-    that it ended with (the best ones with load_best_model_at_end)."""
+    """A finished fine-tuning run. results: as in all_results.json. model_dir: the folder of the
+    last weights (of the best ones with load_best_model_at_end)."""
 
     results: dict[str, Any]
     output_dir: Path
@@ -43,12 +42,12 @@ class FineTuned:
 def load(
     model_dir: str | Path, device: str = "auto", max_seq_length: int | None = None
 ) -> "Predictor":
-    """A fine-tuned model, whose `predict(texts, pairs=None, batch_size=32)` gives a list of
+    """A fine-tuned model; its `predict(texts, pairs=None, batch_size=32)` returns a list of
     `Prediction(label, probabilities, score)`.
 
-    model_dir: a folder of ours, of PaddleNLP or of Hugging Face, with a classifier. device: auto,
-    cpu or gpu. max_seq_length: word pieces per row; None for the model's positions. Raises
-    WeightsError for a folder without a model or a model without a classifier.
+    model_dir: a folder written by this package, PaddleNLP or Hugging Face, with a classifier.
+    device: auto, cpu or gpu. max_seq_length: tokens per row; None for the number of the model's
+    positions. Raises WeightsError for a folder without a model or a model without a classifier.
     """
     set_up_device(device)
     from bert_paddle.glue.predictor import Predictor
@@ -59,28 +58,30 @@ def load(
 def fine_tune(task_name: str | None = None, **flags_of_glue: Any) -> FineTuned:
     """Fine-tune as `bert-paddle glue` does, with its flags as keyword arguments.
 
-    model_name_or_path and output_dir are required; the lines of a run are printed. Raises FlagError
-    with all that is wrong with the flags, and what `bert_paddle.glue.finetune.run` raises.
+    model_name_or_path and output_dir are required; the log lines are printed. Raises FlagError with
+    all problems of the flags, and the errors of `bert_paddle.glue.finetune.run`.
     """
-    args = _args({"task_name": task_name, **flags_of_glue})
+    args = _build_args({"task_name": task_name, **flags_of_glue})
     if not args.do_train:
         raise FlagError(["fine_tune trains: do_train must not be off"])
     results = _run(args)
     output_dir = Path(args.output_dir)
-    last = checkpoint.checkpoint_dir(output_dir, checkpoint.saved_steps(output_dir)[-1])
-    evaluated = results.get("eval_model")
-    return FineTuned(results, output_dir, output_dir / evaluated if evaluated else last)
+    last_checkpoint = checkpoint.checkpoint_dir(output_dir, checkpoint.saved_steps(output_dir)[-1])
+    eval_model = results.get("eval_model")
+    return FineTuned(
+        results, output_dir, output_dir / eval_model if eval_model else last_checkpoint
+    )
 
 
 def evaluate(
     model_dir: str | Path, task_name: str | None = None, **flags_of_glue: Any
 ) -> dict[str, Any]:
-    """Evaluate a fine-tuned model on a task's dev set(s); what all_results.json holds, by its names
+    """Evaluate a fine-tuned model on a task's dev set(s); returns the content of all_results.json
     (eval_loss, eval_accuracy, ...). output_dir is required; otherwise as `fine_tune`."""
     if "model_name_or_path" in flags_of_glue:
-        raise FlagError(["model_dir is the model that is evaluated: leave model_name_or_path out"])
-    given = {"task_name": task_name, "model_name_or_path": model_dir, **flags_of_glue}
-    return _run(_args(given | {"do_train": False, "do_eval": True}))
+        raise FlagError(["model_dir is the model to evaluate: leave model_name_or_path out"])
+    values = {"task_name": task_name, "model_name_or_path": model_dir, **flags_of_glue}
+    return _run(_build_args(values | {"do_train": False, "do_eval": True}))
 
 
 def _run(args: GlueArgs) -> dict[str, Any]:
@@ -90,18 +91,18 @@ def _run(args: GlueArgs) -> dict[str, Any]:
     return finetune.run(args)
 
 
-def _args(values: Mapping[str, Any]) -> GlueArgs:
-    """Keyword arguments as the flags of run_glue.py, converted and checked as those are."""
-    known = {f.name: f for f in flags.declared_flags(GlueArgs)}
-    known |= {f.metadata["alias"]: f for f in known.values() if f.metadata["alias"]}
-    problems, texts = list[str](), dict[str, Given]()
+def _build_args(values: Mapping[str, Any]) -> GlueArgs:
+    """The flags of run_glue.py from keyword arguments, converted and checked in the same way."""
+    fields = {f.name: f for f in flags.declared_flags(GlueArgs)}
+    fields |= {f.metadata["alias"]: f for f in fields.values() if f.metadata["alias"]}
+    problems, texts = list[str](), dict[str, FlagText]()
     for name, value in values.items():
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            guess = f", did you mean {near[0]}?" if near else ""
-            problems.append(f"{name} is not a flag of bert-paddle glue{guess}")
+        if name not in fields:
+            matches = difflib.get_close_matches(name, fields, n=1)
+            hint = f", did you mean {matches[0]}?" if matches else ""
+            problems.append(f"{name} is not a flag of bert-paddle glue{hint}")
         elif value is not None:
-            texts[known[name].name] = Given(_text(value), name)
+            texts[fields[name].name] = FlagText(_text(value), name)
     if str(values.get("n_gpu", 1)) not in ("0", "1"):
         problems.append("n_gpu must be 0 or 1 here: bert-paddle glue --n_gpu N starts processes")
     if "seeds" in texts:
@@ -112,4 +113,4 @@ def _args(values: Mapping[str, Any]) -> GlueArgs:
 def _text(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ",".join(map(str, value))
-    return str(value)  # True and False are a switch's words too
+    return str(value)  # switches accept True and False

@@ -1,6 +1,6 @@
-"""A GLUE submission: a flat zip of one prediction file for each test set, and what is wrong with
-one. The form is that of gluebenchmark.com/faq: `index<TAB>prediction`, 0-based, labels as the
-task's files spell them, scores of STS-B from 0 to 5."""
+"""Build and check a GLUE submission: a flat zip with one prediction file per test set, in the
+format of gluebenchmark.com/faq: `index<TAB>prediction`, 0-based, labels as spelled in the task's
+files, STS-B scores from 0 to 5."""
 
 import io
 import json
@@ -23,11 +23,12 @@ from bert_paddle.training import run_info
 
 HEADER = "index\tprediction"
 _FOLDER = "predictions"
-_MOST = 64 << 20  # bytes of one file; the largest has 4 MB
-_SCORE = re.compile(r"[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?")  # float() takes "0_1" and " 2.7 " too
-_DATE = (1980, 1, 1, 0, 0, 0)  # in the zip: the same predictions give the same bytes
-# Of the official training sets, where the files themselves are not here: see `_constant`.
-_MAJORITY = {
+_MAX_FILE_SIZE = 64 << 20  # bytes; the largest valid file has 4 MB
+# Stricter than float(), which accepts "0_1" and " 2.7 ".
+_SCORE_PATTERN = re.compile(r"[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?")
+_ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # constant: the same predictions give the same bytes
+# Of the official training sets, for when their files are not available: see `_constant_answer`.
+_MAJORITY_ANSWERS = {
     "CoLA": "1",
     "SST-2": "1",
     "MRPC": "1",
@@ -38,8 +39,8 @@ _MAJORITY = {
     "RTE": "entailment",
     "WNLI": "0",
 }
-_DAMAGE = (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, OSError, EOFError)
-_BALANCED = ("MNLI", "QNLI")  # no class of theirs is ahead by a per cent
+_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, OSError, EOFError)
+_BALANCED_TASKS = ("MNLI", "QNLI")  # class frequencies differ by less than one per cent
 
 
 @dataclass(frozen=True)
@@ -62,37 +63,37 @@ SUBMISSION_FILES = {
 
 
 def collect(runs: Sequence[Path]) -> dict[str, bytes]:
-    """The prediction files of runs by their names in a submission, checked.
+    """Read the prediction files of runs; returns their contents by submission file name.
 
-    Raises DataError with all that is wrong: a folder that is no finished run or of demo data, two
-    runs with other predictions for a task, a file that the server would refuse.
+    Raises DataError with all problems: a folder without a finished run, a run on demo data, two
+    runs with different predictions for a task, a file that the server would reject.
     """
     contents: dict[str, bytes] = {}
-    owner: dict[str, Path] = {}
+    source_run: dict[str, Path] = {}
     problems: list[str] = []
     for run in runs:
         try:
-            found = _predictions(run)
+            paths = _prediction_files(run)
         except DataError as error:
             problems.append(str(error))
             continue
-        for path in found:
+        for path in paths:
             content = path.read_bytes()
             if contents.setdefault(path.name, content) != content:
                 task = SUBMISSION_FILES[path.name].task.name
                 problems.append(
-                    f"{task}: {owner[path.name]} and {run} both predict {path.name}, and differ: "
-                    "give one of them"
+                    f"{task}: {source_run[path.name]} and {run} both predict {path.name}, and "
+                    "differ: give one of them"
                 )
-            owner.setdefault(path.name, run)
+            source_run.setdefault(path.name, run)
             problems += file_problems(SUBMISSION_FILES[path.name], content, str(path))
     if problems:
         raise DataError("; ".join(dict.fromkeys(problems)))
     return contents
 
 
-def _predictions(run: Path) -> list[Path]:
-    """A run's prediction files of GLUE's test sets. Raises DataError."""
+def _prediction_files(run: Path) -> list[Path]:
+    """A run's prediction files for GLUE's test sets. Raises DataError."""
     if not run.is_dir():
         raise DataError(f"{run}: no such folder; give the --output_dir of a run")
     folder = run / _FOLDER
@@ -102,71 +103,74 @@ def _predictions(run: Path) -> list[Path]:
             if any(run.glob("*.json*")) or any(run.glob("model_*"))
             else f"{run} is not a run's folder (it has no {_FOLDER}/ and no results)"
         )
-    found = [folder / name for name in SUBMISSION_FILES if (folder / name).is_file()]
-    if not found:
+    paths = [folder / name for name in SUBMISSION_FILES if (folder / name).is_file()]
+    if not paths:
         raise DataError(f"{folder} has no file of a GLUE task ({', '.join(SUBMISSION_FILES)})")
     try:
         results = json.loads((run / "all_results.json").read_text(encoding="utf-8"))
-        kind = results.get("data")
+        data_kind = results.get("data")
     except (OSError, ValueError, AttributeError, RecursionError):
         raise DataError(
             f"{run} has no all_results.json that can be read: the run did not end; predict again"
         ) from None
-    if kind != "glue":
-        what = "a demo set of invented rows" if kind == "demo" else "other data than GLUE's"
-        raise DataError(f"{run}: its predictions are of {what}, and no submission")
-    for path in found:
-        if _is_own(path.name, results, run):
+    if data_kind != "glue":
+        data = "a demo set of invented rows" if data_kind == "demo" else "other data than GLUE's"
+        raise DataError(f"{run}: its predictions are of {data}, and no submission")
+    for path in paths:
+        if _is_of_test_file(path.name, results, run):
             raise DataError(
                 f"{run}: its {_FOLDER}/{path.name} is of rows of --test_file, and no submission: "
                 "predict without --test_file"
             )
-    return found
+    return paths
 
 
-def _is_own(name: str, results: dict[str, Any], run: Path) -> bool:
-    """Whether a prediction file is of a user's --test_file and only named like a task's."""
+def _is_of_test_file(name: str, results: dict[str, Any], run: Path) -> bool:
+    """Whether a prediction file is for a user's --test_file that is named like a task."""
     if f"predictions_{name}" in results:
         return results[f"predictions_{name}"] == "own"
-    settings = run_info.read(run).get("settings")  # of a run from before the results said so
-    given = settings.get("test_file") if isinstance(settings, dict) else None
-    return bool(given) and f"{Path(str(given)).stem}.tsv" == name
+    settings = run_info.read(run).get("settings")  # older results lack predictions_<file>
+    test_file = settings.get("test_file") if isinstance(settings, dict) else None
+    return bool(test_file) and f"{Path(str(test_file)).stem}.tsv" == name
 
 
-def missing(contents: dict[str, bytes]) -> list[SubmissionFile]:
-    """The files that a submission needs besides."""
-    return [wanted for name, wanted in SUBMISSION_FILES.items() if name not in contents]
+def missing_files(contents: dict[str, bytes]) -> list[SubmissionFile]:
+    """The files that are missing for a complete submission."""
+    return [file for name, file in SUBMISSION_FILES.items() if name not in contents]
 
 
-def refuse_missing(contents: dict[str, bytes]) -> None:
-    """Raise DataError, naming tasks and files, unless all are there."""
-    lacking = missing(contents)
-    if lacking:
-        tasks = dict.fromkeys(wanted.task.name for wanted in lacking)
-        names = ", ".join(wanted.name for wanted in lacking)
+def check_complete(contents: dict[str, bytes]) -> None:
+    """Raise DataError, naming tasks and files, unless all files are present."""
+    missing = missing_files(contents)
+    if missing:
+        tasks = dict.fromkeys(file.task.name for file in missing)
+        names = ", ".join(file.name for file in missing)
         raise DataError(
             f"no predictions for {', '.join(tasks)} ({names}): give their runs too, or "
             "--fill_missing for the same answer in every row"
         )
 
 
-def filled(wanted: SubmissionFile, data_dir: str | None, say: Callable[[str], None]) -> bytes:
-    """A prediction file that has the same answer in every row, and a word of where it is from."""
-    answer, source = _constant(wanted.task, data_dir)
-    say(f"{wanted.name}: filled with {answer} in all {wanted.test_set.rows} rows ({source})")
-    rows = (f"{i}\t{answer}\n" for i in range(wanted.test_set.rows))
+def fill_missing_file(
+    file: SubmissionFile, data_dir: str | None, note: Callable[[str], None]
+) -> bytes:
+    """A prediction file with the same answer in every row; notes the answer and its source."""
+    answer, source = _constant_answer(file.task, data_dir)
+    note(f"{file.name}: filled with {answer} in all {file.test_set.rows} rows ({source})")
+    rows = (f"{i}\t{answer}\n" for i in range(file.test_set.rows))
     return (HEADER + "\n" + "".join(rows)).encode()
 
 
-def _constant(task: Task, data_dir: str | None) -> tuple[str, str]:
-    """The majority class or the mean score of a task's training set, and where that is from."""
+def _constant_answer(task: Task, data_dir: str | None) -> tuple[str, str]:
+    """The majority class or the mean score of a task's training set, and its source."""
     task = TASKS[task.model_task or task.name]
-    what = "the mean score" if task.is_regression else "the majority class"
+    statistic = "the mean score" if task.is_regression else "the majority class"
     assert task.train is not None
-    found = tsv.find(task, data_dir, os.environ, runtime.home_dir(), [task.train.file]).folder
-    if found and not tsv.is_demo(found):
-        examples = tsv.load(task, found / task.train.file, "train")
-        # A subset may have another majority than the task.
+    home, needed = runtime.home_dir(), [task.train.file]
+    task_dir = tsv.find_task_dir(task, data_dir, os.environ, home, needed).folder
+    if task_dir and not tsv.is_demo(task_dir):
+        examples = tsv.read_task_file(task, task_dir / task.train.file, "train")
+        # A subset may have a different majority.
         if len(examples) in task.official_rows(task.train.file):
             assert examples.labels is not None
             if task.is_regression:
@@ -174,30 +178,33 @@ def _constant(task: Task, data_dir: str | None) -> tuple[str, str]:
             else:
                 counts = np.bincount(examples.labels, minlength=len(task.labels))
                 answer = task.submission_labels[int(np.argmax(counts))]
-            return answer, f"{what} of {found / task.train.file}"
-    if task.name in _BALANCED:
-        return _MAJORITY[task.name], f"{task.name}'s classes are equally frequent in training"
-    return _MAJORITY[task.name], f"{what} of the official training set, which is not here"
+            return answer, f"{statistic} of {task_dir / task.train.file}"
+    if task.name in _BALANCED_TASKS:
+        return _MAJORITY_ANSWERS[
+            task.name
+        ], f"{task.name}'s classes are equally frequent in training"
+    return _MAJORITY_ANSWERS[
+        task.name
+    ], f"{statistic} of the official training set, which is not here"
 
 
-def pack(contents: dict[str, bytes]) -> bytes:
-    """The zip: flat, the files in the order of the tasks, the same bytes for the same files."""
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as archive:
+def make_zip(contents: dict[str, bytes]) -> bytes:
+    """The flat zip, in task order; the same files always give the same bytes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
         for name in SUBMISSION_FILES:
-            entry = zipfile.ZipInfo(name, _DATE)
+            entry = zipfile.ZipInfo(name, _ZIP_DATE)
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, contents[name])
-    return out.getvalue()
+    return buffer.getvalue()
 
 
 def zip_problems(path: Path) -> list[str]:
-    """Everything that is wrong with a submission; nothing for a good one. Raises DataError for
-    what is no zip at all."""
+    """All problems of a submission; none if it is valid. Raises DataError if it is not a zip."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return list(_of_archive(archive))
+            return list(_archive_problems(archive))
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except IsADirectoryError:
@@ -207,25 +214,25 @@ def zip_problems(path: Path) -> list[str]:
         raise DataError(f"{path} is not a zip file ({error if size else 'it is empty'})") from None
 
 
-def _of_archive(archive: zipfile.ZipFile) -> Iterator[str]:
+def _archive_problems(archive: zipfile.ZipFile) -> Iterator[str]:
     seen, misnamed = set[str](), set[str]()
-    folders: dict[str, list[str]] = {}  # those that hold files of ours, with their names
+    folders: dict[str, list[str]] = {}  # folder -> the submission files in it
     for entry in archive.infolist():
         folder, _, base = entry.filename.rpartition("/")
         if base in SUBMISSION_FILES and folder:
             folders.setdefault(f"{folder}/", []).append(base)
         elif not base and entry.is_dir():
-            continue  # told below
+            continue  # reported below
         elif entry.filename not in SUBMISSION_FILES:
-            near = {n.lower(): n for n in SUBMISSION_FILES}.get(entry.filename.lower())
-            misnamed.add(near or "")
-            hint = f": it must be called {near}" if near else ", and has no use"
+            right_name = {n.lower(): n for n in SUBMISSION_FILES}.get(entry.filename.lower())
+            misnamed.add(right_name or "")
+            hint = f": it must be called {right_name}" if right_name else ", and has no use"
             yield f"{entry.filename!r} is there{hint}"
         elif base in seen:
             yield f"{base} is there twice"
         if base in SUBMISSION_FILES:
             if base not in seen:
-                yield from _of_entry(archive, entry, base)
+                yield from _entry_problems(archive, entry, base)
             seen.add(base)
     for name in (entry.filename for entry in archive.infolist() if entry.is_dir()):
         if not any(folder.startswith(name) for folder in folders):
@@ -235,44 +242,44 @@ def _of_archive(archive: zipfile.ZipFile) -> Iterator[str]:
     yield from (f"{name} is missing" for name in SUBMISSION_FILES if name not in seen | misnamed)
 
 
-def _of_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str) -> list[str]:
-    """What is wrong with a prediction file in a zip."""
-    if entry.file_size > _MOST:
+def _entry_problems(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str) -> list[str]:
+    """Problems of a prediction file in a zip."""
+    if entry.file_size > _MAX_FILE_SIZE:
         return [f"{name} has {entry.file_size} bytes, far more than predictions have"]
     try:
         return file_problems(SUBMISSION_FILES[name], archive.read(entry), name)
-    except _DAMAGE as error:
+    except _ZIP_ERRORS as error:
         return [f"{name} cannot be unpacked ({error})"]
 
 
-def file_problems(wanted: SubmissionFile, content: bytes, called: str) -> list[str]:
-    """What the server would refuse in a prediction file, the first fault of each kind."""
+def file_problems(file: SubmissionFile, content: bytes, path: str) -> list[str]:
+    """What the server would reject in a prediction file: the first problem of each kind."""
     try:
         lines = content.decode("utf-8").split("\n")
     except UnicodeDecodeError:
-        return [f"{called} is not UTF-8 text"]
+        return [f"{path} is not UTF-8 text"]
     if lines == [""]:
-        return [f"{called} is empty"]
+        return [f"{path} is empty"]
     problems = []
     if not lines[-1]:
         lines.pop()
     else:
-        problems.append(f"{called}:{len(lines)}: the last line does not end with a line feed")
-    ended = next((i for i, line in enumerate(lines, 1) if line.endswith("\r")), None)
-    if ended:
-        problems.append(f"{called}:{ended}: the line ends with CR-LF: give LF alone")
+        problems.append(f"{path}:{len(lines)}: the last line does not end with a line feed")
+    cr_line = next((i for i, line in enumerate(lines, 1) if line.endswith("\r")), None)
+    if cr_line:
+        problems.append(f"{path}:{cr_line}: the line ends with CR-LF: give LF alone")
     if lines[0].rstrip("\r") != HEADER:
-        problems.append(f"{called}:1: the header is {lines[0][:60]!r}, not {HEADER!r}")
-    if len(lines) - 1 != wanted.test_set.rows:
-        problems.append(f"{called} has {len(lines) - 1} rows, not {wanted.test_set.rows}")
-    faults: dict[str, str] = {}  # the first of each kind
+        problems.append(f"{path}:1: the header is {lines[0][:60]!r}, not {HEADER!r}")
+    if len(lines) - 1 != file.test_set.rows:
+        problems.append(f"{path} has {len(lines) - 1} rows, not {file.test_set.rows}")
+    row_problems: dict[str, str] = {}  # the first of each kind
     for index, line in enumerate(lines[1:]):
-        for kind, words in _faults(wanted.task, index, line.rstrip("\r")):
-            faults.setdefault(kind, f"{called}:{index + 2}: {words}")
-    return problems + list(faults.values())
+        for kind, message in _row_problems(file.task, index, line.rstrip("\r")):
+            row_problems.setdefault(kind, f"{path}:{index + 2}: {message}")
+    return problems + list(row_problems.values())
 
 
-def _faults(task: Task, index: int, line: str) -> Iterator[tuple[str, str]]:
+def _row_problems(task: Task, index: int, line: str) -> Iterator[tuple[str, str]]:
     fields = line.split("\t")
     if len(fields) != 2:
         yield "fields", f"{len(fields)} field(s) separated by a TAB, not 2"
@@ -281,7 +288,7 @@ def _faults(task: Task, index: int, line: str) -> Iterator[tuple[str, str]]:
         yield "index", f"the index is {fields[0][:40]!r}, not {index}"
     if task.score_range:
         low, high = task.score_range
-        if not (_SCORE.fullmatch(fields[1]) and low <= float(fields[1]) <= high):
+        if not (_SCORE_PATTERN.fullmatch(fields[1]) and low <= float(fields[1]) <= high):
             yield "answer", f"{fields[1][:40]!r} is no score from {low:g} to {high:g}"
     elif fields[1] not in task.submission_labels:
         yield "answer", f"{fields[1][:40]!r} is none of {', '.join(task.submission_labels)}"

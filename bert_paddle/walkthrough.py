@@ -1,4 +1,4 @@
-"""What the CoLA walk-through shows around its training: the data, then what has come of it."""
+"""The CoLA walk-through's displays: the data before training, the model and results after it."""
 
 import math
 import tempfile
@@ -18,124 +18,132 @@ from bert_paddle.sweep import run_status
 from bert_paddle.training import checkpoint, epoch_metrics, run_info
 from bert_paddle.training.run import RESULTS_FILE
 
-Say = Callable[[str], None]
-_EXAMPLE = 0  # row of the training file that is shown piece by piece
-_FIRST, _LAST = ("bert.embeddings.", "bert.encoder.layers.0."), ("bert.pooler.", "classifier.")
+PrintLine = Callable[[str], None]
+_SHOWN_ROW = 0  # row of the training file that is shown as word pieces and ids
+# Title -> prefixes of the parameters shown under it.
+_SHOWN_PARAMETERS = {
+    "embeddings": ("bert.embeddings.",),
+    "first layer": ("bert.encoder.layers.0.",),
+    "output": ("bert.pooler.", "classifier."),
+}
 
 
-def show_data(folder: Path, tokens: Tokenizer, max_seq_length: int, say: Say) -> None:
-    """Rows, the share of positive labels, the longest sentence, and one as text, pieces and ids."""
-    say(f"The data, in {folder}")
+def show_data(
+    folder: Path, tokenizer: Tokenizer, max_seq_length: int, print_line: PrintLine
+) -> None:
+    """Row counts, shares of label 1, longest sentences; one sentence as text, word pieces, ids."""
+    print_line(f"The data, in {folder}")
     for name in (cola_release.TRAIN_FILE, cola_release.TEST_FILE):
-        rows = tsv.load(cola_release.RELEASE, folder / name, "train")
-        assert rows.labels is not None
-        positive = int(rows.labels.sum())
-        say(
-            f"  {name}: {len(rows)} sentences, {positive} of them acceptable (label 1): "
-            f"{positive / len(rows):.1%}"
+        examples = tsv.read_task_file(cola_release.RELEASE, folder / name, "train")
+        assert examples.labels is not None
+        positive = int(examples.labels.sum())
+        print_line(
+            f"  {name}: {len(examples)} sentences, {positive} of them acceptable (label 1): "
+            f"{positive / len(examples):.1%}"
         )
-        whole = tokens.encode(rows.texts_a, None, 10**9)
-        longest = int(np.argmax(whole.lengths))
-        cut = int((whole.lengths > max_seq_length).sum())
-        say(
-            f"    the longest, in line {longest + 1}: {whole.lengths[longest]} word pieces with "
+        encoded = tokenizer.encode(examples.texts_a, None, 10**9)
+        longest = int(np.argmax(encoded.lengths))
+        cut = int((encoded.lengths > max_seq_length).sum())
+        print_line(
+            f"    the longest, in line {longest + 1}: {encoded.lengths[longest]} word pieces with "
             f"[CLS] and [SEP]; {cut or 'none'} longer than {max_seq_length}"
         )
         if name == cola_release.TRAIN_FILE:
-            shown = rows.texts_a[_EXAMPLE], whole.input_ids[_EXAMPLE].tolist()
-    say("A sentence on its way into the model")
-    say(f"  text    {shown[0]}")
-    say(f"  pieces  {' '.join(tokens.vocab[i] for i in shown[1])}")
-    say(f"  ids     {' '.join(map(str, shown[1]))}")
+            text, ids = examples.texts_a[_SHOWN_ROW], encoded.input_ids[_SHOWN_ROW].tolist()
+    print_line("A sentence as model input")
+    print_line(f"  text    {text}")
+    print_line(f"  pieces  {' '.join(tokenizer.vocab[i] for i in ids)}")
+    print_line(f"  ids     {' '.join(map(str, ids))}")
 
 
-def check(run: Path, flags: Sequence[str]) -> str:
-    """How far the run of these flags of run_glue.py is: "anew" where they overwrite the folder,
-    "finished" or "begin". They lack the files of the data, which are looked for later.
+def run_state(run: Path, flags: Sequence[str]) -> str:
+    """The state of a run with these flags of run_glue.py (without those of the data files):
+    "overwrite" if they overwrite its folder, "finished", or "start" for a new or unfinished run.
 
-    Raises FlagError for flags that are wrong, OutputError for a finished run of other settings.
+    Raises FlagError for invalid flags, OutputError for a finished run with other settings.
     """
     with tempfile.TemporaryDirectory() as empty:
         files = [Path(empty) / cola_release.TRAIN_FILE, Path(empty) / cola_release.TEST_FILE]
         for file in files:
             file.touch()
-        named = [f"--train_file={files[0]}", f"--test_file={files[1]}"]
-        args = parse_args([*named, *flags, f"--output_dir={run}"])
+        file_flags = [f"--train_file={files[0]}", f"--test_file={files[1]}"]
+        args = parse_args([*file_flags, *flags, f"--output_dir={run}"])
     if args.overwrite_output_dir:
-        return "anew"
+        return "overwrite"
     if not (run / RESULTS_FILE).is_file():
-        return "begin"
+        return "start"
     settings = run_info.read(run).get("settings")
-    differ = run_status.differences(settings or {}, args, ("train_file", "test_file", "n_gpu"))
-    if differ:
+    differences = run_status.setting_differences(
+        settings or {}, args, ("train_file", "test_file", "n_gpu")
+    )
+    if differences:
         raise OutputError(
-            f"{run} holds a finished run with other settings: {', '.join(differ)}; give another "
-            "OUTPUT_DIR, or --overwrite_output_dir to begin anew"
+            f"{run} holds a finished run with other settings: {', '.join(differences)}; give "
+            "another OUTPUT_DIR, or --overwrite_output_dir to start over"
         )
     return "finished"
 
 
-def show_epochs(run: Path, say: Say) -> None:
-    """The epochs of a finished run as the table that its training ended with."""
-    found = [
-        entry for entry in run_log.read_records(run) if entry.get("kind") == epoch_metrics.KIND
+def show_epochs(run: Path, print_line: PrintLine) -> None:
+    """The table of the epochs that training printed at its end."""
+    epochs = [
+        entry for entry in run_log.read_metrics(run) if entry.get("kind") == epoch_metrics.KIND
     ]
-    if found:
-        say(epoch_metrics.table(found))
+    if epochs:
+        print_line(epoch_metrics.format_epoch_table(epochs))
 
 
-def last_model(run: Path) -> Path:
-    """The newest checkpoint of a run. Raises OutputError where there is none."""
+def last_checkpoint_dir(run: Path) -> Path:
+    """The newest checkpoint of a run. Raises OutputError if there is none."""
     steps = checkpoint.saved_steps(run)
     if not steps:
-        raise OutputError(f"{run} has no model_<step>: its training has not saved anything yet")
+        raise OutputError(f"{run} has no model_<step>: training has not saved a checkpoint yet")
     return checkpoint.checkpoint_dir(run, steps[-1])
 
 
-def show_model(model: Predictor, say: Say) -> None:
-    """The parameters by name and shape, but for the layers between the first and the last."""
+def show_model(model: Predictor, print_line: PrintLine) -> None:
+    """Names and shapes of the parameters; of the encoder layers only the first is shown."""
     parameters = [(name, tuple(value.shape)) for name, value in model.model.named_parameters()]
     count = sum(math.prod(shape) for _, shape in parameters)
-    say(f"The model, loaded from {model.folder}: {len(parameters)} tensors, {count:,} parameters")
-    for title, prefixes in (
-        ("embeddings", _FIRST[:1]),
-        ("first layer", _FIRST[1:]),
-        ("output", _LAST),
-    ):
-        say(f"  {title}")
+    print_line(
+        f"The model, loaded from {model.folder}: {len(parameters)} tensors, {count:,} parameters"
+    )
+    for title, prefixes in _SHOWN_PARAMETERS.items():
+        print_line(f"  {title}")
         for name, shape in parameters:
             if name.startswith(prefixes):
-                say(f"    {name:60}{shape}")
+                print_line(f"    {name:60}{shape}")
 
 
-def show_files(folder: Path, say: Say) -> None:
-    """The files of a saved model with their sizes."""
-    say(f"The files of {folder}")
+def show_files(folder: Path, print_line: PrintLine) -> None:
+    """The files of a saved model and their sizes."""
+    print_line(f"The files of {folder}")
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        say(f"  {path.relative_to(folder).as_posix():32}{path.stat().st_size:>12,} bytes")
+        print_line(f"  {path.relative_to(folder).as_posix():32}{path.stat().st_size:>12,} bytes")
 
 
-def show_test(run: Path, say: Say) -> None:
-    """The Matthews correlation of the test set, by batch and as a whole. Raises OutputError where
-    the run has not predicted one that has labels."""
-    tests = [one for one in run_data.read(run).predictions if one.is_test]
-    if not tests:
+def show_test(run: Path, print_line: PrintLine) -> None:
+    """The Matthews correlation of the test set, per batch and overall. Raises OutputError if the
+    run has no predictions for a labelled test set."""
+    test_sets = [rows for rows in run_data.read(run).predictions if rows.is_test]
+    if not test_sets:
         raise OutputError(
-            f"{run} has no predictions of a labelled test set: the run is not at its end"
+            f"{run} has no predictions of a labelled test set: the run is not finished"
         )
-    values, whole = plots.batch_mccs(tests[-1])
-    say(f"MCC of the {tests[-1].name}, by batch of {plots.BATCH} rows")
-    for begin in range(0, len(values), 6):
-        few = "  ".join(f"{value:6.3f}" for value in values[begin : begin + 6])
-        say(f"  batches {begin + 1:>2} to {min(begin + 6, len(values)):>2}   {few}")
-    say(f"  all {len(tests[-1].rows)} rows together: {whole:.4f}")
+    test_set = test_sets[-1]
+    mccs, overall_mcc = plots.mcc_per_batch(test_set)
+    print_line(f"MCC of the {test_set.name}, by batch of {plots.BATCH} rows")
+    for start in range(0, len(mccs), 6):
+        line = "  ".join(f"{mcc:6.3f}" for mcc in mccs[start : start + 6])
+        print_line(f"  batches {start + 1:>2} to {min(start + 6, len(mccs)):>2}   {line}")
+    print_line(f"  all {len(test_set.rows)} rows together: {overall_mcc:.4f}")
 
 
-def show_sentence(model: Predictor, sentence: str, say: Say) -> None:
-    """What the model says of a sentence."""
-    (said,) = model.predict([sentence])
-    say("A sentence of your own")
-    say(f"  text    {sentence}")
-    for name, share in said.probabilities.items():
-        chosen = "  <- the model's answer" if name == said.label else ""
-        say(f"  label {name}: {share:.4f}{chosen}")
+def show_sentence(model: Predictor, sentence: str, print_line: PrintLine) -> None:
+    """The model's prediction for a sentence."""
+    (prediction,) = model.predict([sentence])
+    print_line("A sentence of your own")
+    print_line(f"  text    {sentence}")
+    for name, probability in prediction.probabilities.items():
+        mark = "  <- the model's answer" if name == prediction.label else ""
+        print_line(f"  label {name}: {probability:.4f}{mark}")

@@ -1,9 +1,9 @@
-"""The Python interface in thirty lines: fine-tune on film reviews, load the model, predict.
+"""The Python API in thirty lines: fine-tune on film reviews, load the model, predict.
 
     python examples/classify_reviews.py all-minilm-l6-v2 demo_data out
 
-The arguments are a pretrained model (a folder or a name), a folder with SST-2's files (that of
-`python scripts/make_demo_data.py demo_data/SST-2` will do), and a folder for the run.
+The arguments are a pretrained model (a folder or a name), a folder with SST-2's files (such
+as that of `python scripts/make_demo_data.py demo_data/SST-2`), and a folder for the run.
 """
 
 import sys
@@ -29,12 +29,13 @@ def main(model: str, data_dir: str, output_dir: str) -> None:
 
     classifier = api.load(run.model_dir)
     for text in ("what a gripping film !", "the plot is dull ."):
-        said = classifier.predict([text])[0]
-        print(f"{said.label} ({said.probabilities[said.label]:.3f}): {text}")
+        prediction = classifier.predict([text])[0]
+        probability = prediction.probabilities[prediction.label]
+        print(f"{prediction.label} ({probability:.3f}): {text}")
 
     try:
         classifier.predict(["a premise"], pairs=["a hypothesis"])
-    except UserError as error:  # what the programs answer with `error: ...`
+    except UserError as error:  # the programs print it as `error: ...`
         print(f"refused: {error}")
 
 

@@ -1,11 +1,11 @@
-"""Make pre-training shards (HDF5, NVIDIA's layout) from plain text.
+"""Create pre-training shards (HDF5, NVIDIA's layout) from plain text.
 
     python scripts/create_pretraining_data.py --input_files books --vocab_file vocab.txt \
         --output_dir shards
     python scripts/create_pretraining_data.py --input_files 'wiki/*.txt.gz' --vocab_file my_bert \
         --max_seq_length 512 --max_predictions_per_seq 76 --output_dir shards_512 --workers 8
 
-All flags: --help. What is done: bert_paddle/pretrain/create/create_data.py.
+All flags: --help. Implementation: bert_paddle/pretrain/create/create_data.py.
 """
 
 import sys

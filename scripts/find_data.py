@@ -1,9 +1,9 @@
-"""Where a task's data is: prints its folder and the number of its training rows, tab-separated.
+"""Find a task's data: print its folder and the number of its training rows, tab-separated.
 
     python scripts/find_data.py TASK [--data_dir DIR] [--download]
 
-Looks where run_glue.py looks (DIR, $GLUE_DATA_DIR, $BERT_PADDLE_HOME/glue). Found nowhere: one
-`error:` line and exit code 2; with --download the official files are fetched first.
+Searches the same places as run_glue.py (DIR, $GLUE_DATA_DIR, $BERT_PADDLE_HOME/glue). If they have
+no data, prints one `error:` line and exits with code 2; --download fetches the official files.
 """
 
 import argparse
@@ -15,8 +15,8 @@ from pathlib import Path
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("task")
-    parser.add_argument("--data_dir", help="a folder of task folders, or the task's own")
-    parser.add_argument("--download", action="store_true", help="fetch it where it is missing")
+    parser.add_argument("--data_dir", help="a folder of task folders, or the task folder itself")
+    parser.add_argument("--download", action="store_true", help="download missing data")
     args = parser.parse_args()
 
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -28,18 +28,18 @@ def main() -> None:
 
     with exit_with_one_line(debug=False):
         task = tasks.get_task(args.task)
-        found = tsv.find(task, args.data_dir, os.environ, runtime.home_dir())
-        folder = found.folder
+        search = tsv.find_task_dir(task, args.data_dir, os.environ, runtime.home_dir())
+        folder = search.folder
         if folder is None and args.download:
-            folder = download.ensure(task, runtime.home_dir(), found.looked)
+            folder = download.ensure_downloaded(task, runtime.home_dir(), search.searched)
         if folder is None:
-            raise DataError(f"{task.name}: no data found; looked in: {'; '.join(found.looked)}")
-        print(folder, _rows(folder / task.train_file) if task.train_file else 0, sep="\t")
+            raise DataError(f"{task.name}: no data found; looked in: {'; '.join(search.searched)}")
+        print(folder, _count_rows(folder / task.train_file) if task.train_file else 0, sep="\t")
 
 
-def _rows(path: Path) -> int:
-    """Rows of a TSV file, as good as its lines tell (CoLA, without a header, has one more): a
-    malformed row is for run_glue.py to find."""
+def _count_rows(path: Path) -> int:
+    """The lines of a TSV file without its header (one too few for CoLA, which has none); malformed
+    rows are left to run_glue.py."""
     with open(path, "rb") as file:
         return sum(1 for _ in file) - 1
 

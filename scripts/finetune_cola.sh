@@ -49,7 +49,7 @@ if [[ $state == finished ]]; then
 else
     mkdir -p "$output"
     again=(--resume_from_checkpoint auto)
-    [[ $state != anew ]] || again=()
+    [[ $state != overwrite ]] || again=()
     code=0
     "${GLUE[@]}" --train_file "$data/in_domain_train.tsv" \
         --test_file "$data/out_of_domain_dev.tsv" --output_dir "$output" "${again[@]}" \

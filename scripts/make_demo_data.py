@@ -1,14 +1,14 @@
-"""Invented film reviews in SST-2's format, for trying the program where no GLUE data is at hand.
+"""Make a demo set of invented film reviews in SST-2's format, for use without GLUE data.
 
     python scripts/make_demo_data.py FOLDER [--seed 42]
 
-writes train.tsv (1,600 rows), dev.tsv (400), test.tsv (100, no labels) and DEMO, by which the
-program knows the set and labels its results. The same seed gives the same bytes. Figures got with
-it show that everything works; they say nothing about SST-2.
+writes train.tsv (1,600 rows), dev.tsv (400), test.tsv (100, no labels) and DEMO, the file by which
+run_glue.py recognizes the set and marks its results. The same seed gives the same bytes. Results
+show that the program works; they are not comparable with SST-2.
 
-A sentence is a template filled with words. Each template tells which polarity wins, so that "the
-plot is dull , but ..." is positive although it holds a negative word. A part of the words and of
-the templates is kept out of the training file and fills half of the dev and test files.
+A sentence is a template filled with words. The template determines the label, so that "the plot is
+dull , but ..." is positive although it has a negative word. Some words and templates are held out
+of the training file; half of the dev and test rows use them.
 """
 
 import argparse
@@ -20,8 +20,8 @@ from pathlib import Path
 
 ROWS = {"train": 1600, "dev": 400, "test": 100}
 
-# Slots: {film} and {part} are nouns; {good}, {bad} say what they say; {very} is an intensifier.
-# A template is given for the label 1; the one for 0 has {good} and {bad} exchanged.
+# Slots: {film} and {part} are nouns, {good} and {bad} adjectives, {very} is an intensifier.
+# Templates are for label 1; for label 0, {good} and {bad} are exchanged.
 PLAIN = (
     "{a} {very} {good} {film} with {a2} {good2} {part} .",
     "the {part} is {very} {good} and the {part2} is {good2} .",
@@ -72,12 +72,12 @@ BAD = (
 ).split(",")
 VERY = "very,truly,quite,deeply,remarkably,thoroughly,utterly,rather,surprisingly".split(",")
 
-HELD_OUT_WORDS = 5  # every fifth word of a list is kept out of the training file
+HELD_OUT_WORDS = 5  # every fifth word of a list is held out of the training file
 HELD_OUT_TEMPLATES = 4  # and every fourth template
 
 
 def _split(items: Sequence[str], every: int) -> tuple[list[str], list[str]]:
-    """Return (known, held out): every `every`-th item is held out."""
+    """Return (training items, held-out items): every `every`-th item is held out."""
     return (
         [item for i, item in enumerate(items) if i % every != every - 1],
         [item for i, item in enumerate(items) if i % every == every - 1],
@@ -85,7 +85,7 @@ def _split(items: Sequence[str], every: int) -> tuple[list[str], list[str]]:
 
 
 class Writer:
-    """Makes labelled sentences, those for training of the known words and templates alone."""
+    """Generates labelled sentences; training sentences have no held-out word or template."""
 
     def __init__(self, seed: int):
         self.rng = random.Random(seed)
@@ -93,15 +93,17 @@ class Writer:
             name: _split(words, HELD_OUT_WORDS)
             for name, words in (("film", FILM), ("part", PART), ("good", GOOD), ("bad", BAD))
         }
-        # Two sentences in five are plain, the others need more than a count of their words.
-        kinds = [(PLAIN, 2), (NEGATED, 1), (CONTRAST, 2)]
-        self.templates = [(_split(kind, HELD_OUT_TEMPLATES), weight) for kind, weight in kinds]
+        # Two sentences in five are plain; the others cannot be classified by counting words.
+        template_groups = [(PLAIN, 2), (NEGATED, 1), (CONTRAST, 2)]
+        self.templates = [
+            (_split(group, HELD_OUT_TEMPLATES), weight) for group, weight in template_groups
+        ]
         self.written: set[str] = set()
 
     def rows(self, count: int, held_out: bool) -> list[tuple[str, int]]:
-        """`count` new sentences with their labels, as many of 1 as of 0, in random order.
+        """`count` new sentences with balanced labels, in random order.
 
-        held_out: one half has words, and one half templates, that no training sentence has.
+        held_out: half of them have held-out words, and half held-out templates.
         """
         rows: list[tuple[str, int]] = []
         while len(rows) < count:
@@ -116,20 +118,20 @@ class Writer:
         return rows
 
     def _sentence(self, label: int, new_words: bool, new_template: bool) -> str:
-        kinds = [kind for kind, weight in self.templates for _ in range(weight)]
-        template = self.rng.choice(self.rng.choice(kinds)[new_template])
+        groups = [group for group, weight in self.templates for _ in range(weight)]
+        template = self.rng.choice(self.rng.choice(groups)[new_template])
         good, bad = ("good", "bad") if label else ("bad", "good")
         values = {"very": self.rng.choice(VERY)}
         for slot, words in (("film", "film"), ("part", "part"), ("good", good), ("bad", bad)):
-            known, held_out = self.words[words]
-            values[slot], values[slot + "2"] = self.rng.sample(known, 2)
+            training_words, held_out = self.words[words]
+            values[slot], values[slot + "2"] = self.rng.sample(training_words, 2)
             if new_words:
                 values[slot] = self.rng.choice(held_out)
         return _with_articles(template, values)
 
 
 def _with_articles(template: str, values: dict[str, str]) -> str:
-    """Fill the template; {a} and {a2} become "a" or "an" as the next word asks."""
+    """Fill the template; {a} and {a2} become "a" or "an" by the next word."""
     filled = template.format(a="{a}", a2="{a}", **values).split()
     for i, word in enumerate(filled):
         if word == "{a}":
@@ -138,15 +140,15 @@ def _with_articles(template: str, values: dict[str, str]) -> str:
 
 
 def normalised(sentence: str) -> str:
-    """The sentence without case, punctuation and spacing: equal ones count as copies."""
+    """The sentence without case, punctuation and spacing: equal ones are duplicates."""
     return " ".join("".join(c if c.isalnum() else " " for c in sentence.lower()).split())
 
 
 def make(folder: Path, seed: int) -> None:
-    """Write the four files into `folder`, each in one step; DEMO comes first, so that no file is
-    ever there without it. Raises FileExistsError for a folder with a train.tsv that is not ours."""
+    """Write the four files into `folder`, each atomically; DEMO first, so that no data exists
+    without it. Raises FileExistsError for a folder with a train.tsv but no DEMO."""
     if (folder / "train.tsv").exists() and not (folder / "DEMO").exists():
-        raise FileExistsError(f"{folder} holds data that is no demo set: give another folder")
+        raise FileExistsError(f"{folder} has data that is no demo set: give another folder")
     writer = Writer(seed)
     train, dev, test = (
         writer.rows(count, held_out=split != "train") for split, count in ROWS.items()
@@ -169,16 +171,16 @@ def _about(seed: int) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    part = path.with_name(path.name + f".{os.getpid()}")
-    part.write_text(text, encoding="utf-8", newline="\n")
-    part.replace(path)
+    temporary = path.with_name(path.name + f".{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8", newline="\n")
+    temporary.replace(path)
 
 
 def main() -> None:
-    """Parse the command line and write the set; a mistake ends in one line and exit code 2."""
+    """Parse the command line and write the files; on an error, print one line and exit with 2."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("folder", type=Path, help="where the four files go; made where missing")
-    parser.add_argument("--seed", type=int, default=42, help="of the choice of words (default 42)")
+    parser.add_argument("folder", type=Path, help="output folder; created if missing")
+    parser.add_argument("--seed", type=int, default=42, help="random seed (default 42)")
     args = parser.parse_args()
     try:
         make(args.folder, args.seed)

@@ -1,14 +1,14 @@
-"""Invented English text for trying pre-training: talk of films, in the words of make_demo_data.py.
+"""Invented English text for trying pre-training: film reviews, with the words of make_demo_data.py.
 
     python scripts/make_demo_text.py FOLDER [--seed 42] [--documents 120]
 
-writes demo.txt (one sentence a line, a blank line between documents of 8 to 20 sentences) and DEMO,
-which says what it is. The same seed gives the same bytes.
+writes demo.txt (one sentence per line, a blank line between documents of 8 to 20 sentences) and
+DEMO, which describes it. The same seed gives the same bytes.
 
-A document is about one film: its title, its people, its town and what is thought of it stay the
-same from the first sentence to the last, so that a sentence of another document is out of place.
-Good words stand with good ones and bad with bad: a model that has read the text knows which words
-are alike when it meets them in the demo SST-2, those of its dev set included.
+A document is about one film: its title, people, town and opinion are the same in all sentences, so
+that next-sentence prediction can be learned. Positive words occur with positive ones and negative
+with negative: a model pre-trained on the text knows similar words when it is fine-tuned on the demo
+SST-2, including those of its dev set.
 """
 
 import argparse
@@ -19,8 +19,8 @@ from pathlib import Path
 
 from make_demo_data import BAD, FILM, GOOD, PART, VERY
 
-TEXT, MARK = "demo.txt", "DEMO"
-LEAST, MOST = 8, 20  # sentences of a document
+TEXT_FILE, DESCRIPTION_FILE = "demo.txt", "DEMO"
+MIN_SENTENCES, MAX_SENTENCES = 8, 20  # of a document
 
 NAME = (
     "anna,boris,clara,daniel,edith,felix,greta,hugo,irene,jonas,karin,leo,maria,nils,olga,paul,"
@@ -35,8 +35,8 @@ THING = (
     "secret,camera,train,mirror,coat"
 ).split(",")
 
-# {x}, {y}: the two people; {town}, {thing}, {film}: of this film; {w}, {w2}, {w3}: words of the
-# document's opinion, {not} one of the other; {part}, {part2}, {very} change from line to line.
+# {x}, {y}: the two people; {town}, {thing}, {film}: the same in a document; {w}, {w2}, {w3}: words
+# of the document's opinion, {not} one of the opposite; {part}, {part2}, {very}: new per sentence.
 OPENING = (
     '" the {thing} of the {town} " is the new {film} with {x} and {y} .',
     "last week i saw the {film} about {x} , {y} and the {thing} in the {town} .",
@@ -75,41 +75,43 @@ CLOSING = (
 )
 
 
-def document(rng: random.Random) -> list[str]:
-    """The sentences of one document; none comes twice."""
+def generate_document(rng: random.Random) -> list[str]:
+    """The sentences of one document; none repeats."""
     x, y = rng.sample(NAME, 2)
-    fixed = {"x": x, "y": y, "town": rng.choice(TOWN), "thing": rng.choice(THING)}
-    fixed["film"] = rng.choice(FILM)
-    words, others = (GOOD, BAD) if rng.random() < 0.5 else (BAD, GOOD)
+    constant = {"x": x, "y": y, "town": rng.choice(TOWN), "thing": rng.choice(THING)}
+    constant["film"] = rng.choice(FILM)
+    words, opposites = (GOOD, BAD) if rng.random() < 0.5 else (BAD, GOOD)
 
-    def filled(template: str) -> str:
+    def fill(template: str) -> str:
         w, w2, w3 = rng.sample(words, 3)
         part, part2 = rng.sample(PART, 2)
-        changing = {"w": w, "w2": w2, "w3": w3, "not": rng.choice(others)}
-        return template.format(**fixed, **changing, part=part, part2=part2, very=rng.choice(VERY))
+        variable = {"w": w, "w2": w2, "w3": w3, "not": rng.choice(opposites)}
+        return template.format(
+            **constant, **variable, part=part, part2=part2, very=rng.choice(VERY)
+        )
 
-    count = rng.randint(LEAST, MOST) - 2
+    count = rng.randint(MIN_SENTENCES, MAX_SENTENCES) - 2
     story = rng.sample(STORY, min(len(STORY), count // 2))
     opinions = rng.sample(OPINION, count - len(story))
     middle = [template for pair in zip(story, opinions, strict=False) for template in pair]
     middle += [*story[len(opinions) :], *opinions[len(story) :]]
-    return [filled(t) for t in (rng.choice(OPENING), *middle, rng.choice(CLOSING))]
+    return [fill(template) for template in (rng.choice(OPENING), *middle, rng.choice(CLOSING))]
 
 
-def make(folder: Path, seed: int, documents: int) -> None:
-    """Write the two files into `folder`, DEMO first. Raises FileExistsError for a folder with
-    anything that is not ours: it would be taken for a part of the demo."""
-    there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    if there - {TEXT, MARK} or (there and MARK not in there):
+def write_demo(folder: Path, seed: int, documents: int) -> None:
+    """Write the two files into `folder`, DEMO first. Raises FileExistsError for a folder with any
+    other file, which would be taken for a part of the demo."""
+    existing = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if existing - {TEXT_FILE, DESCRIPTION_FILE} or (existing and DESCRIPTION_FILE not in existing):
         raise FileExistsError(f"{folder} holds other files: give an empty or a new folder")
     rng = random.Random(seed)
-    blocks = ["".join(line + "\n" for line in document(rng)) for _ in range(documents)]
+    texts = ["".join(line + "\n" for line in generate_document(rng)) for _ in range(documents)]
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / MARK, _about(seed))
-    _write(folder / TEXT, "\n".join(blocks))
+    _write(folder / DESCRIPTION_FILE, _describe(seed))
+    _write(folder / TEXT_FILE, "\n".join(texts))
 
 
-def _about(seed: int) -> str:
+def _describe(seed: int) -> str:
     return (
         "This text is invented: scripts/make_demo_text.py made it from templates, with the seed\n"
         f"{seed}. A model pre-trained on it shows that everything works, and nothing else.\n"
@@ -117,22 +119,24 @@ def _about(seed: int) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_text(text, encoding="utf-8", newline="\n")
-    part.replace(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8", newline="\n")
+    temporary.replace(path)
 
 
 def main() -> None:
-    """Parse the command line and write the text; a mistake ends in one line and exit code 2."""
+    """Parse the command line and write the text; errors are one line, with exit code 2."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("folder", type=Path, help="where the two files go; made where missing")
-    parser.add_argument("--seed", type=int, default=42, help="of the choice of words (default 42)")
-    parser.add_argument("--documents", type=int, default=120, help="how many (default 120)")
+    parser.add_argument("folder", type=Path, help="folder for the two files; created if missing")
+    parser.add_argument("--seed", type=int, default=42, help="random seed (default 42)")
+    parser.add_argument(
+        "--documents", type=int, default=120, help="number of documents (default 120)"
+    )
     args = parser.parse_args()
     try:
         if args.documents < 1:
             raise OSError(f"--documents must be at least 1, not {args.documents}")
-        make(args.folder, args.seed, args.documents)
+        write_demo(args.folder, args.seed, args.documents)
     except OSError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

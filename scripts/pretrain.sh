@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Pre-trains BERT on two cards from HDF5 shards: the command line of PaddleNLP's BERT example. Where
 # no two GPUs are visible, the same two processes run on the CPU (gloo). More flags may follow.
-# Variables: DATA_DIR (needed)  folder of *.hdf5 shards; scripts/create_pretraining_data.sh makes them
+# Variables: DATA_DIR (needed)  folder of *.hdf5 shards; scripts/create_pretraining_data.py makes them
 #            OUTPUT_DIR (runs/pretrain), VOCAB_FILE (the model's own, or that beside the shards)
 #            MODEL, BATCH_SIZE, LR (1e-4), SEED, EXTRA: as in recipe.sh; N_GPU (2)
 set -euo pipefail

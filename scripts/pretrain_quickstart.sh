@@ -76,6 +76,6 @@ print(f"demo accuracy:     {value('tuned', 'eval_accuracy'):.1%} fine-tuned from
       f"{value('tuned_untrained', 'eval_accuracy'):.1%} from the same untrained")
 print(f"written:           {folder}/: text, vocab, shards, pretrained, tuned")
 PYTHON
-echo "next:              scripts/create_pretraining_data.sh makes shards of your own text,"
+echo "next:              scripts/create_pretraining_data.py makes shards of your own text,"
 echo "                   scripts/pretrain.sh trains on them"
 echo "took:              $((SECONDS / 60)) min $((SECONDS % 60)) s in all"

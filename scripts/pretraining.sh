@@ -7,7 +7,7 @@ set -euo pipefail
 
 if [[ -z ${DATA_DIR:-} ]]; then
     echo "error: DATA_DIR is not set: give the folder of the *.hdf5 shards, which" \
-        "scripts/create_pretraining_data.sh makes" >&2
+        "scripts/create_pretraining_data.py makes" >&2
     exit 2
 fi
 PROGRAM=$REPO/run_pretrain.py

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks the code: ruff, mypy, then pytest, in the same environment as everything else.
+# Checks the code: ruff, mypy, import-linter, then pytest, in the environment of all scripts.
 #   bash scripts/test.sh [--slow] [--no-lint] [pytest's own arguments]
 # --slow runs the slow tests in place of the fast ones, --no-lint only pytest. Needs no network
 # once the environment is made: without the weights of fetch_minilm.sh, and without GLUE_DATA_DIR,
@@ -23,6 +23,7 @@ cd "$REPO"
 if ((lint)); then
     "$PY" -m ruff check .
     "$PY" -m mypy
+    "${PY%/*}/lint-imports" --no-cache --no-logo
 fi
 # As many processes as cores; a file's tests stay together, since they share what they made.
 exec "$PY" -m pytest -m "$tier" -n auto --dist loadfile ${arguments[@]+"${arguments[@]}"}

@@ -5,8 +5,8 @@
     python scripts/train_vocab.py --input_files zh.txt --language zh --limit_alphabet 7000 \
         --vocab_size 21128 --output_dir vocab/
 
-All flags: `python scripts/train_vocab.py --help`. 
-How it works: bert_paddle/pretrain/create/vocab.py.
+All flags: `python scripts/train_vocab.py --help`.
+Implementation: bert_paddle/pretrain/create/vocab.py.
 """
 
 import sys

@@ -1,13 +1,13 @@
-"""The parts of the CoLA walk-through (scripts/finetune_cola.sh) that are not the training.
+"""The steps of the CoLA walk-through (scripts/finetune_cola.sh) before and after training.
 
     python scripts/walkthrough.py data --model NAME [--data_dir DIR] [--max_seq_length 64]
     python scripts/walkthrough.py check RUN FLAGS_OF_RUN_GLUE...
     python scripts/walkthrough.py end RUN --sentence TEXT [--epochs]
 
-`check` prints "finished" where the run of these flags is, "anew" where they overwrite it, else
-"begin"; other settings than those of the finished run are an error.
-`data` finds the original release, or downloads it, and shows it on stderr; its folder is printed
-on stdout. `end` shows what a finished run left, and what its model says of a sentence.
+`check` prints "overwrite" if the flags overwrite the run, "finished" if a run with these flags is
+finished, else "start"; settings that differ from those of a finished run are an error.
+`data` finds or downloads the original release, shows it on stderr, and prints its folder on stdout.
+`end` shows the files and results of a finished run, and its model's prediction for a sentence.
 """
 
 import argparse
@@ -21,36 +21,36 @@ from bert_paddle.common.error_exit import exit_with_one_line  # noqa: E402
 
 
 def data(args: argparse.Namespace) -> None:
-    """Find the data and show it."""
+    """Find the data, show it, and print its folder."""
     from bert_paddle import walkthrough
     from bert_paddle.common import runtime
     from bert_paddle.glue.data import cola_release
     from bert_paddle.models import hub, tokenizer
 
-    def say(text: str) -> None:
+    def print_note(text: str) -> None:
         print(text, file=sys.stderr)
 
     home = runtime.home_dir()
-    folder = cola_release.locate(
-        args.data_dir, os.environ, home, lambda text: say(f"warning: {text}")
+    folder = cola_release.find_release(
+        args.data_dir, os.environ, home, lambda text: print_note(f"warning: {text}")
     )
-    tokens = tokenizer.load(hub.find_model_dir(args.model, home, say))
-    walkthrough.show_data(folder, tokens, args.max_seq_length, say)
+    vocabulary = tokenizer.load_tokenizer(hub.find_model_dir(args.model, home, print_note))
+    walkthrough.show_data(folder, vocabulary, args.max_seq_length, print_note)
     print(folder)
 
 
 def check(args: argparse.Namespace) -> None:
-    """Say how far a run is."""
+    """Print the state of a run."""
     from bert_paddle import walkthrough
 
-    print(walkthrough.check(Path(args.run_and_flags[0]), args.run_and_flags[1:]))
+    print(walkthrough.run_state(Path(args.run_and_flags[0]), args.run_and_flags[1:]))
 
 
 def end(args: argparse.Namespace) -> None:
-    """Show what a run left."""
+    """Show the files and results of a run."""
     from bert_paddle import api, walkthrough
 
-    folder = walkthrough.last_model(args.run)
+    folder = walkthrough.last_checkpoint_dir(args.run)
     if args.epochs:
         walkthrough.show_epochs(args.run, print)
     walkthrough.show_test(args.run, print)
@@ -61,20 +61,20 @@ def end(args: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """Parse the command line and show one part."""
+    """Parse the command line and run one step."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parts = parser.add_subparsers(required=True)
-    part = parts.add_parser("data")
-    part.add_argument("--data_dir", help="folder of the original release, or one above it")
-    part.add_argument("--model", required=True, help="model whose vocabulary is used")
-    part.add_argument("--max_seq_length", type=int, default=64)
-    part.set_defaults(show=data)
-    part = parts.add_parser("end")
-    part.add_argument("run", type=Path, help="the run's --output_dir")
-    part.add_argument("--sentence", required=True)
-    part.add_argument("--epochs", action="store_true", help="show the table of the epochs first")
-    part.set_defaults(show=end)
-    if sys.argv[1:2] == ["check"]:  # its flags are run_glue.py's, and not argparse's to read
+    steps = parser.add_subparsers(required=True)
+    step = steps.add_parser("data")
+    step.add_argument("--data_dir", help="folder of the original release, or its parent folder")
+    step.add_argument("--model", required=True, help="model whose vocabulary is used")
+    step.add_argument("--max_seq_length", type=int, default=64)
+    step.set_defaults(show=data)
+    step = steps.add_parser("end")
+    step.add_argument("run", type=Path, help="the run's --output_dir")
+    step.add_argument("--sentence", required=True)
+    step.add_argument("--epochs", action="store_true", help="show the table of the epochs first")
+    step.set_defaults(show=end)
+    if sys.argv[1:2] == ["check"]:  # its flags are those of run_glue.py, not argparse's
         args = argparse.Namespace(show=check, run_and_flags=sys.argv[2:])
     else:
         args = parser.parse_args()

@@ -1,4 +1,4 @@
-"""The Python interface: the example as it stands, flags as keywords, mistakes as typed errors."""
+"""The Python API: the unmodified example, flags as keywords, mistakes as typed errors."""
 
 import subprocess
 import sys
@@ -19,38 +19,40 @@ def data(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def needed(tiny_dir, data, tmp_path) -> dict:
+def required_flags(tiny_dir, data, tmp_path) -> dict:
     folders = {"model_name_or_path": tiny_dir, "data_dir": data, "output_dir": tmp_path / "out"}
     return folders | {"max_seq_length": 32}
 
 
 def test_the_example_runs_from_outside_the_repository(tiny_dir, data, tmp_path):
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, ROOT / "examples/classify_reviews.py", tiny_dir, data, tmp_path / "out"],
         cwd=tmp_path,
         env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 0, done.stderr
-    *_, accuracy, one, other, refused = done.stdout.splitlines()
+    assert process.returncode == 0, process.stderr
+    *_, accuracy, positive, negative, refused = process.stdout.splitlines()
     assert accuracy.startswith("accuracy ") and accuracy.endswith(f"{tmp_path / 'out/model_6'}")
-    assert one.endswith("): what a gripping film !") and other.endswith("): the plot is dull .")
-    assert {one.split(" ")[0], other.split(" ")[0]} <= {"negative", "positive"}
+    assert positive.endswith("): what a gripping film !") and negative.endswith(
+        "): the plot is dull ."
+    )
+    assert {positive.split(" ")[0], negative.split(" ")[0]} <= {"negative", "positive"}
     assert refused.startswith("refused: ") and "SST-2, which has one text" in refused
 
 
-def test_flags_are_keywords_and_settings_are_kept(needed, tmp_path):
-    run = api.fine_tune("sst2", per_device_train_batch_size=16, max_steps=2, **needed)
+def test_flags_are_keywords_and_settings_are_kept(required_flags, tmp_path):
+    run = api.fine_tune("sst2", per_device_train_batch_size=16, max_steps=2, **required_flags)
     assert run.results["eval_samples"] == 16 and run.results["global_step"] == 2
-    kept = (tmp_path / "out" / "settings.yaml").read_text()
-    assert "\nbatch_size: 16 " in kept and "\nmax_steps: 2 " in kept
+    settings = (tmp_path / "out" / "settings.yaml").read_text()
+    assert "\nbatch_size: 16 " in settings and "\nmax_steps: 2 " in settings
 
 
-def test_a_run_without_evaluation_names_its_last_model(needed):
-    run = api.fine_tune("sst2", do_train=True, max_steps=3, save_steps=2, **needed)
+def test_a_run_without_evaluation_returns_its_last_model(required_flags):
+    run = api.fine_tune("sst2", do_train=True, max_steps=3, save_steps=2, **required_flags)
     assert run.model_dir == run.output_dir / "model_3" and "eval_loss" not in run.results
-    flags = needed | {"output_dir": run.output_dir / "e"}
+    flags = required_flags | {"output_dir": run.output_dir / "e"}
     with pytest.raises(FlagError, match="leave model_name_or_path out"):
         api.evaluate(run.model_dir, "sst2", **flags)
     del flags["model_name_or_path"]
@@ -58,20 +60,20 @@ def test_a_run_without_evaluation_names_its_last_model(needed):
     assert 0 <= values["eval_accuracy"] <= 1 and "train_runtime" not in values
 
 
-def test_the_best_model_is_named_where_it_is_asked_for(needed):
+def test_load_best_model_at_end_returns_the_best_model(required_flags):
     run = api.fine_tune(
         "sst2",
         max_steps=6,
         save_steps=1,
         learning_rate=1e-2,
         load_best_model_at_end=True,
-        **needed,
+        **required_flags,
     )
     assert run.model_dir == run.output_dir / f"model_{run.results['best_step']}"
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"),
+    ("flags", "message"),
     [
         ({"learning_rat": 1}, "learning_rat is not a flag of bert-paddle glue, did you mean"),
         ({"batch_size": 0}, "batch_size must be at least 1, not 0"),
@@ -83,10 +85,10 @@ def test_the_best_model_is_named_where_it_is_asked_for(needed):
         ({"seed": "x", "max_steps": 0}, "max_steps must be at least 1.*seed must be a number"),
     ],
 )
-def test_mistakes_are_flag_errors(needed, flags, said):
-    with pytest.raises(FlagError, match=said):
-        api.fine_tune(**({"task_name": "sst2"} | needed | flags))
-    assert not Path(needed["output_dir"]).exists()
+def test_mistakes_are_flag_errors(required_flags, flags, message):
+    with pytest.raises(FlagError, match=message):
+        api.fine_tune(**({"task_name": "sst2"} | required_flags | flags))
+    assert not Path(required_flags["output_dir"]).exists()
 
 
 def test_a_model_without_a_classifier_is_a_typed_error(tmp_path):
@@ -94,7 +96,9 @@ def test_a_model_without_a_classifier_is_a_typed_error(tmp_path):
         api.load(tiny.write_encoder(tmp_path / "encoder"))
 
 
-def test_importing_it_imports_nothing_heavy():
+def test_importing_the_api_imports_nothing_heavy():
     probe = "import sys; from bert_paddle import api; print({'paddle', 'yaml'} & {*sys.modules})"
-    done = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True)
-    assert done.stdout == "set()\n", done.stderr
+    process = subprocess.run(
+        [sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True
+    )
+    assert process.stdout == "set()\n", process.stderr

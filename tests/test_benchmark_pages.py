@@ -61,7 +61,7 @@ def test_a_run_is_kept_while_its_command_is_the_same(tmp_path):
     changed = (out / "all_results.json").stat().st_mtime_ns
     kept.run([str(program), "b", str(out)], out, {"LEVER": "2"})
     assert (out / "all_results.json").stat().st_mtime_ns == changed
-    assert kept.where(out)["machine"] in kept.told([kept.where(out)])
+    assert kept.where(out)["machine"] in kept.environment_line([kept.where(out)])
 
 
 def _write_curves(folder, updates=curves.UPDATES):

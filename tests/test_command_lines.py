@@ -1,4 +1,4 @@
-"""The documented command lines, verbatim, and what mistakes answer: exit code and one line."""
+"""The documented command lines, verbatim, and exit code and message of mistakes."""
 
 import os
 import subprocess
@@ -24,9 +24,9 @@ python run_glue.py --model_name_or_path bert-base-uncased --task_name cola --do_
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    """A folder with run_glue.py, a BERT under the documented name, and invented GLUE files."""
-    base = tmp_path_factory.mktemp("place")
+def workdir(tmp_path_factory):
+    """A folder with run_glue.py, a model with the documented name, and invented GLUE files."""
+    base = tmp_path_factory.mktemp("workdir")
     (base / "run_glue.py").symlink_to(ROOT / "run_glue.py")
     (base / "bin").mkdir()
     (base / "bin" / "python").symlink_to(sys.executable)
@@ -40,38 +40,38 @@ def place(tmp_path_factory):
     return base
 
 
-def sh(place: Path, script: str) -> subprocess.CompletedProcess:
+def run_shell(workdir: Path, script: str) -> subprocess.CompletedProcess:
     environment = os.environ | {
-        "GLUE_DATA_DIR": str(place / "glue"),
-        "BERT_PADDLE_HOME": str(place / "home"),
+        "GLUE_DATA_DIR": str(workdir / "glue"),
+        "BERT_PADDLE_HOME": str(workdir / "home"),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
     return subprocess.run(
-        ["bash", "-c", script], cwd=place, env=environment, capture_output=True, text=True
+        ["bash", "-c", script], cwd=workdir, env=environment, capture_output=True, text=True
     )
 
 
-def test_command_a_verbatim(place):
-    done = sh(place, COMMAND_A)
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
-    # 48 rows in batches of 32: two updates an epoch; no save before the end.
+def test_command_a_verbatim(workdir):
+    process = run_shell(workdir, COMMAND_A)
+    assert process.returncode == 0, process.stderr
+    lines = process.stdout.splitlines()
+    # 48 rows in batches of 32: two steps an epoch; no save before the end.
     assert [line.split(", loss")[0] for line in lines[:-1]] == [
         f"global step {step}, epoch: {(step - 1) // 2}, batch: {(step - 1) % 2 + 1}"
         for step in range(1, 7)
     ]
     assert lines[-1].startswith("eval loss: ")
-    assert (place / "tmp/SST-2/model_6/manifest.json").is_file()
-    assert (place / "tmp/SST-2/report.html").is_file()
-    assert "no GPU is visible; running 1 process(es) on the CPU" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert (workdir / "tmp/SST-2/model_6/manifest.json").is_file()
+    assert (workdir / "tmp/SST-2/report.html").is_file()
+    assert "no GPU is visible; running 1 process(es) on the CPU" in process.stderr
+    assert "Traceback" not in process.stderr
 
 
-def test_command_c_verbatim(place):
-    done = sh(place, COMMAND_C)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1].split(", ")[-1].startswith("mcc: ")
-    assert (place / "res/cola/all_results.json").is_file()
+def test_command_c_verbatim(workdir):
+    process = run_shell(workdir, COMMAND_C)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.splitlines()[-1].split(", ")[-1].startswith("mcc: ")
+    assert (workdir / "res/cola/all_results.json").is_file()
 
 
 BASE = "python run_glue.py --task_name sst2 --model_name_or_path bert-base-uncased --output_dir o "
@@ -91,27 +91,29 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_is_one_line_and_exit_code_2(place, name):
-    script, said = MISTAKES[name]
-    done = sh(place, script)
-    assert done.returncode == 2, done.stderr
-    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 1 and said in errors[0]
-    assert "Traceback" not in done.stderr and not done.stdout
+def test_a_mistake_is_one_line_and_exit_code_2(workdir, name):
+    script, message = MISTAKES[name]
+    process = run_shell(workdir, script)
+    assert process.returncode == 2, process.stderr
+    errors = [line for line in process.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and message in errors[0]
+    assert "Traceback" not in process.stderr and not process.stdout
 
 
-def test_debug_shows_the_traceback(place):
-    done = sh(place, BASE + "--model_name_or_path ./none --debug")
-    assert done.returncode == 2
-    assert "Traceback" in done.stderr and done.stderr.splitlines()[-1].startswith("error: ")
+def test_debug_shows_the_traceback(workdir):
+    process = run_shell(workdir, BASE + "--model_name_or_path ./none --debug")
+    assert process.returncode == 2
+    assert "Traceback" in process.stderr and process.stderr.splitlines()[-1].startswith("error: ")
 
 
-def test_a_full_disk_is_one_line_and_the_earlier_checkpoint_stays(place):
-    """A limit on file sizes lets small files through and breaks off the checkpoint's tensors."""
+def test_a_full_disk_is_one_line_and_leaves_no_partial_checkpoint(workdir):
+    """A limit on file sizes allows small files but not the checkpoint's tensors."""
     flags = "--max_seq_length 16 --batch_size 8 --save_steps 2 --max_steps 4 --output_dir full "
-    first = sh(place, BASE + flags + "--max_steps 2")
+    first = run_shell(workdir, BASE + flags + "--max_steps 2")
     assert first.returncode == 0, first.stderr
-    done = sh(place, "trap '' XFSZ; ulimit -f 20; " + BASE + flags.replace("full", "limited"))
-    assert done.returncode == 1, done.stderr
-    assert done.stderr.splitlines()[-1].startswith("error: the disk is full")
-    assert not list((place / "limited").glob("model_*"))
+    process = run_shell(
+        workdir, "trap '' XFSZ; ulimit -f 20; " + BASE + flags.replace("full", "limited")
+    )
+    assert process.returncode == 1, process.stderr
+    assert process.stderr.splitlines()[-1].startswith("error: the disk is full")
+    assert not list((workdir / "limited").glob("model_*"))

@@ -39,7 +39,7 @@ def place(tmp_path, monkeypatch) -> Path:
     for name in ("CoLA", "RTE"):
         (tmp_path / "runs" / name / "predictions").mkdir(parents=True)
         wanted = submission.SUBMISSION_FILES[f"{name}.tsv"]
-        text = submission.filled(wanted, None, lambda line: None)
+        text = submission.fill_missing_file(wanted, None, lambda line: None)
         (tmp_path / "runs" / name / "predictions" / wanted.name).write_bytes(text)
         (tmp_path / "runs" / name / "all_results.json").write_text('{"data": "glue"}')
     (tmp_path / "reviews.txt").write_text("the cat sat\nit was good\n")
@@ -106,7 +106,7 @@ def test_the_commands_of_the_document_run_as_they_stand(place):
     answers = Path("answers.jsonl").read_text().splitlines()
     assert [json.loads(line)["text_a"] for line in answers] == ["the cat sat", "it was good"]
     script = Path("user/.local/share/bash-completion/completions/bert-paddle").read_text()
-    assert script == completion.script("bash") + "\n"
+    assert script == completion.completion_script("bash") + "\n"
 
 
 def test_the_python_of_the_document_runs_as_it_stands(place, capsys):
@@ -154,7 +154,7 @@ def test_both_languages_answer_the_same_questions():
 def test_flags_that_documents_name_are_there(text):
     known = {"--help", "--version", "--config", "--gpus", "--build-arg", "--no-deps", "--nnodes"}
     for name in cli.COMMANDS:
-        module = sys.modules[cli.find(name).__module__]
+        module = sys.modules[cli.find_command(name).__module__]
         fields = flags.declared_flags(completion._args_class(module))
         known |= {spelling for field in fields for spelling in flags.spellings(field)}
     assert set(re.findall(r"(?<![\w-])--[a-z][\w-]+", text)) - known == set()

@@ -21,7 +21,7 @@ layers_slow = pytest.mark.parametrize(
 def largest_difference(recipe, kernels, place) -> float:
     try:
         got = ours.losses(recipe, kernels, place, FOUND)
-    except ours.Missing as why:
+    except ours.MissingDataError as why:
         pytest.skip(str(why))
     wanted = STORED[recipe.name]["losses"]
     assert len(got) == len(wanted) == recipe.steps

@@ -125,7 +125,7 @@ def build(spec):
     def block(number):
         seconds, done = train(number, -1)
         more = {"loss": done.training_loss, "steps": done.global_step}
-        return rows.said(seconds, len(data), pieces) | more
+        return rows.measurement(seconds, len(data), pieces) | more
 
     return block
 
@@ -148,7 +148,7 @@ def prediction(spec, model, data, collator, pieces):
         logits = [None] * len(order)
         for row, place in enumerate(order):
             logits[place] = found[row].tolist()
-        return rows.said(seconds, len(data), pieces) | {"logits": logits}
+        return rows.measurement(seconds, len(data), pieces) | {"logits": logits}
 
     return block
 

@@ -28,7 +28,7 @@ def build(spec):
                 return_token_type_ids=False,
             )["input_ids"]
         seconds = time.perf_counter() - begun
-        return rows.said(seconds, len(ids), sum(map(len, ids)))
+        return rows.measurement(seconds, len(ids), sum(map(len, ids)))
 
     return block
 

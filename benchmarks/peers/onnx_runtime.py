@@ -49,7 +49,9 @@ def build(spec):
         begun = time.perf_counter()
         logits = predict()
         seconds = time.perf_counter() - begun
-        return rows.said(seconds, len(order), int(lengths.sum())) | {"logits": logits.tolist()}
+        return rows.measurement(seconds, len(order), int(lengths.sum())) | {
+            "logits": logits.tolist()
+        }
 
     return block
 

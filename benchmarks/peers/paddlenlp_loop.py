@@ -67,7 +67,7 @@ def build(spec):
     def block(number):
         seconds, losses = train(number, 0)
         more = {"loss": float(np.mean(losses)), "steps": len(losses)}
-        return rows.said(seconds, len(data), pieces) | more
+        return rows.measurement(seconds, len(data), pieces) | more
 
     return block
 

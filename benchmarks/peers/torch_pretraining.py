@@ -66,7 +66,7 @@ def build(spec):
 
     def block(number):
         seconds, loss = train(held)
-        return rows.said(seconds, count, pieces) | {"loss": loss, "steps": len(held)}
+        return rows.measurement(seconds, count, pieces) | {"loss": loss, "steps": len(held)}
 
     return block
 

@@ -20,7 +20,7 @@ def build(spec):
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=spec["learning_rate"], fused=True)
     size, length = spec["batch"], spec["length"]
-    held = torch.from_numpy(rows.drawn(size, length, spec["steps"]))
+    held = torch.from_numpy(rows.random_ids(size, length, spec["steps"]))
     mask, labels = torch.ones(size, length, dtype=torch.int64), torch.arange(size) % 2
 
     def train(batches):
@@ -41,7 +41,7 @@ def build(spec):
     def block(number):
         seconds, loss = train(held)
         count = len(held) * size
-        return rows.said(seconds, count, count * length) | {"loss": loss, "steps": len(held)}
+        return rows.measurement(seconds, count, count * length) | {"loss": loss, "steps": len(held)}
 
     return block
 

@@ -18,10 +18,10 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from bert_paddle.common import hardware  # noqa: E402
-from bert_paddle.common.run_log import read_records  # noqa: E402
+from bert_paddle.common.run_log import read_metrics  # noqa: E402
 from bert_paddle.pretrain.data import schema  # noqa: E402
-from bert_paddle.pretrain.data import shards as data_shards
 from bert_paddle.pretrain.data.loader import collate  # noqa: E402
+from bert_paddle.pretrain.data.shards import check_shards, find_shards
 
 BY_HAND = "<!-- what follows is written by hand and kept -->"
 TASKS = {"SST-2": ("eval_accuracy",), "MRPC": ("eval_accuracy", "eval_f1")}
@@ -30,7 +30,7 @@ TASKS = {"SST-2": ("eval_accuracy",), "MRPC": ("eval_accuracy", "eval_f1")}
 def entropy(paths: list[Path]) -> float:
     """Unigram entropy (natural logarithm) of the masked tokens of shards: the loss of knowing
     nothing but how often each occurs."""
-    shards = data_shards.check(paths, 2**31 - 1, 2**31 - 1, 2)
+    shards = check_shards(paths, 2**31 - 1, 2**31 - 1, 2)
     counts: dict[int, int] = {}
     for i, rows in enumerate(shards.rows):
         for start in range(0, rows, 8192):
@@ -45,7 +45,7 @@ def entropy(paths: list[Path]) -> float:
 
 def majority(paths: list[Path]) -> float:
     """Share of the more frequent relation in shards."""
-    shards = data_shards.check(paths, 2**31 - 1, 2**31 - 1, 2)
+    shards = check_shards(paths, 2**31 - 1, 2**31 - 1, 2)
     labels = np.concatenate(
         [shards.read(i, 0, rows)["next_sentence_labels"] for i, rows in enumerate(shards.rows)]
     )
@@ -105,9 +105,9 @@ def main() -> None:
     parser.add_argument("--to", type=Path, required=True)
     args = parser.parse_args()
     pretrained = args.results / "pretrained"
-    records = read_records(pretrained)
+    records = read_metrics(pretrained)
     values = json.loads((pretrained / "all_results.json").read_text())
-    training, test = data_shards.find_shards(args.results / "shards")
+    training, test = find_shards(args.results / "shards")
     floor, most = entropy(test), majority(test)
     picture = args.to.with_name("pretraining_curve.png")
     draw(records, floor, picture)

@@ -14,8 +14,8 @@ from bert_paddle.common import runtime
 from bert_paddle.glue.data import tsv
 from bert_paddle.glue.data.tsv import Examples
 from bert_paddle.glue.tasks import get_task
-from bert_paddle.pretrain.data import shards as data_shards
 from bert_paddle.pretrain.data.loader import PretrainLoader
+from bert_paddle.pretrain.data.shards import check_shards, find_shards
 
 MODEL = "all-minilm-l6-v2"
 SEED = 42
@@ -34,7 +34,7 @@ def weights() -> Path:
 def examples(task_name: str, split: str) -> Examples:
     """A GLUE file's rows."""
     task = get_task(task_name)
-    return tsv.load(task, folder("GLUE_DATA_DIR") / task.folder / f"{split}.tsv", split)
+    return tsv.read_task_file(task, folder("GLUE_DATA_DIR") / task.folder / f"{split}.tsv", split)
 
 
 def write_rows(task_name: str, split: str, most: int, path: Path) -> int:
@@ -73,12 +73,12 @@ def write_sst2(count: int, target: Path) -> None:
 
 def write_pretraining_rows(rows: int, batch: int, path: Path) -> dict[str, Any]:
     """Write batches of shuffled rows of the shards as training gets them; returns what they are."""
-    training, _ = data_shards.find_shards(folder(SHARDS))
-    shards = data_shards.check(training, 2**31 - 1, 2**31 - 1, 2)
+    training, _ = find_shards(folder(SHARDS))
+    shards = check_shards(training, 2**31 - 1, 2**31 - 1, 2)
     batches = PretrainLoader(shards, SEED, batch, 1, 0, 1, MAX_PREDICTIONS)
     arrays: dict[str, np.ndarray] = {}
     tokens = masked = 0
-    for number, (one,) in enumerate(islice(batches.updates(0, 0), rows // batch)):
+    for number, (one,) in enumerate(islice(batches.steps(0, 0), rows // batch)):
         arrays |= {f"{number}/{key}": value for key, value in one.items()}
         tokens += int(one["input_mask"].sum())
         masked += len(one["masked_lm_ids"])

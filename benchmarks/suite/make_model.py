@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bert_paddle.distributed import launch
-from bert_paddle.models import classifier, load_weights, tokenizer
+from bert_paddle.models import classifier, load_weights, model_state, tokenizer
 from bert_paddle.pretrain import model as pretrain_model
 
 
@@ -19,13 +19,13 @@ def main(spec: dict[str, Any]) -> None:
         saved = load_weights.load_weights(source)
         built = classifier.build_classifier(saved, spec["labels"], spec["seed"], need_head=False)
         about = classifier.classifier_config(spec["labels"], "")
-        classifier.model_writer(built.model, about)(target)
+        model_state.model_writer(built.model, about)(target)
     else:
         saved = load_weights.load_weights(source)
         sizes = {name: value for name, value in saved.config.items() if name != "labels"}
-        network, _ = pretrain_model.build(sizes | spec["config"], spec["seed"], None)
-        classifier.model_writer(network, {})(target)
-    tokenizer.load(source).save(target)
+        network, _ = pretrain_model.build_model(sizes | spec["config"], spec["seed"], None)
+        model_state.model_writer(network, {})(target)
+    tokenizer.load_tokenizer(source).save(target)
 
 
 if __name__ == "__main__":

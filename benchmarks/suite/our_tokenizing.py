@@ -26,17 +26,17 @@ def build(spec: dict[str, Any]) -> protocol.Block:
         f"--task_name SST-2 --model_name_or_path {spec['model']} --output_dir unused "
         f"--data_dir {Path(spec['file']).parent} --do_train".split()
     )
-    task, log = get_task("SST-2"), RunLog(active=False, out=io.StringIO(), err=io.StringIO())
+    task, log = get_task("SST-2"), RunLog(active=False, stdout=io.StringIO(), stderr=io.StringIO())
 
     def block(number: int) -> dict[str, Any]:
         if spec["fresh"]:
             shutil.rmtree(spec["cache"], ignore_errors=True)
         begun = time.perf_counter()
-        tokens = tokenizer.load(Path(spec["model"]))
-        encoded = load.encode_all(load.read(task, flags, log), tokens, flags, log).train
+        tokens = tokenizer.load_tokenizer(Path(spec["model"]))
+        encoded = load.encode_data(load.read_task_data(task, flags, log), tokens, flags, log).train
         seconds = time.perf_counter() - begun
         assert encoded is not None
-        return rows.said(seconds, len(encoded), int(encoded.encoded.lengths.sum()))
+        return rows.measurement(seconds, len(encoded), int(encoded.encoded.lengths.sum()))
 
     return block
 

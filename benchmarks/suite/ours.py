@@ -12,7 +12,7 @@ from benchmarks.suite import protocol, rows
 from bert_paddle.common.run_log import RunLog
 from bert_paddle.distributed import launch
 from bert_paddle.glue import args as glue_args
-from bert_paddle.glue import evaluate
+from bert_paddle.glue import evaluate, loss
 from bert_paddle.glue.data import dataset
 from bert_paddle.glue.data.dataset import EncodedDataset
 from bert_paddle.glue.data.tsv import Examples
@@ -56,15 +56,15 @@ def _classifier(spec: Spec, labels: list[str]) -> Any:
 def _rows(spec: Spec) -> tuple[EncodedDataset, list[str]]:
     given = rows.read(spec["rows"])
     examples = Examples(given.texts_a, given.texts_b, np.array(given.labels), spec["rows"])
-    tokens = tokenizer.load(Path(spec["model"]))
-    return dataset.encode(examples, tokens, spec["max_length"]), given.names
+    tokens = tokenizer.load_tokenizer(Path(spec["model"]))
+    return dataset.encode_examples(examples, tokens, spec["max_length"]), given.names
 
 
 def _training(spec: Spec) -> protocol.Block:
     train, labels = _rows(spec)
     network, flags = _classifier(spec, labels), _flags(spec)
     batches = dataset.TrainLoader(train, flags)
-    trainer = Trainer(network, dataset.objective(regression=False), flags, False, _silent())
+    trainer = Trainer(network, loss.objective(regression=False), flags, False, _silent())
     return _fitting(trainer, batches, len(train), _tokens(train), spec["warmup"])
 
 
@@ -84,8 +84,8 @@ def _fitting(
 
     def block(number: int) -> dict[str, Any]:
         seconds, state = fit(number, batches.steps_per_epoch)
-        loss = sum(sum(s) for s in state.window_losses.values()) / state.window_steps
-        return rows.said(seconds, count, tokens) | {"loss": loss, "steps": state.step}
+        mean_loss = sum(sum(s) for s in state.window_losses.values()) / state.window_steps
+        return rows.measurement(seconds, count, tokens) | {"loss": mean_loss, "steps": state.step}
 
     return block
 
@@ -93,13 +93,13 @@ def _fitting(
 def _prediction(spec: Spec) -> protocol.Block:
     dev, labels = _rows(spec)
     network, size = _classifier(spec, labels), _flags(spec).eval_batch_size
-    evaluate.logits(network, dev, size)
+    evaluate.compute_logits(network, dev, size)
 
     def block(number: int) -> dict[str, Any]:
         begun = time.perf_counter()
-        logits = evaluate.logits(network, dev, size)
+        logits = evaluate.compute_logits(network, dev, size)
         seconds = time.perf_counter() - begun
-        return rows.said(seconds, len(dev), _tokens(dev)) | {"logits": logits.tolist()}
+        return rows.measurement(seconds, len(dev), _tokens(dev)) | {"logits": logits.tolist()}
 
     return block
 
@@ -108,44 +108,44 @@ def _pretraining(spec: Spec) -> protocol.Block:
     launch.set_up_device("cpu")
     saved = load_weights.load_weights(Path(spec["model"]))
     sizes = {name: value for name, value in saved.config.items() if name != "labels"}
-    network, _ = pretraining.build(sizes, 42, saved)
+    network, _ = pretraining.build_model(sizes, 42, saved)
     flags = pretrain_args.parse_args(
         f"--model_name_or_path {spec['model']} --input_dir {Path(spec['rows']).parent} "
         f"--output_dir unused --batch_size {spec['batch']} --weight_decay {spec['weight_decay']} "
         f"--learning_rate {spec['learning_rate']}".split()
     )
     compute_mode.set_compute_mode(network, flags, RunLog())
-    held = Held(rows.batches(spec["rows"]))
+    batches = InMemoryBatches(rows.batches(spec["rows"]))
     trainer = Trainer(network, pretraining.objective(), flags, False, _silent())
-    return _fitting(trainer, held, held.rows_per_epoch, held.tokens, spec["warmup"])
+    return _fitting(trainer, batches, batches.rows_per_epoch, batches.tokens, spec["warmup"])
 
 
-class Held:
-    """Batches that lie in memory (training.Batches), the same in every epoch."""
+class InMemoryBatches:
+    """Batches in memory (a training.loop.TrainData), the same in every epoch."""
 
-    def __init__(self, given: list[dict[str, np.ndarray]]):
-        self.given = given
-        self.rows_per_step = self.planned_rows = len(given[0]["input_ids"])
-        self.steps_per_epoch = len(given)
-        self.rows_per_epoch = self.rows_per_step * len(given)
-        self.tokens = sum(int(one["input_mask"].sum()) for one in given)
+    def __init__(self, batches: list[dict[str, np.ndarray]]):
+        self.batches = batches
+        self.rows_per_step = self.planned_rows = len(batches[0]["input_ids"])
+        self.steps_per_epoch = len(batches)
+        self.rows_per_epoch = self.rows_per_step * len(batches)
+        self.tokens = sum(int(batch["input_mask"].sum()) for batch in batches)
 
-    def updates(self, epoch: int, start: int) -> Any:
-        return ([one] for one in self.given)
+    def steps(self, epoch: int, start: int) -> Any:
+        return ([batch] for batch in self.batches)
 
-    def rows_of(self, epoch: int, start: int) -> str:
-        return "rows held in memory"
+    def describe_rows(self, epoch: int, start: int) -> str:
+        return "rows in memory"
 
 
 def _limit(spec: Spec) -> protocol.Block:
     network, flags = _classifier(spec, ["0", "1"]), _flags(spec)
     size, length = spec["batch"], spec["length"]
-    ids = rows.drawn(size, length, spec["steps"])
+    ids = rows.random_ids(size, length, spec["steps"])
     blank = {"input_mask": np.ones((size, length), np.int64), "labels": np.arange(size) % 2}
     blank["segment_ids"] = np.zeros((size, length), np.int64)
-    held = Held([blank | {"input_ids": one} for one in ids])
-    trainer = Trainer(network, dataset.objective(regression=False), flags, False, _silent())
-    return _fitting(trainer, held, held.rows_per_epoch, held.tokens, spec["warmup"])
+    batches = InMemoryBatches([blank | {"input_ids": one} for one in ids])
+    trainer = Trainer(network, loss.objective(regression=False), flags, False, _silent())
+    return _fitting(trainer, batches, batches.rows_per_epoch, batches.tokens, spec["warmup"])
 
 
 def _tokens(given: EncodedDataset) -> int:
@@ -153,7 +153,7 @@ def _tokens(given: EncodedDataset) -> int:
 
 
 def _silent() -> RunLog:
-    return RunLog(active=False, out=io.StringIO(), err=io.StringIO())
+    return RunLog(active=False, stdout=io.StringIO(), stderr=io.StringIO())
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ def where() -> dict[str, Any]:
     return {
         "date": datetime.date.today().isoformat(),
         "time": datetime.datetime.now().astimezone().isoformat(timespec="minutes"),
-        "machine": hardware.hardware(),
+        "machine": hardware.machine(),
         "commit": _commit(),
         "versions": {"ours": hardware.versions("tokenizers", "numpy")},
     }

@@ -33,12 +33,12 @@ def batches(path: str) -> list[dict[str, np.ndarray]]:
     return [made[number] for number in sorted(made)]
 
 
-def drawn(size: int, length: int, count: int) -> np.ndarray:
+def random_ids(size: int, length: int, count: int) -> np.ndarray:
     """int64 [count, size, length] word pieces of no meaning, the same at every call."""
     return np.random.default_rng(0).integers(1000, 30000, (count, size, length))
 
 
-def said(seconds: float, samples: int, tokens: int) -> dict[str, Any]:
+def measurement(seconds: float, samples: int, tokens: int) -> dict[str, Any]:
     """What a block of rows came to. tokens: word pieces without padding."""
     return {
         "seconds": seconds,

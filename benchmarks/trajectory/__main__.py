@@ -17,7 +17,7 @@ from typing import Any
 from benchmarks.suite import results
 from benchmarks.trajectory import recipes
 from benchmarks.trajectory.recipes import Recipe
-from bert_paddle import env
+from bert_paddle.common import runtime
 
 WAYS = {True: "our kernels", False: "`--cpu_kernels 0`"}
 ABOUT = """\
@@ -61,8 +61,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--result", type=Path, required=True, help="the page to write")
     options = parser.parse_args()
-    env.configure(processes=1)
-    env.import_paddle()
+    runtime.configure(processes=1)
+    runtime.import_paddle()
     from benchmarks.trajectory import ours
 
     found, stored = ours.sources(), ours.stored()
@@ -76,7 +76,7 @@ def main() -> None:
             ):
                 try:
                     mine[kernels] = ours.losses(recipe, kernels, Path(scratch), found)
-                except ours.Missing as why:
+                except ours.MissingDataError as why:
                     raise SystemExit(f"{recipe.name}: {why}") from None
         compared.append(Compared(recipe, stored[recipe.name]["losses"], mine))
         print(summary([compared[-1]])[-1], flush=True)
@@ -97,15 +97,15 @@ def page(
 ) -> str:
     """The whole page. norms: as ours.first_norms gives them, with the kernels and without."""
     lines = ["# Every step's loss, beside transformers", "", ABOUT]
-    lines += [*told(stored, where), "", "## Differences of a step's loss", ""]
-    lines += [*summary(compared), "", *explained(stored), ""]
+    lines += [*environment_lines(stored, where), "", "## Differences of a step's loss", ""]
+    lines += [*summary(compared), "", *explanation(stored), ""]
     lines += [*norm_table(norms, stored), "", "## Losses beside each other", ""]
     for one in compared:
-        lines += [*beside(one), ""]
+        lines += [*loss_table(one), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def told(stored: dict[str, Any], where: dict[str, Any]) -> list[str]:
+def environment_lines(stored: dict[str, Any], where: dict[str, Any]) -> list[str]:
     """When and with what both sides were computed."""
     made = stored[recipes.RECIPES[0].name]["made_by"]
     theirs = ", ".join(f"{k} {made[k]}" for k in ("transformers", "torch", "numpy"))
@@ -129,7 +129,7 @@ def summary(compared: Sequence[Compared]) -> list[str]:
     return lines
 
 
-def explained(stored: dict[str, Any]) -> list[str]:
+def explanation(stored: dict[str, Any]) -> list[str]:
     """What the differences are to be measured by."""
     name = "pretraining_clipped"
     theirs = [stored[f"{name}{end}"]["losses"] for end in ("", "_float32")]
@@ -157,7 +157,7 @@ def norm_table(norms: dict[bool, tuple[float, float]], stored: dict[str, Any]) -
     return [*lines, "", f"PyTorch's whole model in float64 has a norm of {wide:.7f}."]
 
 
-def beside(one: Compared) -> list[str]:
+def loss_table(one: Compared) -> list[str]:
     """The losses of a few steps."""
     recipe, count = one.recipe, len(one.wanted)
     shown = sorted({1, 2, recipe.warmup, *(count * part // 4 for part in range(1, 5))})

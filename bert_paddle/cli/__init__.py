@@ -1,6 +1,6 @@
-"""What people type after `bert-paddle`: the names, a line about each, and the module that runs it.
+"""The commands of `bert-paddle`: names, one-line descriptions, modules.
 
-A module of this package has `main(argv)`, and is imported only when its command is run.
+Each module of this package has `main(argv)` and is imported only when its command runs.
 """
 
 import difflib
@@ -13,7 +13,7 @@ COMMANDS: dict[str, str] = {
     "glue": "fine-tune on a GLUE task, evaluate, predict test sets (run_glue.py)",
     "pretrain": "pre-train on HDF5 shards, masked words and next sentences (run_pretrain.py)",
     "create-data": "make pre-training shards from plain text",
-    "report": "make a run's report.html again, or compare several runs in one page",
+    "report": "rebuild a run's report.html, or compare several runs in one page",
     "predict": "classify or score typed text, or lines of stdin, with a fine-tuned model",
     "submission": "assemble a GLUE submission from runs, or check one",
     "export": "write a model as a Hugging Face folder, ONNX or Paddle Inference",
@@ -27,11 +27,13 @@ def module_name(command: str) -> str:
     return f"{__name__}.{command.replace('-', '_')}"
 
 
-def find(command: str) -> Callable[[Sequence[str]], None]:
-    """The `main` of a command. Raises FlagError for a name that is none, with the nearest one."""
+def find_command(command: str) -> Callable[[Sequence[str]], None]:
+    """The `main` of a command. Raises FlagError for an unknown name, with the nearest one."""
     name = command.replace("_", "-")
     if name not in COMMANDS:
-        near = difflib.get_close_matches(name, COMMANDS, n=1)
-        guess = f"did you mean {near[0]}?" if near else f"the commands are {', '.join(COMMANDS)}"
-        raise FlagError([f"{command} is not a command; {guess}"])
+        matches = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = (
+            f"did you mean {matches[0]}?" if matches else f"the commands are {', '.join(COMMANDS)}"
+        )
+        raise FlagError([f"{command} is not a command; {hint}"])
     return importlib.import_module(module_name(name)).main

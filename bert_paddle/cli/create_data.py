@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from bert_paddle.pretrain.create import create_data
 from bert_paddle.pretrain.create.args import CreateArgs, parse_args
 
-ARGS = CreateArgs  # for shell completion
+ARGS = CreateArgs  # found by completion.py
 
 
 def main(argv: Sequence[str]) -> None:
-    """Make pre-training shards as the flags say."""
+    """Create pre-training shards."""
     create_data.run(parse_args(argv))

@@ -1,4 +1,4 @@
-"""`bert-paddle export MODEL_DIR --format ...`: a model in the form of another tool, checked."""
+"""`bert-paddle export MODEL_DIR --format ...`: convert a model for another tool and check it."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ DESCRIPTION = """Write a model as a Hugging Face folder, as ONNX or for Paddle I
   bert-paddle export out/model_345 --format hf -o mrpc_hf --checker /path/to/env/bin/python
 
 The tool of the format then runs the export in another process, on rows of several lengths, and its
-logits are compared with the model's. Where it is not installed, the result says unchecked.
+logits are compared with the model's. If the tool is not installed, the result is "unchecked".
 """
 EXPORT, OTHER = "export", "other"
 
@@ -24,7 +24,7 @@ class ExportArgs:
     """Everything `export` takes."""
 
     model: tuple[str, ...] = flags.positional(
-        "MODEL_DIR", "a model's folder, such as a run's model_<step>", least=1
+        "MODEL_DIR", "a model's folder, such as a run's model_<step>", minimum=1
     )
     format: str = flag(
         REQUIRED,
@@ -34,29 +34,29 @@ class ExportArgs:
         choices=FORMATS,
     )
     output: str | None = flag(
-        None, "the folder to write; else MODEL_DIR_<format>", group=EXPORT, alias="o"
+        None, "the folder to write; default: MODEL_DIR_<format>", group=EXPORT, alias="o"
     )
     overwrite: bool = flag(False, "replace an earlier export in that folder", group=EXPORT)
     checker: str | None = flag(
         None,
-        "the python that checks, of an environment with the format's tool; else this one",
+        "python of an environment with the format's tool, for the check; default: this one",
         group=EXPORT,
     )
     debug: bool = flag(False, "show the traceback of every error", group=OTHER)
 
     def problems(self) -> Iterator[str]:
-        """What is wrong with the flags taken together, one clause each."""
+        """What is wrong between flags, one message each."""
         if len(self.model) > 1:
-            yield f"one MODEL_DIR is exported at a time, and there are {len(self.model)}"
+            yield f"give one MODEL_DIR, not {len(self.model)}"
 
 
 def main(argv: Sequence[str]) -> None:
-    """Export, and say where to and how it compares. Raises UserError, and RunError where the
-    export is not the same model."""
+    """Export, and print the folder and the result of the check. Raises UserError, and RunError if
+    the export's logits differ from the model's."""
     args = flags.parse(ExportArgs, DESCRIPTION, argv)
-    set_up_device("cpu")  # where every tool that checks computes too
-    from bert_paddle.export.export import export
+    set_up_device("cpu")  # where the tools compute too
+    from bert_paddle.export.export import export_model
 
-    done = export(args.model[0], args.format, args.output, args.overwrite, args.checker)
-    print(f"exported: {done.folder} ({args.format}, {done.size / 1e6:.1f} MB)")
-    print(done.checked)
+    result = export_model(args.model[0], args.format, args.output, args.overwrite, args.checker)
+    print(f"exported: {result.folder} ({args.format}, {result.size / 1e6:.1f} MB)")
+    print(result.check)

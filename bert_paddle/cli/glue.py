@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from bert_paddle.distributed.launch import launch
 from bert_paddle.glue.args import GlueArgs, parse_args
 
-ARGS = GlueArgs  # for shell completion
+ARGS = GlueArgs  # found by completion.py
 
 
 def main(argv: Sequence[str]) -> None:
-    """Fine-tune, evaluate and predict as the flags say."""
+    """Fine-tune, evaluate and predict; with --seeds, once for each seed."""
     args = parse_args(argv)
     if args.seeds:
         from bert_paddle.sweep import seeds
 
-        seeds.run(args)
+        seeds.run_seeds(args)
     else:
         launch("bert_paddle.glue.finetune:run", args)

@@ -1,4 +1,4 @@
-"""`bert-paddle predict MODEL_DIR [TEXT ...]`: what a fine-tuned model says of typed texts."""
+"""`bert-paddle predict MODEL_DIR [TEXT ...]`: predictions of a fine-tuned model."""
 
 import dataclasses
 import json
@@ -15,14 +15,14 @@ from bert_paddle.distributed.launch import set_up_device
 if TYPE_CHECKING:
     from bert_paddle.glue.predictor import Prediction, Predictor
 
-DESCRIPTION = """Classify or score texts with a fine-tuned model of any kind of folder.
+DESCRIPTION = """Classify or score texts with a fine-tuned model, Paddle or Hugging Face.
 
   bert-paddle predict out/model_300 "a gripping film" "two hours too long"
   bert-paddle predict out/model_300 < lines.txt
   bert-paddle predict mrpc/model_345 "He left." --pair "He has gone." --json
 
-A line of output for each text, in their order: the class (or the score), the probability of every
-class, the text. Without a TEXT the lines of stdin are taken. A TAB in a text separates a pair.
+One line of output for each text, in input order: the class (or the score), the probability of every
+class, the text. Without TEXT, the lines of stdin are read. A TAB in a text separates a pair.
 """
 INPUT, OUTPUT, MODEL = "input", "output", "model and device"
 
@@ -32,46 +32,46 @@ class PredictArgs:
     """Everything `predict` takes."""
 
     words: tuple[str, ...] = flags.positional(
-        "MODEL_DIR [TEXT ...]", "a model's folder, then texts; none: lines of stdin", least=1
+        "MODEL_DIR [TEXT ...]", "a model's folder, then texts; default: lines of stdin", minimum=1
     )
     pair: str | None = flag(None, "the second text of a pair whose first is TEXT", group=INPUT)
-    json: bool = flag(False, "a JSON object a line, with numbers in full", group=OUTPUT)
+    json: bool = flag(False, "print a JSON object a line, with unrounded numbers", group=OUTPUT)
     max_seq_length: int = flag(
         -1,
-        "word pieces per row, the rest is cut (-1: the model's positions)",
+        "tokens per row; longer rows are truncated (-1: the model's maximum)",
         group=MODEL,
-        least=8,
-        or_is=-1,
+        minimum=8,
+        sentinel=-1,
     )
-    batch_size: int = flag(32, "rows at a time", group=MODEL, least=1, most=10**6)
+    batch_size: int = flag(32, "rows at a time", group=MODEL, minimum=1, maximum=10**6)
     device: str = flag(
-        "auto", "auto: a GPU where there is one", group=MODEL, choices=("auto", "cpu", "gpu")
+        "auto", "auto: a GPU if there is one", group=MODEL, choices=("auto", "cpu", "gpu")
     )
     debug: bool = flag(False, "show the traceback of every error", group=MODEL)
 
     def problems(self) -> Iterator[str]:
-        """What is wrong with the flags taken together, one clause each."""
+        """What is wrong between flags, one message each."""
         if self.pair is not None and len(self.words) != 2:
             yield f"--pair belongs to one TEXT, and there are {max(0, len(self.words) - 1)}"
         elif self.pair is not None and "\t" in self.words[1] + self.pair:
-            yield "--pair and a TAB in the text are two ways to say the same: use one"
+            yield "--pair and a TAB in the text both give a pair: use one of them"
 
 
 @dataclasses.dataclass(frozen=True)
 class Input:
-    """A text or a pair, and where it stands, for a message."""
+    """A text or a pair, and its location for messages."""
 
-    first: str
-    second: str | None
-    place: str
+    text: str
+    pair: str | None
+    location: str
 
 
 def main(argv: Sequence[str]) -> None:
-    """Print a line for each text. Raises UserError for a model or a text that will not do."""
+    """Print a line for each text. Raises UserError for a model or a text that cannot be used."""
     args = flags.parse(PredictArgs, DESCRIPTION, argv)
-    inputs = _inputs(args)
-    typed = len(args.words) == 1 and sys.stdin.isatty()
-    if not typed:  # a mistake in the first text is told before a model is loaded
+    inputs = _read_inputs(args)
+    interactive = len(args.words) == 1 and sys.stdin.isatty()
+    if not interactive:  # report a bad first text before the model is loaded
         first = next(inputs, None)
         if first is None:
             raise DataError("stdin is empty: give texts, one a line, or as arguments")
@@ -81,107 +81,112 @@ def main(argv: Sequence[str]) -> None:
 
     longest = args.max_seq_length if args.max_seq_length > 0 else None
     model = Predictor(args.words[0], longest)
-    size = 1 if typed else args.batch_size  # who types waits for each answer
-    if typed:
-        print("a text a line, Ctrl-D ends:", file=sys.stderr, flush=True)
-    while batch := _until_mistake(islice(inputs, size)):
-        for one, said in zip(batch.taken, _predict(model, batch.taken, size), strict=True):
-            print(_as_json(one, said) if args.json else _as_text(one, said), flush=False)
+    batch_size = 1 if interactive else args.batch_size
+    if interactive:
+        print("one text a line, Ctrl-D to end:", file=sys.stderr, flush=True)
+    while batch := _read_batch(islice(inputs, batch_size)):
+        predictions = _predict(model, batch.inputs, batch_size)
+        for input_, prediction in zip(batch.inputs, predictions, strict=True):
+            line = _as_json(input_, prediction) if args.json else _as_text(input_, prediction)
+            print(line, flush=False)
         sys.stdout.flush()
-        if batch.mistake:
-            raise batch.mistake
+        if batch.error:
+            raise batch.error
 
 
 @dataclasses.dataclass
 class _Batch:
-    taken: list[Input]
-    mistake: DataError | None = None
+    inputs: list[Input]
+    error: DataError | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.taken or self.mistake)
+        return bool(self.inputs or self.error)
 
 
-def _until_mistake(inputs: Iterable[Input]) -> _Batch:
-    """A batch of inputs; those before a line that will not do are answered all the same."""
+def _read_batch(inputs: Iterable[Input]) -> _Batch:
+    """The inputs up to the first bad one, whose error is raised after their predictions."""
     batch = _Batch([])
     try:
-        for one in inputs:
-            batch.taken.append(one)
-    except DataError as mistake:
-        batch.mistake = mistake
+        for input_ in inputs:
+            batch.inputs.append(input_)
+    except DataError as error:
+        batch.error = error
     return batch
 
 
-def _inputs(args: PredictArgs) -> Iterator[Input]:
+def _read_inputs(args: PredictArgs) -> Iterator[Input]:
     if len(args.words) == 1:
-        yield from _lines(sys.stdin.buffer)
+        yield from _stdin_inputs(sys.stdin.buffer)
     elif args.pair is not None:
-        for text, place in ((args.words[1], "TEXT 1"), (args.pair, "--pair")):
-            _check_unicode(text, place)
+        for text, location in ((args.words[1], "TEXT 1"), (args.pair, "--pair")):
+            _check_unicode(text, location)
         yield Input(args.words[1], args.pair, "TEXT 1")
     for number, text in enumerate(args.words[1:] if args.pair is None else (), 1):
-        yield _one(text, f"TEXT {number}")
+        yield _parse_input(text, f"TEXT {number}")
 
 
-def _lines(stdin: BinaryIO) -> Iterator[Input]:
+def _stdin_inputs(stdin: BinaryIO) -> Iterator[Input]:
     for number, raw in enumerate(stdin, 1):
-        place = f"stdin:{number}"
+        location = f"stdin:{number}"
         try:
             text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError:
-            raise DataError(f"{place}: not UTF-8; save the text as UTF-8") from None
-        yield _one(text.removesuffix("\n").removesuffix("\r"), place)
+            raise DataError(f"{location}: not UTF-8; save the text as UTF-8") from None
+        yield _parse_input(text.removesuffix("\n").removesuffix("\r"), location)
 
 
-def _check_unicode(text: str, place: str) -> None:
-    """Bytes of an argument that are not UTF-8 arrive as halves of surrogate pairs."""
+def _check_unicode(text: str, location: str) -> None:
+    """Reject lone surrogates, which stand for bytes of an argument that are not UTF-8."""
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise DataError(f"{place}: not UTF-8; give the text as UTF-8") from None
+        raise DataError(f"{location}: not UTF-8; give the text as UTF-8") from None
 
 
-def _one(text: str, place: str) -> Input:
-    _check_unicode(text, place)
-    parts = text.split("\t")
-    if len(parts) > 2:
-        raise DataError(f"{place}: {len(parts)} texts separated by TABs; a pair has two")
-    if not all(part.strip() for part in parts):
-        raise DataError(f"{place}: there is no text" + " beside the TAB" * (len(parts) == 2))
-    return Input(parts[0], parts[1] if len(parts) == 2 else None, place)
+def _parse_input(text: str, location: str) -> Input:
+    _check_unicode(text, location)
+    texts = text.split("\t")
+    if len(texts) > 2:
+        raise DataError(f"{location}: {len(texts)} texts separated by TABs; a pair has two")
+    if not all(text.strip() for text in texts):
+        raise DataError(
+            f"{location}: there is no text" + " on one side of the TAB" * (len(texts) == 2)
+        )
+    return Input(texts[0], texts[1] if len(texts) == 2 else None, location)
 
 
-def _predict(model: "Predictor", batch: list[Input], size: int) -> list["Prediction"]:
-    """Predictions in the batch's order; raises DataError for a mistake, with its place."""
-    for one in batch:
-        if (one.second is None) != (batch[0].second is None):
+def _predict(model: "Predictor", inputs: list[Input], batch_size: int) -> list["Prediction"]:
+    """Predictions in input order. Raises DataError for a text that the model cannot take."""
+    for input_ in inputs:
+        if (input_.pair is None) != (inputs[0].pair is None):
             raise DataError(
-                f"{one.place}: pairs and single texts together; give one kind at a time"
+                f"{input_.location}: pairs and single texts together; give one or the other"
             )
-        if problem := model.problem(one.second is not None):
-            way_out = "" if one.second else ' (--pair "second text", or a TAB between the two)'
-            raise DataError(f"{one.place}: {problem}{way_out}")
-    seconds = [one.second for one in batch if one.second is not None]
-    return model.predict([one.first for one in batch], seconds or None, size)
+        if problem := model.input_problem(input_.pair is not None):
+            remedy = "" if input_.pair else ' (--pair "second text", or a TAB between the two)'
+            raise DataError(f"{input_.location}: {problem}{remedy}")
+    pairs = [input_.pair for input_ in inputs if input_.pair is not None]
+    return model.predict([input_.text for input_ in inputs], pairs or None, batch_size)
 
 
-def _as_json(one: Input, said: "Prediction") -> str:
-    row: dict = {"text_a": one.first}
-    if one.second is not None:
-        row["text_b"] = one.second
-    if said.score is None:
-        row |= {"label": said.label, "probabilities": said.probabilities}
+def _as_json(input_: Input, prediction: "Prediction") -> str:
+    row: dict = {"text_a": input_.text}
+    if input_.pair is not None:
+        row["text_b"] = input_.pair
+    if prediction.score is None:
+        row |= {"label": prediction.label, "probabilities": prediction.probabilities}
     else:
-        row["score"] = said.score
+        row["score"] = prediction.score
     return json.dumps(row, ensure_ascii=False)
 
 
-def _as_text(one: Input, said: "Prediction") -> str:
+def _as_text(input_: Input, prediction: "Prediction") -> str:
     """TAB-separated: class, probabilities, text(s); or score, text(s)."""
-    if said.score is None:
-        shares = ", ".join(f"{name} {share:.4f}" for name, share in said.probabilities.items())
-        fields = [str(said.label), shares]
+    if prediction.score is None:
+        items = prediction.probabilities.items()
+        probabilities = ", ".join(f"{name} {value:.4f}" for name, value in items)
+        fields = [str(prediction.label), probabilities]
     else:
-        fields = [f"{said.score:.4f}"]
-    fields += [one.first] if one.second is None else [one.first, one.second]
+        fields = [f"{prediction.score:.4f}"]
+    fields += [input_.text] if input_.pair is None else [input_.text, input_.pair]
     return "\t".join("".join(c if c.isprintable() else " " for c in field) for field in fields)

@@ -1,4 +1,4 @@
-"""`bert-paddle report`: a run's report.html again, or several runs in one page."""
+"""`bert-paddle report`: rebuild a run's report.html, or compare several runs in one page."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from pathlib import Path
 from bert_paddle.common import flags
 from bert_paddle.common.flags import flag, positional
 
-DESCRIPTION = """Make a run's report.html and pictures/ again, or compare several runs in one page.
+DESCRIPTION = """Rebuild a run's report.html and pictures/, or compare several runs in one page.
 
   python -m bert_paddle report out/
   python -m bert_paddle report out/seed_1 out/seed_2 out/seed_3 -o seeds.html
@@ -19,18 +19,20 @@ class ReportArgs:
     """Everything `bert-paddle report` takes."""
 
     runs: tuple[str, ...] = positional(
-        "RUN...", "--output_dir of a run, also one that was cut short; or a folder of such", least=1
+        "RUN...",
+        "--output_dir of a run, finished or not; or a folder of such",
+        minimum=1,
     )
     output: str | None = flag(
         None,
-        "the page to write; else RUN/report.html, of several runs comparison.html",
+        "the page to write; default: RUN/report.html, for several runs comparison.html",
         group="report",
         alias="o",
     )
 
 
 def main(argv: Sequence[str]) -> None:
-    """Write the report that the words ask for, and say where."""
+    """Write the report of the given runs, and print its path."""
     args = flags.parse(ReportArgs, DESCRIPTION, argv)
     from bert_paddle.report import build
 

@@ -35,17 +35,17 @@ class SubmissionArgs:
     check: str | None = flag(None, "a zip to check; nothing is written", group=SUBMISSION)
     data_dir: str | None = flag(
         None,
-        "with --fill_missing: folder of task folders, for the training sets; else $GLUE_DATA_DIR, "
+        "with --fill_missing: folder of task folders with training sets; default: $GLUE_DATA_DIR, "
         "then $BERT_PADDLE_HOME/glue",
         group=SUBMISSION,
     )
     debug: bool = flag(False, "show the traceback of every error", group=OTHER)
 
     def problems(self) -> Iterator[str]:
-        """What is wrong with the flags taken together, one clause each."""
+        """What is wrong between flags, one message each."""
         if self.check is not None:
             if self.runs or self.output:
-                yield "--check looks at a finished zip: give neither RUN nor --output with it"
+                yield "--check reads a finished zip: give neither RUN nor --output with it"
             return
         if not self.runs:
             yield "RUN is missing: give the folders of runs with --do_predict, or --check ZIP"
@@ -60,7 +60,7 @@ class SubmissionArgs:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Write or check a submission. Raises UserError for whatever is wrong with it."""
+    """Write or check a submission. Raises UserError with all that is wrong with it."""
     args = flags.parse(SubmissionArgs, DESCRIPTION, argv)
     from bert_paddle import submission
 
@@ -73,10 +73,10 @@ def main(argv: Sequence[str]) -> None:
         return
     contents = submission.collect([Path(run) for run in args.runs])
     if not args.fill_missing:
-        submission.refuse_missing(contents)
-    for wanted in submission.missing(contents):
-        contents[wanted.name] = submission.filled(wanted, args.data_dir, _say)
-    _write(Path(args.output or ""), submission.pack(contents))
+        submission.check_complete(contents)
+    for file in submission.missing_files(contents):
+        contents[file.name] = submission.fill_missing_file(file, args.data_dir, _print_note)
+    _write(Path(args.output or ""), submission.make_zip(contents))
     print(f"{args.output}: {len(contents)} files")
 
 
@@ -87,5 +87,5 @@ def _write(path: Path, content: bytes) -> None:
         atomic_files.write_bytes(path, content)
 
 
-def _say(line: str) -> None:
+def _print_note(line: str) -> None:
     print(line, file=sys.stderr, flush=True)

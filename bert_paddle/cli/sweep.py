@@ -7,7 +7,7 @@ from pathlib import Path
 from bert_paddle.common import flags
 from bert_paddle.common.errors import FlagError
 from bert_paddle.common.flags import REQUIRED, flag, positional
-from bert_paddle.glue.args import seeds_of
+from bert_paddle.glue.args import parse_seeds
 
 DESCRIPTION = """Fine-tune with every combination of settings; rank them by the task's metric.
 
@@ -15,8 +15,8 @@ DESCRIPTION = """Fine-tune with every combination of settings; rank them by the 
       -- --task_name MRPC --model_name_or_path bert-base-uncased
   bert-paddle sweep --output_dir out/paper --grid bert_paper -- --config settings.yaml
 
-What follows -- are the flags of run_glue.py that all runs share. Started again, the same command
-runs what is not finished. The tables are sweep.md and sweep.csv in --output_dir.
+The flags after -- are those of run_glue.py for all runs. Run again, the same command continues
+with the unfinished runs. The tables are sweep.md and sweep.csv in --output_dir.
 """
 SWEEP = "sweep"
 
@@ -26,55 +26,55 @@ class SweepArgs:
     """Everything `bert-paddle sweep` takes before the lone `--`."""
 
     words: tuple[str, ...] = positional("FLAG=A,B,...", "values of any flag of run_glue.py")
-    output_dir: str = flag(REQUIRED, "folder for the runs' folders and the tables", group=SWEEP)
+    output_dir: str = flag(REQUIRED, "folder for the runs and the tables", group=SWEEP)
     grid: str | None = flag(
         None,
-        "bert_paper (batch 16, 32; rate 5e-5, 3e-5, 2e-5; epochs 2, 3, 4), or a YAML file with "
-        "lines such as learning_rate: [2e-5, 3e-5]",
+        "bert_paper (batch size 16, 32; learning rate 5e-5, 3e-5, 2e-5; epochs 2, 3, 4), or a "
+        "YAML file with lines such as learning_rate: [2e-5, 3e-5]",
         group=SWEEP,
     )
     seeds: str | None = flag(
-        None, "1,2,3: every combination with each of them", group=SWEEP, many=True
+        None, "1,2,3: run every combination with each seed", group=SWEEP, comma_separated=True
     )
     parallel: int = flag(
         -1,
         "runs at a time (-1: one per visible GPU; one on the CPU)",
         group=SWEEP,
-        least=1,
-        or_is=-1,
+        minimum=1,
+        sentinel=-1,
     )
     debug: bool = flag(False, "show the traceback of every error", group="other")
 
     def problems(self) -> Iterator[str]:
-        """What is wrong with the flags taken together, one clause each."""
+        """What is wrong between flags, one message each."""
         if self.seeds is not None:
             try:
-                seeds_of(self.seeds)
-            except ValueError as wrong:
-                yield f"--seeds: each {wrong}"
+                parse_seeds(self.seeds)
+            except ValueError as error:
+                yield f"--seeds: each {error}"
         if self.output_dir and Path(self.output_dir).is_file():
             yield f"--output_dir {self.output_dir} is a file: give a folder"
 
 
 def main(argv: Sequence[str]) -> None:
-    """Run the sweep. Raises FlagError for all that is wrong with any combination, before the first
+    """Run the sweep. Raises FlagError with everything wrong with any combination, before the first
     run; RunError when some runs failed."""
     argv = list(argv)
-    at = argv.index("--") if "--" in argv else len(argv)
-    args = flags.parse(SweepArgs, DESCRIPTION, argv[:at])
-    base = argv[at + 1 :]
+    separator = argv.index("--") if "--" in argv else len(argv)
+    args = flags.parse(SweepArgs, DESCRIPTION, argv[:separator])
+    shared_flags = argv[separator + 1 :]
     from bert_paddle.sweep import grid, plan, sweep
 
-    values, problems = grid.read(args.grid, args.words)
-    if at == len(argv):
-        problems.append("the flags of the runs are missing: give them behind a lone --")
-    if any(word.split("=")[0] == "--output_dir" for word in base):
-        problems.append("--output_dir stands before the --: each run gets a folder inside it")
+    values, problems = grid.read_grid(args.grid, args.words)
+    if separator == len(argv):
+        problems.append("the flags of the runs are missing: give them after a lone --")
+    if any(word.split("=")[0] == "--output_dir" for word in shared_flags):
+        problems.append("--output_dir belongs before the --: each run gets a folder inside it")
     if args.seeds and "seed" in values:
         problems.append("seed is in the grid and --seeds is given: give one of them")
     if not values and not args.seeds:
         problems.append("there is nothing to vary: give FLAG=A,B,..., --grid or --seeds")
     if problems:
         raise FlagError(problems)
-    made = plan.of_grid(Path(args.output_dir), values, base, args.seeds)
-    sweep.run(made, args.parallel if args.parallel > 0 else None)
+    runs = plan.plan_grid(Path(args.output_dir), values, shared_flags, args.seeds)
+    sweep.run_sweep(runs, args.parallel if args.parallel > 0 else None)

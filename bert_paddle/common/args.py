@@ -1,4 +1,4 @@
-"""The flags that both programs share, and the checks between them."""
+"""The flags shared by both programs, and the checks across them."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -18,17 +18,17 @@ MODEL, TRAIN, SCHEDULE, EVALUATION, SAVING, DEVICE = (
 
 @dataclasses.dataclass
 class CommonArgs:
-    """Flags of `run_glue.py` and `run_pretrain.py` alike; names and defaults are a contract."""
+    """Flags of both `run_glue.py` and `run_pretrain.py`; names and defaults are a contract."""
 
     model_type: str = flag("bert", "architecture; only bert", group=MODEL)
     model_name_or_path: str = flag(
         REQUIRED,
         "a folder with a Paddle or Hugging Face BERT, or a name looked up in "
-        "$BERT_PADDLE_HOME/models and then on PaddleNLP's hub",
+        "$BERT_PADDLE_HOME/models, then on PaddleNLP's hub",
         group=MODEL,
     )
     vocab_file: str | None = flag(
-        None, "vocabulary, one word piece a line, in place of the model's own", group=MODEL
+        None, "vocabulary file, one word piece per line, instead of the model's own", group=MODEL
     )
 
     batch_size: int = flag(
@@ -36,61 +36,65 @@ class CommonArgs:
         "rows per card",
         group=TRAIN,
         alias="per_device_train_batch_size",
-        least=1,
-        most=10**6,
+        minimum=1,
+        maximum=10**6,
     )
     gradient_accumulation_steps: int = flag(
-        1, "batches whose gradients make one update", group=TRAIN, least=1, most=10**6
+        1, "batches accumulated into one optimizer step", group=TRAIN, minimum=1, maximum=10**6
     )
     num_train_epochs: float = flag(
-        3.0, "passes over the data; 3, 0.5 and 1e5 are all fine", group=TRAIN, above=0, most=1e9
+        3.0,
+        "passes over the data, such as 3, 0.5 or 1e5",
+        group=TRAIN,
+        exclusive_minimum=0,
+        maximum=1e9,
     )
     max_steps: int = flag(
         -1,
-        "stop after this many updates (-1: as the epochs give)",
+        "stop after this many optimizer steps (-1: set by --num_train_epochs)",
         group=TRAIN,
-        least=1,
-        most=10**12,
-        or_is=-1,
+        minimum=1,
+        maximum=10**12,
+        sentinel=-1,
     )
     optimizer: str = flag(
         "adamw",
-        "optimizer; lamb scales the rate of the weights that decay: give --weight_decay with it",
+        "optimizer; lamb adapts the learning rate only of decayed weights: set --weight_decay too",
         group=TRAIN,
         choices=("adamw", "lamb"),
     )
     weight_decay: float = flag(
-        0.0, "decoupled decay of all weights but biases and LayerNorm", group=TRAIN, least=0
+        0.0, "decoupled weight decay, not on biases and LayerNorm", group=TRAIN, minimum=0
     )
-    adam_epsilon: float = flag(1e-8, "epsilon of Adam and LAMB", group=TRAIN, above=0)
+    adam_epsilon: float = flag(1e-8, "epsilon of Adam and LAMB", group=TRAIN, exclusive_minimum=0)
     max_grad_norm: float = flag(
-        1.0, "clip the gradients' global norm here (0: do not clip)", group=TRAIN, least=0
+        1.0, "clip the global gradient norm to this (0: no clipping)", group=TRAIN, minimum=0
     )
     seed: int = flag(
         42,
-        "seed of data order, dropout and new weights",
+        "seed of data order, dropout and weight initialization",
         group=TRAIN,
-        least=0,
-        most=2**31 - 1,
+        minimum=0,
+        maximum=2**31 - 1,
     )
     num_workers: int = flag(
-        0, "threads that prepare batches ahead (0: none)", group=TRAIN, least=0, most=64
+        0, "threads that prefetch batches (0: none)", group=TRAIN, minimum=0, maximum=64
     )
 
-    learning_rate: float = flag(5e-5, "peak learning rate", group=SCHEDULE, above=0)
+    learning_rate: float = flag(5e-5, "peak learning rate", group=SCHEDULE, exclusive_minimum=0)
     lr_scheduler_type: str = flag(
         "linear",
-        "after the warm-up: linear to 0, poly (degree 0.5, to 0) or constant",
+        "after warm-up: linear to 0, poly (degree 0.5, to 0) or constant",
         group=SCHEDULE,
         choices=("linear", "poly", "constant"),
     )
-    warmup_steps: int = flag(0, "updates of linear warm-up", group=SCHEDULE, least=0)
+    warmup_steps: int = flag(0, "steps of linear warm-up", group=SCHEDULE, minimum=0)
     warmup_ratio: float = flag(
         0.0,
-        "warm-up as a share of all updates, used when --warmup_steps is 0",
+        "warm-up as a fraction of all steps, used when --warmup_steps is 0",
         group=SCHEDULE,
-        least=0,
-        most=1,
+        minimum=0,
+        maximum=1,
     )
 
     eval_batch_size: int = flag(
@@ -98,88 +102,90 @@ class CommonArgs:
         "rows per card in evaluation and prediction",
         group=EVALUATION,
         alias="per_device_eval_batch_size",
-        least=1,
-        most=10**6,
+        minimum=1,
+        maximum=10**6,
     )
     load_best_model_at_end: bool = flag(
-        False, "end with the best checkpoint, not the last", group=EVALUATION
+        False, "load the best checkpoint, not the last, at the end", group=EVALUATION
     )
     early_stopping_patience: int = flag(
         -1,
-        "stop after this many evaluations without a better one (-1: never)",
+        "stop after this many evaluations without improvement (-1: never)",
         group=EVALUATION,
-        least=1,
-        or_is=-1,
+        minimum=1,
+        sentinel=-1,
     )
 
     output_dir: str = flag(REQUIRED, "folder for checkpoints and results", group=SAVING)
     overwrite_output_dir: bool = flag(
-        False, "remove the run that the output folder holds and start anew", group=SAVING
+        False, "delete the run in the output folder and start over", group=SAVING
     )
     resume_from_checkpoint: str | None = flag(
         None,
-        "auto: go on from the newest whole checkpoint in the output folder (start afresh if "
-        "there is none); or the path of one checkpoint",
+        "auto: resume from the newest complete checkpoint in the output folder (start from "
+        "scratch if there is none); or the path of a checkpoint",
         group=SAVING,
     )
     logging_steps: int = flag(
-        500, "updates between two log lines", group=SAVING, least=1, most=10**12
+        500, "steps between log lines", group=SAVING, minimum=1, maximum=10**12
     )
     save_strategy: str = flag(
         "steps",
-        "checkpoints, each with an evaluation: every --save_steps updates, or at each epoch's end",
+        "when to evaluate and save a checkpoint: every --save_steps steps, or after each epoch",
         group=SAVING,
         choices=("steps", "epoch"),
     )
     save_steps: int = flag(
         500,
-        "updates between two checkpoints, with --save_strategy steps",
+        "steps between checkpoints, with --save_strategy steps",
         group=SAVING,
-        least=1,
-        most=10**12,
+        minimum=1,
+        maximum=10**12,
     )
     save_total_limit: int = flag(
         -1,
-        "keep only so many of the newest checkpoints, and the best one (-1: keep all)",
+        "keep this many of the newest checkpoints, and the best one (-1: keep all)",
         group=SAVING,
-        least=1,
-        or_is=-1,
+        minimum=1,
+        sentinel=-1,
     )
     report: bool = flag(
-        True, "end with report.html and pictures/ in the output folder", group=SAVING
+        True, "write report.html and pictures/ into the output folder at the end", group=SAVING
     )
     visualdl_dir: str | None = flag(
-        None, "also write the curves for VisualDL here; a folder for each run", group=SAVING
+        None,
+        "also write the curves for VisualDL into this folder, one folder per run",
+        group=SAVING,
     )
     profile: int = flag(
         0,
-        "updates to profile, from the third on (0: none), into profile/: a table and a trace",
+        "steps to profile, from the third on (0: none): a table and a trace in profile/",
         group=SAVING,
-        least=0,
-        most=1000,
+        minimum=0,
+        maximum=1000,
     )
     debug: bool = flag(False, "show the traceback of every error", group=SAVING)
 
     n_gpu: int = flag(
         1,
-        "0: the CPU; N: N processes with a GPU each, or on the CPU where there is no GPU",
+        "0: the CPU; N: N processes with one GPU each, or on the CPU if there is no GPU",
         group=DEVICE,
-        least=0,
-        most=64,
+        minimum=0,
+        maximum=64,
     )
     device: str = flag(
-        "auto", "auto: GPUs where there are any", group=DEVICE, choices=("auto", "cpu", "gpu")
+        "auto", "auto: GPUs if there are any", group=DEVICE, choices=("auto", "cpu", "gpu")
     )
     cpu_kernels: bool = flag(
         True,
-        "on the CPU, compute the encoder by our own kernels, compiled at the first use; 0, or no C "
-        "compiler: by PaddleNLP's layers, slower, the same up to rounding",
+        "on the CPU, run the encoder on our own kernels, compiled at first use; 0, or no C "
+        "compiler: PaddleNLP's layers, slower, the same up to rounding",
         group=DEVICE,
     )
     use_amp: bool = flag(False, "automatic mixed precision (on GPUs)", group=DEVICE)
     amp_level: str = flag(
         "O1",
-        "O1: chosen operations in half precision, O2: the whole model",
+        "O1: selected operations in half precision, O2: the whole model",
         group=DEVICE,
         choices=("O1", "O2"),
     )
@@ -188,28 +194,28 @@ class CommonArgs:
     )
     recompute: bool = flag(
         False,
-        "in training, keep each encoder layer's input alone and compute the layer again for its "
-        "gradients: less memory, more time",
+        "activation checkpointing: store only each encoder layer's input and recompute the layer "
+        "in the backward pass: less memory, more time",
         group=DEVICE,
     )
     to_static: bool = flag(
-        False, "compute the model as a static graph, not with --recompute", group=DEVICE
+        False, "run the model as a static graph; not with --recompute", group=DEVICE
     )
     flash_attention: bool = flag(
         False,
-        "attention by Paddle's fused kernels (flash attention on GPUs in half precision)",
+        "use Paddle's fused attention kernels (flash attention on GPUs in half precision)",
         group=DEVICE,
     )
     fused_adamw: bool = flag(
-        False, "on GPUs, AdamW updates many parameters in one kernel", group=DEVICE
+        False, "on GPUs, update many parameters in one AdamW kernel", group=DEVICE
     )
 
-    given: tuple[str, ...] = ()
+    explicit_flags: tuple[str, ...] = ()
 
     def problems(self) -> Iterator[str]:
-        """What is wrong with the flags taken together, one clause each."""
+        """Problems between flags, one clause each."""
         if self.model_type != "bert":
-            yield f"--model_type must be bert, not {self.model_type!r}: no other architecture is in"
+            yield f"--model_type must be bert, not {self.model_type!r}: no other model is supported"
         if self.warmup_steps and self.warmup_ratio:
             yield "--warmup_steps and --warmup_ratio are both set: give one of them"
         if self.vocab_file and not Path(self.vocab_file).is_file():
@@ -235,7 +241,7 @@ class CommonArgs:
             yield "--resume_from_checkpoint and --overwrite_output_dir contradict each other"
 
     def as_dict(self) -> dict[str, object]:
-        """Flag names and values, for the records of a run."""
+        """Flag names and values, as a run's files record them."""
         values = dataclasses.asdict(self)
-        values.pop("given")
+        values.pop("explicit_flags")
         return values

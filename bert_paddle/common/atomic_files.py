@@ -1,4 +1,4 @@
-"""Writing files so that a crash leaves the old one or the new one, never half of either."""
+"""Atomic file writes: after a crash the old or the new content is there, never a part of it."""
 
 import contextlib
 import hashlib
@@ -13,11 +13,12 @@ import numpy as np
 
 from bert_paddle.common.tensor_file import TensorSnapshot
 
-PART, GONE = ".part", ".gone"  # ends of the names of what is being written, or deleted
+# Name suffixes of files that are being written, and of files and folders being deleted.
+PARTIAL_SUFFIX, DELETED_SUFFIX = ".part", ".gone"
 
 
 def sync(path: Path) -> None:
-    """Flush a file, or a folder's entries, to the disk."""
+    """Flush a file, or a folder's entries, to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -26,50 +27,52 @@ def sync(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace `path` by `text` in one step: built beside, flushed, renamed."""
-    _replace(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+    """Replace `path` by `text` atomically: write a temporary file, flush it, rename it."""
+    _replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Replace `path` by `content`, as `write_text` does."""
-    _replace(path, lambda beside: beside.write_bytes(content))
+    _replace(path, lambda temporary: temporary.write_bytes(content))
 
 
 def _replace(path: Path, write: Callable[[Path], Any]) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}{PART}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL_SUFFIX}")
     try:
-        write(beside)
-        sync(beside)
-        os.replace(beside, path)
+        write(temporary)
+        sync(temporary)
+        os.replace(temporary, path)
     except OSError:
-        with contextlib.suppress(OSError):  # a full disk is not left fuller
-            beside.unlink()
+        with contextlib.suppress(OSError):  # free the space again where the disk is full
+            temporary.unlink()
         raise
     sync(path.parent)
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Replace `path` by `content` as indented JSON, in one step."""
+    """Replace `path` by `content` as indented JSON, atomically."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def write_tensors(
-    path: Path, tensors: Mapping[str, np.ndarray] | TensorSnapshot, form: str = "np"
+    path: Path, tensors: Mapping[str, np.ndarray] | TensorSnapshot, framework: str = "np"
 ) -> None:
-    """Write a safetensors file. Raises OSError when the disk refuses.
+    """Write a safetensors file. Raises OSError.
 
-    form: what its metadata says of the layout; transformers wants "pt" where it is PyTorch's."""
-    (tensors if isinstance(tensors, TensorSnapshot) else TensorSnapshot(tensors)).write(path, form)
+    framework: the metadata's "format"; transformers needs "pt" for weights in PyTorch's layout."""
+    (tensors if isinstance(tensors, TensorSnapshot) else TensorSnapshot(tensors)).write(
+        path, framework
+    )
 
 
 def sha256(path: Path) -> str:
-    """The hex digest of a file's content."""
+    """The SHA-256 hex digest of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_manifest(folder: Path, manifest: str, version: int) -> None:
-    """Flush every file in a folder, and write its manifest: names, sizes and SHA-256."""
+    """Flush every file in a folder and write its manifest: names, sizes and SHA-256 digests."""
     entries = {}
     for path in sorted(folder.rglob("*")):
         sync(path)
@@ -80,27 +83,27 @@ def write_manifest(folder: Path, manifest: str, version: int) -> None:
 
 
 def check_manifest(
-    folder: Path, manifest: str, needed: tuple[str, ...], but: tuple[str, ...] = ()
+    folder: Path, manifest: str, required: tuple[str, ...], ignored_prefixes: tuple[str, ...] = ()
 ) -> str | None:
-    """Why a folder is not as `seal` left it, or None. Reads every file that the manifest names,
-    among them those `needed`, but for those whose names begin with one of `but`."""
+    """Why a folder differs from its manifest, or None. Reads every file that the manifest lists,
+    which must include the `required` ones, but skips names that start with an ignored prefix."""
     try:
         entries = json.loads((folder / manifest).read_text(encoding="utf-8"))["files"]
-        wanted = {name: (entry["bytes"], entry["sha256"]) for name, entry in entries.items()}
+        expected = {name: (entry["bytes"], entry["sha256"]) for name, entry in entries.items()}
     except FileNotFoundError:
         return f"it has no {manifest}"
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         return f"its {manifest} cannot be read ({error})"
-    for name in needed:
-        if name not in wanted:
-            return f"its {manifest} does not name {name}"
-    for name, (size, digest) in wanted.items():
+    for name in required:
+        if name not in expected:
+            return f"its {manifest} does not list {name}"
+    for name, (size, digest) in expected.items():
         path = folder / name
-        if name.startswith(but):
+        if name.startswith(ignored_prefixes):
             continue
         try:
             if ".." in path.parts or folder not in path.parents:
-                return f"its {manifest} names {name}, outside of it"
+                return f"its {manifest} lists {name}, which is outside the folder"
             if not path.is_file():
                 return f"{name} is missing"
             if path.stat().st_size != size:
@@ -113,12 +116,12 @@ def check_manifest(
 
 
 def delete(path: Path) -> None:
-    """Delete a file, a folder, or a link without what it points to; a folder in one step, so that
-    a crash does not leave half of it under its name."""
+    """Delete a file, a folder, or a link but not its target. A folder is renamed first, so that a
+    crash does not leave a part of it under its name."""
     if path.is_symlink() or path.is_file():
         path.unlink()
     elif path.exists():
-        gone = path.with_name(path.name + GONE)
-        shutil.rmtree(gone, ignore_errors=True)
-        path.rename(gone)
-        shutil.rmtree(gone)
+        renamed = path.with_name(path.name + DELETED_SUFFIX)
+        shutil.rmtree(renamed, ignore_errors=True)
+        path.rename(renamed)
+        shutil.rmtree(renamed)

@@ -1,25 +1,25 @@
-"""Writing in the background, one piece of work at a time, while training goes on."""
+"""Writing files in a background thread, one job at a time, while training continues."""
 
 import threading
 from collections.abc import Callable
 
 
 class BackgroundWriter:
-    """One thread that writes. What goes wrong there is raised at the next `start` or `wait`."""
+    """Runs one write job at a time in a thread; the next `start` or `wait` raises its error."""
 
     def __init__(self) -> None:
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
 
-    def start(self, work: Callable[[], None]) -> None:
-        """Begin `work` in the background, after the work before it has ended."""
+    def start(self, job: Callable[[], None]) -> None:
+        """Start `job` in the background, after the previous job has finished."""
         self.wait()
-        # Not a daemon: a program that ends meanwhile waits for the file to be whole.
-        self._thread = threading.Thread(target=self._run, args=(work,), name="saver")
+        # Not a daemon: a program that exits meanwhile waits until the file is complete.
+        self._thread = threading.Thread(target=self._run, args=(job,), name="background-writer")
         self._thread.start()
 
     def wait(self) -> None:
-        """Return when nothing is being written any more; raise what went wrong."""
+        """Wait until the current job has finished; raise its error."""
         if self._thread is not None:
             self._thread.join()
             self._thread = None
@@ -27,8 +27,8 @@ class BackgroundWriter:
         if error is not None:
             raise error
 
-    def _run(self, work: Callable[[], None]) -> None:
+    def _run(self, job: Callable[[], None]) -> None:
         try:
-            work()
-        except BaseException as error:  # told in the thread that trains
+            job()
+        except BaseException as error:  # raised in the training thread
             self._error = error

@@ -1,101 +1,105 @@
 """Flags in a YAML file: reading one for `--config`, and writing a run's settings.yaml.
 
-Values are taken as they are written and converted as those of a command line are, so that 2e-5 is
-a number, and a file says the same as the flags would.
+Values are read as text and converted like those of the command line, so that 2e-5 is a number and
+a file means the same as the flags would.
 """
 
 import dataclasses
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 FLAG, SETTINGS_FILE = "--config", "settings.yaml"
-# What one start of a run was told to do with an earlier one: not to be done again unasked.
-_ONCE = ("overwrite_output_dir", "resume_from_checkpoint", "debug")
-_NULL = "tag:yaml.org,2002:null"
-_MOST = 1 << 20  # bytes; a settings file has a few thousand
+# How to treat an earlier run in the output folder, and --debug: must not be repeated unasked.
+_NOT_REPEATED = ("overwrite_output_dir", "resume_from_checkpoint", "debug")
+_NULL_TAG = "tag:yaml.org,2002:null"
+_MAX_BYTES = 1 << 20  # bytes; a settings file has a few thousand
 
 
 @dataclasses.dataclass(frozen=True)
-class Given:
-    """A flag's value as text, and what a message calls the flag: "--seed", "a.yaml:3: seed"."""
+class FlagText:
+    """A flag's value as text, and the flag's name in messages: "--seed", "a.yaml:3: seed"."""
 
     text: str
-    called: str
+    label: str
 
 
 @dataclasses.dataclass
 class Settings:
-    """What a file sets: texts by flag name, words that belong to no flag, and what is wrong."""
+    """What a file sets: texts by flag name, positional arguments, and the file's problems."""
 
-    texts: dict[str, Given] = dataclasses.field(default_factory=dict)
-    words: list[str] = dataclasses.field(default_factory=list)
+    texts: dict[str, FlagText] = dataclasses.field(default_factory=dict)
+    positional: list[str] = dataclasses.field(default_factory=list)
     problems: list[str] = dataclasses.field(default_factory=list)
 
 
 def read(
-    path: str, fields: Sequence[dataclasses.Field], loose: dataclasses.Field | None = None
+    path: str,
+    fields: Sequence[dataclasses.Field],
+    positional_field: dataclasses.Field | None = None,
 ) -> Settings:
     """The settings in a YAML (or JSON) file: flag names or their aliases, each with one value.
 
-    loose: the field of words that belong to no flag, which takes a list. A null leaves a flag at
-    its default. Nothing is raised: the problems are told with those of the command line.
+    positional_field: the field of the positional arguments, which takes a list. A null leaves a
+    flag at its default. Nothing is raised: problems are reported with the command line's.
     """
     settings = Settings()
     try:
         top = compose(Path(path))
-    except ValueError as wrong:
-        settings.problems.append(f"--config {path}: {wrong}")
+    except ValueError as error:
+        settings.problems.append(f"--config {path}: {error}")
         return settings
-    known = {f.metadata["alias"]: f for f in fields if f.metadata["alias"]}
-    known |= {f.name: f for f in fields} | ({loose.name: loose} if loose else {})
-    seen: dict[str, int] = {}
+    by_name = {f.metadata["alias"]: f for f in fields if f.metadata["alias"]}
+    by_name |= {f.name: f for f in fields}
+    if positional_field:
+        by_name[positional_field.name] = positional_field
+    line_of: dict[str, int] = {}
     for key, value in top.value:
-        place = f"{path}:{key.start_mark.line + 1}"
+        location = f"{path}:{key.start_mark.line + 1}"
         name = str(key.value).removeprefix("--").replace("-", "_")
-        field = known.get(name)
+        field = by_name.get(name)
         if field is None:
-            settings.problems.append(_unknown(place, str(key.value), known))
-        elif field.name in seen:
+            settings.problems.append(_unknown_flag(location, str(key.value), by_name))
+        elif field.name in line_of:
             settings.problems.append(
-                f"{place}: {name} is set a second time (first in line {seen[field.name]})"
+                f"{location}: {name} is set a second time (first in line {line_of[field.name]})"
             )
         else:
-            seen[field.name] = key.start_mark.line + 1
-            _take(settings, field, value, f"{place}: {name}")
+            line_of[field.name] = key.start_mark.line + 1
+            _store(settings, field, value, f"{location}: {name}")
     return settings
 
 
-def _take(settings: Settings, field: dataclasses.Field, value: Any, called: str) -> None:
-    """Put one value of the file into the settings."""
+def _store(settings: Settings, field: dataclasses.Field, value: Any, label: str) -> None:
+    """Put one value of the file, a YAML node, into the settings."""
     if value.id == "mapping":
-        settings.problems.append(f"{called} takes one value, not further settings inside it")
+        settings.problems.append(f"{label} takes one value, not further settings inside it")
     elif value.id == "sequence":
-        if any(one.id != "scalar" for one in value.value):
-            settings.problems.append(f"{called} has lists or settings inside its list")
-        elif "words" in field.metadata:
-            settings.words = [one.value for one in value.value]
-        elif field.metadata["many"]:
-            text = ",".join(one.value for one in value.value)
-            settings.texts[field.name] = Given(text, called)
+        if any(item.id != "scalar" for item in value.value):
+            settings.problems.append(f"{label} has lists or settings inside its list")
+        elif "positional" in field.metadata:
+            settings.positional = [item.value for item in value.value]
+        elif field.metadata["comma_separated"]:
+            text = ",".join(item.value for item in value.value)
+            settings.texts[field.name] = FlagText(text, label)
         else:
-            settings.problems.append(f"{called} takes one value, not a list")
-    elif value.tag == _NULL:
+            settings.problems.append(f"{label} takes one value, not a list")
+    elif value.tag == _NULL_TAG:
         return
-    elif "words" in field.metadata:
-        settings.words = [value.value]
+    elif "positional" in field.metadata:
+        settings.positional = [value.value]
     else:
-        settings.texts[field.name] = Given(value.value, called)
+        settings.texts[field.name] = FlagText(value.value, label)
 
 
 def compose(path: Path) -> Any:
-    """The file's top mapping as YAML nodes, which know their lines. Raises ValueError."""
+    """The file's top mapping as YAML nodes, which have line numbers. Raises ValueError."""
     import yaml
 
     try:
-        if path.stat().st_size > _MOST:
-            raise ValueError("it is far too large for a file of settings")
+        if path.stat().st_size > _MAX_BYTES:
+            raise ValueError("it is far too large for a settings file")
         top = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
     except FileNotFoundError:
         raise ValueError("no such file") from None
@@ -104,12 +108,12 @@ def compose(path: Path) -> Any:
     except UnicodeDecodeError:
         raise ValueError("it is not a text file (UTF-8)") from None
     except RecursionError:
-        raise ValueError("it is nested too deeply for a file of settings") from None
+        raise ValueError("it is nested too deeply for a settings file") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" in line {mark.line + 1}" if mark else ""
-        words = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise ValueError(f"it is no YAML{line}: {words}") from None
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise ValueError(f"it is not valid YAML{line}: {problem}") from None
     if top is None:
         raise ValueError("it is empty: write a line such as learning_rate: 2e-5")
     if top.id != "mapping":
@@ -117,21 +121,19 @@ def compose(path: Path) -> Any:
     return top
 
 
-def _unknown(place: str, name: str, known: Sequence[str] | dict) -> str:
-    near = difflib.get_close_matches(name.removeprefix("--").replace("-", "_"), known, n=1)
-    guess = f", did you mean {near[0]}?" if near else " of this command (see --help)"
-    return f"{place}: {name[:80]} is not a flag{guess}"
+def _unknown_flag(location: str, name: str, flag_names: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name.removeprefix("--").replace("-", "_"), flag_names, n=1)
+    suggestion = f", did you mean {near[0]}?" if near else " of this command (see --help)"
+    return f"{location}: {name[:80]} is not a flag{suggestion}"
 
 
 def write(path: Path, args: Any, fields: Sequence[dataclasses.Field]) -> None:
-    """Write every flag's value with its help, in groups, in the form that `--config` takes.
+    """Write every flag's value with its help, in groups, as `--config` reads it.
 
-    A flag without a value and what was asked of this start alone (resuming, overwriting) are
-    comments.
+    Flags without a value, and those not to be repeated (resuming, overwriting), are comments.
     """
-    from bert_paddle.common import (
-        atomic_files,  # it imports numpy, and reading settings must be quick
-    )
+    # Imported here: it needs numpy, and reading settings must be fast.
+    from bert_paddle.common import atomic_files
 
     atomic_files.write_text(path, "\n".join(_lines(args, fields)) + "\n")
 
@@ -145,17 +147,17 @@ def _lines(args: Any, fields: Sequence[dataclasses.Field]) -> Iterator[str]:
         yield f"# {group}"
         for field in fields:
             if field.metadata["group"] == group:
-                yield _line(field, getattr(args, field.name))
+                yield _setting_line(field, getattr(args, field.name))
 
 
-def _line(field: dataclasses.Field, value: Any) -> str:
-    if value is None or field.name in _ONCE:
+def _setting_line(field: dataclasses.Field, value: Any) -> str:
+    if value is None or field.name in _NOT_REPEATED:
         return f"# {field.name}:  # {field.metadata['help']}"
-    return f"{field.name}: {_scalar(value)}  # {field.metadata['help']}"
+    return f"{field.name}: {_yaml_scalar(value)}  # {field.metadata['help']}"
 
 
-def _scalar(value: Any) -> str:
-    """A value as YAML on one line; a text is quoted, so that it stays as it is."""
+def _yaml_scalar(value: Any) -> str:
+    """A value as YAML on one line; strings are quoted so that YAML does not reinterpret them."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):

@@ -1,25 +1,25 @@
-"""What can go wrong, as types. Imports nothing, so that every module may raise these.
+"""Exception types. Imports nothing, so that every module can raise them.
 
 A `UserError` is a mistake in the user's flags, files or data: one line, exit code 2. A `RunError`
-is something that broke while running (a full disk, a dead process, a loss that is no number): one
-line, exit code 1. Any other exception is a fault of ours and keeps its traceback.
+is a failure while running (a full disk, a dead process, a non-finite loss): one line, exit code 1.
+Any other exception is a bug and keeps its traceback.
 """
 
 
 class BertPaddleError(Exception):
-    """Base of the errors that are told in one line; the text says what, where and the way out."""
+    """Base of the errors printed as one line: what is wrong, where, and what to do."""
 
     exit_code = 1
 
 
 class UserError(BertPaddleError):
-    """A mistake in what the user gave."""
+    """A mistake in the user's flags, files or data."""
 
     exit_code = 2
 
 
 class FlagError(UserError):
-    """Wrong flags; all problems of one command line together."""
+    """Wrong flags: all problems of a command line together."""
 
     def __init__(self, problems: list[str]):
         self.problems = problems
@@ -27,11 +27,11 @@ class FlagError(UserError):
 
 
 class DataError(UserError):
-    """A data file that is missing or malformed; names `path:line` where a line is at fault."""
+    """A data file that is missing or malformed; names `path:line` if a line is wrong."""
 
 
 class WeightsError(UserError):
-    """A model folder, configuration, vocabulary or weight file that cannot be used as it is."""
+    """A model folder, configuration, vocabulary or weight file that cannot be used."""
 
 
 class OutputError(UserError):
@@ -39,12 +39,12 @@ class OutputError(UserError):
 
 
 class RunError(BertPaddleError):
-    """Something broke while running; nothing already written is lost."""
+    """A failure while running; nothing already written is lost."""
 
 
 class Interrupted(BertPaddleError):
-    """A signal ended the run; its exit code is 128 and the signal's number."""
+    """A signal ended the run; the exit code is 128 + the signal's number."""
 
-    def __init__(self, words: str, number: int):
-        super().__init__(words)
-        self.exit_code = 128 + number
+    def __init__(self, message: str, signal_number: int):
+        super().__init__(message)
+        self.exit_code = 128 + signal_number

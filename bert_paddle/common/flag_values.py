@@ -1,19 +1,19 @@
-"""The value of a flag from its text: number, switch, choice; what is wrong with it as words."""
+"""Converting the text of a flag into its value: number, switch or choice."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-NO_VALUE = "\0no value"  # the text of a flag that stands alone
+NO_VALUE = "\0no value"  # stands for the text of a flag without a value
 TRUE, FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
-def convert(about: Any, text: str) -> Any:
-    """The value of one flag, `about` being its field's metadata.
+def convert(metadata: Any, text: str) -> Any:
+    """The value of a flag; metadata: of its dataclass field.
 
-    Raises ValueError with the end of the sentence that begins with the flag's name.
+    Raises ValueError with a message that continues a sentence starting with the flag's name.
     """
-    if about["kind"] == "bool":
+    if metadata["kind"] == "bool":
         if text == NO_VALUE or text.lower() in TRUE:
             return True
         if text.lower() in FALSE:
@@ -21,13 +21,13 @@ def convert(about: Any, text: str) -> Any:
         raise ValueError(f"is a switch and takes 1, 0, true or false, not {text!r}")
     if text == NO_VALUE:
         raise ValueError("needs a value")
-    if about["kind"] == "str":
+    if metadata["kind"] == "str":
         if not text.strip():
             raise ValueError("must not be empty")
-        return _choice(about["choices"], text) if about["choices"] else text
-    value = _number(about["kind"], text)
-    for wrong in _out_of_range(about, value):
-        raise ValueError(f"must be {wrong}, not {text}")
+        return _choice(metadata["choices"], text) if metadata["choices"] else text
+    value = _number(metadata["kind"], text)
+    if expected := _range_violation(metadata, value):
+        raise ValueError(f"must be {expected}, not {text}")
     return value
 
 
@@ -52,13 +52,15 @@ def _number(kind: str, text: str) -> float | int:
     return int(value)
 
 
-def _out_of_range(about: Any, value: float) -> Iterator[str]:
-    besides = "" if about["or_is"] is None else f" (or {about['or_is']})"
-    if value == about["or_is"]:
-        return
-    if about["least"] is not None and value < about["least"]:
-        yield f"at least {about['least']}{besides}"
-    if about["above"] is not None and value <= about["above"]:
-        yield f"greater than {about['above']}{besides}"
-    if about["most"] is not None and value > about["most"]:
-        yield f"at most {about['most']}{besides}"
+def _range_violation(metadata: Any, value: float) -> str | None:
+    """The bound that a value violates, such as "at least 1 (or -1)"; None if it is in range."""
+    alternative = "" if metadata["sentinel"] is None else f" (or {metadata['sentinel']})"
+    if value == metadata["sentinel"]:
+        return None
+    if metadata["minimum"] is not None and value < metadata["minimum"]:
+        return f"at least {metadata['minimum']}{alternative}"
+    if metadata["exclusive_minimum"] is not None and value <= metadata["exclusive_minimum"]:
+        return f"greater than {metadata['exclusive_minimum']}{alternative}"
+    if metadata["maximum"] is not None and value > metadata["maximum"]:
+        return f"at most {metadata['maximum']}{alternative}"
+    return None

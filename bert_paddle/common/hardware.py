@@ -1,4 +1,4 @@
-"""What a figure was measured on: processor, cores, versions."""
+"""The machine and the software versions that a measurement is reported with."""
 
 import importlib.metadata
 import os
@@ -10,39 +10,39 @@ PACKAGES = ("paddlepaddle", "paddlepaddle-gpu", "paddlenlp")
 
 def processor() -> str:
     """The processor's name."""
-    return _of_processor("model name") or platform.processor() or platform.machine()
+    return _cpuinfo_field("model name") or platform.processor() or platform.machine()
 
 
-def instructions() -> str:
-    """The names of the instruction sets that the processor, or the virtual machine, lets be used;
-    "" where the system does not say."""
-    return " ".join(sorted(_of_processor("flags").split()))
+def instruction_sets() -> str:
+    """The instruction sets that the processor (or virtual machine) supports, as sorted names; ""
+    if the system does not list them."""
+    return " ".join(sorted(_cpuinfo_field("flags").split()))
 
 
-def _of_processor(name: str) -> str:
+def _cpuinfo_field(name: str) -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return ""
-    return next((one.partition(":")[2].strip() for one in lines if one.startswith(name)), "")
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "")
 
 
-def hardware() -> str:
-    """Processor and the cores that this process may use."""
+def machine() -> str:
+    """The processor, and the number of cores that this process may use."""
     return f"{processor()}, {len(os.sched_getaffinity(0))} core(s)"
 
 
 def versions(*more: str) -> dict[str, str]:
-    """The versions of what a run depends on and of `more` packages, as far as installed."""
-    found = {"Python": platform.python_version()}
+    """The versions of Python, PaddlePaddle, PaddleNLP and `more` packages, where installed."""
+    installed = {"Python": platform.python_version()}
     for name in (*PACKAGES, *more):
         try:
-            found[name] = importlib.metadata.version(name)
+            installed[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             pass
-    return found
+    return installed
 
 
 def describe(*more: str) -> str:
     """Hardware and versions in one line."""
-    return f"{hardware()}; {', '.join(f'{name} {v}' for name, v in versions(*more).items())}"
+    return f"{machine()}; {', '.join(f'{name} {v}' for name, v in versions(*more).items())}"

@@ -1,6 +1,6 @@
-"""What a run says: log lines on stdout, notes on stderr, and metrics.jsonl.
+"""Output of a run: log lines on stdout, notes on stderr, and metrics.jsonl.
 
-Only the main process has an active log; the others' calls do nothing.
+Only the main process has an active log; in the others its methods do nothing.
 """
 
 import json
@@ -18,74 +18,76 @@ METRICS_FILE = "metrics.jsonl"
 
 
 class RecordSink(Protocol):
-    """Something that shows records while they are made."""
+    """A further destination of the records in metrics.jsonl."""
 
     def add(self, record: Mapping[str, Any]) -> None:
-        """Show a record."""
+        """Take a record."""
         ...
 
     def close(self) -> None:
-        """There are no more."""
+        """Called after the last record."""
         ...
 
 
 class RunLog:
-    """Lines for people and records for programs.
+    """Log lines for people, and records in metrics.jsonl for programs.
 
-    Lines are a contract (parseable): fields may be added behind, never between. Records are
-    written once `keep_records` has named the folder.
+    Log lines are parsed by users: fields may be appended, never inserted. Records are written after
+    `write_metrics_to` has set the folder.
     """
 
-    def __init__(self, active: bool = True, out: TextIO | None = None, err: TextIO | None = None):
+    def __init__(
+        self, active: bool = True, stdout: TextIO | None = None, stderr: TextIO | None = None
+    ):
         self.active = active
-        self.out = out if out is not None else sys.stdout
-        self.err = err if err is not None else sys.stderr
-        self.records: Path | None = None
-        self.marks: dict[str, str] = {}  # put into every record
-        self.progress = Progress(self.err if active else None)
-        self.board: RecordSink | None = None  # where the records go as well
+        self.stdout = stdout if stdout is not None else sys.stdout
+        self.stderr = stderr if stderr is not None else sys.stderr
+        self.metrics_path: Path | None = None
+        self.tags: dict[str, str] = {}  # added to every record
+        self.progress = Progress(self.stderr if active else None)
+        self.sink: RecordSink | None = None  # receives the records too
 
     def line(self, text: str) -> None:
-        """A line of the contract, on stdout."""
+        """Print a line of the documented log format to stdout."""
         if self.active:
-            with self.progress.aside():
-                print(text, file=self.out, flush=True)
+            with self.progress.paused():
+                print(text, file=self.stdout, flush=True)
 
     def note(self, text: str) -> None:
-        """Something worth knowing, on stderr."""
+        """Print an informational line to stderr."""
         if self.active:
-            with self.progress.aside():
-                print(text, file=self.err, flush=True)
+            with self.progress.paused():
+                print(text, file=self.stderr, flush=True)
 
     def warning(self, text: str) -> None:
-        """Something that may not be what the user wants, on stderr."""
+        """Print a warning to stderr."""
         self.note(f"warning: {text}")
 
-    def keep_records(self, folder: Path, step: float = math.inf) -> None:
-        """Write records to `folder`/metrics.jsonl, cut back to those of `step` and before."""
-        self.records = folder / METRICS_FILE
+    def write_metrics_to(self, folder: Path, step: float = math.inf) -> None:
+        """Append records to `folder`/metrics.jsonl, after removing those beyond `step`."""
+        self.metrics_path = folder / METRICS_FILE
         if self.active:
-            kept = [r for r in read_records(folder) if r["step"] <= step]
-            atomic_files.write_text(self.records, "".join(json.dumps(r) + "\n" for r in kept))
+            kept = [r for r in read_metrics(folder) if r["step"] <= step]
+            atomic_files.write_text(self.metrics_path, "".join(json.dumps(r) + "\n" for r in kept))
 
-    def record(self, kind: str, step: int, **values: Any) -> None:
-        """Append one object to metrics.jsonl; numbers that are none become null."""
-        if self.active and self.records is not None:
-            entry = {"kind": kind, "step": step, **values, **self.marks}
-            with self.records.open("a", encoding="utf-8") as file:
+    def log_metrics(self, kind: str, step: int, **values: Any) -> None:
+        """Append a record to metrics.jsonl; non-finite numbers become null."""
+        if self.active and self.metrics_path is not None:
+            entry = {"kind": kind, "step": step, **values, **self.tags}
+            with self.metrics_path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(finite_or_none(entry)) + "\n")
-            if self.board is not None:
-                self.board.add(entry)
+            if self.sink is not None:
+                self.sink.add(entry)
 
-    def close_board(self) -> None:
-        """No more records for the board."""
-        if self.board is not None:
-            self.board.close()
-            self.board = None
+    def close_sink(self) -> None:
+        """Close the further destination of records."""
+        if self.sink is not None:
+            self.sink.close()
+            self.sink = None
 
 
-def read_records(folder: Path) -> list[dict[str, Any]]:
-    """The whole records of `folder`/metrics.jsonl; a last line cut off by a crash is left out."""
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """The records in `folder`/metrics.jsonl, without a last line truncated by a crash."""
     path = folder / METRICS_FILE
     if not path.is_file():
         return []
@@ -101,7 +103,7 @@ def read_records(folder: Path) -> list[dict[str, Any]]:
 
 
 def finite_or_none(value: Any) -> Any:
-    """The value with NaN and infinities as None, which JSON can say."""
+    """The value with NaN and infinities replaced by None, since JSON has neither."""
     if isinstance(value, dict):
         return {key: finite_or_none(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -112,42 +114,42 @@ def finite_or_none(value: Any) -> Any:
 
 
 class Progress:
-    """A bar with the loss, samples/s and the time left, where a person looks: on a terminal, and
-    nowhere else."""
+    """A progress bar with loss, samples/s and remaining time; on a terminal only."""
 
-    def __init__(self, err: TextIO | None):
-        self.err = err if err is not None and err.isatty() else None
+    def __init__(self, stderr: TextIO | None):
+        self.stderr = stderr if stderr is not None and stderr.isatty() else None
         self.bar: Any = None
-        self.looked = -math.inf  # when `look` was called last
+        self.refreshed = -math.inf  # time of the last call of get_status
 
-    def show(self, step: int, total: int, look: Callable[[], tuple[float, float]]) -> None:
-        """`step` of `total` updates are done; at the last one the bar goes. look: returns the loss
-        and the samples/s of late; called once a second at most, since the loss may have to come
-        from a GPU."""
-        if self.err is None:
+    def show(self, step: int, total: int, get_status: Callable[[], tuple[float, float]]) -> None:
+        """Show that `step` of `total` steps are done; the last one closes the bar. get_status:
+        returns the current loss and samples/s; called at most once a second, since reading the
+        loss may synchronize with the GPU."""
+        if self.stderr is None:
             return
         if self.bar is None:
             from tqdm import tqdm
 
-            done = step - 1
-            self.bar = tqdm(total=total, initial=done, file=self.err, unit="step", leave=False)
-        if time.monotonic() - self.looked >= 1:
-            loss, samples = look()
+            self.bar = tqdm(
+                total=total, initial=step - 1, file=self.stderr, unit="step", leave=False
+            )
+        if time.monotonic() - self.refreshed >= 1:
+            loss, samples = get_status()
             self.bar.set_postfix_str(f"loss {loss:.4f}, {samples:.1f} samples/s", refresh=False)
-            self.looked = time.monotonic()
+            self.refreshed = time.monotonic()
         self.bar.update(step - self.bar.n)
         if step >= total:
             self.close()
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self.bar is not None:
             self.bar.close()
             self.bar = None
 
     @contextmanager
-    def aside(self) -> Iterator[None]:
-        """Make room for a line."""
+    def paused(self) -> Iterator[None]:
+        """Hide the bar while a line is printed."""
         if self.bar is not None:
             self.bar.clear()
         yield
@@ -164,9 +166,9 @@ def train_line(
     terms: Mapping[str, float] | None = None,
     sequences: float = 0.0,
 ) -> str:
-    """The training line: `batch` and `step` from 1, `epoch` from 0, speed in updates/s.
+    """The training log line: `batch` and `step` from 1, `epoch` from 0, speed in steps/s.
 
-    Where the loss has several terms, they follow by name, behind the sequences/s of all cards.
+    A loss of several terms adds the sequences/s over all cards, then the terms by name.
     """
     line = (
         f"global step {step}, epoch: {epoch}, batch: {batch}, "
@@ -179,7 +181,7 @@ def train_line(
 
 
 def eval_line(loss: float, fields: list[tuple[str, float]], labels: list[tuple[str, str]]) -> str:
-    """The evaluation line: mean loss, the metrics, then labels such as dev: matched."""
+    """The evaluation log line: mean loss, the metrics, then labels such as dev: matched."""
     parts = [f"eval loss: {loss:.6f}"]
     parts += [f"{name}: {value:.6f}" for name, value in fields]
     parts += [f"{name}: {value}" for name, value in labels]

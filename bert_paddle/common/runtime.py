@@ -1,7 +1,7 @@
-"""The process environment, settled before paddle is imported; the only writer of os.environ.
+"""The process environment, set before paddle is imported; the only writer of os.environ.
 
-Paddle's CPU build reads its thread count and MKL its code path once, at import. As they come,
-both are slow: one thread, and on AMD processors a path made for old hardware.
+Paddle's CPU build reads its thread count, and MKL its code path, once at import. Both defaults are
+slow: one thread, and on AMD processors a code path for old hardware.
 """
 
 import contextlib
@@ -14,31 +14,31 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # names of malloc.h
-_PR_SET_PDEATHSIG = 1  # of sys/prctl.h
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from malloc.h
+_PR_SET_PDEATHSIG = 1  # from sys/prctl.h
 
 
 def home_dir() -> Path:
-    """Where models and data are kept: $BERT_PADDLE_HOME, else ~/.cache/bert_paddle."""
+    """The folder of models and data: $BERT_PADDLE_HOME, else ~/.cache/bert_paddle."""
     return Path(os.environ.get("BERT_PADDLE_HOME") or "~/.cache/bert_paddle").expanduser()
 
 
 def cache_dir() -> Path:
-    """Where what can be made again is kept: bert_paddle in $XDG_CACHE_HOME, else in ~/.cache."""
+    """The folder of regenerable files: bert_paddle in $XDG_CACHE_HOME, else in ~/.cache."""
     folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
     try:
         return folder.expanduser() / "bert_paddle"
-    except RuntimeError:  # nobody's home: then it cannot be written either, and nothing is kept
+    except RuntimeError:  # no home directory: a path that cannot be written, so nothing is cached
         return Path("/nonexistent/bert_paddle")
 
 
 def is_launched() -> bool:
-    """True in a process that `python -m paddle.distributed.launch` or our own spawn started."""
+    """True in a process started by `python -m paddle.distributed.launch` or by our own spawn."""
     return "PADDLE_TRAINER_ID" in os.environ
 
 
 def set_rank_environment(rank: int, endpoints: list[str], gpus: bool) -> None:
-    """Make this process rank `rank` of a job, in the variables that Paddle's launcher uses.
+    """Make this process rank `rank` of a job by the variables that Paddle's launcher sets.
 
     endpoints: "host:port" of every process. With `gpus`, rank k takes the k-th visible GPU.
     """
@@ -50,56 +50,56 @@ def set_rank_environment(rank: int, endpoints: list[str], gpus: bool) -> None:
         PADDLE_DISTRI_BACKEND="nccl" if gpus else "gloo",
     )
     if gpus:
-        # Counted among the visible ones, as Paddle's own launcher does.
+        # An index into the visible GPUs, as Paddle's launcher sets it.
         os.environ["FLAGS_selected_gpus"] = str(rank)
 
 
 def die_with_parent() -> None:
-    """Have Linux end this process when its parent is gone, however that died."""
+    """Have Linux terminate this process when its parent dies, even by SIGKILL."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def _on_this_host() -> int:
-    """How many of the job's processes run on this machine."""
-    here = os.environ.get("PADDLE_CURRENT_ENDPOINT", "").split(":")[0]
-    everyone = os.environ.get("PADDLE_TRAINER_ENDPOINTS", "").split(",")
-    return max(1, sum(endpoint.split(":")[0] == here for endpoint in everyone))
+def _processes_on_this_host() -> int:
+    """The number of the job's processes on this host."""
+    host = os.environ.get("PADDLE_CURRENT_ENDPOINT", "").split(":")[0]
+    endpoints = os.environ.get("PADDLE_TRAINER_ENDPOINTS", "").split(",")
+    return max(1, sum(endpoint.split(":")[0] == host for endpoint in endpoints))
 
 
 def configure(processes: int, use_gpu: bool = True, inherited: bool = False) -> str:
-    """Set threads, MKL's path and quiet start-up; say in one line what was set.
+    """Set thread count, MKL's code path, memory reuse and quiet start-up; returns one line on them.
 
-    processes: how many processes of this job share the machine's cores. `use_gpu=False` hides
-    the GPUs. Settings that the user made are respected; `inherited`: this process has its
-    parent's, which has chosen already.
+    processes: how many processes of this job share the cores. use_gpu: False hides the GPUs.
+    inherited: the environment is from our parent process, which has set it already. Variables set
+    by the user are not changed.
     """
     if "paddle" in sys.modules:
-        return "paddle was imported before: its thread settings stay as they are"
+        return "paddle is imported already: its thread settings are unchanged"
     if not use_gpu:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    _quiet()
+    _silence_libraries()
     cores = len(os.sched_getaffinity(0))
-    threads = str(max(1, cores // (_on_this_host() if is_launched() else processes)))
-    # The launcher imports paddle, which writes OMP_NUM_THREADS=1 for its children: nobody's choice.
-    chosen = os.environ.get("OMP_NUM_THREADS")
-    if chosen is None or (is_launched() and chosen == "1" and not inherited):
+    threads = str(max(1, cores // (_processes_on_this_host() if is_launched() else processes)))
+    # Paddle's launcher imports paddle, which sets OMP_NUM_THREADS=1 for the children: override it.
+    current = os.environ.get("OMP_NUM_THREADS")
+    if current is None or (is_launched() and current == "1" and not inherited):
         os.environ["OMP_NUM_THREADS"] = threads
-    said = [f"{os.environ['OMP_NUM_THREADS']} thread(s) of {cores} core(s) for each process"]
-    # Without views, a transpose is a fast kernel of its own; with them, the reshape that follows
-    # it copies element by element. benchmarks/cpu_settings.md has what that costs.
+    notes = [f"{os.environ['OMP_NUM_THREADS']} thread(s) of {cores} core(s) for each process"]
+    # Without strided views, a transpose is one fast kernel; with them, the reshape that follows
+    # copies element by element. Measured in benchmarks/cpu_settings.md.
     os.environ.setdefault("FLAGS_use_stride_kernel", "0")
-    if _keep_memory():
-        said.append("freed memory is kept for reuse")
+    if _reuse_freed_memory():
+        notes.append("freed memory is kept for reuse")
     if _is_amd() and "MKL_DEBUG_CPU_TYPE" not in os.environ:
         os.environ["MKL_DEBUG_CPU_TYPE"] = "5"
-        said.append("MKL's AVX2 path for AMD (MKL_DEBUG_CPU_TYPE=5)")
-    return ", ".join(said)
+        notes.append("MKL's AVX2 path for AMD (MKL_DEBUG_CPU_TYPE=5)")
+    return ", ".join(notes)
 
 
-def _keep_memory() -> bool:
-    """Have glibc reuse freed memory: as it comes, each large tensor is mapped and unmapped, page
-    fault by page fault. Settings of the user's own win."""
+def _reuse_freed_memory() -> bool:
+    """Have glibc reuse freed memory; by default it maps and unmaps each large tensor, with page
+    faults every time. The user's own MALLOC_ settings take precedence."""
     if any(name.startswith("MALLOC_") for name in os.environ):
         return False
     try:
@@ -110,21 +110,21 @@ def _keep_memory() -> bool:
 
 
 @contextlib.contextmanager
-def suppress_lines(*words: str) -> Iterator[None]:
-    """Drop what the block's Python code writes to stderr in lines with one of these words."""
-    heard = io.StringIO()
+def suppress_lines(*patterns: str) -> Iterator[None]:
+    """Drop lines that the block's Python code writes to stderr and that contain a pattern."""
+    captured = io.StringIO()
     try:
-        with contextlib.redirect_stderr(heard):
+        with contextlib.redirect_stderr(captured):
             yield
     finally:
-        for line in heard.getvalue().splitlines():
-            if not any(word in line for word in words):
+        for line in captured.getvalue().splitlines():
+            if not any(pattern in line for pattern in patterns):
                 print(line, file=sys.stderr)
 
 
 def import_paddle() -> None:
-    """Import paddle without its advice on thread counts, which are set on purpose here, and
-    without its signal handler, which answers a plain SIGTERM with a page of C++ traceback."""
+    """Import paddle without its warning about thread counts, which `configure` sets, and without
+    its signal handler, which prints a C++ traceback on SIGTERM."""
     with suppress_lines("OMP_NUM_THREADS"):
         import paddle
 
@@ -138,8 +138,8 @@ def _is_amd() -> bool:
         return False
 
 
-def _quiet() -> None:
-    """Keep messages of libraries that a user can do nothing about off the screen."""
+def _silence_libraries() -> None:
+    """Suppress messages of libraries that a user cannot act on."""
     os.environ.setdefault("GLOG_minloglevel", "2")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     warnings.filterwarnings("ignore", message="No ccache found")

@@ -1,4 +1,4 @@
-"""What signals ask of a training: to stop after the step under way, or to save and go on."""
+"""Signals that control training: stop after the current step, or save and continue."""
 
 import contextlib
 import os
@@ -11,41 +11,41 @@ SAVE = {"SIGUSR1": signal.SIGUSR1}
 
 
 class SignalRequests:
-    """The signals that have come and are not answered yet, by name."""
+    """Received signals that training has not acted on yet."""
 
     def __init__(self) -> None:
-        self._waiting: dict[str, int] = {}
+        self._pending: dict[str, int] = {}
 
-    def hear(self, number: int, frame: FrameType | None = None) -> None:
-        """A signal handler. A second demand to stop ends the process at once."""
+    def handle(self, number: int, frame: FrameType | None = None) -> None:
+        """A signal handler. A second stop signal ends the process immediately."""
         name = signal.Signals(number).name
-        if name in STOP and any(earlier in STOP for earlier in self._waiting):
+        if name in STOP and any(pending in STOP for pending in self._pending):
             os._exit(128 + number)
-        self._waiting[name] = 1
+        self._pending[name] = 1
 
-    def counts(self) -> dict[str, int]:
-        """What is asked, as counts that can be summed over processes. A save is asked for once;
-        a demand to stop stands."""
-        asked = dict(self._waiting)
-        self._waiting = {name: one for name, one in asked.items() if name in STOP}
-        return asked
+    def poll(self) -> dict[str, int]:
+        """The pending signals, as counts that can be summed over processes. A save request is
+        returned once, a stop request at every call."""
+        pending = dict(self._pending)
+        self._pending = {name: count for name, count in pending.items() if name in STOP}
+        return pending
 
     @contextlib.contextmanager
-    def heard(self) -> Iterator[None]:
-        """Take the signals' place inside the block, in the main thread."""
-        before = {}
+    def installed(self) -> Iterator[None]:
+        """Install the handlers inside the block, in the main thread."""
+        previous = {}
         for number in (STOP | SAVE).values():
             if number == signal.SIGINT and signal.getsignal(number) is signal.SIG_IGN:
-                continue  # a process of a job: the parent hears Ctrl-C and passes it on
-            with contextlib.suppress(ValueError):  # not the main thread: signals stay as they are
-                before[number] = signal.signal(number, self.hear)
+                continue  # a rank of a job: the parent receives Ctrl-C and forwards it
+            with contextlib.suppress(ValueError):  # not the main thread: keep the handlers
+                previous[number] = signal.signal(number, self.handle)
         try:
             yield
         finally:
-            for number, handler in before.items():
+            for number, handler in previous.items():
                 signal.signal(number, handler)
 
 
 def ignore_until_training() -> None:
-    """SIGUSR1 asks for a checkpoint; before there is a training to save, it does nothing."""
+    """Ignore SIGUSR1, which requests a checkpoint, until training has started."""
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)

@@ -1,8 +1,8 @@
-"""Tensors on their way to a file while training goes on: read from the model's own memory until
-that is about to change, and copied only then, as far as they are not written yet.
+"""Copy-on-write snapshots of tensors, written to a file while training continues.
 
-A save thus takes no second copy of the model and its optimizer where the disk keeps up with the
-forward and backward pass, and does not wait for the disk where it does not.
+Tensors are read from the model's own memory until it is about to change; only those not yet written
+are copied then. So a save needs no second copy of the model and optimizer state if the disk keeps
+up with the forward and backward pass, and training does not wait for the disk if it does not.
 """
 
 import json
@@ -13,51 +13,57 @@ from typing import Any
 
 import numpy as np
 
-_PIECE = 4 << 20  # bytes written at a time, for which `release` waits at most
-_KINDS = {"float64": "F64", "float32": "F32", "float16": "F16", "int64": "I64", "int32": "I32"}
+_CHUNK_BYTES = 4 << 20  # bytes per write: the longest that `materialize` waits
+_DTYPE_NAMES = {
+    "float64": "F64",
+    "float32": "F32",
+    "float16": "F16",
+    "int64": "I64",
+    "int32": "I32",
+}
 
 
 class TensorSnapshot:
-    """Arrays by name, to be written once. shown: whether they are memory that will change; whoever
-    changes it calls `release` before. owners: what that memory belongs to, kept as long."""
+    """Arrays by name, to be written once. shared: they are views of memory that will change; call
+    `materialize` before changing it. owners: objects to keep alive, to which the memory belongs."""
 
     def __init__(
-        self, arrays: Mapping[str, np.ndarray], shown: bool = False, owners: Sequence[Any] = ()
+        self, arrays: Mapping[str, np.ndarray], shared: bool = False, owners: Sequence[Any] = ()
     ):
         self._owners = list(owners)
-        # Wide types first: in the file, every array begins at a multiple of its own size.
-        self._arrays = dict(sorted(arrays.items(), key=lambda one: (-one[1].itemsize, one[0])))
-        self._shown = shown
+        # Wide types first, so that every array in the file is aligned to its item size.
+        self._arrays = dict(sorted(arrays.items(), key=lambda item: (-item[1].itemsize, item[0])))
+        self._shared = shared
         self._lock = threading.Lock()
 
-    def release(self) -> None:
-        """Copy what is not written yet: from here on, the memory may change."""
+    def materialize(self) -> None:
+        """Copy what is not written yet; afterwards the memory may change."""
         with self._lock:
-            if self._shown:
+            if self._shared:
                 for name, array in self._arrays.items():
                     self._arrays[name] = array.copy()
-            self._shown = False
+            self._shared = False
 
-    def write(self, path: Path, form: str) -> None:
-        """Write a safetensors file, and let go of each array as soon as it is written.
+    def write(self, path: Path, framework: str) -> None:
+        """Write a safetensors file, and free each array once it is written.
 
-        form: what its metadata says of the layout. The file (github.com/huggingface/safetensors):
-        the header's length in 8 bytes, the header as JSON, the arrays one after the other.
+        framework: the metadata's "format". Layout (github.com/huggingface/safetensors): the
+        header's length in 8 bytes, the header as JSON, the arrays one after the other.
         """
-        header: dict[str, Any] = {"__metadata__": {"format": form}}
+        header: dict[str, Any] = {"__metadata__": {"format": framework}}
         end = 0
         for name, array in self._arrays.items():
             begin, end = end, end + array.nbytes
-            about = {"dtype": _KINDS[array.dtype.name], "shape": list(array.shape)}
-            header[name] = about | {"data_offsets": [begin, end]}
+            entry = {"dtype": _DTYPE_NAMES[array.dtype.name], "shape": list(array.shape)}
+            header[name] = entry | {"data_offsets": [begin, end]}
         text = json.dumps(header, separators=(",", ":")).encode()
-        text += b" " * (-len(text) % 8)  # so that the arrays begin at a multiple of 8
+        text += b" " * (-len(text) % 8)  # aligns the arrays to 8 bytes
         with path.open("wb") as file:
             file.write(len(text).to_bytes(8, "little") + text)
             for name in list(self._arrays):
-                for begin in range(0, self._arrays[name].nbytes, _PIECE):
-                    with self._lock:  # the array may be a copy since the last piece
+                for begin in range(0, self._arrays[name].nbytes, _CHUNK_BYTES):
+                    with self._lock:  # `materialize` may have replaced the array by a copy
                         content = np.ascontiguousarray(self._arrays[name]).reshape(-1)
-                        file.write(content.view(np.uint8)[begin : begin + _PIECE].data)
+                        file.write(content.view(np.uint8)[begin : begin + _CHUNK_BYTES].data)
                 with self._lock:
                     del self._arrays[name]

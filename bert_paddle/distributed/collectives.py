@@ -1,7 +1,7 @@
-"""This process's place in the job, and the exchange of values. The only place that knows ranks.
+"""Rank and world size, and collective operations on Python values. Rank logic lives only here.
 
-Written once for any number of processes: with one, every exchange is the identity. `launch` starts
-the processes, `peers` knows who is still there.
+The same code runs for any number of processes; with one, every collective is the identity. `launch`
+starts the processes, `heartbeat` detects dead ones.
 """
 
 import os
@@ -16,14 +16,14 @@ from bert_paddle.common.errors import BertPaddleError, RunError, UserError
 from bert_paddle.distributed import heartbeat
 
 Result = TypeVar("Result")
-# Seconds between two exchanges while a process works alone and the others wait.
-_BEAT = 5.0
-_peers: heartbeat.ControlChannel | None = None
+# Interval of the collectives that keep waiting ranks informed while another rank works alone.
+_POLL_SECONDS = 5.0
+_channel: heartbeat.ControlChannel | None = None
 
 
 @dataclass(frozen=True)
 class World:
-    """This process's place in the job: `rank` of `size`; rank 0 speaks and writes."""
+    """This process's `rank` and the world `size`; only rank 0 prints and writes files."""
 
     rank: int = 0
     size: int = 1
@@ -34,7 +34,7 @@ class World:
 
 
 def get_world() -> World:
-    """This process's rank and the number of processes, as its environment says."""
+    """This process's rank and the world size, from its environment."""
     return World(
         int(os.environ.get("PADDLE_TRAINER_ID", "0")),
         int(os.environ.get("PADDLE_TRAINERS_NUM", "1")),
@@ -42,154 +42,156 @@ def get_world() -> World:
 
 
 def on_gpu() -> bool:
-    """Whether this process computes on a GPU."""
+    """Whether this process runs on a GPU."""
     import paddle
 
     return paddle.device.get_device().startswith("gpu")
 
 
-def connect(lost: Callable[[str], Any]) -> None:
-    """Take this process into the job, after Paddle's own initialisation: from now on it knows who
-    lives. `lost` is called in a thread, once, with a line that names a rank that is gone.
+def connect(on_lost: Callable[[str], Any]) -> None:
+    """Open the control channel and start heartbeats, after Paddle's own initialization. `on_lost`
+    is called once, in a thread, with a line that names a rank that is lost.
 
-    Raises RunError where the processes cannot reach each other.
+    Raises RunError if the processes cannot reach each other.
     """
-    global _peers
+    global _channel
     world = get_world()
     host = os.environ.get("PADDLE_CURRENT_ENDPOINT", "127.0.0.1").split(":")[0]
     listener = heartbeat.Listener(host) if world.is_main else None
     address = all_gather(listener and listener.address)[0]
-    _peers = listener.accept(world.size) if listener else heartbeat.connect(address, world.rank)
-    _peers.watch(lost)
+    _channel = listener.accept(world.size) if listener else heartbeat.connect(address, world.rank)
+    _channel.start_heartbeat(on_lost)
 
 
 def disconnect(reason: str = "") -> None:
-    """Take this process out of the job: at its end, or with the error that ends it."""
-    global _peers
-    if _peers is not None:
-        _peers.leave(reason)
-        _peers = None
+    """Close the control channel: at the end, or with the error that ends this process."""
+    global _channel
+    if _channel is not None:
+        _channel.close(reason)
+        _channel = None
 
 
 def all_gather(value: Any) -> list[Any]:
     """Every process's `value`, in rank order, on all processes.
 
-    Raises RunError when a process is gone or does not come in time (`peers.patience`).
+    Raises RunError when a process has died or exceeds `heartbeat.collective_timeout`.
     """
     if get_world().size == 1:
         return [value]
-    if _peers is not None:  # by way of the host, which need not wait for a GPU's work
-        return [pickle.loads(one) for one in _peers.exchange(pickle.dumps(value))]
+    if _channel is not None:  # through host memory, which need not wait for queued GPU work
+        return [pickle.loads(data) for data in _channel.all_gather(pickle.dumps(value))]
     import paddle.distributed
 
-    everyone: list[Any] = []
-    paddle.distributed.all_gather_object(everyone, value)
-    return everyone
+    values: list[Any] = []
+    paddle.distributed.all_gather_object(values, value)
+    return values
 
 
 def _barrier() -> None:
-    if _peers is not None:
-        _peers.meet()
+    if _channel is not None:
+        _channel.barrier()
 
 
 def run_on_main(function: Callable[[], Result]) -> Result:
-    """Call `function` on the main process alone; its result, or its error, reaches all.
+    """Call `function` on the main process only; all ranks get its result, or its error.
 
-    Takes as long as it takes: the others hear from the main process every few seconds.
+    It may take any time: the main process contacts the others every few seconds.
     """
     world = get_world()
-    return function() if world.size == 1 else _some_only(world.is_main, function)[0]
+    return function() if world.size == 1 else _run_on_some(world.is_main, function)[0]
 
 
 def run_on_main_first(function: Callable[[], Result]) -> Result:
     """Call `function` on the main process, then on the first process of each other host, then on
-    the rest, which find what these left on their disk (a download, a cache)."""
+    the rest, which find on disk what those have written (a download, a cache)."""
     result, world = run_on_main(function), get_world()
-    first = not world.is_main and _is_first_of_its_host()
-    results = _some_only(first, function)
+    first = not world.is_main and _is_first_on_host()
+    results = _run_on_some(first, function)
     if world.is_main:
         return result
     return results[world.rank] if first else function()
 
 
-def _is_first_of_its_host() -> bool:
+def _is_first_on_host() -> bool:
     endpoints = os.environ.get("PADDLE_TRAINER_ENDPOINTS", "").split(",")
     hosts = [endpoint.split(":")[0] for endpoint in endpoints]
     rank = get_world().rank
     return rank < len(hosts) and hosts.index(hosts[rank]) == rank
 
 
-def _some_only(chosen: bool, function: Callable[[], Any]) -> list[Any]:
-    """Call `function` on the chosen processes; what it returned there, by rank (None elsewhere),
-    on all. An error of one of them is raised on all."""
+def _run_on_some(chosen: bool, function: Callable[[], Any]) -> list[Any]:
+    """Call `function` on the chosen processes; returns its results by rank (None elsewhere) on all
+    processes. An error on one of them is raised on all."""
     outcome: dict[str, Any] = {}
-    worker = threading.Thread(target=_call_into, args=(function, outcome), daemon=True)
+    worker = threading.Thread(target=_run_into, args=(function, outcome), daemon=True)
     if chosen:
         worker.start()
     while True:
         if chosen:
-            worker.join(_BEAT)
-        told = all_gather(worker.is_alive() or (_tellable(outcome) if chosen else {"value": None}))
-        if True not in told:
+            worker.join(_POLL_SECONDS)
+        outcomes = all_gather(
+            worker.is_alive() or (_picklable_outcome(outcome) if chosen else {"value": None})
+        )
+        if True not in outcomes:
             break
     if "error" in outcome:
         raise outcome["error"]
-    for one in told:
-        if "system_error" in one:
-            raise OSError(*one["system_error"])
-        if "user_error" in one:
-            raise UserError(one["user_error"])
-        if "run_error" in one:
-            raise RunError(one["run_error"])
-    return [one["value"] for one in told]
+    for rank_outcome in outcomes:
+        if "system_error" in rank_outcome:
+            raise OSError(*rank_outcome["system_error"])
+        if "user_error" in rank_outcome:
+            raise UserError(rank_outcome["user_error"])
+        if "run_error" in rank_outcome:
+            raise RunError(rank_outcome["run_error"])
+    return [rank_outcome["value"] for rank_outcome in outcomes]
 
 
-def _call_into(function: Callable[[], Any], outcome: dict[str, Any]) -> None:
+def _run_into(function: Callable[[], Any], outcome: dict[str, Any]) -> None:
     try:
         outcome["value"] = function()
     except BaseException as error:
         outcome["error"] = error
 
 
-def _tellable(outcome: dict[str, Any]) -> dict[str, Any]:
-    """An outcome without exception objects, which do not all survive the journey."""
+def _picklable_outcome(outcome: dict[str, Any]) -> dict[str, Any]:
+    """An outcome without exception objects, since not all of them can be pickled."""
     error = outcome.get("error")
     if error is None:
         return {"value": outcome["value"]}
     if isinstance(error, BertPaddleError) and error.exit_code == 2:
         return {"user_error": str(error)}
-    where = f"rank {get_world().rank}"
+    rank_name = f"rank {get_world().rank}"
     if isinstance(error, OSError) and error.errno in error_exit.SYSTEM_ERRNOS:
-        return {"system_error": (error.errno, f"{error.strerror} (on {where})", error.filename)}
-    return {"run_error": f"{where}: {error}"}
+        return {"system_error": (error.errno, f"{error.strerror} (on {rank_name})", error.filename)}
+    return {"run_error": f"{rank_name}: {error}"}
 
 
 def shard(items: Sequence[Result]) -> Sequence[Result]:
-    """This process's part of the items; every item is in one process's share."""
+    """This process's shard of the items; every item is in exactly one shard."""
     world = get_world()
     return items[world.rank :: world.size]
 
 
 def gather_shards(results: list[Result]) -> list[Result]:
-    """The results of every process's share, in the order of the items, on all processes."""
-    shares = all_gather(results)
-    merged: list[Any] = [None] * sum(map(len, shares))
-    for rank, share in enumerate(shares):
-        merged[rank :: len(shares)] = share
+    """The results of all shards, in the order of the items, on all processes."""
+    shards = all_gather(results)
+    merged: list[Any] = [None] * sum(map(len, shards))
+    for rank, rank_results in enumerate(shards):
+        merged[rank :: len(shards)] = rank_results
     return merged
 
 
 def all_reduce_counts(counts: dict[str, int]) -> dict[str, int]:
     """Each count's sum over all processes."""
-    everyone = all_gather(counts)
-    names = {name for one in everyone for name in one}
-    return {name: sum(one.get(name, 0) for one in everyone) for name in sorted(names)}
+    all_counts = all_gather(counts)
+    names = {name for rank_counts in all_counts for name in rank_counts}
+    return {name: sum(c.get(name, 0) for c in all_counts) for name in sorted(names)}
 
 
 def all_reduce_gradients(parameters: Sequence[Any]) -> None:
-    """Replace each parameter's gradient by its sum over all processes, in one exchange.
+    """Replace each parameter's gradient by its sum over all processes, in one all-reduce.
 
-    Parameters without a gradient count as zeros, so that ranks with idle rows stay in step.
+    Missing gradients count as zeros, so that ranks without rows in this step take part too.
     """
     if get_world().size == 1:
         return
@@ -199,10 +201,10 @@ def all_reduce_gradients(parameters: Sequence[Any]) -> None:
     for parameter in parameters:
         if parameter.grad is None:
             parameter.grad = paddle.zeros_like(parameter)
-    if not on_gpu():  # on a GPU the exchange is queued, and the host does not wait
+    if not on_gpu():  # on a GPU the all-reduce is queued, and the host does not wait
         _barrier()
     flat = paddle.concat([p.grad.astype("float32").reshape([-1]) for p in parameters])
     paddle.distributed.all_reduce(flat)
-    pieces = paddle.split(flat, [p.size for p in parameters])
-    for parameter, piece in zip(parameters, pieces, strict=True):
-        parameter.grad.set_value(piece.reshape(parameter.shape).astype(parameter.grad.dtype))
+    gradients = paddle.split(flat, [p.size for p in parameters])
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad.set_value(gradient.reshape(parameter.shape).astype(parameter.grad.dtype))

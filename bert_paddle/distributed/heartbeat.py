@@ -1,14 +1,14 @@
-"""What the processes of a job know of each other: who lives, who has come, who is gone and why.
+"""Heartbeats and a control channel between ranks: dead-rank detection, barrier, all-gather.
 
-Rank 0 is in the middle and has two connections to each other rank, both plain TCP:
+Rank 0 has two TCP connections to every other rank:
 
-    pulse   a thread on either side says every second that it lives, and at the end why it goes
-    door    the main threads meet here, and exchange values: what stands in memory anyway need
-            not go by way of a GPU, which would first finish its work
+    heartbeat   a thread on either side sends a line every second, and at the end why it stops
+    control     the main threads exchange bytes: a barrier and an all-gather of values in host
+                memory, which need not wait for queued GPU work
 
-So a rank that is killed or stopped, on whatever host, is found and named within `silence` seconds,
-and one that is only slow is waited for: without the door, gloo ends a job when one rank comes to
-an exchange 30 seconds after another.
+A rank that is killed or stopped, on any host, is detected and named within `heartbeat_timeout`
+seconds, and a rank that is only slow is waited for: without the barrier, gloo aborts a job when one
+rank reaches a collective operation 30 seconds after another.
 """
 
 import contextlib
@@ -24,241 +24,256 @@ from typing import Any
 
 from bert_paddle.common.errors import RunError
 
-_BEAT = 1.0  # seconds between two signs of life
-# So long after another's end this process gives up as well, unless it ends meanwhile: it may be
-# about to raise the same error, and who started the dead one knows more of its death.
-_GRACE = 3.0
+_HEARTBEAT_SECONDS = 1.0
+# A lost rank ends this process only after this delay, unless it ends by itself before: it may be
+# about to raise the same error, and the parent of the dead process knows more about its death.
+_GRACE_SECONDS = 3.0
 _ALIVE, _BYE = "alive", "bye"
-Address = tuple[str, int, bytes]  # host, port, and a secret that keeps strangers out
+_HEARTBEAT, _CONTROL = b"h", b"c"
+_SECRET_BYTES = 16
+Address = tuple[str, int, bytes]  # host, port, and a secret that authenticates the ranks
 
 
 class LostRankError(RunError):
-    """Another process is gone or did not come; mostly not the first error of its job."""
+    """Another process has died or did not respond; usually not the first error of its job."""
 
 
 def heartbeat_timeout() -> float:
-    """Seconds without a sign of life after which a rank counts as dead; 0: never (a debugger)."""
+    """Seconds without a heartbeat after which a rank counts as dead; 0: never (for a debugger)."""
     return float(os.environ.get("BERT_PADDLE_SILENCE") or 30)
 
 
 def collective_timeout() -> float:
-    """Seconds that rank 0 waits for the others to come to an exchange."""
+    """Seconds that rank 0 waits for the other ranks in a collective operation."""
     return float(os.environ.get("BERT_PADDLE_PATIENCE") or 600)
 
 
 class Listener:
-    """Rank 0's open port, until all others are connected."""
+    """Rank 0's listening port, open until all other ranks are connected."""
 
     def __init__(self, host: str):
         self._socket = socket.socket()
         try:
             self._socket.bind((host, 0))
-        except OSError:  # the host goes by a name or address that is not its own
+        except OSError:  # the host is known by a name or address that is not one of its own
             self._socket.bind(("", 0))
         self._socket.listen(1024)
-        self.address: Address = (host, self._socket.getsockname()[1], secrets.token_bytes(16))
+        secret = secrets.token_bytes(_SECRET_BYTES)
+        self.address: Address = (host, self._socket.getsockname()[1], secret)
 
-    def accept(self, size: int, seconds: float = 60.0) -> "ControlChannel":
-        """The connections of ranks 1 to size-1. Raises LostError where one is not made in time."""
-        found: dict[tuple[bytes, int], socket.socket] = {}
-        end = time.monotonic() + seconds
-        while len(found) < 2 * (size - 1):
-            self._socket.settimeout(max(0.01, end - time.monotonic()))
+    def accept(self, size: int, timeout: float = 60.0) -> "ControlChannel":
+        """The connections of ranks 1 to size-1. Raises LostRankError if one is missing after
+        `timeout` seconds."""
+        connections: dict[tuple[bytes, int], socket.socket] = {}
+        deadline = time.monotonic() + timeout
+        while len(connections) < 2 * (size - 1):
+            self._socket.settimeout(max(0.01, deadline - time.monotonic()))
             try:
-                one, _ = self._socket.accept()
-                one.settimeout(5.0)
-                hello = _receive(one, 21)
+                connection, _ = self._socket.accept()
+                connection.settimeout(5.0)
+                hello = _receive_exactly(connection, _SECRET_BYTES + 5)
             except TimeoutError:
-                if time.monotonic() < end:
-                    continue  # of a stranger that says nothing
-                there = {rank for _, rank in found}
-                missing = _ranks(rank for rank in range(1, size) if rank not in there)
+                if time.monotonic() < deadline:
+                    continue  # a foreign connection that sends nothing
+                connected = {rank for _, rank in connections}
+                missing = _rank_names(rank for rank in range(1, size) if rank not in connected)
                 raise LostRankError(
-                    f"{missing} did not connect to rank 0 within {seconds:g} s"
+                    f"{missing} did not connect to rank 0 within {timeout:g} s"
                 ) from None
-            if hello is None or not hmac.compare_digest(hello[:16], self.address[2]):
-                one.close()
+            if hello is None or not hmac.compare_digest(hello[:_SECRET_BYTES], self.address[2]):
+                connection.close()
                 continue
-            found[hello[16:17], int.from_bytes(hello[17:], "big")] = one
+            kind, rank_bytes = hello[_SECRET_BYTES : _SECRET_BYTES + 1], hello[_SECRET_BYTES + 1 :]
+            connections[kind, int.from_bytes(rank_bytes, "big")] = connection
         self._socket.close()
         ranks = range(1, size)
         return ControlChannel(
-            0, {r: found[b"p", r] for r in ranks}, {r: found[b"d", r] for r in ranks}
+            0,
+            {rank: connections[_HEARTBEAT, rank] for rank in ranks},
+            {rank: connections[_CONTROL, rank] for rank in ranks},
         )
 
 
-def connect(address: Address, rank: int, seconds: float = 60.0) -> "ControlChannel":
-    """The connections of any other rank, to rank 0. Raises LostError where they cannot be made."""
+def connect(address: Address, rank: int, timeout: float = 60.0) -> "ControlChannel":
+    """The connections of any other rank to rank 0. Raises LostRankError if rank 0 cannot be
+    reached."""
     host, port, secret = address
-    made = []
-    for kind in (b"p", b"d"):
+    connections = []
+    for kind in (_HEARTBEAT, _CONTROL):
         try:
-            one = socket.create_connection((host, port), timeout=seconds)
-            one.sendall(secret + kind + rank.to_bytes(4, "big"))
+            connection = socket.create_connection((host, port), timeout=timeout)
+            connection.sendall(secret + kind + rank.to_bytes(4, "big"))
         except OSError as error:
             raise LostRankError(
                 f"rank {rank} cannot reach rank 0 at {host}:{port} ({error}): the hosts of a job "
                 "must reach each other on all ports"
             ) from None
-        made.append(one)
-    return ControlChannel(rank, {0: made[0]}, {0: made[1]})
+        connections.append(connection)
+    return ControlChannel(rank, {0: connections[0]}, {0: connections[1]})
 
 
 class ControlChannel:
-    """This rank's connections. `pulses` and `doors`: by rank, to all others on rank 0, to rank 0
-    on the others."""
+    """This rank's connections, by rank: rank 0's to all others, the others' to rank 0."""
 
     def __init__(
-        self, rank: int, pulses: dict[int, socket.socket], doors: dict[int, socket.socket]
+        self, rank: int, heartbeats: dict[int, socket.socket], controls: dict[int, socket.socket]
     ):
-        self.rank, self._pulses, self._doors = rank, pulses, doors
-        self._silence, self._patience = heartbeat_timeout(), collective_timeout()
-        self._left, self._until = threading.Event(), 0.0
+        self.rank, self._heartbeats, self._controls = rank, heartbeats, controls
+        self._heartbeat_timeout, self._timeout = heartbeat_timeout(), collective_timeout()
+        self._closing, self._close_deadline = threading.Event(), 0.0
         self._thread: threading.Thread | None = None
-        for one in (*pulses.values(), *doors.values()):
-            one.settimeout(None)
-            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for connection in (*heartbeats.values(), *controls.values()):
+            connection.settimeout(None)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    def watch(self, lost: Callable[[str], Any]) -> None:
-        """Start the thread that says and hears signs of life. `lost` is called there, once, with
-        a line that names the rank that is gone."""
-        self._thread = threading.Thread(target=self._watch, args=(lost,), daemon=True, name="pulse")
+    def start_heartbeat(self, on_lost: Callable[[str], Any]) -> None:
+        """Start the thread that sends and receives heartbeats. It calls `on_lost` once, with a
+        line that names the rank that is lost."""
+        self._thread = threading.Thread(
+            target=self._run_heartbeat, args=(on_lost,), daemon=True, name="heartbeat"
+        )
         self._thread.start()
 
-    def meet(self) -> None:
-        """Return when all ranks have called this as often. Raises LostError when one is gone, or
-        does not come within the patience: rank 0's; the others wait twice as long for rank 0."""
-        self.exchange(b"")
+    def barrier(self) -> None:
+        """Return when all ranks have called this equally often. Raises LostRankError when one has
+        died, or does not arrive within the timeout: `collective_timeout` on rank 0, twice as long
+        on the others."""
+        self.all_gather(b"")
 
-    def exchange(self, own: bytes) -> list[bytes]:
-        """Every rank's bytes, in rank order, on all ranks; otherwise as `meet`."""
-        if 0 not in self._doors:  # this is rank 0
-            found = self._await(self._patience) | {0: own}
-            everyone = [found[rank] for rank in sorted(found)]
-            packed = b"".join(len(one).to_bytes(8, "big") + one for one in everyone)
-            for rank in self._doors:
-                self._knock(rank, packed)
-            return everyone
-        self._knock(0, own)
-        return _unpacked(self._await(2 * self._patience)[0])
+    def all_gather(self, value: bytes) -> list[bytes]:
+        """Every rank's bytes, in rank order, on all ranks; raises as `barrier`."""
+        if self.rank == 0:
+            received = self._receive_from_all(self._timeout) | {0: value}
+            values = [received[rank] for rank in sorted(received)]
+            packed = b"".join(len(v).to_bytes(8, "big") + v for v in values)
+            for rank in self._controls:
+                self._send(rank, packed)
+            return values
+        self._send(0, value)
+        return _unpack(self._receive_from_all(2 * self._timeout)[0])
 
-    def leave(self, reason: str = "") -> None:
-        """Say that this rank goes: in good order, or for a reason that ends the others too."""
-        if self._left.is_set():
+    def close(self, reason: str = "") -> None:
+        """Tell the others that this rank ends: normally, or for a reason that ends them too."""
+        if self._closing.is_set():
             return
-        self._until = time.monotonic() + 2 * _BEAT
-        self._left.set()
-        for rank in self._pulses:
-            self._say(rank, reason or _BYE)
+        self._close_deadline = time.monotonic() + 2 * _HEARTBEAT_SECONDS
+        self._closing.set()
+        for rank in self._heartbeats:
+            self._send_line(rank, reason or _BYE)
         if self._thread is not None and not reason:
-            self._thread.join(3 * _BEAT)  # until the others have answered: nothing is lost
+            # Wait for the others' answers, so that no message is lost.
+            self._thread.join(3 * _HEARTBEAT_SECONDS)
 
-    def _await(self, seconds: float) -> dict[int, bytes]:
-        """What comes through every door, by rank."""
-        missing, end = dict(self._doors), time.monotonic() + seconds
-        found: dict[int, bytes] = {}
-        while missing:
-            left = end - time.monotonic()
-            ready, _, _ = select.select(list(missing.values()), [], [], max(0.0, left))
-            for rank in [rank for rank, one in missing.items() if one in ready]:
-                size = _receive(missing[rank], 8)
-                data = size and _receive(missing.pop(rank), int.from_bytes(size, "big"))
+    def _receive_from_all(self, timeout: float) -> dict[int, bytes]:
+        """One message from every control connection, by rank."""
+        pending, deadline = dict(self._controls), time.monotonic() + timeout
+        received: dict[int, bytes] = {}
+        while pending:
+            remaining = deadline - time.monotonic()
+            ready, _, _ = select.select(list(pending.values()), [], [], max(0.0, remaining))
+            for rank in [rank for rank, connection in pending.items() if connection in ready]:
+                size = _receive_exactly(pending[rank], 8)
+                data = size and _receive_exactly(pending.pop(rank), int.from_bytes(size, "big"))
                 if data is None:
-                    raise LostRankError(
-                        f"rank {self.rank} lost rank {rank}, whose process has ended"
-                    )
-                found[rank] = data
-            if missing and left <= 0:
+                    raise self._connection_lost(rank)
+                received[rank] = data
+            if pending and remaining <= 0:
                 raise LostRankError(
-                    f"{_ranks(missing)} did not come to an exchange for {seconds:g} s, although "
-                    "alive: see what it does there, or raise BERT_PADDLE_PATIENCE (seconds)"
+                    f"{_rank_names(pending)} did not reach a collective operation within "
+                    f"{timeout:g} s, but is alive: check what it is doing, or raise "
+                    "BERT_PADDLE_PATIENCE (seconds)"
                 )
-        return found
+        return received
 
-    def _knock(self, rank: int, data: bytes = b"") -> None:
+    def _send(self, rank: int, data: bytes) -> None:
         try:
-            self._doors[rank].sendall(len(data).to_bytes(8, "big") + data)
+            self._controls[rank].sendall(len(data).to_bytes(8, "big") + data)
         except OSError:
-            raise LostRankError(
-                f"rank {self.rank} lost rank {rank}, whose process has ended"
-            ) from None
+            raise self._connection_lost(rank) from None
 
-    def _watch(self, lost: Callable[[str], Any]) -> None:
-        """Beat and listen. Silence is counted in beats of our own, so that a job that is stopped
-        and goes on as a whole finds nobody dead."""
-        silent, heard = dict.fromkeys(self._pulses, 0), dict.fromkeys(self._pulses, b"")
+    def _connection_lost(self, rank: int) -> LostRankError:
+        return LostRankError(
+            f"rank {self.rank} lost the connection to rank {rank}: its process has ended"
+        )
+
+    def _run_heartbeat(self, on_lost: Callable[[str], Any]) -> None:
+        """Send and receive heartbeats. Missed ones are counted by our own heartbeats instead of the
+        clock, so that a job that is suspended and continued as a whole loses no rank."""
+        missed = dict.fromkeys(self._heartbeats, 0)
+        buffers = dict.fromkeys(self._heartbeats, b"")
         due = 0.0
-        while silent and not (self._left.is_set() and time.monotonic() > self._until):
+        while missed and not (self._closing.is_set() and time.monotonic() > self._close_deadline):
             if time.monotonic() >= due:
-                due = time.monotonic() + _BEAT
-                for rank in silent:
-                    self._say(rank, _ALIVE)
-                    silent[rank] += 1
-                    if 0 < self._silence < silent[rank] * _BEAT:
-                        return self._tell(
-                            f"rank {rank} has given no sign of life for {self._silence:g} s: its "
-                            "process is stopped, its host or the network is down",
-                            lost,
+                due = time.monotonic() + _HEARTBEAT_SECONDS
+                for rank in missed:
+                    self._send_line(rank, _ALIVE)
+                    missed[rank] += 1
+                    if 0 < self._heartbeat_timeout < missed[rank] * _HEARTBEAT_SECONDS:
+                        return self._report_lost(
+                            f"rank {rank} has sent no heartbeat for {self._heartbeat_timeout:g} s: "
+                            "its process is stopped, or its host or the network is down",
+                            on_lost,
                         )
-            waiting = [self._pulses[rank] for rank in silent]
-            ready, _, _ = select.select(waiting, [], [], max(0.0, due - time.monotonic()))
-            for rank in [rank for rank in silent if self._pulses[rank] in ready]:
-                silent[rank] = 0
-                data = _some(self._pulses[rank])
-                *lines, heard[rank] = (heard[rank] + data).split(b"\n")
-                words = [line.decode(errors="replace") for line in lines]
-                words = [line for line in words if line != _ALIVE]
-                if words[:1] == [_BYE] or self._left.is_set() and (words or not data):
-                    self._say(rank, _BYE)
-                    del silent[rank]
-                elif words or not data:
-                    self._left.wait(_GRACE)
-                    gone = f"rank {rank} has ended without a word (killed, perhaps for want of "
-                    return self._tell(words[0] if words else f"{gone}memory)", lost)
+            watched = [self._heartbeats[rank] for rank in missed]
+            ready, _, _ = select.select(watched, [], [], max(0.0, due - time.monotonic()))
+            for rank in [rank for rank in missed if self._heartbeats[rank] in ready]:
+                missed[rank] = 0
+                data = _receive_available(self._heartbeats[rank])
+                *lines, buffers[rank] = (buffers[rank] + data).split(b"\n")
+                messages = [line.decode(errors="replace") for line in lines]
+                messages = [message for message in messages if message != _ALIVE]
+                ended = bool(messages) or not data
+                if messages[:1] == [_BYE] or self._closing.is_set() and ended:
+                    self._send_line(rank, _BYE)
+                    del missed[rank]
+                elif ended:
+                    self._closing.wait(_GRACE_SECONDS)
+                    died = f"rank {rank} has died without an error message (killed, maybe out of "
+                    return self._report_lost(messages[0] if messages else f"{died}memory)", on_lost)
 
-    def _tell(self, line: str, lost: Callable[[str], Any]) -> None:
-        """Pass it on to the others, who have no connection with that rank, and end."""
-        if not self._left.is_set():
-            for rank in self._pulses:
-                self._say(rank, line)
-            lost(line)
+    def _report_lost(self, message: str, on_lost: Callable[[str], Any]) -> None:
+        """Forward the message to the others, which have no connection to that rank, and end."""
+        if not self._closing.is_set():
+            for rank in self._heartbeats:
+                self._send_line(rank, message)
+            on_lost(message)
 
-    def _say(self, rank: int, line: str) -> None:
-        with contextlib.suppress(OSError):  # who is gone is found by listening
-            self._pulses[rank].sendall(" ".join(line.split()).encode() + b"\n")
+    def _send_line(self, rank: int, message: str) -> None:
+        with contextlib.suppress(OSError):  # the receiving side detects dead ranks
+            self._heartbeats[rank].sendall(" ".join(message.split()).encode() + b"\n")
 
 
-def _unpacked(data: bytes) -> list[bytes]:
-    found = []
+def _unpack(data: bytes) -> list[bytes]:
+    values = []
     while data:
         end = 8 + int.from_bytes(data[:8], "big")
-        found.append(data[8:end])
+        values.append(data[8:end])
         data = data[end:]
-    return found
+    return values
 
 
-def _some(one: socket.socket) -> bytes:
+def _receive_available(connection: socket.socket) -> bytes:
     try:
-        return one.recv(65536)
+        return connection.recv(65536)
     except OSError:
         return b""
 
 
-def _receive(one: socket.socket, count: int) -> bytes | None:
-    """So many bytes; None when the other side has gone."""
+def _receive_exactly(connection: socket.socket, count: int) -> bytes | None:
+    """`count` bytes; None when the other side has closed the connection."""
     data = bytearray()
     while len(data) < count:
         try:
-            part = one.recv(min(count - len(data), 1 << 20))
+            chunk = connection.recv(min(count - len(data), 1 << 20))
         except TimeoutError:
             raise
         except OSError:
             return None
-        if not part:
+        if not chunk:
             return None
-        data += part
+        data += chunk
     return bytes(data)
 
 
-def _ranks(ranks: Any) -> str:
+def _rank_names(ranks: Any) -> str:
     return ", ".join(f"rank {rank}" for rank in sorted(ranks))

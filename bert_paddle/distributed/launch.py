@@ -1,7 +1,7 @@
-"""Starting a program in as many processes as asked for, and ending them together.
+"""Starting a program in one or several processes, and ending them together.
 
 A job is one process, or N started by `--n_gpu N` here or by `python -m paddle.distributed.launch`;
-on GPUs they talk by NCCL, on the CPU by gloo.
+they communicate by NCCL on GPUs, by gloo on CPUs.
 """
 
 import contextlib
@@ -26,53 +26,53 @@ from bert_paddle.distributed.heartbeat import LostRankError
 
 
 def launch(program: str, args: CommonArgs) -> None:
-    """Run `program` ("module:function", called with the args) in as many processes as asked for.
+    """Run `program` ("module:function", called with the args) in one or more processes.
 
-    Raises FlagError when more GPUs are asked for than there are; RunError when a process dies.
+    Raises FlagError when more GPUs are requested than visible, RunError when a process dies.
     """
     signals.ignore_until_training()
     from_launcher = runtime.is_launched()
     processes = 1 if from_launcher else max(1, args.n_gpu)
-    said = runtime.configure(processes, use_gpu=args.n_gpu > 0 and args.device != "cpu")
+    threads = runtime.configure(processes, use_gpu=args.n_gpu > 0 and args.device != "cpu")
     runtime.import_paddle()
     gpus = _visible_gpus(args.n_gpu, args.device)
     if collectives.get_world().is_main:
-        for note in _notes(args, gpus, from_launcher, said):
+        for note in _startup_notes(args, gpus, from_launcher, threads):
             print(note, file=sys.stderr, flush=True)
     if gpus and not from_launcher and args.n_gpu > gpus:
         raise FlagError([f"--n_gpu {args.n_gpu}, but only {gpus} GPU(s) are visible here"])
     if processes == 1:
         if from_launcher and not gpus:
             _choose_gloo()
-        _run_alone(program, args)
+        _run_in_this_process(program, args)
     else:
         _spawn(program, args, processes, gpus > 0)
 
 
-def _run_alone(program: str, args: CommonArgs) -> None:
-    """Run the program where this process is the job, or the launcher's part of one."""
+def _run_in_this_process(program: str, args: CommonArgs) -> None:
+    """Run the program in a job of one process, or as a rank started by Paddle's launcher."""
 
-    def part() -> None:
+    def run_rank() -> None:
         with exit_with_one_line(args.debug):
-            _call(program, args, _end_of_a_launched_rank)
+            _run_program(program, args, _exit_launched_rank)
 
     if collectives.get_world().size > 1:
-        shutdown.at_once(part)
-    _call(program, args, _end_of_a_launched_rank)
+        shutdown.run_and_exit(run_rank)
+    _run_program(program, args, _exit_launched_rank)
 
 
 def _choose_gloo() -> None:
-    """Paddle's launcher names no backend where CUDA_VISIBLE_DEVICES is set, be it to nothing, or
-    where the flags here say CPU; and with --master it takes no --backend."""
+    """Select gloo, which Paddle's launcher does not do when CUDA_VISIBLE_DEVICES is set (even to
+    nothing) or our flags select the CPU; and with --master it rejects --backend."""
     endpoints = os.environ.get("PADDLE_TRAINER_ENDPOINTS", "").split(",")
     if len(endpoints) == collectives.get_world().size > 1:
         runtime.set_rank_environment(collectives.get_world().rank, endpoints, gpus=False)
 
 
 def set_up_device(device: str = "auto", n_gpu: int = 1) -> None:
-    """Make this process ready for a model, by itself: paddle imported, its device chosen.
+    """Prepare a single process for a model: import paddle and select the device.
 
-    device: auto, cpu or gpu. Raises FlagError where a GPU is asked for and there is none.
+    device: auto, cpu or gpu. Raises FlagError if a GPU is requested and there is none.
     """
     runtime.configure(1, use_gpu=n_gpu > 0 and device != "cpu")
     runtime.import_paddle()
@@ -89,15 +89,15 @@ def _visible_gpus(n_gpu: int, device: str) -> int:
     if not count:
         if device == "gpu":
             raise FlagError(
-                ["--device gpu, but this PaddlePaddle sees no GPU (leave --device out to use CPUs)"]
+                ["--device gpu, but this PaddlePaddle sees no GPU (omit --device to use the CPU)"]
             )
         paddle.set_device("cpu")
     return count
 
 
-def _notes(args: CommonArgs, gpus: int, from_launcher: bool, threads: str) -> Iterator[str]:
+def _startup_notes(args: CommonArgs, gpus: int, from_launcher: bool, threads: str) -> Iterator[str]:
     if from_launcher:
-        if "n_gpu" in args.given:
+        if "n_gpu" in args.explicit_flags:
             size = collectives.get_world().size
             yield f"started by paddle.distributed.launch: {size} process(es), --n_gpu is ignored"
     elif not gpus and args.n_gpu > 0 and args.device == "auto":
@@ -106,33 +106,33 @@ def _notes(args: CommonArgs, gpus: int, from_launcher: bool, threads: str) -> It
         yield f"CPU: {threads}"
 
 
-def _call(program: str, args: CommonArgs, lost: Callable[[str], Any]) -> None:
-    """Run the program as this process's part of the job. `lost` ends the process where another
-    one is gone."""
+def _run_program(program: str, args: CommonArgs, on_lost: Callable[[str], Any]) -> None:
+    """Run the program as this rank of the job. `on_lost` ends the process when another rank is
+    lost."""
     module, function = program.split(":")
     if collectives.get_world().size == 1:
         getattr(importlib.import_module(module), function)(args)
         return
     import paddle.distributed
 
-    with _told_to_the_others():
-        with runtime.suppress_lines("FLAGS", "====="):  # a list of settings made on purpose
+    with _report_errors_to_ranks():
+        with runtime.suppress_lines("FLAGS", "====="):  # a list of settings that we chose
             paddle.distributed.init_parallel_env()
-        collectives.connect(lost)
+        collectives.connect(on_lost)
         getattr(importlib.import_module(module), function)(args)
 
 
 @contextlib.contextmanager
-def _told_to_the_others() -> Iterator[None]:
-    """Leave the job at the block's end. An error of one rank ends the others, who name it too."""
+def _report_errors_to_ranks() -> Iterator[None]:
+    """Disconnect at the block's end. An error on one rank ends the others, which report it too."""
     rank = collectives.get_world().rank
     try:
         yield
     except Interrupted:
-        collectives.disconnect()  # they have been asked as well
+        collectives.disconnect()  # the other ranks stop as well
         raise
     except LostRankError as error:
-        # The thread that watches over the others knows more of it and ends this process first.
+        # The heartbeat thread knows the cause and normally ends this process first.
         time.sleep(shutdown.SHUTDOWN_SECONDS / 2)
         collectives.disconnect(str(error))
         raise
@@ -140,89 +140,97 @@ def _told_to_the_others() -> Iterator[None]:
         collectives.disconnect(f"rank {rank}: {str(error) or type(error).__name__}")
         raise
     except Exception as error:
-        words = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0]
-        if isinstance(error, RuntimeError) and ("gloo" in words or "nccl" in words.lower()):
-            # Another process has ended or is stopped, and that one's error counts: as above.
+        message = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0]
+        if isinstance(error, RuntimeError) and ("gloo" in message or "nccl" in message.lower()):
+            # Another rank has ended or is stopped, and its error is the cause: as above.
             time.sleep(shutdown.SHUTDOWN_SECONDS / 2)
-            raise LostRankError(f"rank {rank} lost the others: {words}") from error
-        collectives.disconnect(f"rank {rank}: {words}")
+            raise LostRankError(
+                f"rank {rank} lost the connection to other ranks: {message}"
+            ) from error
+        collectives.disconnect(f"rank {rank}: {message}")
         if isinstance(error, MemoryError):
-            raise RunError(f"rank {rank}: out of memory: {words}") from error
+            raise RunError(f"rank {rank}: out of memory: {message}") from error
         raise
     collectives.disconnect()
 
 
-def _end_of_a_launched_rank(line: str) -> None:
-    """End a process whose job has lost a rank: its main thread may wait for that one forever."""
-    shutdown.finish_writing()
-    print(f"error: {line}; go on with --resume_from_checkpoint auto", file=sys.stderr, flush=True)
+def _exit_launched_rank(line: str) -> None:
+    """End a process whose job has lost a rank: its main thread may be blocked forever."""
+    shutdown.wait_for_writers()
+    print(f"error: {line}; resume with --resume_from_checkpoint auto", file=sys.stderr, flush=True)
     os._exit(1)
 
 
-def _child(
-    program: str, args: CommonArgs, rank: int, ports: list[int], gpus: bool, said: Any
+def _run_spawned_rank(
+    program: str, args: CommonArgs, rank: int, ports: list[int], gpus: bool, reports: Any
 ) -> None:
-    """What a spawned process runs; its errors go to the parent, which tells them once."""
+    """What a spawned process runs; its errors go to the parent, which prints one of them."""
     runtime.die_with_parent()
     signals.ignore_until_training()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all: the parent ends the job
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C reaches every process: the parent handles it
     runtime.set_rank_environment(rank, [f"127.0.0.1:{port}" for port in ports], gpus)
     runtime.configure(len(ports), use_gpu=gpus, inherited=True)
     runtime.import_paddle()
 
-    def lost(line: str) -> None:
-        said.put((rank, line, 1, True))
-        shutdown.finish_writing()
+    def on_lost(line: str) -> None:
+        reports.put((rank, line, 1, True))
+        shutdown.wait_for_writers()
         os._exit(1)
 
-    shutdown.at_once(lambda: _told_to_the_parent(program, args, rank, said, lost))
+    shutdown.run_and_exit(lambda: _run_reporting_to_parent(program, args, rank, reports, on_lost))
 
 
-def _told_to_the_parent(
-    program: str, args: CommonArgs, rank: int, said: Any, lost: Callable[[str], Any]
+def _run_reporting_to_parent(
+    program: str, args: CommonArgs, rank: int, reports: Any, on_lost: Callable[[str], Any]
 ) -> None:
-    second_hand = False
+    only_lost = False  # whether the error is only that another rank is lost
     try:
         with exit_with_one_line(
-            args.debug, tell=lambda line, code: said.put((rank, line, code, second_hand))
+            args.debug, report=lambda line, code: reports.put((rank, line, code, only_lost))
         ):
             try:
-                _call(program, args, lost)
+                _run_program(program, args, on_lost)
             except LostRankError:
-                second_hand = True
+                only_lost = True
                 raise
-    except Exception as error:  # a fault of ours: a traceback, and a line for the parent
+    except Exception as error:  # a bug: print the traceback, and report a line to the parent
         traceback.print_exc()
-        words = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0]
-        said.put((rank, f"rank {rank}: {words} (the traceback is above)", 1, False))
+        message = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0]
+        reports.put((rank, f"rank {rank}: {message} (the traceback is above)", 1, False))
         sys.exit(1)
 
 
 def _spawn(program: str, args: CommonArgs, processes: int, gpus: bool) -> None:
-    """Run the program in N new processes; when one of them fails, end the others at once.
+    """Run the program in N new processes; when one of them fails, stop the others immediately.
 
-    SIGTERM and SIGINT are passed on: a training ends after its update, saved; anything else ends
-    at once, and so does all at a second one. SIGUSR1 goes to rank 0, which tells the others.
+    SIGTERM and SIGINT are forwarded: training saves and ends after its current step, anything else
+    ends immediately; a second one kills all. SIGUSR1 is forwarded to rank 0, which informs the
+    others.
 
-    Not paddle.distributed.spawn: it imports paddle before a process can choose its threads.
+    paddle.distributed.spawn is no alternative: it imports paddle before a process can set its
+    thread count.
     """
     context = multiprocessing.get_context("spawn")
-    ports, said = _free_ports(processes), context.SimpleQueue()
+    ports, reports = _free_ports(processes), context.SimpleQueue()
     children = [
         context.Process(
-            target=_child, args=(program, args, rank, ports, gpus, said), name=f"rank {rank}"
+            target=_run_spawned_rank,
+            args=(program, args, rank, ports, gpus, reports),
+            name=f"rank {rank}",
         )
         for rank in range(processes)
     ]
-    asked: list[int] = []
+    stop_signals: list[int] = []
 
-    def end(number: int, frame: Any) -> None:
-        if asked:
+    def stop(number: int, frame: Any) -> None:
+        if stop_signals:
             for child in children:
                 if child.pid is not None:
                     child.kill()
             sys.exit(128 + number)
-        asked.append(number)
+        stop_signals.append(number)
         for child in children:
             if child.pid is not None:
                 child.terminate()
@@ -231,33 +239,34 @@ def _spawn(program: str, args: CommonArgs, processes: int, gpus: bool) -> None:
         if children[0].pid is not None and children[0].is_alive():
             os.kill(children[0].pid, number)
 
-    for number, handler in ((signal.SIGTERM, end), (signal.SIGINT, end), (signal.SIGUSR1, save)):
+    for number, handler in ((signal.SIGTERM, stop), (signal.SIGINT, stop), (signal.SIGUSR1, save)):
         signal.signal(number, handler)
     try:
         for child in children:
             child.start()
         running = list(children)
         while running:
-            # Once one has stopped as asked, the others do, unless one hangs.
-            seconds = shutdown.SHUTDOWN_SECONDS if len(running) < len(children) and asked else None
+            # After a stop signal, all exit soon after the first one does, unless one hangs.
+            stopping = stop_signals and len(running) < len(children)
+            timeout = shutdown.SHUTDOWN_SECONDS if stopping else None
             sentinels = [child.sentinel for child in running]
-            if not multiprocessing.connection.wait(sentinels, seconds):
+            if not multiprocessing.connection.wait(sentinels, timeout):
                 break
             running = [child for child in running if child.is_alive()]
-            if not asked and any(child.exitcode for child in children):
-                raise shutdown.root_cause(children, said)
-        if asked:
-            raise shutdown.interrupted_error(asked[0], said)
+            if not stop_signals and any(child.exitcode for child in children):
+                raise shutdown.root_cause(children, reports)
+        if stop_signals:
+            raise shutdown.interrupted_error(stop_signals[0], reports)
     finally:
         shutdown.stop_processes(children)
 
 
 def _free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on at the moment."""
+    """Ports that are currently free."""
     sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
+    for sock in sockets:
+        sock.bind(("127.0.0.1", 0))
+    ports = [sock.getsockname()[1] for sock in sockets]
+    for sock in sockets:
+        sock.close()
     return ports

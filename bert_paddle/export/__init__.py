@@ -1,7 +1,8 @@
-"""A model in the forms of other tools: a Hugging Face folder, ONNX, Paddle Inference.
+"""Export a model as a Hugging Face folder, as ONNX or for Paddle Inference.
 
-`write.export` is the story; a format is a module that writes files into a folder (hf, onnx_graph,
-inference); `check` has the tool of that format run them in another process and compares.
+`export.export_model` is the entry point. Each format is a module that writes its files into a
+folder: hugging_face, onnx_graph, paddle_inference. `check` runs the exported files in the format's
+own tool, in another process, and compares the logits.
 """
 
 FORMATS = ("hf", "onnx", "paddle_inference")

@@ -1,4 +1,4 @@
-"""The model card of an export: that of the model, with what the export is and how to load it."""
+"""The model card of an export: the model's card, plus the export's metadata and usage code."""
 
 from pathlib import Path
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 from bert_paddle.common import hardware
 from bert_paddle.export.source import ExportSource
 from bert_paddle.training import model_card
-from bert_paddle.training.model_card import CARD_FILE, escaped, table
+from bert_paddle.training.model_card import CARD_FILE, escape_markdown, markdown_table
 
 _LIBRARIES = {"hf": "transformers", "onnx": "onnxruntime", "paddle_inference": "paddlepaddle"}
-_MOST = 1 << 20  # bytes of a card that is taken over
-_HF = """```python
+_MAX_CARD_BYTES = 1 << 20  # a longer card is not copied
+_HF_CODE = """```python
 import torch
 from transformers import {auto}, AutoTokenizer
 
@@ -20,28 +20,28 @@ with torch.no_grad():
     print(model(**tokenizer({texts}, padding=True, return_tensors="pt")))
 ```
 """
-_TOKENS = """import numpy as np
+_TOKENIZE_CODE = """import numpy as np
 from tokenizers import Tokenizer
 
 tokenizer = Tokenizer.from_file("{folder}/tokenizer.json")
 tokenizer.enable_padding()
-rows = tokenizer.encode_batch({texts})
+encodings = tokenizer.encode_batch({texts})
 inputs = {{
-    "input_ids": np.array([row.ids for row in rows]),
-    "attention_mask": np.array([row.attention_mask for row in rows]),
-    "token_type_ids": np.array([row.type_ids for row in rows]),
+    "input_ids": np.array([encoding.ids for encoding in encodings]),
+    "attention_mask": np.array([encoding.attention_mask for encoding in encodings]),
+    "token_type_ids": np.array([encoding.type_ids for encoding in encodings]),
 }}
 """
-_ONNX = f"""```python
+_ONNX_CODE = f"""```python
 import onnxruntime
-{_TOKENS}
+{_TOKENIZE_CODE}
 session = onnxruntime.InferenceSession("{{folder}}/model.onnx")
 print(session.run(["logits"], inputs)[0])
 ```
 """
-_PADDLE = f"""```python
+_PADDLE_CODE = f"""```python
 import paddle.inference
-{_TOKENS}
+{_TOKENIZE_CODE}
 config = paddle.inference.Config("{{folder}}/model.json", "{{folder}}/model.pdiparams")
 predictor = paddle.inference.create_predictor(config)
 for name, value in inputs.items():
@@ -52,53 +52,60 @@ print(predictor.get_output_handle(predictor.get_output_names()[0]).copy_to_cpu()
 """
 
 
-def write(
-    source: ExportSource, form: str, checked: str, when: str, folder: Path, name: str
+def write_card(
+    source: ExportSource, export_format: str, check: str, timestamp: str, folder: Path, name: str
 ) -> None:
-    """Write README.md into `folder`, which will be called `name`. checked: how it compares."""
-    front, body = _of_model(source)
-    front = {"library_name": _LIBRARIES[form]} | front | {"library_name": _LIBRARIES[form]}
+    """Write README.md into `folder`, which will be renamed to `name`. check: the check's result."""
+    front, body = _read_model_card(source)
+    front = (
+        {"library_name": _LIBRARIES[export_format]}
+        | front
+        | {"library_name": _LIBRARIES[export_format]}
+    )
     tags = front.get("tags")
-    front["tags"] = [*(tags if isinstance(tags, list) else []), form]
-    versions = ", ".join(f"{tool} {number}" for tool, number in hardware.versions().items())
-    facts = [
-        ("format", form),
-        ("made from", source.folder.resolve().name),
-        ("made", when),
-        ("with", versions),
-        ("comparison", checked),
+    front["tags"] = [*(tags if isinstance(tags, list) else []), export_format]
+    versions = ", ".join(f"{tool} {version}" for tool, version in hardware.versions().items())
+    rows = [
+        ("format", export_format),
+        ("exported from", source.folder.resolve().name),
+        ("exported at", timestamp),
+        ("versions", versions),
+        ("check", check),
     ]
-    text = f"{body.rstrip()}\n\n## Export\n\n{table(('export', 'value'), facts)}\n"
-    text += f"{model_card.USE}\n\n{_use(source, form, name)}"
-    (folder / CARD_FILE).write_text(model_card.with_front(front, text), encoding="utf-8")
+    text = f"{body.rstrip()}\n\n## Export\n\n{markdown_table(('export', 'value'), rows)}\n"
+    text += f"{model_card.USAGE_HEADING}\n\n{_usage_section(source, export_format, name)}"
+    (folder / CARD_FILE).write_text(model_card.join_front_matter(front, text), encoding="utf-8")
 
 
-def _of_model(source: ExportSource) -> tuple[dict[str, Any], str]:
-    """The model's own card without the part on how to load it; or what its configuration tells."""
+def _read_model_card(source: ExportSource) -> tuple[dict[str, Any], str]:
+    """Front matter and body of the model's card without its usage section; where the model has no
+    readable card, a minimal one from its config.json."""
     path = source.folder / CARD_FILE
     try:
-        content = path.read_text(encoding="utf-8") if path.stat().st_size < _MOST else ""
+        content = path.read_text(encoding="utf-8") if path.stat().st_size < _MAX_CARD_BYTES else ""
     except (OSError, UnicodeDecodeError):
         content = ""
     if content.strip():
-        front, body = model_card.parts(content)
-        return front, body.partition(f"\n{model_card.USE}\n")[0]
-    task = str(source.about.get("finetuning_task") or source.folder.resolve().name)
-    body = f"# {escaped(task)}\n"
+        front, body = model_card.split_front_matter(content)
+        return front, body.partition(f"\n{model_card.USAGE_HEADING}\n")[0]
+    task = str(source.config_json.get("finetuning_task") or source.folder.resolve().name)
+    body = f"# {escape_markdown(task)}\n"
     if source.labels:
-        body += "\n## Classes\n\n" + table(("logit", "class"), list(enumerate(source.labels)))
-    kind = "fill-mask" if source.is_pretrained else "text-classification"
-    return {"pipeline_tag": kind, "tags": ["bert"]}, body
+        body += "\n## Classes\n\n" + markdown_table(
+            ("logit", "class"), list(enumerate(source.labels))
+        )
+    pipeline = "fill-mask" if source.is_pretraining_model else "text-classification"
+    return {"pipeline_tag": pipeline, "tags": ["bert"]}, body
 
 
-def _use(source: ExportSource, form: str, name: str) -> str:
-    if source.tokens is None:
-        return "There is no vocabulary in this folder: the model takes ids.\n"
+def _usage_section(source: ExportSource, export_format: str, name: str) -> str:
+    if source.tokenizer is None:
+        return "This folder has no vocabulary: the model takes token ids.\n"
     texts = '["A text.", "And another one."]'
-    auto = "AutoModelForSequenceClassification"
-    if source.is_pretrained:
-        auto = "AutoModelForPreTraining"
-    words = {"hf": _HF, "onnx": _ONNX, "paddle_inference": _PADDLE}[form]
-    shown = "".join(c for c in name if c.isprintable() and c not in '"`\\')
-    note = "A pair of texts is encoded as one row, as `tokenizer` does when it is given both.\n"
-    return words.format(folder=shown, texts=texts, auto=auto) + "\n" + note
+    auto_class = "AutoModelForSequenceClassification"
+    if source.is_pretraining_model:
+        auto_class = "AutoModelForPreTraining"
+    templates = {"hf": _HF_CODE, "onnx": _ONNX_CODE, "paddle_inference": _PADDLE_CODE}
+    safe_name = "".join(c for c in name if c.isprintable() and c not in '"`\\')
+    code = templates[export_format].format(folder=safe_name, texts=texts, auto=auto_class)
+    return f"{code}\nTo encode a pair of texts as one row, give both to `tokenizer`.\n"

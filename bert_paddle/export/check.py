@@ -1,4 +1,4 @@
-"""Have the tool of an export's format run it in another process, and compare the logits."""
+"""Run an export in its format's own tool, in another process, and compare the logits."""
 
 import json
 import os
@@ -18,141 +18,152 @@ from bert_paddle.export.sample import SampleBatch
 from bert_paddle.export.source import ExportSource
 
 TOLERANCE = 1e-5
-_MOST_SECONDS = 1800  # a minute or two is usual; bert-large on a busy machine takes some
-_CHECKER = Path(__file__).parent / "checker"
-# The sample is small and the folder is here: nothing is to be looked for on a network.
+_TIMEOUT_SECONDS = 1800  # usually one or two minutes; bert-large on a busy machine takes longer
+_CHECKER_DIR = Path(__file__).parent / "checker"
+# Everything the checker needs is local: it must not use the network.
 _OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "GLOG_minloglevel": "2"}
 
 
 @dataclass(frozen=True)
-class Checked:
-    """How an export compares. unchecked: why it could not be compared, or None.
+class CheckResult:
+    """The result of comparing an export with the model.
 
-    by: the tool and its version. rows, batches: of the sample. difference: the largest absolute
-    difference of two logits. largest: the largest absolute logit, of ours.
+    skip_reason: why it could not be compared, or None. tool: name and version of the tool that ran
+    the export. rows, batches: size of the sample. max_difference: the largest absolute difference
+    of two logits. max_logit: our model's largest absolute logit.
     """
 
-    unchecked: str | None = None
-    by: str = ""
+    skip_reason: str | None = None
+    tool: str = ""
     rows: int = 0
     batches: int = 0
-    difference: float = 0.0
-    largest: float = 0.0
+    max_difference: float = 0.0
+    max_logit: float = 0.0
 
     @property
-    def allowed(self) -> float:
-        """The largest difference that passes: 1e-5, relative to the logits' scale where that is
-        above 1, since float32 has seven digits whatever their place."""
-        return TOLERANCE * max(1.0, self.largest)
+    def tolerance(self) -> float:
+        """The largest difference that passes: 1e-5, and relative to the largest logit where that is
+        above 1, because float32 has about seven significant digits."""
+        return TOLERANCE * max(1.0, self.max_logit)
 
     def __str__(self) -> str:
-        if self.unchecked:
-            return f"unchecked ({self.unchecked})"
+        if self.skip_reason:
+            return f"unchecked ({self.skip_reason})"
         return (
-            f"checked by {self.by} in another process: largest difference of logits "
-            f"{self.difference:.2g} (logits up to {self.largest:.2g}; {self.rows} rows in "
+            f"checked by {self.tool} in another process: largest difference of logits "
+            f"{self.max_difference:.2g} (logits up to {self.max_logit:.2g}; {self.rows} rows in "
             f"{self.batches} batches)"
         )
 
 
-def interpreter(checker: str | None) -> str:
-    """The Python that checks: this one, or that of `--checker`, a path or a name on PATH."""
+def find_checker_python(checker: str | None) -> str:
+    """The Python that runs the check: this one, or `--checker`, a path or a name on PATH."""
     if checker is None:
         return sys.executable
-    found = shutil.which(os.path.expanduser(checker))
-    if found is None:
+    python = shutil.which(os.path.expanduser(checker))
+    if python is None:
         raise FlagError(
             [
-                f"--checker {checker} is no program: give the python of an environment that has "
-                "the format's tool"
+                f"--checker {checker} is not an executable program: give the Python of an "
+                "environment with the format's tool"
             ]
         )
-    return os.path.abspath(found)  # not resolved: a virtual environment's python is a link
+    return os.path.abspath(python)  # not resolved: a virtual environment's python is a symlink
 
 
-def compare(
-    form: str, folder: Path, source: ExportSource, batches: Sequence[SampleBatch], python: str
-) -> Checked:
-    """Run the export in `folder` in another process on the batches, and compare with our model.
+def compare_logits(
+    export_format: str,
+    folder: Path,
+    source: ExportSource,
+    batches: Sequence[SampleBatch],
+    python: str,
+) -> CheckResult:
+    """Run the export in `folder` on the batches in another process, and compare with our model.
 
-    Raises RunError when the other process fails, or when logits differ by more than `allowed`.
+    Raises RunError when the other process fails, or when logits differ by more than the tolerance.
     """
-    ours = [_outputs(source, batch) for batch in batches]
-    with tempfile.TemporaryDirectory() as place:
-        said, theirs = _ask(form, folder, batches, python, Path(place))
-    if "unchecked" in said:
-        return Checked(unchecked=said["unchecked"])
-    if [[a.shape for a in made] for made in theirs] != [[a.shape for a in made] for made in ours]:
-        raise RunError(f"the export is wrong: {said['by']} gives outputs of other shapes")
-    both = [
-        (a, b)
-        for mine, their in zip(ours, theirs, strict=True)
-        for a, b in zip(mine, their, strict=True)
+    expected = [_model_outputs(source, batch) for batch in batches]
+    with tempfile.TemporaryDirectory() as work_dir:
+        answer, outputs = _run_checker(export_format, folder, batches, python, Path(work_dir))
+    if "skip_reason" in answer:
+        return CheckResult(skip_reason=answer["skip_reason"])
+    if _shapes(outputs) != _shapes(expected):
+        raise RunError(f"the export is wrong: {answer['tool']} gives outputs of other shapes")
+    pairs = [
+        (ours, theirs)
+        for ours_of_batch, theirs_of_batch in zip(expected, outputs, strict=True)
+        for ours, theirs in zip(ours_of_batch, theirs_of_batch, strict=True)
     ]
-    checked = Checked(
-        by=said["by"],
+    result = CheckResult(
+        tool=answer["tool"],
         rows=sum(len(batch.inputs["input_ids"]) for batch in batches),
         batches=len(batches),
-        difference=max(float(np.abs(a - b).max()) for a, b in both),
-        largest=max(float(np.abs(a).max()) for a, _ in both),
+        max_difference=max(float(np.abs(ours - theirs).max()) for ours, theirs in pairs),
+        max_logit=max(float(np.abs(ours).max()) for ours, _ in pairs),
     )
-    if not checked.difference <= checked.allowed:  # also when it is not a number
+    if not result.max_difference <= result.tolerance:  # true for NaN as well
         raise RunError(
-            f"the export is wrong: with {checked.by} logits differ by up to "
-            f"{checked.difference:.2g}, and {checked.allowed:.2g} is allowed; nothing was kept"
+            f"the export is wrong: with {result.tool} logits differ by up to "
+            f"{result.max_difference:.2g}, and the tolerance is {result.tolerance:.2g}; nothing "
+            "was written"
         )
-    return checked
+    return result
 
 
-def _outputs(source: ExportSource, batch: SampleBatch) -> list[np.ndarray]:
-    """Our model's outputs: logits; of a pre-training model those over words and of the pair."""
+def _shapes(outputs: list[list[np.ndarray]]) -> list[list[tuple[int, ...]]]:
+    return [[array.shape for array in arrays] for arrays in outputs]
+
+
+def _model_outputs(source: ExportSource, batch: SampleBatch) -> list[np.ndarray]:
+    """Our model's logits; of a pre-training model those of the MLM head and of the NSP head."""
     import paddle
 
     inputs = {name: paddle.to_tensor(value) for name, value in batch.inputs.items()}
     with paddle.no_grad():
-        made = source.model(**inputs)
-    return [one.numpy() for one in (made if isinstance(made, tuple) else (made,))]
+        outputs = source.model(**inputs)
+    return [tensor.numpy() for tensor in (outputs if isinstance(outputs, tuple) else (outputs,))]
 
 
-def _ask(
-    form: str, folder: Path, batches: Sequence[SampleBatch], python: str, place: Path
+def _run_checker(
+    export_format: str, folder: Path, batches: Sequence[SampleBatch], python: str, work_dir: Path
 ) -> tuple[dict[str, Any], list[list[np.ndarray]]]:
-    """What the checker says, and the outputs of every batch. Raises FlagError for a --checker
-    that is no Python, RunError for a check that fails."""
+    """The checker's answer, and the outputs of every batch. Raises FlagError when --checker is not
+    a usable Python, RunError when the check fails."""
     arrays = {f"{k}_{i}": v for i, batch in enumerate(batches) for k, v in batch.inputs.items()}
     texts = json.dumps([batch.texts for batch in batches])
-    np.savez(place / "sample.npz", texts=np.array(texts), **arrays)
-    words = [python, str(_CHECKER), form, str(folder.absolute()), "sample.npz", "answer"]
+    np.savez(work_dir / "sample.npz", texts=np.array(texts), **arrays)
+    folder_path = str(folder.absolute())
+    command = [python, str(_CHECKER_DIR), export_format, folder_path, "sample.npz", "answer"]
     try:
-        done = subprocess.run(
-            words,
-            cwd=place,
+        process = subprocess.run(
+            command,
+            cwd=work_dir,
             env={**os.environ, **_OFFLINE},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=_MOST_SECONDS,
+            timeout=_TIMEOUT_SECONDS,
         )
     except OSError as error:
         raise FlagError([f"--checker {python} cannot be run ({error.strerror})"]) from None
     except subprocess.TimeoutExpired:
         raise RunError(
-            f"the check of the export ({python}) was not done after {_MOST_SECONDS} s, and was "
-            "ended; nothing was kept"
+            f"the check of the export ({python}) was stopped after {_TIMEOUT_SECONDS} s; nothing "
+            "was written"
         ) from None
-    lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-    if not (place / "begun").exists() and python != sys.executable:
-        raise FlagError([f"--checker {python} is no Python that can check: {lines[-1]}"])
-    answer = place / "answer.json"
-    if done.returncode != 0 or not answer.is_file():
+    lines = process.stderr.strip().splitlines() or [f"exit code {process.returncode}"]
+    if not (work_dir / "started").exists() and python != sys.executable:
+        raise FlagError([f"--checker {python} is not a Python that can run the check: {lines[-1]}"])
+    answer_file = work_dir / "answer.json"
+    if process.returncode != 0 or not answer_file.is_file():
         raise RunError(f"the check of the export failed ({python}): {lines[-1]}")
-    said = json.loads(answer.read_text(encoding="utf-8"))
-    if "unchecked" in said:
-        return said, []
-    with np.load(place / "answer.npz") as held:
-        theirs = [
-            [held[f"{i}_{k}"] for k in range(sum(n.startswith(f"{i}_") for n in held.files))]
+    answer = json.loads(answer_file.read_text(encoding="utf-8"))
+    if "skip_reason" in answer:
+        return answer, []
+    with np.load(work_dir / "answer.npz") as stored:
+        outputs = [
+            [stored[f"{i}_{k}"] for k in range(sum(n.startswith(f"{i}_") for n in stored.files))]
             for i in range(len(batches))
         ]
-    return said, theirs
+    return answer, outputs

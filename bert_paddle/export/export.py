@@ -1,4 +1,4 @@
-"""The story of an export: read the model, write its files beside, check them, put them in place."""
+"""Export a model: load it, write to a temporary folder, check the result, move it into place."""
 
 import shutil
 import tempfile
@@ -10,10 +10,10 @@ from pathlib import Path
 from bert_paddle.common import atomic_files, hardware
 from bert_paddle.common.errors import OutputError, RunError, UserError, WeightsError
 from bert_paddle.export import card, check, hugging_face, onnx_graph, paddle_inference, sample
-from bert_paddle.export.check import Checked
-from bert_paddle.export.source import ExportSource, find, load
+from bert_paddle.export.check import CheckResult
+from bert_paddle.export.source import ExportSource, find_model_dir, load_source
 
-RECORD_FILE = "export.json"  # what an export says of itself, and is known by
+EXPORT_INFO_FILE = "export.json"  # the export's metadata; a folder with it is an export
 _WRITERS: dict[str, Callable[[ExportSource, Path], None]] = {
     "hf": hugging_face.write,
     "onnx": onnx_graph.write,
@@ -22,133 +22,143 @@ _WRITERS: dict[str, Callable[[ExportSource, Path], None]] = {
 
 
 @dataclass(frozen=True)
-class Exported:
-    """Where an export lies, its bytes, and how it compares with the model."""
+class ExportResult:
+    """The export's folder, its size in bytes, and the result of its check."""
 
     folder: Path
     size: int
-    checked: Checked
+    check: CheckResult
 
 
-def export(
+def export_model(
     model_dir: str,
-    form: str,
+    export_format: str,
     output: str | None = None,
     overwrite: bool = False,
     checker: str | None = None,
-) -> Exported:
-    """Write a model in another tool's form and have that tool check it; paddle has to be ready.
+) -> ExportResult:
+    """Write a model in another tool's format and check it with that tool; call after
+    `set_up_device`.
 
-    model_dir: a folder of any kind with a classifier or, for hf, a pre-training model. form: one of
-    FORMATS. output: the new folder; None for the model's with the form's name behind. overwrite:
-    replace an earlier export. checker: the python that checks, where it is not this one.
+    model_dir: a Paddle or Hugging Face folder with a classifier or, for hf, a pre-training model.
+    export_format: one of FORMATS. output: the folder to create; default: the model's, with
+    "_<format>" appended. overwrite: replace an earlier export. checker: the Python that runs the
+    check; default: this one.
 
-    Raises UserError for what the user gave, RunError when the export computes something else; then
-    nothing is put in place, and an earlier export stays.
+    Raises UserError for invalid input, RunError when the export's logits are wrong; then nothing is
+    written, and an earlier export stays.
     """
-    python = check.interpreter(checker)
-    target = _target(model_dir, form, output, overwrite)
-    source = load(model_dir)
-    if source.is_pretrained and form != "hf":
+    python = check.find_checker_python(checker)
+    target = _resolve_output_dir(model_dir, export_format, output, overwrite)
+    source = load_source(model_dir)
+    if source.is_pretraining_model and export_format != "hf":
         raise WeightsError(
-            f"{source.folder} is a pre-training model, and {form} is written of classifiers and "
-            "regressions only: fine-tune it first, or give --format hf"
+            f"{source.folder} is a pre-training model, and {export_format} supports classification "
+            "and regression models only: fine-tune it first, or give --format hf"
         )
-    beside = _beside(target, sum(tensor.nbytes for tensor in source.tensors().values()))
+    temp_dir = _create_temp_dir(target, sum(tensor.nbytes for tensor in source.tensors().values()))
     try:
-        _write(form, source, beside)
-        checked = check.compare(form, beside, source, sample.batches(source), python)
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        record = {
-            "format": form,
+        _write_files(export_format, source, temp_dir)
+        batches = sample.make_batches(source)
+        result = check.compare_logits(export_format, temp_dir, source, batches, python)
+        timestamp = datetime.now(UTC).isoformat(timespec="seconds")
+        more_packages = ("onnx",) if export_format == "onnx" else ()
+        export_info = {
+            "format": export_format,
             "from": source.folder.resolve().name,
-            "exported": now,
-            "checked": str(checked),
-            "largest_difference": None if checked.unchecked else checked.difference,
-            "versions": hardware.versions("onnx") if form == "onnx" else hardware.versions(),
+            "exported": timestamp,
+            "checked": str(result),
+            "largest_difference": None if result.skip_reason else result.max_difference,
+            "versions": hardware.versions(*more_packages),
         }
-        atomic_files.write_json(beside / RECORD_FILE, record)
-        card.write(source, form, str(checked), now, beside, target.name)
-        size = _flush(beside)
-        _put(beside, target)
+        atomic_files.write_json(temp_dir / EXPORT_INFO_FILE, export_info)
+        card.write_card(source, export_format, str(result), timestamp, temp_dir, target.name)
+        size = _sync_to_disk(temp_dir)
+        _move_into_place(temp_dir, target)
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
-    return Exported(target, size, checked)
+        shutil.rmtree(temp_dir, ignore_errors=True)
+    return ExportResult(target, size, result)
 
 
-def _target(model_dir: str, form: str, output: str | None, overwrite: bool) -> Path:
-    """The folder to write. Raises OutputError for one that holds something else."""
-    source = find(model_dir)
-    here = Path(model_dir).expanduser().is_dir()
-    plain = source if here else Path(source.name)
-    target = Path(output).expanduser() if output else plain.with_name(f"{plain.name}_{form}")
+def _resolve_output_dir(
+    model_dir: str, export_format: str, output: str | None, overwrite: bool
+) -> Path:
+    """The folder to write. Raises OutputError if it must not be replaced."""
+    source = find_model_dir(model_dir)
+    # A model given by name lies in the cache: its export goes to the current folder.
+    given_as_path = Path(model_dir).expanduser().is_dir()
+    base = source if given_as_path else Path(source.name)
+    default = base.with_name(f"{base.name}_{export_format}")
+    target = Path(output).expanduser() if output else default
     if target.resolve() == source.resolve():
         raise OutputError(f"--output {target} is the model itself: give another folder")
     if source.resolve() in target.resolve().parents:
         raise OutputError(
-            f"--output {target} lies in the model's folder, which stays as it is: give a folder "
-            "beside it"
+            f"--output {target} is inside the model's folder, which is never changed: give a "
+            "folder outside it"
         )
     if not target.exists() and not target.is_symlink():
         return target
     if not target.is_dir() or target.is_symlink():
-        raise OutputError(f"--output {target} is no folder: give another name")
-    ours = (target / RECORD_FILE).is_file() or not any(target.iterdir())
-    if ours and overwrite:
+        raise OutputError(f"--output {target} is not a folder: give another name")
+    replaceable = (target / EXPORT_INFO_FILE).is_file() or not any(target.iterdir())
+    if replaceable and overwrite:
         return target
-    if ours:
-        raise OutputError(f"--output {target} is there already: give --overwrite, or another name")
+    if replaceable:
+        raise OutputError(f"--output {target} already exists: give --overwrite, or another name")
     raise OutputError(
-        f"--output {target} is there already and is no export (it has no {RECORD_FILE}), so it is "
-        "not replaced: give another name"
+        f"--output {target} already exists and is not an export (it has no {EXPORT_INFO_FILE}), "
+        "so it is not replaced: give another name"
     )
 
 
-def _beside(target: Path, size: int) -> Path:
-    """A new folder beside the target, with room for `size` bytes."""
+def _create_temp_dir(target: Path, size: int) -> Path:
+    """A new temporary folder next to the target, on a disk with `size` bytes free."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(
-            tempfile.mkdtemp(prefix=f".{target.name}.", suffix=atomic_files.PART, dir=target.parent)
+        temp_dir = Path(
+            tempfile.mkdtemp(
+                prefix=f".{target.name}.", suffix=atomic_files.PARTIAL_SUFFIX, dir=target.parent
+            )
         )
-        beside.chmod(0o755)  # mkdtemp gives 0700
+        temp_dir.chmod(0o755)  # mkdtemp sets 0700
     except OSError as error:
         raise OutputError(
             f"--output {target} cannot be written ({error.strerror}): give another folder"
         ) from None
-    free = shutil.disk_usage(beside).free
+    free = shutil.disk_usage(temp_dir).free
     if free < size * 1.02:
-        beside.rmdir()
+        temp_dir.rmdir()
         raise RunError(
-            f"the disk is full: the export has {size / 1e6:.0f} MB, and there are "
-            f"{free / 1e6:.0f} MB free at {target.parent}"
+            f"the disk is full: the export needs {size / 1e6:.0f} MB, and {target.parent} has "
+            f"{free / 1e6:.0f} MB free"
         )
-    return beside
+    return temp_dir
 
 
-def _write(form: str, source: ExportSource, folder: Path) -> None:
-    """The files of the format. What its library says of a refusing disk becomes one line."""
+def _write_files(export_format: str, source: ExportSource, folder: Path) -> None:
+    """Write the format's files. An exception of its library becomes a RunError of one line."""
     try:
-        _WRITERS[form](source, folder)
+        _WRITERS[export_format](source, folder)
     except (UserError, OSError):
         raise
     except Exception as error:
-        words = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0]
-        raise RunError(f"{form} could not be written: {words}") from error
+        reason = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0]
+        raise RunError(f"{export_format} could not be written: {reason}") from error
 
 
-def _flush(folder: Path) -> int:
-    """Everything onto the disk; returns the bytes."""
+def _sync_to_disk(folder: Path) -> int:
+    """Flush all files to disk; returns their total size in bytes."""
     size = 0
     for path in (*sorted(folder.rglob("*")), folder):
         if path.is_file():
-            path.chmod(0o644)  # some libraries give 0600
+            path.chmod(0o644)  # some libraries set 0600
             size += path.stat().st_size
         atomic_files.sync(path)
     return size
 
 
-def _put(beside: Path, target: Path) -> None:
-    atomic_files.delete(target)  # an earlier export, or nothing
-    beside.rename(target)
+def _move_into_place(temp_dir: Path, target: Path) -> None:
+    atomic_files.delete(target)  # an earlier export, if any
+    temp_dir.rename(target)
     atomic_files.sync(target.parent)

@@ -1,4 +1,4 @@
-"""A folder as transformers has them: config.json, model.safetensors, the tokenizer's files."""
+"""A Hugging Face folder: config.json, model.safetensors and the tokenizer files."""
 
 import json
 from pathlib import Path
@@ -7,61 +7,65 @@ from typing import Any
 from bert_paddle.common import atomic_files
 from bert_paddle.common.errors import WeightsError
 from bert_paddle.export.source import ExportSource
-from bert_paddle.models import classifier, weight_names
-from bert_paddle.models.tokenizer import SETTINGS_FILE
+from bert_paddle.models import classifier, model_state, weight_names
+from bert_paddle.models.tokenizer import TOKENIZER_CONFIG_FILE
 from bert_paddle.models.weight_names import BERT
 
-_SIZES = (
+_CONFIG_FIELDS = (
     "vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size hidden_act "
     "hidden_dropout_prob attention_probs_dropout_prob max_position_embeddings type_vocab_size "
     "initializer_range layer_norm_eps pad_token_id classifier_dropout"
 ).split()
-_HEAD = ("finetuning_task", "problem_type", "id2label", "label2id")
-_OWN = "own_data"  # what our config.json says of the columns of a user's own data
+_HEAD_FIELDS = ("finetuning_task", "problem_type", "id2label", "label2id")
+_CUSTOM_DATA_FIELD = "own_data"  # in our config.json: the columns of a user's own data
 
 
 def write(source: ExportSource, folder: Path) -> None:
-    """Write the folder's files. Raises WeightsError for a model that transformers has not."""
+    """Write the folder's files. Raises WeightsError where transformers has no such BERT."""
     if source.config.pool_act != "tanh":
         raise WeightsError(
-            f"{source.folder}: its pooler has the activation {source.config.pool_act!r}, and that "
-            "of transformers' BERT is always tanh: export it as onnx or paddle_inference"
+            f"{source.folder}: its pooler's activation is {source.config.pool_act!r}, and that of "
+            "transformers' BERT is always tanh: export it as onnx or paddle_inference"
         )
-    write_about(source, folder)
+    write_config_and_tokenizer(source, folder)
     tensors = weight_names.to_hf(source.tensors())
-    if source.is_pretrained:  # transformers ties these to others when it loads
+    if source.is_pretraining_model:  # transformers ties these weights when it loads
         tied = {name for name, _ in BERT.tied} & tensors.keys()
         tensors = {name: value for name, value in tensors.items() if name not in tied}
-    atomic_files.write_tensors(folder / classifier.WEIGHTS_FILE, tensors, form="pt")
+    atomic_files.write_tensors(folder / model_state.WEIGHTS_FILE, tensors, framework="pt")
 
 
-def config(source: ExportSource) -> dict[str, Any]:
-    """transformers' BertConfig of the model."""
-    name = "BertForPreTraining" if source.is_pretrained else "BertForSequenceClassification"
-    made: dict[str, Any] = {"architectures": [name], "model_type": "bert", "dtype": "float32"}
-    made |= {size: getattr(source.config, size) for size in _SIZES}
-    made |= {"position_embedding_type": "absolute", "tie_word_embeddings": True}
-    if source.is_pretrained:
-        return made
-    task = str(source.about.get("finetuning_task") or "")
+def build_config(source: ExportSource) -> dict[str, Any]:
+    """The model's config.json as transformers' BertConfig."""
+    architecture = "BertForSequenceClassification"
+    if source.is_pretraining_model:
+        architecture = "BertForPreTraining"
+    config: dict[str, Any] = {"architectures": [architecture]}
+    config |= {"model_type": "bert", "dtype": "float32"}
+    config |= {name: getattr(source.config, name) for name in _CONFIG_FIELDS}
+    config |= {"position_embedding_type": "absolute", "tie_word_embeddings": True}
+    if source.is_pretraining_model:
+        return config
+    task = str(source.config_json.get("finetuning_task") or "")
     head = classifier.classifier_config(source.labels, task)
-    made |= {name: source.about[name] for name in (_OWN,) if name in source.about}
-    return made | {name: head[name] for name in _HEAD if head[name]}
+    if _CUSTOM_DATA_FIELD in source.config_json:
+        config[_CUSTOM_DATA_FIELD] = source.config_json[_CUSTOM_DATA_FIELD]
+    return config | {name: head[name] for name in _HEAD_FIELDS if head[name]}
 
 
-def write_about(source: ExportSource, folder: Path) -> None:
-    """Write config.json and the tokenizer, which users of the other formats need as well."""
-    atomic_files.write_json(folder / classifier.CONFIG_FILE, config(source))
-    if source.tokens is not None:
+def write_config_and_tokenizer(source: ExportSource, folder: Path) -> None:
+    """Write config.json and the tokenizer files, which the other formats need as well."""
+    atomic_files.write_json(folder / model_state.CONFIG_FILE, build_config(source))
+    if source.tokenizer is not None:
         write_tokenizer(source, folder)
 
 
 def write_tokenizer(source: ExportSource, folder: Path) -> None:
     """Write vocab.txt, tokenizer.json and tokenizer_config.json, which any AutoTokenizer reads."""
-    assert source.tokens is not None
-    source.tokens.save(folder)
-    source.tokens.save_rust(folder)
-    path = folder / SETTINGS_FILE
+    assert source.tokenizer is not None
+    source.tokenizer.save(folder)
+    source.tokenizer.save_tokenizer_json(folder)
+    path = folder / TOKENIZER_CONFIG_FILE
     settings = json.loads(path.read_text(encoding="utf-8"))
     settings["model_max_length"] = source.config.max_position_embeddings
     atomic_files.write_json(path, settings)

@@ -1,4 +1,4 @@
-"""A model for Paddle Inference: the program as a file, the parameters as another."""
+"""A model for Paddle Inference: a program file and a parameter file."""
 
 import warnings
 from pathlib import Path
@@ -7,16 +7,16 @@ from bert_paddle.export import hugging_face
 from bert_paddle.export.sample import INPUTS
 from bert_paddle.export.source import ExportSource
 
-NAME = "model"  # of both files, before .json and .pdiparams
+NAME = "model"  # the files' name without .json and .pdiparams
 
 
 def write(source: ExportSource, folder: Path) -> None:
-    """Write model.json and model.pdiparams, which take int64 [batch, length] of any sizes and give
-    float32 logits [batch, classes]; with them the configuration and the tokenizer."""
+    """Write model.json and model.pdiparams: int64 [batch, length] of any sizes -> float32 logits
+    [batch, classes]; with them the configuration and the tokenizer."""
     import paddle
 
     class Logits(paddle.nn.Layer):
-        """The model with its inputs in the order that all exports have."""
+        """The model with its inputs in the order of all exports."""
 
         def __init__(self, model):
             super().__init__()
@@ -31,7 +31,7 @@ def write(source: ExportSource, folder: Path) -> None:
     layer.eval()
     spec = [paddle.static.InputSpec([None, None], "int64", name) for name in INPUTS]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of tracing: nothing that a user can act on
+        warnings.simplefilter("ignore")  # from tracing; a user cannot act on them
         static = paddle.jit.to_static(layer, input_spec=spec, full_graph=True)
         paddle.jit.save(static, str(folder / NAME))
-    hugging_face.write_about(source, folder)
+    hugging_face.write_config_and_tokenizer(source, folder)

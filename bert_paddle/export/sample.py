@@ -1,4 +1,4 @@
-"""The rows that an export is checked on: several lengths, padded, batches of different shapes."""
+"""The batches that an export is checked on: padded rows of several lengths, in several shapes."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bert_paddle.export.source import ExportSource
-from bert_paddle.glue.data.dataset import encode
+from bert_paddle.glue.data.dataset import encode_examples
 from bert_paddle.glue.data.tsv import Examples
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -22,47 +22,50 @@ _PAIRS = (
     ("It rained.", "On Monday morning, 12 of the 27 boats had come back to the harbour."),
     ("Who sees the red cat?", "A dog ran."),
 )
-_WIDTHS = (1, 2, 5)  # of the rows drawn where there is no vocabulary, in parts of eight
+_LENGTH_EIGHTHS = (1, 2, 5)  # of the batch's longest row: lengths of random rows
 
 
 @dataclass(frozen=True)
 class SampleBatch:
-    """texts: those that the rows were made of, as (first, second or None); empty for drawn rows.
+    """texts: the texts of the rows, as (first, second or None); empty for random or truncated rows.
     inputs: int64 [rows, longest], by the names in INPUTS."""
 
     texts: list[tuple[str, str | None]]
     inputs: dict[str, np.ndarray]
 
 
-def batches(source: ExportSource) -> list[SampleBatch]:
-    """Batches of three shapes, padded where rows differ in length, the same at every call."""
+def make_batches(source: ExportSource) -> list[SampleBatch]:
+    """Batches of at least three shapes, padded where row lengths differ; deterministic."""
     positions = source.config.max_position_embeddings
-    if source.tokens is None:
-        return list(_drawn(source, min(positions, 64)))
-    made = [_encoded(source, [(text, None) for text in texts]) for texts in (_SINGLE, _SINGLES)]
+    if source.tokenizer is None:
+        return list(_random_batches(source, min(positions, 64)))
+    batches = [
+        _encode_batch(source, [(text, None) for text in texts]) for texts in (_SINGLE, _SINGLES)
+    ]
     if source.config.type_vocab_size > 1:
-        made.append(_encoded(source, list(_PAIRS)))
-    made.append(_encoded(source, [(_SINGLE[1], None)]))
-    return made
+        batches.append(_encode_batch(source, list(_PAIRS)))
+    batches.append(_encode_batch(source, [(_SINGLE[1], None)]))
+    return batches
 
 
-def _encoded(source: ExportSource, texts: list[tuple[str, str | None]]) -> SampleBatch:
+def _encode_batch(source: ExportSource, texts: list[tuple[str, str | None]]) -> SampleBatch:
     firsts = [first for first, _ in texts]
     seconds = [second for _, second in texts if second is not None]
-    assert source.tokens is not None
-    longest = source.config.max_position_embeddings
-    rows = encode(Examples(firsts, seconds or None, None, "sample"), source.tokens, longest)
-    batch = rows.batch(np.arange(len(rows)))
+    assert source.tokenizer is not None
+    max_length = source.config.max_position_embeddings
+    examples = Examples(firsts, seconds or None, None, "sample")
+    dataset = encode_examples(examples, source.tokenizer, max_length)
+    batch = dataset.batch(np.arange(len(dataset)))
     inputs = (batch["input_ids"], batch["input_mask"], batch["segment_ids"])
-    # A row that was cut is no text that another tokenizer could be compared on.
-    whole = [] if rows.encoded.cut else texts
-    return SampleBatch(whole, dict(zip(INPUTS, inputs, strict=True)))
+    # Another tokenizer is compared on the texts, and would not truncate them in the same place.
+    compared = [] if dataset.encoded.truncated else texts
+    return SampleBatch(compared, dict(zip(INPUTS, inputs, strict=True)))
 
 
-def _drawn(source: ExportSource, most: int) -> Iterator[SampleBatch]:
+def _random_batches(source: ExportSource, max_length: int) -> Iterator[SampleBatch]:
     rng = np.random.default_rng(0)
-    for rows, width in ((1, most), (3, most // 2), (2, max(1, most // 4))):
-        lengths = np.maximum(1, width * rng.choice(_WIDTHS, rows) // 8)
+    for rows, width in ((1, max_length), (3, max_length // 2), (2, max(1, max_length // 4))):
+        lengths = np.maximum(1, width * rng.choice(_LENGTH_EIGHTHS, rows) // 8)
         lengths[0] = width
         mask = (np.arange(width) < lengths[:, None]).astype(np.int64)
         ids = rng.integers(0, source.config.vocab_size, (rows, width)) * mask

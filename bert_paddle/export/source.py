@@ -1,4 +1,4 @@
-"""The model to export: a folder of any kind, read and checked, with its weights in Paddle."""
+"""The model to export: a Paddle or Hugging Face folder, verified and loaded into Paddle."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,30 +10,32 @@ import numpy as np
 from bert_paddle.common import runtime
 from bert_paddle.common.errors import WeightsError
 from bert_paddle.glue.predictor import Predictor
-from bert_paddle.models import classifier, hub, load_weights, model_config, tokenizer
+from bert_paddle.models import hub, load_weights, model_config, model_state, tokenizer
 from bert_paddle.models.tokenizer import Tokenizer
 from bert_paddle.pretrain import model as pretrain_model
-from bert_paddle.training import verify_model_dir
+from bert_paddle.training.verify_model_dir import verify_model_dir
 
-_PRETRAINED = ("BertForPretraining", "BertForPreTraining")
+_PRETRAINING_ARCHITECTURES = ("BertForPretraining", "BertForPreTraining")
 
 
 @dataclass(frozen=True)
 class ExportSource:
-    """A model in evaluation mode. about: what its config.json says. labels: class names in the
-    order of the logits, empty for a regression and for a pre-training model. tokens: None where the
-    folder has no vocabulary."""
+    """A model in evaluation mode.
+
+    config_json: the content of config.json. labels: class names in the order of the logits, empty
+    for a regression and for a pre-training model. tokenizer: None if the folder has no vocabulary.
+    """
 
     folder: Path
     model: Any
-    about: Mapping[str, Any]
+    config_json: Mapping[str, Any]
     labels: tuple[str, ...]
-    tokens: Tokenizer | None
-    is_pretrained: bool
+    tokenizer: Tokenizer | None
+    is_pretraining_model: bool
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """float32 weights under Paddle's names, Linear as [in, out]."""
-        return classifier.numpy_state_dict(self.model)
+        """The float32 weights by Paddle's names, Linear as [in, out]."""
+        return model_state.numpy_state_dict(self.model)
 
     @property
     def config(self) -> Any:
@@ -41,44 +43,51 @@ class ExportSource:
         return self.model.config
 
 
-def load(name_or_path: str) -> ExportSource:
-    """The model of a folder (or of a name under $BERT_PADDLE_HOME/models).
+def load_source(name_or_path: str) -> ExportSource:
+    """Load the model of a folder, or of a name under $BERT_PADDLE_HOME/models.
 
-    Raises WeightsError for a folder without a whole BERT with the head of a classifier or those of
-    pre-training, and for a checkpoint that is not as its manifest says.
+    Raises WeightsError for a folder without a complete BERT with a classifier or the pre-training
+    heads, and for a checkpoint that does not match its manifest.
     """
-    folder = find(name_or_path)
+    folder = find_model_dir(name_or_path)
     config = model_config.read_config(folder)
-    about = model_config.read_object(config.path)
-    if config.architecture in _PRETRAINED:
-        return _pretrained(folder, about)
-    loaded = Predictor(str(folder))
-    return ExportSource(folder, loaded.model, about, tuple(loaded.labels), loaded.tokens, False)
+    config_json = model_config.read_json_object(config.path)
+    if config.architecture in _PRETRAINING_ARCHITECTURES:
+        return _load_pretraining_model(folder, config_json)
+    predictor = Predictor(str(folder))
+    return ExportSource(
+        folder,
+        predictor.model,
+        config_json,
+        tuple(predictor.labels),
+        predictor.tokenizer,
+        is_pretraining_model=False,
+    )
 
 
-def find(name_or_path: str) -> Path:
-    """The model's folder, whole as far as its manifest can tell. Raises WeightsError."""
+def find_model_dir(name_or_path: str) -> Path:
+    """The model's folder, verified against its manifest. Raises WeightsError."""
     if (
-        name_or_path in hub.PUBLISHED
+        name_or_path in hub.HUB_MODELS
         and not (runtime.home_dir() / "models" / name_or_path).is_dir()
     ):
         if not Path(name_or_path).is_dir():
             raise WeightsError(
-                f"{name_or_path} is no folder here: exported are models that lie on the disk"
+                f"{name_or_path} is not a folder here: download the model first and give its folder"
             )
-    return verify_model_dir.verify_model_dir(hub.find_model_dir(name_or_path, runtime.home_dir()))
+    return verify_model_dir(hub.find_model_dir(name_or_path, runtime.home_dir()))
 
 
-def _pretrained(folder: Path, about: Mapping[str, Any]) -> ExportSource:
-    saved = load_weights.load_weights(folder)
+def _load_pretraining_model(folder: Path, config_json: Mapping[str, Any]) -> ExportSource:
+    weights = load_weights.load_weights(folder)
     for head in pretrain_model.HEADS:
-        if not any(name.startswith(head) for name in saved.tensors):
+        if not any(name.startswith(head) for name in weights.tensors):
             raise WeightsError(
-                f"{folder} is a pre-trained model without {head}*, which its config.json promises: "
-                "give the whole model"
+                f"{folder} is a pre-training model by its config.json, but its weights have no "
+                f"{head}*: give the complete model"
             )
-    config = {name: value for name, value in saved.config.items() if name != "labels"}
-    built, _ = pretrain_model.build(config, 0, saved)
-    built.eval()
-    tokens = tokenizer.load(folder) if tokenizer.holds_vocabulary(folder) else None
-    return ExportSource(folder, built, about, (), tokens, True)
+    config = {name: value for name, value in weights.config.items() if name != "labels"}
+    model, _ = pretrain_model.build_model(config, 0, weights)
+    model.eval()
+    tokens = tokenizer.load_tokenizer(folder) if tokenizer.has_vocabulary(folder) else None
+    return ExportSource(folder, model, config_json, (), tokens, is_pretraining_model=True)

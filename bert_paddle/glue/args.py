@@ -10,7 +10,7 @@ from bert_paddle.common.errors import UserError
 from bert_paddle.common.flag_values import convert
 from bert_paddle.common.flags import flag
 from bert_paddle.glue import tasks
-from bert_paddle.glue.custom_args import CustomDataArgs, displaced
+from bert_paddle.glue.custom_args import CustomDataArgs, overridden_flags
 
 TASK = "task and data"
 
@@ -26,36 +26,36 @@ DESCRIPTION = """Fine-tune BERT on a GLUE task or data of your own, evaluate it,
 
 @dataclasses.dataclass
 class GlueArgs(CustomDataArgs, CommonArgs):
-    """Everything `run_glue.py` takes; see `CommonArgs` for the part shared with pre-training."""
+    """All flags of `run_glue.py`; `CommonArgs` has those shared with pre-training."""
 
     task_name: str | None = flag(
         None,
-        "GLUE task in any spelling: SST-2, sst2; nine tasks and AX; required, but for own data",
+        "GLUE task in any spelling: SST-2, sst2; nine tasks and AX; required without data files",
         group=TASK,
     )
     data_dir: str | None = flag(
         None,
-        "folder of task folders, or the task's own; else $GLUE_DATA_DIR, then "
+        "folder of task folders, or the task folder itself; else $GLUE_DATA_DIR, then "
         "$BERT_PADDLE_HOME/glue, then a download",
         group=TASK,
     )
     max_seq_length: int = flag(
         128,
-        "word pieces per row with [CLS] and [SEP]; of a pair the longer text is cut first",
+        "word pieces per row with [CLS] and [SEP]; in a pair the longer text is truncated first",
         group=TASK,
-        least=8,
+        minimum=8,
     )
     seeds: str | None = flag(
         None,
-        "1,2,3: in place of --seed, train with each of them, in output_dir/seed_1, ...; then "
+        "1,2,3: instead of --seed, train with each of them, in output_dir/seed_1, ...; then "
         "mean and standard deviation (docs/SWEEPS.md)",
         group=TRAIN,
-        many=True,
+        comma_separated=True,
     )
     group_by_length: bool = flag(
         False,
-        "batches of rows of like length: less padding on GPUs and where our kernels are not used "
-        "(docs/SPEED.md has what it costs)",
+        "group rows of similar length: less padding on GPUs and where our kernels are not used "
+        "(docs/SPEED.md has its cost)",
         group=TRAIN,
     )
     do_train: bool = flag(
@@ -67,18 +67,18 @@ class GlueArgs(CustomDataArgs, CommonArgs):
     )
 
     @staticmethod
-    def displaced(typed: Collection[str], filed: Collection[str]) -> frozenset[str]:
-        """The flags of a --config file that yield to typed ones: a GLUE task to a file of rows, and
-        own data to a task, since no value on the command line takes them away."""
-        return displaced(typed, filed)
+    def overridden_flags(typed: Collection[str], in_config: Collection[str]) -> frozenset[str]:
+        """Flags of a --config file that typed ones override: a typed data file overrides a GLUE
+        task, and a typed task overrides data files, which no typed value could unset."""
+        return overridden_flags(typed, in_config)
 
     def problems(self) -> Iterator[str]:
-        """What is wrong with the flags taken together, one clause each."""
+        """What is wrong with the combination of flags, one message each."""
         yield from super().problems()
         if self.data_dir and not Path(self.data_dir).is_dir():
             yield f"--data_dir {self.data_dir}: no such folder"
         yield from self.custom_data_problems(self.task_name, self.data_dir)
-        if self.task_name is None and self.given_files():
+        if self.task_name is None and self.data_file_flags():
             yield from self.missing_files(self.do_train, self.do_eval, self.do_predict)
         task = None
         if self.task_name is not None:
@@ -87,11 +87,11 @@ class GlueArgs(CustomDataArgs, CommonArgs):
             except UserError as error:
                 yield f"--task_name {error}"
                 return
-        elif not self.given_files():
+        elif not self.data_file_flags():
             return
         train, evaluate, predict = self._actions(task)
         if self.seeds is not None:
-            yield from self._problems_of_seeds(train)
+            yield from self._seeds_problems(train)
         if not (train or evaluate or predict):
             yield "nothing to do: --do_train, --do_eval and --do_predict are all off"
         if task and train and task.train is None:
@@ -112,25 +112,25 @@ class GlueArgs(CustomDataArgs, CommonArgs):
             if value and not (train and evaluate):
                 yield f"--{name} needs both training and evaluation"
 
-    def _problems_of_seeds(self, train: bool) -> Iterator[str]:
+    def _seeds_problems(self, train: bool) -> Iterator[str]:
         try:
-            seeds_of(self.seeds or "")
-        except ValueError as wrong:
-            yield f"--seeds: each {wrong}"
+            parse_seeds(self.seeds or "")
+        except ValueError as error:
+            yield f"--seeds: each {error}"
         if not train:
             yield "--seeds is for training: give --do_train too"
         if self.resume_from_checkpoint not in (None, "auto"):
             yield "--resume_from_checkpoint must be auto with --seeds: each seed has its own"
 
-    def settle(self) -> None:
-        """Fill in what follows from the flags: the task's own name and what to do."""
+    def finalize(self) -> None:
+        """Fill in what follows from the flags: the task's canonical name and the actions."""
         task = tasks.get_task(self.task_name) if self.task_name else None
         self.task_name = task.name if task else None
         self.do_train, self.do_eval, self.do_predict = self._actions(task)
 
     def _actions(self, task: tasks.Task | None) -> tuple[bool, bool, bool]:
-        """Train, evaluate, predict; with no --do_... flag, what there are sets or files for."""
-        if {"do_train", "do_eval", "do_predict"} & set(self.given):
+        """Train, evaluate, predict; with no --do_... flag, all that the task or the files allow."""
+        if {"do_train", "do_eval", "do_predict"} & set(self.explicit_flags):
             return self.do_train, self.do_eval, self.do_predict
         if task is None:
             return self.custom_actions()
@@ -139,13 +139,13 @@ class GlueArgs(CustomDataArgs, CommonArgs):
         return True, True, self.test_file is not None
 
 
-def seeds_of(text: str) -> list[int]:
-    """The seeds in "1,2,3", each once. Raises ValueError with the end of the sentence that begins
-    with the flag's name."""
-    about = next(f.metadata for f in flags.declared_flags(GlueArgs) if f.name == "seed")
-    return list(dict.fromkeys(convert(about, one.strip()) for one in text.split(",")))
+def parse_seeds(text: str) -> list[int]:
+    """The distinct seeds in "1,2,3". Raises ValueError whose message continues after the flag's
+    name."""
+    seed_flag = next(f.metadata for f in flags.declared_flags(GlueArgs) if f.name == "seed")
+    return list(dict.fromkeys(convert(seed_flag, seed.strip()) for seed in text.split(",")))
 
 
 def parse_args(argv: Sequence[str] | None = None) -> GlueArgs:
-    """The command line of `run_glue.py`. Raises FlagError with all its problems together."""
+    """Parse the command line of `run_glue.py`. Raises FlagError with all problems together."""
     return flags.parse(GlueArgs, DESCRIPTION, argv)

@@ -1,29 +1,33 @@
-"""What the model card of a fine-tuned model says."""
+"""The content of a fine-tuned model's model card."""
 
 from collections.abc import Sequence
 
 from bert_paddle.glue.args import GlueArgs
 from bert_paddle.glue.data.load import EncodedData
-from bert_paddle.glue.evaluate import Result
+from bert_paddle.glue.evaluate import EvalResult
 from bert_paddle.glue.tasks import Task
 from bert_paddle.training import model_card
 from bert_paddle.training.model_card import CardFacts
 from bert_paddle.training.train_state import TrainState
 
-_HUB, _LANGUAGE = "nyu-mll/glue", "en"
+_HUB_DATASET, _LANGUAGE = "nyu-mll/glue", "en"
 
 
 def facts(
-    task: Task, args: GlueArgs, data: EncodedData, evaluated: Sequence[Result], state: TrainState
+    task: Task,
+    args: GlueArgs,
+    data: EncodedData,
+    eval_results: Sequence[EvalResult],
+    state: TrainState,
 ) -> CardFacts:
-    """The card's facts at a step. evaluated: of these very weights by dev set; none where they were
+    """The card's facts at a step. eval_results: of these weights, per dev set; empty if they were
     not evaluated."""
     results: dict[str, float] = {}
-    for (dev, _), result in zip(data.dev, evaluated, strict=False):
-        named = {"loss": result.loss, **result.metrics}
-        results |= {f"{name}{dev.suffix}": value for name, value in named.items()}
+    for (dev, _), result in zip(data.dev, eval_results, strict=False):
+        figures = {"loss": result.loss, **result.metrics}
+        results |= {f"{name}{dev.suffix}": value for name, value in figures.items()}
     rows = {"training": len(data.train)} if data.train is not None else {}
-    rows |= {f"dev {dev.name}".strip(): len(found) for dev, found in data.dev}
+    rows |= {f"dev {dev.name}".strip(): len(dataset) for dev, dataset in data.dev}
     remarks = list(_remarks(task, data))
     return CardFacts(
         task=task.name,
@@ -31,42 +35,40 @@ def facts(
         step=state.step,
         base=args.model_name_or_path,
         pairs=task.is_pair,
-        language=None if data.own else _LANGUAGE,
+        language=None if data.custom else _LANGUAGE,
         labels=task.labels,
         results=results,
-        hub=None if data.own or remarks else _hub(task),
+        hub=None if data.custom or remarks else _hub_dataset(task),
         rows=rows,
         remarks=remarks,
-        settings=model_card.settings(args, state) | {"word pieces per row": args.max_seq_length},
+        settings=model_card.training_settings(args, state)
+        | {"word pieces per row": args.max_seq_length},
     )
 
 
 def _remarks(task: Task, data: EncodedData) -> list[str]:
-    if data.own:
+    if data.custom:
         return []
     if data.demo:
         return ["The data is a demo set of invented sentences: these are no GLUE results."]
-    said = []
-    if data.train is not None and task.train and len(data.train) not in _official(task, None):
-        said.append(
-            f"Trained on {len(data.train):,} rows; the official training file has "
-            f"{task.train.rows:,}."
-        )
-    for dev, rows in data.dev:
-        if len(rows) not in _official(task, dev.file):
-            said.append(
-                f"Evaluated on {len(rows):,} rows; the official {dev.file} has {dev.rows:,}: the "
-                "figures are those of a subset or another split."
+    remarks = []
+    if data.train is not None and task.train:
+        if len(data.train) not in task.official_rows(task.train.file):
+            remarks.append(
+                f"Trained on {len(data.train):,} rows; the official training file has "
+                f"{task.train.rows:,}."
             )
-    return said
+    for dev, dataset in data.dev:
+        if len(dataset) not in task.official_rows(dev.file):
+            remarks.append(
+                f"Evaluated on {len(dataset):,} rows; the official {dev.file} has {dev.rows:,}: "
+                "the figures are those of a subset or another split."
+            )
+    return remarks
 
 
-def _official(task: Task, file: str | None) -> tuple[int, ...]:
-    return task.official_rows(file or task.train_file or "")
-
-
-def _hub(task: Task) -> dict[str, str]:
-    """The task's place in the hub's GLUE data set."""
+def _hub_dataset(task: Task) -> dict[str, str]:
+    """The task's entry in the hub's GLUE data set."""
     name = task.name.replace("-", "").lower()
-    where = {"type": _HUB, "name": f"GLUE {task.name}", "config": name}
-    return where | ({"split": "validation_matched"} if task.name == "MNLI" else {})
+    entry = {"type": _HUB_DATASET, "name": f"GLUE {task.name}", "config": name}
+    return entry | ({"split": "validation_matched"} if task.name == "MNLI" else {})

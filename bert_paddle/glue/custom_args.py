@@ -1,4 +1,4 @@
-"""The flags for a user's own data: a mixin of `GlueArgs`, with its own fields and checks."""
+"""The flags for a user's own data: a mixin of `GlueArgs` with its own fields and checks."""
 
 import dataclasses
 from collections.abc import Collection, Iterator
@@ -9,8 +9,8 @@ from bert_paddle.common.flags import flag
 CUSTOM = "own data, in place of --task_name (docs/OWN_DATA.md)"
 TSV, QUOTED_TSV, CSV, JSON, JSON_LINES = "tsv", "quoted_tsv", "csv", "json", "jsonl"
 FORMATS = (TSV, QUOTED_TSV, CSV, JSON, JSON_LINES)
-_ENDINGS = {".tsv": TSV, ".csv": CSV, ".json": JSON, ".jsonl": JSON_LINES, ".ndjson": JSON_LINES}
-# --metric -> what all_results.json calls it; of classes, and of regressions.
+_EXTENSIONS = {".tsv": TSV, ".csv": CSV, ".json": JSON, ".jsonl": JSON_LINES, ".ndjson": JSON_LINES}
+# --metric -> its name in all_results.json; for classification, and for regression.
 CLASS_METRICS = {
     "accuracy": "accuracy",
     "f1": "f1",
@@ -18,32 +18,32 @@ CLASS_METRICS = {
     "matthews": "matthews_correlation",
 }
 SCORE_METRICS = {"pearson": "pearson", "spearman": "spearmanr", "mse": "mse"}
-DEFAULT_SHARE = 0.1  # of the training rows, held out where there is no validation file
+DEFAULT_VALIDATION_SHARE = 0.1  # of the training rows; used without --validation_file
 
-_FILES = ("train_file", "validation_file", "test_file")
-# Flags that say what the data are, which a GLUE task says itself.
-_OF_DATA = ("labels", "regression", "metric")
-# Flags that say how a file is to be read.
-_OF_READING = ("file_format", "column_names", "text_column", "text_pair_column", "label_column")
-
-
-def format_of(path: str, file_format: str | None) -> str | None:
-    """The format of a file, by --file_format or its ending; None for an ending that tells none."""
-    return file_format or _ENDINGS.get(Path(path).suffix.lower())
+_FILE_FLAGS = ("train_file", "validation_file", "test_file")
+# Flags that define the task; a GLUE task defines these itself.
+_TASK_FLAGS = ("labels", "regression", "metric")
+# Flags that define how the files are read.
+_FORMAT_FLAGS = ("file_format", "column_names", "text_column", "text_pair_column", "label_column")
 
 
-def names(text: str | None) -> tuple[str, ...]:
-    """The names in a flag's value, which has commas between them."""
+def detect_format(path: str, file_format: str | None) -> str | None:
+    """The format of a file, by --file_format or its extension; None for an unknown extension."""
+    return file_format or _EXTENSIONS.get(Path(path).suffix.lower())
+
+
+def split_names(text: str | None) -> tuple[str, ...]:
+    """The names in a comma-separated flag value."""
     return tuple(name.strip() for name in text.split(",")) if text else ()
 
 
-def displaced(typed: Collection[str], filed: Collection[str]) -> frozenset[str]:
-    """The flags of a --config file that the typed ones take the place of, by their names."""
-    rows = _FILES[:2]
-    if "task_name" not in typed and any(name in typed for name in rows):
+def overridden_flags(typed: Collection[str], in_config: Collection[str]) -> frozenset[str]:
+    """Names of the flags of a --config file that the typed flags override."""
+    data_files = _FILE_FLAGS[:2]
+    if "task_name" not in typed and any(name in typed for name in data_files):
         return frozenset({"task_name", "data_dir"})
-    if "task_name" in typed and any(name in filed and name not in typed for name in rows):
-        return frozenset({*_FILES, "validation_share", *_OF_DATA, *_OF_READING})
+    if "task_name" in typed and any(name in in_config and name not in typed for name in data_files):
+        return frozenset({*_FILE_FLAGS, "validation_share", *_TASK_FLAGS, *_FORMAT_FLAGS})
     return frozenset()
 
 
@@ -57,74 +57,79 @@ class CustomDataArgs:
     validation_file: str | None = flag(None, "rows to evaluate on, likewise", group=CUSTOM)
     test_file: str | None = flag(
         None,
-        "rows to predict, likewise; scored where they have labels; also with --task_name, in "
-        "place of its test sets",
+        "rows to predict, in the same formats; scored if they have labels; with --task_name, "
+        "instead of its test sets",
         group=CUSTOM,
     )
     validation_share: float = flag(
         -1.0,
-        "share of the training rows held out for evaluation, drawn by --seed (0: none; -1: 0.1, "
+        "share of the training rows held out for evaluation, chosen by --seed (0: none; -1: 0.1, "
         "or none with --validation_file)",
         group=CUSTOM,
-        least=0,
-        most=0.9,
-        or_is=-1,
+        minimum=0,
+        maximum=0.9,
+        sentinel=-1,
     )
     text_column: str | None = flag(
-        None, "column of the text (none: sentence, text, sentence1, ...)", group=CUSTOM
+        None, "column of the text (default: sentence, text, sentence1, ...)", group=CUSTOM
     )
     text_pair_column: str | None = flag(None, "column of a second text", group=CUSTOM)
     label_column: str | None = flag(
-        None, "column of the label (none: label, labels, ...)", group=CUSTOM
+        None, "column of the label (default: label, labels, ...)", group=CUSTOM
     )
     column_names: str | None = flag(
-        None, "a,b,c: the columns of files without a header line", group=CUSTOM, many=True
+        None,
+        "a,b,c: the columns of files without a header line",
+        group=CUSTOM,
+        comma_separated=True,
     )
     file_format: str | None = flag(
         None,
-        "format of the files, whatever their endings; quoted_tsv: quotation marks as in CSV",
+        "format of the files, whatever their extensions; quoted_tsv: quotation marks as in CSV",
         group=CUSTOM,
         choices=FORMATS,
     )
     labels: str | None = flag(
         None,
-        "a,b,c: the classes in order (none: those of the training rows)",
+        "a,b,c: the classes in order (default: those of the training rows)",
         group=CUSTOM,
-        many=True,
+        comma_separated=True,
     )
-    regression: bool = flag(False, "labels are numbers to be predicted, not classes", group=CUSTOM)
+    regression: bool = flag(False, "labels are numbers to predict, not classes", group=CUSTOM)
     metric: str | None = flag(
         None,
-        "what the best step is chosen by (none: accuracy; of a regression the mean of pearson and "
-        "spearman)",
+        "what the best step is selected by (default: accuracy; for regression the mean of pearson "
+        "and spearman)",
         group=CUSTOM,
         choices=(*CLASS_METRICS, *SCORE_METRICS),
     )
 
     def custom_actions(self) -> tuple[bool, bool, bool]:
-        """Train, evaluate, predict: what there are files for, where no --do_... flag says."""
+        """Train, evaluate, predict: those that have files, for no --do_... flag."""
         train, evaluate = self.train_file is not None, self.validation_file is not None
         return train, self.splits_train_file() or evaluate, bool(self.test_file)
 
     def dev_share(self) -> float:
-        """The share of the training rows that is held out for evaluation."""
+        """The share of the training rows held out for evaluation."""
         if self.validation_share >= 0:
             return self.validation_share
-        return 0.0 if self.validation_file else DEFAULT_SHARE
+        return 0.0 if self.validation_file else DEFAULT_VALIDATION_SHARE
 
     def splits_train_file(self) -> bool:
         """Whether part of the training file is held out for evaluation."""
         return self.train_file is not None and self.dev_share() > 0
 
-    def given_files(self) -> list[str]:
-        """The names of the flags that name a file."""
-        return [name for name in _FILES if getattr(self, name) is not None]
+    def data_file_flags(self) -> list[str]:
+        """Names of the data file flags that are set."""
+        return [name for name in _FILE_FLAGS if getattr(self, name) is not None]
 
     def custom_data_problems(self, task_name: str | None, data_dir: str | None) -> Iterator[str]:
-        """What is wrong with these flags, one clause each, next to --task_name and --data_dir."""
-        files = self.given_files()
+        """What is wrong with these flags, with --task_name and --data_dir; one message each."""
+        files = self.data_file_flags()
         if task_name is not None:
-            clashing = [f"--{name}" for name in (*_FILES[:2], *_OF_DATA) if getattr(self, name)]
+            clashing = [
+                f"--{name}" for name in (*_FILE_FLAGS[:2], *_TASK_FLAGS) if getattr(self, name)
+            ]
             if clashing:
                 yield (
                     f"{', '.join(clashing)} and --task_name exclude each other: a run is of a GLUE "
@@ -133,21 +138,19 @@ class CustomDataArgs:
         elif not files:
             yield "--task_name is required (or --train_file, for data of your own)"
         elif data_dir:
-            yield (
-                "--data_dir is for GLUE's files: give --train_file and the like with their folders"
-            )
-        reading = [f"--{name}" for name in _OF_READING if getattr(self, name)]
-        if reading and not files:
-            yield f"{', '.join(reading)}: there is no file to read so (--train_file, --test_file)"
+            yield "--data_dir is for GLUE's files: give full paths to --train_file and the others"
+        format_flags = [f"--{name}" for name in _FORMAT_FLAGS if getattr(self, name)]
+        if format_flags and not files:
+            yield f"{', '.join(format_flags)}: there is no file to read (--train_file, --test_file)"
         for name in files:
-            yield from self._wrong_file(name)
-        yield from self._wrong_columns()
-        yield from self._wrong_labels()
+            yield from self._file_problems(name)
+        yield from self._column_problems()
+        yield from self._label_problems()
         if self.validation_file and self.validation_share > 0:
             yield "--validation_file and --validation_share are both set: give one of them"
 
     def missing_files(self, do_train: bool, do_eval: bool, do_predict: bool) -> Iterator[str]:
-        """Actions that are asked for without a file to do them on."""
+        """Actions that are requested but have no file."""
         if do_train and not self.train_file:
             yield "--do_train needs --train_file"
         if do_eval and not self.validation_file and not self.splits_train_file():
@@ -155,21 +158,23 @@ class CustomDataArgs:
         if do_predict and not self.test_file:
             yield "--do_predict needs --test_file"
 
-    def _wrong_file(self, name: str) -> Iterator[str]:
+    def _file_problems(self, name: str) -> Iterator[str]:
         path = getattr(self, name)
         if not Path(path).is_file():
             yield f"--{name} {path}: " + ("a folder" if Path(path).is_dir() else "no such file")
-        elif format_of(path, self.file_format) is None:
-            ending = Path(path).suffix
-            what = f"the ending {ending} is unknown" if ending else "the name has no ending"
-            yield f"--{name} {path}: {what} ({' '.join(_ENDINGS)}); or give --file_format"
-        elif self.column_names and format_of(path, self.file_format) in (JSON, JSON_LINES):
+        elif detect_format(path, self.file_format) is None:
+            extension = Path(path).suffix
+            problem = (
+                f"the ending {extension} is unknown" if extension else "the name has no ending"
+            )
+            yield f"--{name} {path}: {problem} ({' '.join(_EXTENSIONS)}); or give --file_format"
+        elif self.column_names and detect_format(path, self.file_format) in (JSON, JSON_LINES):
             yield (
                 f"--column_names is for files without a header, and {path} names its fields itself"
             )
 
-    def _wrong_columns(self) -> Iterator[str]:
-        columns = names(self.column_names)
+    def _column_problems(self) -> Iterator[str]:
+        columns = split_names(self.column_names)
         if len(set(columns)) < len(columns) or "" in columns:
             yield f"--column_names {self.column_names}: give every column a name of its own"
         if self.text_pair_column and not self.text_column:
@@ -186,8 +191,8 @@ class CustomDataArgs:
             flags = ", ".join(f"--{name}" for name in chosen)
             yield f"{flags} name the same column: give each its own"
 
-    def _wrong_labels(self) -> Iterator[str]:
-        labels = names(self.labels)
+    def _label_problems(self) -> Iterator[str]:
+        labels = split_names(self.labels)
         if self.labels and self.regression:
             yield "--labels and --regression contradict each other: a regression has no classes"
         elif self.labels and (len(set(labels)) < len(labels) or "" in labels or len(labels) < 2):
@@ -196,10 +201,10 @@ class CustomDataArgs:
                 "them"
             )
         if self.regression and self.metric in CLASS_METRICS:
-            known = ", ".join(SCORE_METRICS)
-            yield f"--metric {self.metric} is for classes: a regression has {known}"
+            metrics = ", ".join(SCORE_METRICS)
+            yield f"--metric {self.metric} is for classes: a regression has {metrics}"
         if self.labels and self.metric in SCORE_METRICS:
-            known = ", ".join(CLASS_METRICS)
-            yield f"--metric {self.metric} is for regressions: classes have {known}"
+            metrics = ", ".join(CLASS_METRICS)
+            yield f"--metric {self.metric} is for regressions: classes have {metrics}"
         if self.metric == "f1" and len(labels) > 2:
             yield f"--metric f1 is for two classes, and --labels has {len(labels)}: give f1_macro"

@@ -1,4 +1,4 @@
-"""The story of a fine-tuning run: read, encode, build, train, evaluate, predict."""
+"""A fine-tuning run from top to bottom: read, encode, build, train, evaluate, predict, report."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -6,98 +6,128 @@ from pathlib import Path
 from typing import Any
 
 from bert_paddle import report
-from bert_paddle.common import run_log, runtime
+from bert_paddle.common import runtime
 from bert_paddle.common.errors import OutputError
+from bert_paddle.common.run_log import RunLog
 from bert_paddle.common.tensor_file import TensorSnapshot
 from bert_paddle.distributed import collectives
-from bert_paddle.glue import card, evaluate, prediction_tsv, results, run_info
+from bert_paddle.glue import card, evaluate, loss, results, run_info
 from bert_paddle.glue.args import GlueArgs
-from bert_paddle.glue.custom import load
-from bert_paddle.glue.data import dataset
-from bert_paddle.glue.data import load as glue_data
-from bert_paddle.glue.data.load import EncodedData, RawData
+from bert_paddle.glue.custom import load as custom_data
+from bert_paddle.glue.data.dataset import TrainLoader
+from bert_paddle.glue.data.load import EncodedData, RawData, encode_data, read_task_data
+from bert_paddle.glue.predictions import write_test_predictions
 from bert_paddle.glue.tasks import Task, get_task
-from bert_paddle.models import classifier, compute_mode, hub, load_weights, model_config, tokenizer
-from bert_paddle.models.model_config import ModelConfig
-from bert_paddle.models.tokenizer import Tokenizer
-from bert_paddle.training import model_card, verify_model_dir
+from bert_paddle.models import (
+    classifier,
+    compute_mode,
+    hub,
+    load_weights,
+    model_config,
+    model_state,
+)
+from bert_paddle.models.tokenizer import Tokenizer, load_tokenizer
+from bert_paddle.training import model_card
 from bert_paddle.training import run as training_run
 from bert_paddle.training.job import TrainingJob
 from bert_paddle.training.output_lock import lock_output_dir
 from bert_paddle.training.run_info import RunInfo
 from bert_paddle.training.step import Trainer
 from bert_paddle.training.train_state import TrainState
+from bert_paddle.training.verify_model_dir import verify_model_dir
 
 
 def run(args: GlueArgs) -> dict[str, Any]:
-    """Fine-tune, evaluate and predict as the flags say; returns what all_results.json holds.
+    """Fine-tune, evaluate and predict as the flags say; returns the values of all_results.json.
 
-    Raises UserError for flags, files and weights that do not fit, RunError when something breaks
-    while running; checkpoints written until then are whole.
+    Raises UserError for flags, files and weights that do not fit, RunError for a failure while
+    running; checkpoints written until then are complete.
     """
-    with lock_output_dir(Path(args.output_dir)):
-        return _run(args)
-
-
-def _run(args: GlueArgs) -> dict[str, Any]:
-    log = run_log.RunLog(active=collectives.get_world().is_main)
     output_dir = Path(args.output_dir)
-    resume_from = collectives.run_on_main(lambda: _prepare_output(args, output_dir, log))
+    log = RunLog(active=collectives.get_world().is_main)
+    with lock_output_dir(output_dir):
+        resume_from = collectives.run_on_main(lambda: _prepare_output_dir(args, output_dir, log))
+        model_dir = _find_model_dir(args, output_dir, log)
+        tokenizer = load_tokenizer(model_dir, args.vocab_file)
 
-    source = collectives.run_on_main_first(
-        lambda: hub.find_model_dir(args.model_name_or_path, runtime.home_dir(), log.note)
-    )
-    collectives.run_on_main(lambda: verify_model_dir.verify_model_dir(source))
-    training_run.check_source_not_deleted(args, output_dir, source)
-    tokens = tokenizer.load(source, args.vocab_file)
-    config = model_config.read_config(source)
+        task, raw_data = _read_data(args, model_dir, tokenizer, log)
+        data = encode_data(raw_data, tokenizer, args, log)
+        model = _build_model(args, task, model_dir, log)
+        job = FineTuningJob(task, args, output_dir, model, tokenizer, data, log)
 
-    def check_fit(pairs: bool) -> None:
-        classifier.check_sizes(config.values, len(tokens), args.max_seq_length, pairs, source)
+        if args.do_train:
+            job.fine_tune(resume_from)
+        else:
+            job.begin_without_training()
+        if args.do_eval:
+            job.evaluate()
+        if args.do_predict:
+            job.predict()
 
-    task, found = _read(args, config, check_fit, log)
-    data = glue_data.encode_all(found, tokens, args, log)
-
-    # The weights as read are held by nobody afterwards: they are as large as the model.
-    built = classifier.build_classifier(
-        load_weights.load_weights(source), task.labels, args.seed, need_head=not args.do_train
-    )
-    log.note(f"model: {source}" + "".join(f"; {note}" for note in built.notes))
-
-    job = FineTuning(task, args, output_dir, built.model, tokens, data, log)
-    if args.do_train:
-        job.fine_tune(resume_from)
-    else:
-        job.record.begin(job.describe(None), trains=False, resumed=False)
-    if args.do_eval:
-        job.evaluate()
-    if args.do_predict:
-        job.predict()
-    job.write_results()
-    report.write_after_run(args, output_dir, log)
+        job.write_results()
+        report.write_after_run(args, output_dir, log)
     return job.values
 
 
-def _read(
-    args: GlueArgs, config: ModelConfig, check_fit: Callable[[bool], None], log: run_log.RunLog
+def _prepare_output_dir(args: GlueArgs, output_dir: Path, log: RunLog) -> str | None:
+    """Check the output folder and start its metrics; returns the checkpoint to resume from."""
+    predictions_dir = output_dir / "predictions"
+    if args.do_predict and predictions_dir.exists() and not predictions_dir.is_dir():
+        raise OutputError(f"{predictions_dir} is a file, and a folder is needed there: move it")
+    if not args.do_train:
+        log.write_metrics_to(output_dir)
+        return None
+    return training_run.resolve_resume(args, output_dir, log)
+
+
+def _find_model_dir(args: GlueArgs, output_dir: Path, log: RunLog) -> Path:
+    """The folder of the model to start from, downloaded where needed, and verified."""
+    model_dir = collectives.run_on_main_first(
+        lambda: hub.find_model_dir(args.model_name_or_path, runtime.home_dir(), log.note)
+    )
+    collectives.run_on_main(lambda: verify_model_dir(model_dir))
+    training_run.check_source_not_deleted(args, output_dir, model_dir)
+    return model_dir
+
+
+def _read_data(
+    args: GlueArgs, model_dir: Path, tokenizer: Tokenizer, log: RunLog
 ) -> tuple[Task, RawData]:
-    """The task and its rows, as files have them. A model that does not fit is told before files
-    are read or downloaded, where that can be known before."""
+    """The task and its examples. Where possible, a model that does not fit is reported before files
+    are read or downloaded."""
+    config = model_config.read_config(model_dir)
+
+    def check_sizes(is_pair: bool) -> None:
+        vocab_size = len(tokenizer)
+        classifier.check_sizes(config.values, vocab_size, args.max_seq_length, is_pair, model_dir)
+
     if args.task_name is None:
-        check_fit(False)
-        task, found = load.read(args, config, log)
-        check_fit(task.is_pair)
-        return task, found
+        check_sizes(is_pair=False)
+        task, data = custom_data.read_custom_data(args, config, log)
+        check_sizes(task.is_pair)
+        return task, data
     task = get_task(args.task_name)
-    check_fit(task.is_pair)
-    found = glue_data.read(task, args, log)
+    check_sizes(task.is_pair)
+    data = read_task_data(task, args, log)
     if args.do_predict and args.test_file:
-        load.add_test(task, args, found, log)
-    return task, found
+        custom_data.add_test_file(task, args, data, log)
+    return task, data
 
 
-class FineTuning(TrainingJob):
-    """A classifier with its task and data, and the results so far."""
+def _build_model(args: GlueArgs, task: Task, model_dir: Path, log: RunLog) -> Any:
+    """The classifier with the weights of `model_dir`, in evaluation mode."""
+    # No variable keeps the loaded weights: they are as large as the model.
+    loaded = classifier.build_classifier(
+        load_weights.load_weights(model_dir), task.labels, args.seed, need_head=not args.do_train
+    )
+    log.note("; ".join([f"model: {model_dir}", *loaded.notes]))
+    loaded.model.eval()
+    compute_mode.set_compute_mode(loaded.model, args, log)
+    return loaded.model
+
+
+class FineTuningJob(TrainingJob):
+    """A classifier with its task, its data and the results so far."""
 
     def __init__(
         self,
@@ -105,128 +135,119 @@ class FineTuning(TrainingJob):
         args: GlueArgs,
         output_dir: Path,
         model: Any,
-        tokens: Tokenizer,
+        tokenizer: Tokenizer,
         data: EncodedData,
-        log: run_log.RunLog,
+        log: RunLog,
     ):
         super().__init__(args, output_dir, model, log, task.name)
         self.args: GlueArgs = args
-        self.task, self.tokens, self.data = task, tokens, data
-        # Tensor cores want multiples of 8, but no row may grow beyond the model's positions.
+        self.task, self.tokenizer, self.data = task, tokenizer, data
+        # Tensor cores need multiples of 8, but no row may exceed the model's positions.
         self.pad_multiple = 8 if collectives.on_gpu() and args.max_seq_length % 8 == 0 else 1
         self.precision: Callable[[], AbstractContextManager] = nullcontext
-        self.values["data"] = data.kind
-        self.step = 0  # of the weights that the model has now
-        self.evaluated_at: int | None = None
-        self.evaluated: list[evaluate.Result] = []  # of the dev sets, by the last evaluation
-        log.marks = {"data": "demo"} if data.demo else {}
-        model.eval()
-        compute_mode.set_compute_mode(model, args, log)
+        self.values["data"] = data.origin
+        self.step = 0  # step of the model's current weights
+        self.evaluated_step: int | None = None
+        self.eval_results: list[evaluate.EvalResult] = []  # per dev set, at `evaluated_step`
+        log.tags = {"data": "demo"} if data.demo else {}
 
-    def fine_tune(self, resume: str | None) -> None:
-        """Train to the end, or from a checkpoint; leaves the last or best weights."""
-        rows = self.data.train
-        assert rows is not None
-        batches = dataset.TrainLoader(rows, self.args, self.pad_multiple)
-        objective = dataset.objective(self.task.is_regression)
+    def fine_tune(self, resume_from: str | None) -> None:
+        """Train to the end; the model then has the last or the best weights, as the flags say."""
+        train_set = self.data.train
+        assert train_set is not None
+        loader = TrainLoader(train_set, self.args, self.pad_multiple)
+        objective = loss.objective(self.task.is_regression)
         trainer = Trainer(self.model, objective, self.args, collectives.on_gpu(), self.log)
         self.precision = trainer.precision
-        _, self.step = self.train(trainer, batches, len(rows), rows.fingerprint(), resume)
+        _, self.step = self.train(
+            trainer, loader, len(train_set), train_set.fingerprint(), resume_from
+        )
+
+    def begin_without_training(self) -> None:
+        """Write run.json for a run that only evaluates or predicts."""
+        self.run_info_file.start(self.describe(None), trains=False, resumed=False)
 
     def describe(self, steps: dict[str, int] | None) -> RunInfo:
         kind = self.values["data"]
         return run_info.describe(self.task, self.args, self.data, kind, self.model, steps)
 
-    def evaluate_at(self, state: TrainState) -> dict[str, float]:
+    def evaluate_step(self, state: TrainState) -> dict[str, float]:
         self.step = state.step
         if not self.args.do_eval:
             return {}
         self.evaluate(state)
-        return results.of_epoch(self.data, self.evaluated)
+        return results.epoch_values(self.data, self.eval_results)
 
-    def snapshot(self, state: TrainState, weights: TensorSnapshot) -> Callable[[Path], None]:
-        about = classifier.classifier_config(self.task.labels, self.task.name)
-        if self.data.own:
-            about |= load.remembered(self.task)
-        write_model = classifier.model_writer(self.model, about, weights)
-        evaluated = self.evaluated if self.evaluated_at == state.step else []
-        facts = card.facts(self.task, self.args, self.data, evaluated, state)
+    def model_writer(self, state: TrainState, weights: TensorSnapshot) -> Callable[[Path], None]:
+        config = classifier.classifier_config(self.task.labels, self.task.name)
+        if self.data.custom:
+            config |= custom_data.config_entry(self.task)
+        write_model = model_state.model_writer(self.model, config, weights)
+        eval_results = self.eval_results if self.evaluated_step == state.step else []
+        facts = card.facts(self.task, self.args, self.data, eval_results, state)
         write_card = model_card.card_writer(facts)
 
         def write(folder: Path) -> None:
             write_model(folder)
-            self.tokens.save(folder)
+            self.tokenizer.save(folder)
             write_card(folder)
 
         return write
 
     def evaluate(self, state: TrainState | None = None) -> None:
-        """Evaluate on the dev sets, unless these very weights have been."""
-        if self.evaluated_at == self.step:
+        """Evaluate on the dev sets, unless the current weights have been evaluated."""
+        if self.evaluated_step == self.step:
             return
         with self.precision():
-            evaluated, values = results.evaluate_all(
+            eval_results, values = results.evaluate_dev_sets(
                 self.task,
                 self.model,
                 self.data,
                 self.args.eval_batch_size,
                 self.pad_multiple,
                 self.log,
-                # After a training, every evaluation of these weights is on record.
+                # After training, metrics.jsonl already has an evaluation of these weights.
                 self.step if state or not self.args.do_train else None,
             )
-        self.values["eval_model"] = self._weights_of()
-        self.evaluated_at, self.evaluated = self.step, evaluated
+        self.values["eval_model"] = self._model_name()
+        self.evaluated_step, self.eval_results = self.step, eval_results
         self.values |= values
         if state is not None:
-            results.note_best(self.task, state, evaluated)
-
-    def _weights_of(self) -> str:
-        """The name of the model that has the weights of now."""
-        return f"model_{self.step}" if self.args.do_train else self.args.model_name_or_path
+            results.update_best_step(self.task, state, eval_results)
 
     def predict(self) -> None:
-        """Write predictions/<TASK>.tsv for every test set, and the rows of those with labels."""
+        """Write predictions/<TASK>.tsv for every test set, and JSON lines for labelled ones."""
         predicted = []
-        for task, test_set, rows in self.data.test:
+        for task, test_set, dataset in self.data.test:
             with self.precision():
-                scores = evaluate.logits(
-                    self.model, rows, self.args.eval_batch_size, self.pad_multiple
+                logits = evaluate.compute_logits(
+                    self.model, dataset, self.args.eval_batch_size, self.pad_multiple
                 )
-            evaluate.check_finite(scores, self._weights_of())
-            if rows.labels is not None:
-                self.values |= results.score_test(task, test_set, scores, rows, self.log)
-            # For `submission`: a file under a task's name may be of rows that are not the task's.
-            kind = "own" if test_set.own else self.data.kind
+            evaluate.check_finite(logits, self._model_name())
+            if dataset.labels is not None:
+                self.values |= results.score_test_set(task, test_set, logits, dataset, self.log)
+            # `submission` must tell a task's test set from a user's file of the same name.
+            kind = "own" if test_set.custom else self.data.origin
             self.values[f"predictions_{test_set.submission}"] = kind
-            predicted.append((task, test_set, rows, scores))
+            predicted.append((task, test_set, dataset, logits))
 
         def write() -> list[Path]:
-            return [prediction_tsv.write_set(*one, self.output_dir) for one in predicted]
+            return [write_test_predictions(*test, self.output_dir) for test in predicted]
 
         paths = collectives.run_on_main(write)
         demo = ", of demo rows" if self.data.demo else ""
-        for path, (_, _, rows, _) in zip(paths, predicted, strict=True):
-            self.log.note(f"predictions: {path} ({len(rows)} rows{demo})")
+        for path, (_, _, dataset, _) in zip(paths, predicted, strict=True):
+            self.log.note(f"predictions: {path} ({len(dataset)} rows{demo})")
 
     def write_results(self) -> None:
-        """Write the dev sets' predictions by row, then as every job."""
+        """Write dev_predictions.jsonl, all_results.json and the end of run.json."""
         collectives.run_on_main(
             lambda: run_info.write_dev_predictions(
-                self.task, self.data, self.evaluated, self.output_dir
+                self.task, self.data, self.eval_results, self.output_dir
             )
         )
         super().write_results()
 
-
-def _prepare_output(args: GlueArgs, folder: Path, log: run_log.RunLog) -> str | None:
-    """Make the output folder fit for the run; returns the checkpoint to go on from, if any."""
-    if args.do_predict and (folder / "predictions").exists():
-        if not (folder / "predictions").is_dir():
-            raise OutputError(
-                f"{folder / 'predictions'} is a file where a folder is to be: move it"
-            )
-    if not args.do_train:
-        log.keep_records(folder)
-        return None
-    return training_run.resolve_resume(args, folder, log)
+    def _model_name(self) -> str:
+        """The name of the checkpoint or model that the current weights are from."""
+        return f"model_{self.step}" if self.args.do_train else self.args.model_name_or_path

@@ -1,7 +1,7 @@
-"""Scores of a task, as pure functions of two arrays.
+"""The metrics, as pure functions of predictions and labels.
 
-Keys are those of the results file. Every score is computed once over a whole set: a mean of
-per-batch scores would be another figure.
+Keys are those of all_results.json. A metric is computed once over a whole set: the mean of
+per-batch values would be a different number.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def _matthews(predictions: np.ndarray, labels: np.ndarray) -> float:
     from sklearn.metrics import matthews_corrcoef
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of one class on both sides, for which it gives 0
+        warnings.simplefilter("ignore")  # of a single class on both sides, for which it returns 0
         return float(matthews_corrcoef(labels, predictions))
 
 
@@ -56,7 +56,7 @@ def _spearman(predictions: np.ndarray, labels: np.ndarray) -> float:
 
 
 def _correlation(function: Callable, predictions: np.ndarray, labels: np.ndarray) -> float:
-    """A correlation in float64; nan where it has no value: a constant side, one row, a nan."""
+    """A correlation in float64; nan if undefined: a constant side, a single row, a nan."""
     x, y = predictions.astype(np.float64), labels.astype(np.float64)
     if not (np.isfinite(x).all() and np.isfinite(y).all()) or np.ptp(x) == 0 or np.ptp(y) == 0:
         return math.nan
@@ -78,13 +78,13 @@ METRICS: dict[str, tuple[str, Callable[[np.ndarray, np.ndarray], float]]] = {
 
 
 def compute(task: Task, predictions: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """Return the task's metrics of one set, keyed as in the results file.
+    """Return the task's metrics of one set, keyed as in all_results.json.
 
     `predictions` and `labels` are [n]: label indices, or real-valued scores for regression. F1 is
-    that of label 1 (equivalent, duplicate) and 0 where no row is or is said to be 1; macro-F1 is
-    the mean F1 of the classes that the labels or the predictions have; Matthews is
-    the correlation of a confusion matrix, for three classes as Gorodkin 2004 generalises it, and 0
-    where one side is constant; Pearson and Spearman (ties take their mean rank) are then nan.
+    that of label 1 (equivalent, duplicate), and 0 if no row is or is predicted to be 1; macro-F1
+    is the mean F1 of the classes in the labels or the predictions; Matthews is the correlation of
+    a confusion matrix, generalised to more classes as in Gorodkin 2004, and 0 if one side is
+    constant; Pearson and Spearman (ties take their mean rank) are nan in that case.
     Raises ValueError for empty arrays and for shapes other than two equal [n].
     """
     predictions, labels = np.asarray(predictions), np.asarray(labels)
@@ -99,9 +99,9 @@ def log_fields(task: Task, metrics: Mapping[str, float]) -> list[tuple[str, floa
     return [(METRICS[name][0], metrics[name]) for name in task.metrics]
 
 
-def primary(task: Task, metrics: Mapping[str, float]) -> float:
-    """Return the figure the best step is chosen by: the mean of `task.primary.names`.
+def primary_metric(task: Task, metrics: Mapping[str, float]) -> float:
+    """Return what the best step is selected by: the mean of `task.primary.names`.
 
-    For MNLI give the metrics of the matched set, its first. nan if any of them is nan.
+    For MNLI give the metrics of its first dev set, matched. nan if any of them is nan.
     """
     return float(np.mean([metrics[name] for name in task.primary.names]))

@@ -1,4 +1,4 @@
-"""dev_predictions.jsonl and its like: a labelled set, row by row, with what the model says."""
+"""Prediction files: TSV as the GLUE server takes it, and JSON lines with the texts."""
 
 import json
 from collections.abc import Iterator
@@ -8,42 +8,75 @@ from typing import Any
 import numpy as np
 
 from bert_paddle.common import atomic_files
+from bert_paddle.glue.data.dataset import EncodedDataset
 from bert_paddle.glue.data.tsv import Examples
 from bert_paddle.glue.evaluate import predictions_of
-from bert_paddle.glue.tasks import Task
+from bert_paddle.glue.tasks import Task, TestSet
 
 
-def write(task: Task, examples: Examples, scores: np.ndarray, path: Path) -> None:
-    """Write one JSON object a line, in the order of the set's file.
+def write_test_predictions(
+    task: Task, test_set: TestSet, dataset: EncodedDataset, logits: np.ndarray, output_dir: Path
+) -> Path:
+    """Write predictions/<TASK>.tsv for a test set and, where it has labels, its rows with texts,
+    labels and probabilities to test_predictions_<TASK>.jsonl. Returns the path of the TSV file."""
+    path = output_dir / "predictions" / test_set.submission
+    write_submission_tsv(task, logits, path, test_set.custom)
+    if dataset.labels is not None and dataset.examples is not None:
+        jsonl_path = output_dir / f"test_predictions_{path.stem}.jsonl"
+        write_jsonl(task, dataset.examples, logits, jsonl_path)
+    return path
 
-    scores: logits [n, classes], or [n, 1] for a regression. An object has index (from 0), text_a,
-    text_b for pairs, label, prediction (names of classes, or numbers) and for classes their
-    probabilities in the order of `task.labels`. Examples without labels have no label.
+
+def write_submission_tsv(task: Task, logits: np.ndarray, path: Path, custom: bool = False) -> None:
+    """Write `index<TAB>prediction` lines, 0-based, with labels as spelled in the task's files.
+
+    logits: [n, classes] in the order of the test file. STS-B scores are clipped to 0 to 5.
+    custom: for a user's test file; labels are then class names, and scores have six digits.
     """
-    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in _rows(task, examples, scores))
+    values = predictions_of(task, logits)
+    if task.score_range:
+        digits = ".6g" if custom else ".3f"
+        texts = [f"{value:{digits}}" for value in np.clip(values, *task.score_range)]
+    else:
+        names = task.labels if custom else task.submission_labels
+        texts = [names[value] for value in values]
+    lines = ["index\tprediction"] + [f"{i}\t{text}" for i, text in enumerate(texts)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    atomic_files.write_text(path, "\n".join(lines) + "\n")
+
+
+def write_jsonl(task: Task, examples: Examples, logits: np.ndarray, path: Path) -> None:
+    """Write one JSON object per line, in the order of the data file.
+
+    logits: [n, classes], or [n, 1] for regression. Keys: index (from 0), text_a, text_b for pairs,
+    label where known, prediction (class names, or numbers) and, for classes, probabilities in the
+    order of `task.labels`.
+    """
+    rows = _jsonl_rows(task, examples, logits)
+    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     atomic_files.write_text(path, "".join(lines))
 
 
-def probabilities(scores: np.ndarray) -> np.ndarray:
+def probabilities(logits: np.ndarray) -> np.ndarray:
     """The softmax of logits [n, classes], in float64."""
-    shifted = np.exp(scores.astype(np.float64) - scores.max(axis=1, keepdims=True))
+    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
     return shifted / shifted.sum(axis=1, keepdims=True)
 
 
-def _rows(task: Task, examples: Examples, scores: np.ndarray) -> Iterator[dict[str, Any]]:
-    given, labels = predictions_of(task, scores), examples.labels
-    shares = None if task.is_regression else probabilities(scores)
+def _jsonl_rows(task: Task, examples: Examples, logits: np.ndarray) -> Iterator[dict[str, Any]]:
+    predictions, labels = predictions_of(task, logits), examples.labels
+    class_probabilities = None if task.is_regression else probabilities(logits)
     for i, text in enumerate(examples.texts_a):
         row: dict[str, Any] = {"index": i, "text_a": text}
         if examples.texts_b is not None:
             row["text_b"] = examples.texts_b[i]
         if labels is not None:
-            row["label"] = _value(task, labels[i])
-        row["prediction"] = _value(task, given[i])
-        if shares is not None:
-            row["probabilities"] = [round(float(share), 6) for share in shares[i]]
+            row["label"] = _label_or_score(task, labels[i])
+        row["prediction"] = _label_or_score(task, predictions[i])
+        if class_probabilities is not None:
+            row["probabilities"] = [round(float(value), 6) for value in class_probabilities[i]]
         yield row
 
 
-def _value(task: Task, value: Any) -> str | float:
+def _label_or_score(task: Task, value: Any) -> str | float:
     return round(float(value), 6) if task.is_regression else task.labels[int(value)]

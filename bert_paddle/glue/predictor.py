@@ -1,4 +1,4 @@
-"""A fine-tuned model in memory, to classify or score texts with."""
+"""Load a fine-tuned model and predict classes or scores of texts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,18 +11,18 @@ from bert_paddle.common import runtime
 from bert_paddle.common.errors import DataError, WeightsError
 from bert_paddle.glue import evaluate
 from bert_paddle.glue.custom import load
-from bert_paddle.glue.data.dataset import encode
+from bert_paddle.glue.data.dataset import encode_examples
 from bert_paddle.glue.data.tsv import Examples
 from bert_paddle.glue.predictions import probabilities
 from bert_paddle.models import classifier, hub, load_weights, model_config, tokenizer
 from bert_paddle.models.load_weights import LoadedWeights
-from bert_paddle.training import verify_model_dir
+from bert_paddle.training.verify_model_dir import verify_model_dir
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says of one text or pair: the likeliest class and the probability of every
-    class by name; or, of a regression, the score, and no class."""
+    """The prediction for one text or pair: the most likely class, and the probability of every
+    class by name; for regression the score, and no class."""
 
     label: str | None
     probabilities: dict[str, float]
@@ -30,48 +30,50 @@ class Prediction:
 
 
 class Predictor:
-    """A model folder, loaded. Raises WeightsError for a folder without a classifier, and for a
-    checkpoint that is half written or not as its manifest says."""
+    """A loaded model folder. Raises WeightsError for a folder without a classifier, and for a
+    checkpoint that is incomplete or differs from its manifest."""
 
     def __init__(self, name_or_path: str, max_seq_length: int | None = None):
-        """max_seq_length: word pieces per row; None for as many as the model has positions."""
-        folder = _folder(name_or_path)
+        """max_seq_length: tokens per row; None for the number of the model's positions."""
+        folder = _find_folder(name_or_path)
         config = model_config.read_config(folder)
-        self.tokens = tokenizer.load(folder, None)
+        self.tokenizer = tokenizer.load_tokenizer(folder, None)
         positions = config.values["max_position_embeddings"]
         self.max_seq_length = max_seq_length or positions
-        saved = load_weights.load_weights(folder)
-        self.labels = _labels(saved, folder)
-        known = load.known_of(config)
-        self.task, self.pairs = known.name, known.pairs
+        weights = load_weights.load_weights(folder)
+        self.labels = _class_names(weights, folder)
+        saved_task = load.saved_task(config)
+        self.task_name, self.takes_pairs = saved_task.name, saved_task.pairs
         self.type_vocab_size = config.values["type_vocab_size"]
-        classifier.check_sizes(config.values, len(self.tokens), self.max_seq_length, False, folder)
-        self.model = classifier.build_classifier(saved, self.labels, seed=0, need_head=True).model
+        classifier.check_sizes(
+            config.values, len(self.tokenizer), self.max_seq_length, False, folder
+        )
+        self.model = classifier.build_classifier(weights, self.labels, seed=0, need_head=True).model
         self.model.eval()
         self.folder = folder
 
     @property
     def is_regression(self) -> bool:
-        """Whether the model gives a score, not a class."""
+        """Whether the model predicts a score, not a class."""
         return not self.labels
 
-    def problem(self, has_pairs: bool) -> str | None:
-        """Why one text (or a pair) is not what this model was fine-tuned for; None if it may be."""
+    def input_problem(self, has_pairs: bool) -> str | None:
+        """Why this model cannot take a single text (or a pair); None if it can."""
         if has_pairs and self.type_vocab_size < 2:
             return f"{self.folder} has one segment embedding and takes no pairs: give one text"
-        if self.pairs is None or self.pairs == has_pairs:
+        if self.takes_pairs is None or self.takes_pairs == has_pairs:
             return None
-        wants = "pairs of texts" if self.pairs else "one text, not pairs"
-        return f"{self.folder} was fine-tuned on {self.task}, which has {wants}"
+        expected = "pairs of texts" if self.takes_pairs else "one text, not pairs"
+        return f"{self.folder} was fine-tuned on {self.task_name}, which has {expected}"
 
     def predict(
         self, texts: Sequence[str], pairs: Sequence[str] | None = None, batch_size: int = 32
     ) -> list[Prediction]:
-        """One prediction for each text (or text and its pair), in their order.
+        """One prediction for each text (or text and its pair), in order.
 
-        Raises DataError for what is no text or an empty one, for another number of pairs than
-        texts, and for pairs that the model was not made for, or single texts where it was made for
-        pairs; RunError where the model gives no finite scores.
+        Raises DataError for an item that is not a string or is empty, for unequal numbers of texts
+        and pairs, for pairs if the model was fine-tuned on single texts and the reverse; RunError
+        if the model's logits are not finite.
         """
         if isinstance(texts, str) or isinstance(pairs, str):
             raise DataError("texts and pairs are lists of texts: give [text] for one")
@@ -79,34 +81,33 @@ class Predictor:
             raise DataError(f"{len(texts)} texts and {len(pairs)} pairs: give as many of each")
         if batch_size < 1:
             raise DataError(f"the batch size must be at least 1, not {batch_size}")
-        if problem := self.problem(pairs is not None):
+        if problem := self.input_problem(pairs is not None):
             raise DataError(problem)
         _check_texts("texts", texts)
         _check_texts("pairs", () if pairs is None else pairs)
         if not texts:
             return []
-        seconds = None if pairs is None else list(pairs)
-        rows = encode(
-            Examples(list(texts), seconds, None, "texts"), self.tokens, self.max_seq_length
-        )
-        scores = evaluate.logits(self.model, rows, batch_size)
-        evaluate.check_finite(scores, str(self.folder))
-        return self._said(scores)
+        texts_b = None if pairs is None else list(pairs)
+        examples = Examples(list(texts), texts_b, None, "texts")
+        dataset = encode_examples(examples, self.tokenizer, self.max_seq_length)
+        logits = evaluate.compute_logits(self.model, dataset, batch_size)
+        evaluate.check_finite(logits, str(self.folder))
+        return self._predictions(logits)
 
-    def _said(self, scores: np.ndarray) -> list[Prediction]:
+    def _predictions(self, logits: np.ndarray) -> list[Prediction]:
         if self.is_regression:
-            return [Prediction(None, {}, float(score)) for score in scores[:, 0]]
+            return [Prediction(None, {}, float(score)) for score in logits[:, 0]]
         return [
             Prediction(
-                self.labels[int(np.argmax(shares))],
-                {name: float(share) for name, share in zip(self.labels, shares, strict=True)},
+                self.labels[int(np.argmax(row))],
+                {name: float(value) for name, value in zip(self.labels, row, strict=True)},
             )
-            for shares in probabilities(scores)
+            for row in probabilities(logits)
         ]
 
 
 def _check_texts(name: str, texts: Sequence[Any]) -> None:
-    """Raise DataError for an item that is no text, or has nothing in it."""
+    """Raise DataError for an item that is not a string, or is blank."""
     for i, text in enumerate(texts):
         if not isinstance(text, str):
             raise DataError(f"{name}[{i}] is of type {type(text).__name__}, not a text")
@@ -114,19 +115,19 @@ def _check_texts(name: str, texts: Sequence[Any]) -> None:
             raise DataError(f"{name}[{i}] is empty: there is no text")
 
 
-def _folder(name_or_path: str) -> Path:
-    """The model's folder. Nothing is downloaded: what the hub has is not fine-tuned."""
-    if name_or_path in hub.PUBLISHED and not Path(name_or_path).is_dir():
+def _find_folder(name_or_path: str) -> Path:
+    """The model's folder. Nothing is downloaded: the hub's models are not fine-tuned."""
+    if name_or_path in hub.HUB_MODELS and not Path(name_or_path).is_dir():
         raise WeightsError(
             f"{name_or_path} is a pre-trained model without a classifier: give the folder of a "
             "fine-tuned one, such as a run's model_<step>"
         )
-    return verify_model_dir.verify_model_dir(hub.find_model_dir(name_or_path, runtime.home_dir()))
+    return verify_model_dir(hub.find_model_dir(name_or_path, runtime.home_dir()))
 
 
-def _labels(saved: LoadedWeights, folder: Path) -> tuple[str, ...]:
-    """The names of the classes by logit; none for a regression. Raises WeightsError."""
-    bias = saved.tensors.get("classifier.bias")
+def _class_names(weights: LoadedWeights, folder: Path) -> tuple[str, ...]:
+    """The class names in the order of the logits; none for regression. Raises WeightsError."""
+    bias = weights.tensors.get("classifier.bias")
     if bias is None:
         raise WeightsError(
             f"{folder} has no classifier (it is a pre-trained model): fine-tune it first, and give "
@@ -134,5 +135,5 @@ def _labels(saved: LoadedWeights, folder: Path) -> tuple[str, ...]:
         )
     if bias.shape == (1,):
         return ()
-    named: Any = saved.config.get("labels")
-    return named or tuple(f"LABEL_{i}" for i in range(len(bias)))
+    names: Any = weights.config.get("labels")
+    return names or tuple(f"LABEL_{i}" for i in range(len(bias)))

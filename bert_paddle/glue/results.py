@@ -1,4 +1,4 @@
-"""Evaluation lines and values, and the best step."""
+"""Log lines and result values of evaluations, and the best step."""
 
 import time
 from typing import Any
@@ -9,12 +9,12 @@ from bert_paddle.common import run_log
 from bert_paddle.glue import metrics
 from bert_paddle.glue.data.dataset import EncodedDataset
 from bert_paddle.glue.data.load import EncodedData
-from bert_paddle.glue.evaluate import Result, evaluate, mean_loss, predictions_of
+from bert_paddle.glue.evaluate import EvalResult, evaluate, mean_loss, predictions_of
 from bert_paddle.glue.tasks import Task, TestSet
 from bert_paddle.training.train_state import TrainState
 
 
-def evaluate_all(
+def evaluate_dev_sets(
     task: Task,
     model: Any,
     data: EncodedData,
@@ -22,66 +22,68 @@ def evaluate_all(
     pad_multiple: int,
     log: run_log.RunLog,
     record_step: int | None,
-) -> tuple[list[Result], dict[str, float]]:
-    """Evaluate every dev set: log lines and the values of all_results.json; records as of
-    `record_step`, unless None (an evaluation that is on record already)."""
-    results: list[Result] = []
+) -> tuple[list[EvalResult], dict[str, float]]:
+    """Evaluate every dev set and print a log line for each; returns the results, and their values
+    for all_results.json. record_step: the step to log to metrics.jsonl; None to log nothing there.
+    """
+    results: list[EvalResult] = []
     values: dict[str, float] = {}
-    for dev, rows in data.dev:
-        begun = time.perf_counter()
-        result = evaluate(task, model, rows, batch_size, pad_multiple)
-        seconds = time.perf_counter() - begun
+    for dev, dataset in data.dev:
+        start = time.perf_counter()
+        result = evaluate(task, model, dataset, batch_size, pad_multiple)
+        seconds = time.perf_counter() - start
         labels = [("dev", dev.name)] if dev.name else []
         labels += [("data", "demo")] if data.demo else []
         log.line(run_log.eval_line(result.loss, metrics.log_fields(task, result.metrics), labels))
-        if result.only_class is not None:
+        if result.single_class is not None:
             log.warning(
-                f"all {len(rows)} rows are predicted to be {result.only_class}: if that lasts, the "
-                "run has collapsed; try a lower --learning_rate, a warm-up, or another --seed"
+                f"all {len(dataset)} rows are predicted to be {result.single_class}: if that "
+                "lasts, the run has collapsed; try a lower --learning_rate, a warm-up, or another "
+                "--seed"
             )
-        named = {"loss": result.loss, **result.metrics}
-        values |= {f"eval_{name}{dev.suffix}": value for name, value in named.items()}
-        values[f"eval_samples{dev.suffix}"] = len(rows)
+        figures = {"loss": result.loss, **result.metrics}
+        values |= {f"eval_{name}{dev.suffix}": value for name, value in figures.items()}
+        values[f"eval_samples{dev.suffix}"] = len(dataset)
         values[f"eval_runtime{dev.suffix}"] = seconds
-        values[f"eval_samples_per_second{dev.suffix}"] = len(rows) / seconds
+        values[f"eval_samples_per_second{dev.suffix}"] = len(dataset) / seconds
         if record_step is not None:
-            log.record("eval", record_step, **named, **dict(labels))
+            log.log_metrics("eval", record_step, **figures, **dict(labels))
         results.append(result)
     return results, values
 
 
-def of_epoch(data: EncodedData, evaluated: list[Result]) -> dict[str, float]:
-    """What the record of an epoch says of its evaluation: eval_loss and the metrics by their long
-    names, with the suffix of a second dev set."""
-    found: dict[str, float] = {}
-    for (dev, _), result in zip(data.dev, evaluated, strict=True):
-        named = {"eval_loss": result.loss, **result.metrics}
-        found |= {f"{name}{dev.suffix}": value for name, value in named.items()}
-    return found
+def epoch_values(data: EncodedData, results: list[EvalResult]) -> dict[str, float]:
+    """The evaluation's values for an epoch's entry in metrics.jsonl: eval_loss and the metrics by
+    their names in all_results.json, with the suffix of the dev set."""
+    values: dict[str, float] = {}
+    for (dev, _), result in zip(data.dev, results, strict=True):
+        figures = {"eval_loss": result.loss, **result.metrics}
+        values |= {f"{name}{dev.suffix}": value for name, value in figures.items()}
+    return values
 
 
-def note_best(task: Task, state: TrainState, results: list[Result]) -> bool:
-    """Update the best step from the first dev set's metric; the earliest of equals stays best.
+def update_best_step(task: Task, state: TrainState, results: list[EvalResult]) -> bool:
+    """Update the best step by the first dev set's metric; of equal steps the earliest stays best.
 
     Returns whether this evaluation is the best so far.
     """
-    return state.note_metric(
-        metrics.primary(task, results[0].metrics), task.primary.higher_is_better
+    return state.update_best(
+        metrics.primary_metric(task, results[0].metrics), task.primary.higher_is_better
     )
 
 
-def score_test(
-    task: Task, test_set: TestSet, scores: np.ndarray, rows: EncodedDataset, log: run_log.RunLog
+def score_test_set(
+    task: Task, test_set: TestSet, logits: np.ndarray, dataset: EncodedDataset, log: run_log.RunLog
 ) -> dict[str, float]:
-    """The metrics of a test file that has labels (the full AX release, a user's own): a log line,
-    and the values of all_results.json, test_<metric> of a user's file, test_ax_<metric> of AX."""
-    assert rows.labels is not None
-    computed = metrics.compute(task, predictions_of(task, scores), rows.labels)
+    """Print the metrics of a labelled test set (the full AX release, a user's file); returns them
+    for all_results.json, as test_<metric> for a user's file and test_ax_<metric> for AX."""
+    assert dataset.labels is not None
+    computed = metrics.compute(task, predictions_of(task, logits), dataset.labels)
     fields = ", ".join(f"{name}: {value:.6f}" for name, value in metrics.log_fields(task, computed))
-    if not test_set.own:
+    if not test_set.custom:
         log.line(f"test {task.name} {fields}")
         return {f"test_{task.name.lower()}_{name}": value for name, value in computed.items()}
-    loss = mean_loss(task, scores, rows.labels)
+    loss = mean_loss(task, logits, dataset.labels)
     log.line(f"test {test_set.file} loss: {loss:.6f}, {fields}")
-    named = {"loss": loss, **computed, "samples": len(rows)}
-    return {f"test_{name}": value for name, value in named.items()}
+    figures = {"loss": loss, **computed, "samples": len(dataset)}
+    return {f"test_{name}": value for name, value in figures.items()}

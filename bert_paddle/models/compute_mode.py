@@ -1,7 +1,7 @@
-"""How a model is computed, which changes results by rounding at most: by our kernels, or by
-PaddleNLP's layers with recomputation, flash attention or as a static graph.
+"""How a model is computed: by our CPU kernels, or by PaddleNLP's layers with recomputation, flash
+attention or as a static graph. Results differ by rounding at most.
 
-Made for GPUs, where an update is queued and the host goes on; all of it computes on CPUs too.
+Meant for GPUs, where a step is queued and the host continues; all of it runs on CPUs too.
 """
 
 import warnings
@@ -16,37 +16,40 @@ from bert_paddle.common.run_log import RunLog
 from bert_paddle.distributed import collectives
 from bert_paddle.models.kernels import dispatch
 
-_BY_LAYERS = ("recompute", "to_static", "flash_attention")
-_MOST_HEAD, _HEAD_MULTIPLE, _LEAST_CAPABILITY = 256, 8, (8, 0)  # of Paddle's flash attention
+# Flags that our CPU kernels do not support.
+_PADDLENLP_ONLY = ("recompute", "to_static", "flash_attention")
+# Limits of Paddle's flash attention.
+_MAX_HEAD_SIZE, _HEAD_SIZE_MULTIPLE, _MIN_CAPABILITY = 256, 8, (8, 0)
 
 
 def set_compute_mode(model: Any, args: CommonArgs, log: RunLog) -> None:
-    """Have a BertForSequenceClassification or BertForPretraining computed as the flags say. Its
-    parameters, and their names, stay as they are."""
+    """Replace the forward of a BertForSequenceClassification or BertForPretraining as the flags
+    ask; its parameters and their names do not change."""
     on_gpu = collectives.on_gpu()
-    asked = [f"--{name}" for name in _BY_LAYERS if getattr(args, name)]
-    if asked and not on_gpu:
-        model.by_kernels = False
-        log.note(f"encoder: PaddleNLP's layers, for {', '.join(asked)}; our kernels are off")
+    layer_flags = [f"--{name}" for name in _PADDLENLP_ONLY if getattr(args, name)]
+    if layer_flags and not on_gpu:
+        model.use_cpu_kernels = False
+        log.note(f"encoder: PaddleNLP's layers, for {', '.join(layer_flags)}; our kernels are off")
     else:
         dispatch.choose_encoder(model, args.cpu_kernels, log)
     if args.fused_adamw and not on_gpu:
         log.note("--fused_adamw has no effect on the CPU")
     if args.recompute:
-        model.bert.encoder.enable_recompute = True  # while gradients are wanted; same dropout
+        model.bert.encoder.enable_recompute = True  # when gradients are computed; same dropout
     if args.flash_attention:
-        half = args.amp_dtype if args.use_amp and on_gpu else None
-        for reason in _no_flash(model.config, half) if on_gpu else ["it runs on GPUs only"]:
-            log.note(f"--flash_attention: no flash kernel ({reason}); Paddle takes another one")
+        amp_dtype = args.amp_dtype if args.use_amp and on_gpu else None
+        for reason in _flash_unsupported_reasons(model.config, amp_dtype, on_gpu):
+            log.note(f"--flash_attention: no flash kernel ({reason}); Paddle uses another one")
+        forward = _flash_attention_forward(amp_dtype)
         for layer in model.bert.encoder.layers:
-            _replace_forward(layer.self_attn, MethodType(_attention(half), layer.self_attn))
+            _replace_forward(layer.self_attn, MethodType(forward, layer.self_attn))
     if args.to_static:
-        _replace_forward(model, _static(model))
+        _replace_forward(model, _static_forward(model))
 
 
-def tensor(array: np.ndarray) -> Any:
-    """The array on the device of this process. On a GPU the copy is queued behind the work under
-    way: `paddle.to_tensor` alone would wait for all of it."""
+def to_device(array: np.ndarray) -> Any:
+    """The array as a tensor on this process's device. On a GPU the copy is queued behind the
+    pending work; `paddle.to_tensor` alone would wait for it."""
     import paddle
 
     if not collectives.on_gpu():
@@ -55,28 +58,34 @@ def tensor(array: np.ndarray) -> Any:
 
 
 def _replace_forward(layer: Any, forward: Any) -> None:
-    # Past PaddleNLP, which wraps what is assigned to `forward` for its own needs.
+    # object.__setattr__, since PaddleNLP's own wraps whatever is assigned to `forward`.
     object.__setattr__(layer, "forward", forward)
 
 
-def _no_flash(config: Any, half: str | None) -> Iterator[str]:
-    """Why a GPU's flash kernel cannot be taken; nothing where it can."""
+def _flash_unsupported_reasons(config: Any, amp_dtype: str | None, on_gpu: bool) -> Iterator[str]:
+    """Why Paddle's flash kernel cannot run; nothing where it can."""
     import paddle
 
-    size = config.hidden_size // config.num_attention_heads
-    if half is None:
-        yield "it takes half precision only: give --use_amp"
-    if size > _MOST_HEAD or size % _HEAD_MULTIPLE:
-        yield f"heads are {size} wide, not a multiple of {_HEAD_MULTIPLE} up to {_MOST_HEAD}"
-    if paddle.device.cuda.get_device_capability() < _LEAST_CAPABILITY:
+    if not on_gpu:
+        yield "it runs on GPUs only"
+        return
+
+    head_size = config.hidden_size // config.num_attention_heads
+    if amp_dtype is None:
+        yield "it needs half precision: give --use_amp"
+    if head_size > _MAX_HEAD_SIZE or head_size % _HEAD_SIZE_MULTIPLE:
+        limit = f"a multiple of {_HEAD_SIZE_MULTIPLE} up to {_MAX_HEAD_SIZE}"
+        yield f"the head size is {head_size}, not {limit}"
+    if paddle.device.cuda.get_device_capability() < _MIN_CAPABILITY:
         yield "the GPU is older than Ampere"
 
 
-def _attention(half: str | None) -> Any:
-    """A forward of paddle.nn.MultiHeadAttention for self-attention, by
-    scaled_dot_product_attention, which chooses a kernel by type, sizes and device.
+def _flash_attention_forward(amp_dtype: str | None) -> Any:
+    """A forward of paddle.nn.MultiHeadAttention for self-attention that calls
+    scaled_dot_product_attention, which chooses a kernel by dtype, sizes and device.
 
-    half: the type to compute in, which automatic mixed precision may not have come to here.
+    amp_dtype: the half-precision dtype to cast to, since automatic mixed precision may not have
+    cast these inputs; None to leave them.
     """
 
     def forward(self: Any, query: Any, key: Any, value: Any, attn_mask: Any, cache: Any) -> Any:
@@ -87,8 +96,8 @@ def _attention(half: str | None) -> Any:
         heads = [
             project(x).reshape([0, 0, self.num_heads, self.head_dim]) for project, x in projections
         ]
-        q, k, v = [one.astype(half) for one in heads] if half else heads
-        # [rows, 1, 1, keys], zeros and -10,000: by query, as the kernels take it, in their type.
+        q, k, v = [x.astype(amp_dtype) for x in heads] if amp_dtype else heads
+        # [batch, 1, 1, keys] of 0 and -10,000, expanded over the queries as the kernels need it.
         length = q.shape[1] if paddle.in_dynamic_mode() else paddle.shape(q)[1]
         mask = attn_mask.astype(q.dtype).expand([-1, -1, length, -1])
         attended = F.scaled_dot_product_attention(
@@ -99,13 +108,13 @@ def _attention(half: str | None) -> Any:
     return forward
 
 
-def _classify(self: Any, input_ids: Any, token_type_ids: Any, attention_mask: Any) -> Any:
+def _classifier_forward(self: Any, input_ids: Any, token_type_ids: Any, attention_mask: Any) -> Any:
     return type(self).forward(
         self, input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask
     )
 
 
-def _predict_words(
+def _pretraining_forward(
     self: Any, input_ids: Any, token_type_ids: Any, attention_mask: Any, masked_positions: Any
 ) -> Any:
     return type(self).forward(
@@ -117,26 +126,26 @@ def _predict_words(
     )
 
 
-def _static(model: Any) -> Any:
-    """A forward by Paddle's static graphs, one to train and one to evaluate, each traced when it
-    is first called, in the precision of that call. Any number of rows and any length."""
+def _static_forward(model: Any) -> Any:
+    """A forward by Paddle's static graphs, one for training and one for evaluation, each traced at
+    its first call, in the precision of that call. Batch size and length may vary."""
     import paddle
 
     warnings.filterwarnings("ignore", message="Tensor do not have 'place' interface")
     dimensions = {"input_ids": 2, "token_type_ids": 2, "attention_mask": 2}
-    function: Any = _classify
+    function: Any = _classifier_forward
     if hasattr(model, "cls"):
-        dimensions["masked_positions"], function = 1, _predict_words
+        dimensions["masked_positions"], function = 1, _pretraining_forward
     spec = [
         paddle.static.InputSpec([None] * count, "int64", name) for name, count in dimensions.items()
     ]
-    # Without CINN, which the CPU build has not: the graph is run by the kernels of the layers.
+    # Without CINN, which the CPU build lacks: the graph runs the same kernels as the layers.
     static = paddle.jit.to_static(
         MethodType(function, model), input_spec=spec, full_graph=True, backend=None
     )
-    _, *others = dimensions
+    _, *input_names = dimensions
 
-    def forward(input_ids: Any, **given: Any) -> Any:
-        return static(input_ids, *(given[name] for name in others))
+    def forward(input_ids: Any, **inputs: Any) -> Any:
+        return static(input_ids, *(inputs[name] for name in input_names))
 
     return forward

@@ -1,4 +1,4 @@
-"""Where a model's folder is: a path, our own models folder, or PaddleNLP's hub. No paddle."""
+"""Finds a model's folder: a path, $BERT_PADDLE_HOME/models, or a download. No paddle."""
 
 import http.client
 import os
@@ -14,15 +14,15 @@ from urllib.error import HTTPError
 from bert_paddle.common import atomic_files
 from bert_paddle.common.errors import WeightsError
 
-_TIMEOUT = 30  # seconds without a byte
+_TIMEOUT = 30  # seconds without data
 _CHUNK = 1 << 20
-_WEIGHTS = "https://bj.bcebos.com/paddlenlp/models/transformers/"
-_VOCAB = "https://bj.bcebos.com/paddle-hapi/models/bert/"
+_WEIGHTS_URL = "https://bj.bcebos.com/paddlenlp/models/transformers/"
+_VOCAB_URL = "https://bj.bcebos.com/paddle-hapi/models/bert/"
 
 
 @dataclass(frozen=True)
-class Published:
-    """A model of PaddleNLP's hub: the sizes that differ, and the addresses of its files."""
+class HubModel:
+    """A model of PaddleNLP's hub: the sizes in which it differs, and the URLs of its files."""
 
     vocab_size: int
     weights: str
@@ -31,48 +31,48 @@ class Published:
     large: bool = False
 
 
-# As in PaddleNLP's BERT_PRETRAINED_* tables, all over https; a test compares them.
-PUBLISHED = {
-    "bert-base-uncased": Published(
+# From PaddleNLP's BERT_PRETRAINED_* tables, all over https; a test compares them.
+HUB_MODELS = {
+    "bert-base-uncased": HubModel(
         30522,
-        _WEIGHTS + "bert-base-uncased.pdparams",
-        _VOCAB + "bert-base-uncased-vocab.txt",
+        _WEIGHTS_URL + "bert-base-uncased.pdparams",
+        _VOCAB_URL + "bert-base-uncased-vocab.txt",
         do_lower_case=True,
     ),
-    "bert-large-uncased": Published(
+    "bert-large-uncased": HubModel(
         30522,
-        _WEIGHTS + "bert-large-uncased.pdparams",
-        _VOCAB + "bert-large-uncased-vocab.txt",
+        _WEIGHTS_URL + "bert-large-uncased.pdparams",
+        _VOCAB_URL + "bert-large-uncased-vocab.txt",
         do_lower_case=True,
         large=True,
     ),
-    "bert-base-cased": Published(
+    "bert-base-cased": HubModel(
         28996,
-        _WEIGHTS + "bert/bert-base-cased.pdparams",
-        _VOCAB + "bert-base-cased-vocab.txt",
+        _WEIGHTS_URL + "bert/bert-base-cased.pdparams",
+        _VOCAB_URL + "bert-base-cased-vocab.txt",
     ),
-    "bert-large-cased": Published(
+    "bert-large-cased": HubModel(
         28996,
-        _WEIGHTS + "bert/bert-large-cased.pdparams",
-        _VOCAB + "bert-large-cased-vocab.txt",
+        _WEIGHTS_URL + "bert/bert-large-cased.pdparams",
+        _VOCAB_URL + "bert-large-cased-vocab.txt",
         large=True,
     ),
-    "bert-base-chinese": Published(
+    "bert-base-chinese": HubModel(
         21128,
-        _WEIGHTS + "bert/bert-base-chinese.pdparams",
-        _VOCAB + "bert-base-chinese-vocab.txt",
+        _WEIGHTS_URL + "bert/bert-base-chinese.pdparams",
+        _VOCAB_URL + "bert-base-chinese-vocab.txt",
     ),
-    "bert-base-multilingual-cased": Published(
+    "bert-base-multilingual-cased": HubModel(
         119547,
-        _WEIGHTS + "bert/bert-base-multilingual-cased.pdparams",
-        _VOCAB + "bert-base-multilingual-cased-vocab.txt",
+        _WEIGHTS_URL + "bert/bert-base-multilingual-cased.pdparams",
+        _VOCAB_URL + "bert-base-multilingual-cased-vocab.txt",
     ),
 }
 
 
 def built_in_config(name: str) -> dict[str, Any] | None:
-    """BertConfig's values of a published name, without any file; None for another name."""
-    model = PUBLISHED.get(name)
+    """BertConfig's values of a hub model, without any file; None for another name."""
+    model = HUB_MODELS.get(name)
     if model is None:
         return None
     return {
@@ -93,113 +93,114 @@ def built_in_config(name: str) -> dict[str, Any] | None:
 
 
 def find_model_dir(
-    name_or_path: str, home: Path, say: Callable[[str], None] = lambda line: None
+    name_or_path: str, home: Path, log: Callable[[str], None] = lambda line: None
 ) -> Path:
-    """The folder of a model: a directory given -> home/models/<name> -> PaddleNLP's hub.
+    """The folder of a model: an existing directory, else home/models/<name>, else PaddleNLP's hub.
 
-    say: told in one line when a download begins. Raises WeightsError, naming every place looked
-    in and the ways to supply the model.
+    log: called with one line when a download begins. Raises WeightsError, naming every place
+    searched and the ways to supply the model.
     """
-    given = Path(name_or_path).expanduser()
+    path = Path(name_or_path).expanduser()
     if not name_or_path.strip():
         raise WeightsError(
             "the model's name is empty: give a folder or a name such as bert-base-uncased"
         )
-    if given.is_dir():
-        return given
-    if given.exists():
-        raise WeightsError(f"{given} is a file: give the folder that holds it ({given.parent})")
-    is_path = name_or_path.startswith((".", "~", os.sep)) or given.is_absolute()
-    ours = home / "models" / name_or_path
-    if not is_path and ".." not in given.parts and ours.is_dir():
-        return ours
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise WeightsError(f"{path} is a file: give the folder that holds it ({path.parent})")
+    is_path = name_or_path.startswith((".", "~", os.sep)) or path.is_absolute()
+    in_home = home / "models" / name_or_path
+    if not is_path and ".." not in path.parts and in_home.is_dir():
+        return in_home
     if is_path or "/" in name_or_path:
         raise WeightsError(
             f"there is no model folder {name_or_path} (looked in {Path.cwd()}"
-            f"{'' if is_path else f', and at {ours}'}): give an existing folder, or a name such as "
-            "bert-base-uncased"
+            f"{'' if is_path else f', and at {in_home}'}): give an existing folder, or a name such "
+            "as bert-base-uncased"
         )
-    if name_or_path not in PUBLISHED:
+    if name_or_path not in HUB_MODELS:
         raise WeightsError(
-            f"model {name_or_path!r} not found: no such folder here, none at {ours}, and "
-            f"PaddleNLP's hub has no BERT of that name (it has {', '.join(PUBLISHED)}); give the "
+            f"model {name_or_path!r} not found: no such folder here, none at {in_home}, and "
+            f"PaddleNLP's hub has no BERT of that name (it has {', '.join(HUB_MODELS)}); give the "
             "path of a folder with config.json, weights and vocab.txt, or put one there"
         )
-    return download(name_or_path, home, say)
+    return download_model(name_or_path, home, log)
 
 
-def download(name: str, home: Path, say: Callable[[str], None] = lambda line: None) -> Path:
-    """Fetch a published model into home/models/<name> and return that folder.
+def download_model(name: str, home: Path, log: Callable[[str], None] = lambda line: None) -> Path:
+    """Download a hub model into home/models/<name> and return that folder.
 
-    Built beside and renamed, so the folder is whole or absent; of several processes doing this
-    at once one wins and the others use its folder. Raises WeightsError when it cannot be fetched.
+    Built in a temporary folder and renamed, so the folder is complete or absent; of several
+    concurrent processes one renames first and the others use its folder. Raises WeightsError when
+    the download fails.
     """
-    model, target = PUBLISHED[name], home / "models" / name
-    beside = None
+    model, target = HUB_MODELS[name], home / "models" / name
+    temporary = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=target.parent))
-        say(f"downloading {name} from {model.weights} to {target}")
-        _fetch(model.vocab, beside / "vocab.txt")
-        _fetch(model.weights, beside / "model_state.pdparams")
+        temporary = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=target.parent))
+        log(f"downloading {name} from {model.weights} to {target}")
+        _download_file(model.vocab, temporary / "vocab.txt")
+        _download_file(model.weights, temporary / "model_state.pdparams")
         config = {"model_type": "bert", "architectures": ["BertForPretraining"]}
-        atomic_files.write_json(beside / "config.json", config | (built_in_config(name) or {}))
+        atomic_files.write_json(temporary / "config.json", config | (built_in_config(name) or {}))
         atomic_files.write_json(
-            beside / "tokenizer_config.json",
+            temporary / "tokenizer_config.json",
             {"do_lower_case": model.do_lower_case, "tokenizer_class": "BertTokenizer"},
         )
-        beside.chmod(0o755)  # mkdtemp gives 0700, and the cache may be shared
-        _move_into_place(beside, target)
+        temporary.chmod(0o755)  # mkdtemp gives 0700, and the cache may be shared
+        _move_into_place(temporary, target)
     except (OSError, http.client.HTTPException, ValueError) as error:
-        address = error.url if isinstance(error, HTTPError) else model.weights
+        url = error.url if isinstance(error, HTTPError) else model.weights
         raise WeightsError(
             f"model {name!r} not found: no folder {name} here, none at {target}, and "
-            f"PaddleNLP's hub did not give it ({address}: {error}); give the path of a folder with "
-            f"config.json, weights and vocab.txt, or put one at {target}"
+            f"the download from PaddleNLP's hub failed ({url}: {error}); give the path of a folder "
+            f"with config.json, weights and vocab.txt, or put one at {target}"
         ) from error
     finally:
-        if beside is not None:
-            shutil.rmtree(beside, ignore_errors=True)
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
     return target
 
 
-def vocabulary(name: str, home: Path) -> Path:
-    """The folder home/vocabularies/<name> with a published model's vocabulary alone, fetched when
-    it is not there. Raises WeightsError when it cannot be fetched."""
-    model, target = PUBLISHED[name], home / "vocabularies" / name
+def download_vocabulary(name: str, home: Path) -> Path:
+    """The folder home/vocabularies/<name> with only a hub model's vocabulary, downloaded if it is
+    not there. Raises WeightsError when the download fails."""
+    model, target = HUB_MODELS[name], home / "vocabularies" / name
     if (target / "vocab.txt").is_file():
         return target
     try:
         target.mkdir(parents=True, exist_ok=True)
         settings = {"do_lower_case": model.do_lower_case, "tokenizer_class": "BertTokenizer"}
         atomic_files.write_json(target / "tokenizer_config.json", settings)
-        beside = target / f".vocab.{os.getpid()}.part"
-        _fetch(model.vocab, beside)
-        beside.rename(target / "vocab.txt")
+        temporary = target / f".vocab.{os.getpid()}.part"
+        _download_file(model.vocab, temporary)
+        temporary.rename(target / "vocab.txt")
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise WeightsError(
-            f"the vocabulary of {name} is not at {target} and PaddleNLP's hub did not give it "
-            f"({model.vocab}: {error})"
+            f"the vocabulary of {name} is not at {target} and the download from PaddleNLP's hub "
+            f"failed ({model.vocab}: {error})"
         ) from error
     return target
 
 
-def _fetch(url: str, target: Path) -> None:
-    with urllib.request.urlopen(url, timeout=_TIMEOUT) as answer, target.open("wb") as file:
-        shutil.copyfileobj(answer, file, _CHUNK)
+def _download_file(url: str, target: Path) -> None:
+    with urllib.request.urlopen(url, timeout=_TIMEOUT) as response, target.open("wb") as file:
+        shutil.copyfileobj(response, file, _CHUNK)
         file.flush()
         os.fsync(file.fileno())
-        announced = answer.headers.get("Content-Length")
-    # A connection that closes early ends a chunked copy without an error.
-    if announced is not None and target.stat().st_size != int(announced):
-        raise OSError(f"{target.stat().st_size} of {announced} bytes arrived")
+        expected = response.headers.get("Content-Length")
+    # copyfileobj raises no error when the connection closes early.
+    if expected is not None and target.stat().st_size != int(expected):
+        raise OSError(f"received {target.stat().st_size} of {expected} bytes")
     if target.stat().st_size == 0:
-        raise OSError("an empty file arrived")
+        raise OSError("received an empty file")
 
 
-def _move_into_place(beside: Path, target: Path) -> None:
+def _move_into_place(temporary: Path, target: Path) -> None:
     try:
-        beside.rename(target)
+        temporary.rename(target)
     except OSError:
         if not (target / "config.json").is_file():  # not another process's finished download
             raise

@@ -1,4 +1,4 @@
-"""A BERT folder's configuration, under the names of PaddleNLP's BertConfig. No paddle.
+"""Reads a BERT folder's configuration under the names of PaddleNLP's BertConfig. No paddle.
 
 Reads Hugging Face's config.json, PaddleNLP's, and the nested model_config.json that PaddleNLP
 wrote before it had a config.json.
@@ -13,13 +13,13 @@ from typing import Any
 
 from bert_paddle.common.errors import WeightsError
 
-_FILES = ("config.json", "model_config.json")
+_CONFIG_FILES = ("config.json", "model_config.json")
 _SIZES = (
     "vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size "
     "max_position_embeddings"
 ).split()
-# What both libraries assume where a configuration is silent; on type_vocab_size they differ
-# (Hugging Face 2, PaddleNLP 16), so whoever has the weights should ask them: see `silent`.
+# Both libraries' defaults for what a configuration leaves out. They differ in type_vocab_size
+# (Hugging Face 2, PaddleNLP 16): take it from the weights when it is in `ModelConfig.defaulted`.
 _DEFAULTS = {
     "hidden_act": "gelu",
     "hidden_dropout_prob": 0.1,
@@ -31,53 +31,53 @@ _DEFAULTS = {
 }
 _OPTIONAL = ("pool_act", "classifier_dropout")
 _ACTIVATIONS = ("gelu", "relu", "silu", "swish")
-_MOST_EPSILON = 1e-3  # that Paddle's LayerNorm takes
-_MOST = 10**7  # of any size, as for the flags: what is beyond is no model but a slip or a trap
-_LFS = b"version https://git-lfs"
+_MAX_EPSILON = 1e-3  # the limit of Paddle's LayerNorm
+_MAX_SIZE = 10**7  # of any size, as for the flags: a larger one is a mistake or malicious
+_LFS_HEADER = b"version https://git-lfs"
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """A configuration, read and checked.
+    """A checked configuration.
 
     values: BertConfig's names, and "labels": class names in the order of the logits, or None.
-    silent: names that the file leaves to a default. architecture: the class it was written by,
+    defaulted: names that the file leaves to a default. architecture: the class that wrote it,
     such as BertForSequenceClassification, or "".
     """
 
     values: dict[str, Any]
-    silent: frozenset[str]
+    defaulted: frozenset[str]
     architecture: str
     path: Path
 
 
 def read_config(folder: Path) -> ModelConfig:
-    """The configuration of a model's folder; the folder needs no weights.
+    """The configuration of a model folder, which needs no weights.
 
-    Raises WeightsError for one that is missing, malformed, of another architecture, or of a BERT
-    that cannot be run here.
+    Raises WeightsError for one that is missing, malformed, of another architecture, or of an
+    unsupported BERT.
     """
-    return read_config_file(_file_in(folder))
+    return read_config_file(_find_config_file(folder))
 
 
-def _file_in(folder: Path) -> Path:
-    found = [folder / name for name in _FILES if (folder / name).is_file()]
-    if not found:
-        raise WeightsError(f"{folder} has no config.json{_models_below(folder)}")
-    return found[0]
+def _find_config_file(folder: Path) -> Path:
+    paths = [folder / name for name in _CONFIG_FILES if (folder / name).is_file()]
+    if not paths:
+        raise WeightsError(f"{folder} has no config.json{_suggest_model_dirs(folder)}")
+    return paths[0]
 
 
-def _models_below(folder: Path) -> str:
-    """What a message says of the models in a folder of models, runs or sweeps: up to three of
-    those that are nearest, the newest step of each run."""
+def _suggest_model_dirs(folder: Path) -> str:
+    """The end of a message for a folder of models, runs or sweeps: up to three of the nearest model
+    folders, the newest step of each run."""
     for pattern in ("*", "*/*", "*/*/*"):
         newest: dict[Path, tuple[int, Path]] = {}
         for path in sorted(folder.glob(f"{pattern}/config.json")):
-            one = path.parent
-            step = re.fullmatch(r"model_(\d+)", one.name)
-            run, number = (one.parent, int(step[1])) if step else (one, 0)
-            newest[run] = max(newest.get(run, (-1, one)), (number, one))
-        names = [str(one) for _, one in newest.values()]
+            model = path.parent
+            match = re.fullmatch(r"model_(\d+)", model.name)
+            run, step = (model.parent, int(match[1])) if match else (model, 0)
+            newest[run] = max(newest.get(run, (-1, model)), (step, model))
+        names = [str(model) for _, model in newest.values()]
         if names:
             more = f" ({len(names) - 3} more)" if len(names) > 3 else ""
             return f"; did you mean {' or '.join(names[:3])}{more}?"
@@ -85,25 +85,25 @@ def _models_below(folder: Path) -> str:
 
 
 def read_config_file(path: Path) -> ModelConfig:
-    """As `read_config`, of a configuration file by itself."""
-    given = _flat(read_object(path))
-    architecture = _architecture(given)
-    _refuse_other_models(given, architecture, path)
-    if missing := [name for name in _SIZES if name not in given]:
+    """`read_config` for a configuration file on its own."""
+    raw = _flatten(read_json_object(path))
+    architecture = _architecture_of(raw)
+    _check_is_bert(raw, architecture, path)
+    if missing := [name for name in _SIZES if name not in raw]:
         raise WeightsError(f"{path} lacks {', '.join(missing)}: it is not a BERT's configuration")
-    silent = frozenset(name for name in _DEFAULTS if given.get(name) is None)
-    values = {name: given[name] for name in _SIZES}
-    values |= {name: _DEFAULTS[name] if name in silent else given[name] for name in _DEFAULTS}
-    values |= {name: given[name] for name in _OPTIONAL if given.get(name) is not None}
-    check_values(values, given, str(path))
-    values["labels"] = _labels(given.get("id2label"), path)
-    return ModelConfig(values, silent, architecture, path)
+    defaulted = frozenset(name for name in _DEFAULTS if raw.get(name) is None)
+    values = {name: raw[name] for name in _SIZES}
+    values |= {name: _DEFAULTS[name] if name in defaulted else raw[name] for name in _DEFAULTS}
+    values |= {name: raw[name] for name in _OPTIONAL if raw.get(name) is not None}
+    check_config_values(values, raw, str(path))
+    values["labels"] = _read_labels(raw.get("id2label"), path)
+    return ModelConfig(values, defaulted, architecture, path)
 
 
-def read_object(path: Path) -> dict[str, Any]:
-    """A JSON file that holds one object. Raises WeightsError for anything else."""
+def read_json_object(path: Path) -> dict[str, Any]:
+    """The object in a JSON file. Raises WeightsError for anything else."""
     try:
-        content = json.loads(real_file(path).read_bytes())
+        content = json.loads(check_readable(path).read_bytes())
     except (ValueError, RecursionError) as error:
         raise WeightsError(f"{path} is not JSON ({error}): repair or download it again") from error
     if not isinstance(content, dict):
@@ -111,20 +111,20 @@ def read_object(path: Path) -> dict[str, Any]:
     return content
 
 
-def real_file(path: Path) -> Path:
-    """`path` itself. Raises WeightsError for one that cannot be opened, or is a Git LFS pointer."""
+def check_readable(path: Path) -> Path:
+    """Return `path`. Raises WeightsError if it cannot be opened or is a Git LFS pointer."""
     try:
         with path.open("rb") as file:
-            start = file.read(len(_LFS))
+            start = file.read(len(_LFS_HEADER))
     except OSError as error:
         raise WeightsError(f"{path} cannot be read: {error.strerror}") from error
-    if start == _LFS:
+    if start == _LFS_HEADER:
         raise WeightsError(f"{path} is a Git LFS pointer, not the file: run `git lfs pull`")
     return path
 
 
-def _flat(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """One level: a model_config.json nests the configuration of the encoder that a head holds.
+def _flatten(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Flatten to one level: a model_config.json nests the encoder's configuration in the head's.
 
     {"init_args": [{…, "init_class": "BertModel"}], "init_class": "BertForPretraining"}, or the
     inner object under a name of its own. Outer values win.
@@ -132,75 +132,76 @@ def _flat(raw: Mapping[str, Any]) -> dict[str, Any]:
     args = raw.get("init_args")
     candidates = [*(args if isinstance(args, list) else ()), *raw.values()]
     out: dict[str, Any] = {}
-    for part in candidates:
-        if isinstance(part, dict) and ("init_class" in part or "vocab_size" in part):
-            out |= _flat(part)
+    for inner in candidates:
+        if isinstance(inner, dict) and ("init_class" in inner or "vocab_size" in inner):
+            out |= _flatten(inner)
     return out | {key: value for key, value in raw.items() if key != "init_args"}
 
 
-def _architecture(config: Mapping[str, Any]) -> str:
+def _architecture_of(config: Mapping[str, Any]) -> str:
     names = config.get("architectures")
     if isinstance(names, list) and names:
         return str(names[0])
     return str(config.get("init_class") or "")
 
 
-def _refuse_other_models(given: Mapping[str, Any], architecture: str, path: Path) -> None:
-    model_type = given.get("model_type")
-    # Older files name no model_type; then the class they were written by tells.
+def _check_is_bert(raw: Mapping[str, Any], architecture: str, path: Path) -> None:
+    model_type = raw.get("model_type")
+    # Older files have no model_type, but name the class that wrote them.
     if model_type == "bert" or (model_type is None and architecture[:4] in ("", "Bert")):
         return
     raise WeightsError(
-        f"{path}: the model is {_shown(model_type or architecture)}, and only bert runs here: "
+        f"{path}: the model is {_shorten(model_type or architecture)}, and only bert runs here: "
         "give a BERT's folder"
     )
 
 
-def check_values(values: Mapping[str, Any], given: Mapping[str, Any], where: str) -> None:
-    """Raise WeightsError, naming `where`, when no BERT can be built with these values; `given`:
-    what the configuration says besides."""
-    if problems := _problems(values, given):
-        raise WeightsError(f"{where}: {'; '.join(problems)}")
+def check_config_values(values: Mapping[str, Any], raw: Mapping[str, Any], source: str) -> None:
+    """Raise WeightsError, naming `source`, when no BERT can be built with these values; raw: the
+    whole configuration."""
+    if problems := _find_problems(values, raw):
+        raise WeightsError(f"{source}: {'; '.join(problems)}")
 
 
-def _problems(values: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
+def _find_problems(values: Mapping[str, Any], raw: Mapping[str, Any]) -> list[str]:
     problems = []
     for name in (*_SIZES, "type_vocab_size"):
-        if type(values[name]) is not int or not 1 <= values[name] <= _MOST:
-            problems.append(
-                f"{name} is {_shown(values[name])}, but has to be a whole number from 1 to {_MOST}"
-            )
-    rates = [name for name in values if name.endswith(("dropout_prob", "_dropout"))]
-    limits = dict.fromkeys([*rates, "initializer_range"], 1) | {"layer_norm_eps": _MOST_EPSILON}
-    for name, most in limits.items():
-        if type(values[name]) not in (int, float) or not 0 <= values[name] <= most:
-            shown = _shown(values[name])
-            problems.append(f"{name} is {shown}, but has to be a number from 0 to {most}")
+        if type(values[name]) is not int or not 1 <= values[name] <= _MAX_SIZE:
+            shown = _shorten(values[name])
+            problems.append(f"{name} is {shown}, but must be an integer from 1 to {_MAX_SIZE}")
+    dropouts = [name for name in values if name.endswith(("dropout_prob", "_dropout"))]
+    limits = dict.fromkeys([*dropouts, "initializer_range"], 1) | {"layer_norm_eps": _MAX_EPSILON}
+    for name, limit in limits.items():
+        if type(values[name]) not in (int, float) or not 0 <= values[name] <= limit:
+            shown = _shorten(values[name])
+            problems.append(f"{name} is {shown}, but must be a number from 0 to {limit}")
     if type(pad := values["pad_token_id"]) is not int:
-        problems.append(f"pad_token_id is {_shown(pad)}, but has to be a whole number")
+        problems.append(f"pad_token_id is {_shorten(pad)}, but must be an integer")
     if not problems and values["hidden_size"] % values["num_attention_heads"]:
         problems.append(
             f"hidden_size {values['hidden_size']} is not divisible by num_attention_heads "
             f"{values['num_attention_heads']}"
         )
     if values["hidden_act"] not in _ACTIVATIONS:
-        known = ", ".join(_ACTIVATIONS)
-        shown = _shown(values["hidden_act"])
-        problems.append(f"hidden_act {shown} is not supported, only {known}")
-    if (kind := given.get("position_embedding_type") or "absolute") != "absolute":
-        problems.append(f"position_embedding_type {_shown(kind)} is not supported, only absolute")
-    if given.get("is_decoder"):
+        supported = ", ".join(_ACTIVATIONS)
+        shown = _shorten(values["hidden_act"])
+        problems.append(f"hidden_act {shown} is not supported, only {supported}")
+    if (position_type := raw.get("position_embedding_type") or "absolute") != "absolute":
+        problems.append(
+            f"position_embedding_type {_shorten(position_type)} is not supported, only absolute"
+        )
+    if raw.get("is_decoder"):
         problems.append("is_decoder is set, and only encoders run here")
     return problems
 
 
-def _shown(value: Any) -> str:
-    """A value for a message, cut where it is long."""
+def _shorten(value: Any) -> str:
+    """A value for a message, truncated."""
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:80]}..."
 
 
-def _labels(id2label: Any, path: Path) -> tuple[str, ...] | None:
+def _read_labels(id2label: Any, path: Path) -> tuple[str, ...] | None:
     if not id2label:
         return None
     try:
@@ -208,12 +209,12 @@ def _labels(id2label: Any, path: Path) -> tuple[str, ...] | None:
         labels = tuple(names[i] for i in range(len(id2label)))
     except (AttributeError, ValueError, KeyError):
         raise WeightsError(
-            f"{path}: id2label has to name the classes 0, 1, 2 and so on without a gap"
+            f"{path}: id2label must name the classes 0, 1, 2 and so on without a gap"
         ) from None
-    # Classes are told apart by their names, which are written line by line into predictions.
+    # Classes are distinguished by name, and prediction files have one name per line.
     if len(set(labels)) < len(labels) or any(not label.isprintable() for label in labels):
         raise WeightsError(
-            f"{path}: id2label has to give every class a printable name of its own, not "
-            f"{_shown(list(labels))}"
+            f"{path}: id2label must give every class a unique printable name, not "
+            f"{_shorten(list(labels))}"
         )
     return labels

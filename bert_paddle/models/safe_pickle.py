@@ -1,12 +1,11 @@
-"""Reads the pickles of Paddle and PyTorch without running anything that is in them.
+"""Reads the pickles of Paddle and PyTorch without running any code in them.
 
-A pickle is a program. The unpickler here knows a dozen names and maps each to a class of this
-module that does nothing but hold its arguments; the arrays are made afterwards, from checked
-values. Neither numpy nor torch nor paddle is called by the file, so there is nothing in them to
-be misused, and every other name is refused before it is looked up.
+A pickle is a program. The unpickler here allows a dozen names and maps each to a placeholder class
+of this module that only stores its arguments; arrays are built afterwards, from checked values. So
+a file cannot call numpy, torch or paddle, and any other name is refused before it is looked up.
 
-bfloat16, which numpy lacks, is returned as its bits in uint16, as Paddle itself saves it. What a
-file makes in memory is held to a few times its size: a short pickle can name one array endlessly.
+bfloat16, which numpy lacks, is returned as its bits in uint16, as Paddle itself saves it. Memory is
+limited to a few times the file's size: a short pickle can reference one array endlessly.
 """
 
 import io
@@ -23,24 +22,24 @@ import numpy as np
 
 from bert_paddle.common.errors import WeightsError
 
-# Paddle puts this table of internal names into each state dict.
+# Paddle adds this table of internal names to each state dict.
 _NAME_TABLE = "StructuredToParameterName@@"
 _TORCH_LEGACY_MAGIC = b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # LONG1 0x1950a86a20f9469cfc6c
-_NAMES = "Float Double Half BFloat16 Long Int Short Char Byte Bool".split()
+_STORAGE_TYPES = "Float Double Half BFloat16 Long Int Short Char Byte Bool".split()
 _CODES = "<f4 <f8 <f2 <u2 <i8 <i4 <i2 |i1 |u1 |b1".split()
-_TORCH_DTYPES = {f"{n}Storage": code for n, code in zip(_NAMES, _CODES, strict=True)}
+_TORCH_DTYPES = {f"{n}Storage": code for n, code in zip(_STORAGE_TYPES, _CODES, strict=True)}
 _NUMPY_DTYPES = {np.dtype(code).str[1:] for code in "?bBhHiIlLqQefd"}
 
 
-class _Fixed(type):
-    """Classes that a pickle cannot alter: BUILD may set attributes on whatever it is given."""
+class _Immutable(type):
+    """Metaclass of classes that a pickle cannot change: BUILD sets attributes on any object."""
 
     def __setattr__(cls, name: str, value: Any) -> None:
-        raise TypeError(f"{cls.__name__} cannot be altered")
+        raise TypeError(f"{cls.__name__} is immutable")
 
 
-class _DType(metaclass=_Fixed):
-    """Stands for numpy.dtype: `code` like f4, byte order set by the state."""
+class _DType(metaclass=_Immutable):
+    """Placeholder for numpy.dtype: `code` like f4, byte order set by the state."""
 
     def __init__(self, code: Any, align: Any = False, copy: Any = False):
         self.code, self.order = code, "|"
@@ -55,8 +54,8 @@ class _DType(metaclass=_Fixed):
         return np.dtype(("<" if self.order in "|=" else self.order) + code)
 
 
-class _Buffer(metaclass=_Fixed):
-    """Stands for numpy's _frombuffer, which pickle protocol 5 uses."""
+class _Buffer(metaclass=_Immutable):
+    """Placeholder for numpy's _frombuffer, which pickle protocol 5 uses."""
 
     def __init__(self, data: Any, dtype: Any, shape: Any, order: Any):
         self.args = (data, dtype, shape, order)
@@ -66,7 +65,7 @@ class _Buffer(metaclass=_Fixed):
 
 
 class _Array(_Buffer):
-    """Stands for numpy's _reconstruct: an empty array whose state brings everything."""
+    """Placeholder for numpy's _reconstruct: an empty array that the state fills."""
 
     def __init__(self, subtype: Any, shape: Any, dtype: Any):
         super().__init__(None, None, shape, "C")
@@ -77,7 +76,7 @@ class _Array(_Buffer):
 
 
 class _Scalar(_Buffer):
-    """Stands for numpy's scalar constructor."""
+    """Placeholder for numpy's scalar constructor."""
 
     def __init__(self, dtype: Any, data: Any):
         super().__init__(data, dtype, (), "C")
@@ -86,8 +85,8 @@ class _Scalar(_Buffer):
         return super().make().item()
 
 
-class _Latin1(metaclass=_Fixed):
-    """Stands for _codecs.encode, by which protocol 2 writes bytes."""
+class _Latin1(metaclass=_Immutable):
+    """Placeholder for _codecs.encode, with which protocol 2 writes bytes."""
 
     def __init__(self, text: str, encoding: str = "latin1"):
         self.text, self.encoding = text, encoding
@@ -98,22 +97,22 @@ class _Latin1(metaclass=_Fixed):
         return self.text.encode("latin1")
 
 
-class _Mapping(dict, metaclass=_Fixed):
-    """Stands for OrderedDict; the attributes that torch hangs onto it are not kept."""
+class _Mapping(dict, metaclass=_Immutable):
+    """Placeholder for OrderedDict; drops the attributes that torch sets on it."""
 
     def __setstate__(self, state: Any) -> None:
         pass
 
 
-class _Tensor(metaclass=_Fixed):
-    """Stands for torch's _rebuild_tensor_v2: a view into a storage, counted in elements."""
+class _Tensor(metaclass=_Immutable):
+    """Placeholder for torch's _rebuild_tensor_v2: a view into a storage, in elements."""
 
     def __init__(self, storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any):
         self.storage, self.offset, self.shape, self.strides = storage, offset, shape, strides
 
 
-class _Parameter(metaclass=_Fixed):
-    """Stands for torch's _rebuild_parameter: the tensor itself."""
+class _Parameter(metaclass=_Immutable):
+    """Placeholder for torch's _rebuild_parameter: the tensor itself."""
 
     def __new__(cls, data: Any, *rest: Any) -> Any:
         return data
@@ -131,7 +130,7 @@ for _core in ("numpy.core", "numpy._core"):
     _NUMPY[f"{_core}.multiarray", "_reconstruct"] = _Array
     _NUMPY[f"{_core}.multiarray", "scalar"] = _Scalar
     _NUMPY[f"{_core}.numeric", "_frombuffer"] = _Buffer
-# A storage type is a plain string here: nothing that a pickle could change.
+# A storage type is a plain string here, which a pickle cannot change.
 _TORCH: dict[tuple[str, str], Any] = {
     ("torch._utils", "_rebuild_tensor_v2"): _Tensor,
     ("torch._utils", "_rebuild_parameter"): _Parameter,
@@ -139,8 +138,8 @@ _TORCH: dict[tuple[str, str], Any] = {
 }
 
 
-class _Reader(pickle.Unpickler):
-    """Unpickles plain values, and the stand-ins for the names in `allowed`."""
+class _RestrictedUnpickler(pickle.Unpickler):
+    """Unpickles plain values, and the placeholders of the names in `allowed`."""
 
     def __init__(self, file: Any, path: Path, allowed: dict[tuple[str, str], Any]):
         super().__init__(file, encoding="latin1")
@@ -150,14 +149,14 @@ class _Reader(pickle.Unpickler):
         if (module, name) not in self._allowed:
             shown = f"{module}.{name}"[:100].encode("unicode_escape").decode()
             raise WeightsError(
-                f"refused: {self._path} wants to run {shown}; a file of weights has no "
-                "need of it: use one you trust, best as model.safetensors"
+                f"refused: {self._path} wants to run {shown}, which no weights file needs: use one "
+                "you trust, best as model.safetensors"
             )
         return self._allowed[module, name]
 
     def persistent_load(self, pid: Any) -> Any:
         if ("torch", "FloatStorage") not in self._allowed:
-            raise ValueError("a reference to something outside the file")
+            raise ValueError("a reference to an object outside the file")
         _, storage_type, key, *_ = pid
         return _TORCH_DTYPES[storage_type], str(key)
 
@@ -165,16 +164,16 @@ class _Reader(pickle.Unpickler):
 def _load(file: Any, path: Path, allowed: dict[tuple[str, str], Any]) -> Any:
     size = file.seek(0, io.SEEK_END) - file.seek(0)
     for opcode, number, _ in pickletools.genops(file):
-        # The unpickler makes a table as long as this number, whatever the file's length.
+        # The unpickler allocates a table of this length, whatever the file's size.
         if opcode.name in ("PUT", "LONG_BINPUT") and number > size:
             raise ValueError("a memo number beyond its end")
     file.seek(0)
-    return _Reader(file, path, allowed).load()
+    return _RestrictedUnpickler(file, path, allowed).load()
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Whatever goes wrong inside as a WeightsError: a damaged file can raise almost anything."""
+def _raise_as_weights_error(path: Path) -> Iterator[None]:
+    """Turn any exception into a WeightsError: a damaged file can raise almost anything."""
     try:
         yield
     except WeightsError:
@@ -182,7 +181,7 @@ def _told(path: Path) -> Iterator[None]:
     except Exception as error:
         why = " ".join(str(error)[:80].split()) or type(error).__name__
         raise WeightsError(
-            f"{path} cannot be read as a file of weights ({why}); it is damaged or incomplete: "
+            f"{path} cannot be read as a weights file ({why}); it is damaged or incomplete: "
             "copy or download it again"
         ) from error
 
@@ -192,61 +191,61 @@ def _array(data: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
         raise ValueError("an array without a dtype")
     data = _Latin1(data) if isinstance(data, str) else data
     raw = data.make() if isinstance(data, _Latin1) else data
-    kind = dtype.make()
-    return np.frombuffer(raw, kind).reshape(shape, order=order).astype(kind.newbyteorder("="))
+    stored = dtype.make()
+    return np.frombuffer(raw, stored).reshape(shape, order=order).astype(stored.newbyteorder("="))
 
 
-class _Room:
-    """The bytes that a file may still make in memory."""
+class _MemoryBudget:
+    """The bytes of memory that the content of a file may still take."""
 
     def __init__(self, path: Path):
-        self.left = 8 * path.stat().st_size + (1 << 20)
+        self._left = 8 * path.stat().st_size + (1 << 20)
 
     def take(self, count: int) -> None:
-        self.left -= count
-        if self.left < 0:
+        self._left -= count
+        if self._left < 0:
             raise ValueError("far more in memory than in the file")
 
 
-def _made(value: Any, room: _Room, depth: int = 0) -> Any:
-    """`value` with the stand-ins turned into arrays."""
+def _materialize(value: Any, budget: _MemoryBudget, depth: int = 0) -> Any:
+    """`value` with the placeholders turned into arrays."""
     if depth > 8:
         raise ValueError("containers nested too deeply")
-    room.take(8)
+    budget.take(8)
     if isinstance(value, _Buffer | _Latin1):
-        made = value.make()
-        room.take(np.asarray(made).nbytes)
-        return made
+        array = value.make()
+        budget.take(np.asarray(array).nbytes)
+        return array
     if isinstance(value, dict):
         if not all(isinstance(key, str) for key in value):
-            raise ValueError("a key that is no name")
-        return {k: _made(v, room, depth + 1) for k, v in value.items() if k != _NAME_TABLE}
+            raise ValueError("a key that is not a string")
+        return {k: _materialize(v, budget, depth + 1) for k, v in value.items() if k != _NAME_TABLE}
     if isinstance(value, list | tuple):
-        return [_made(v, room, depth + 1) for v in value]
+        return [_materialize(v, budget, depth + 1) for v in value]
     if value is None or isinstance(value, str | bytes | int | float):
         return value
     raise ValueError(f"a {type(value).__name__} where an array was expected")
 
 
 def read_paddle(path: Path) -> dict[str, Any]:
-    """What `paddle.save` wrote: `.pdparams` {name: array}, `.pdopt` with nested dicts and numbers.
+    """Read `paddle.save`'s `.pdparams` {name: array} or `.pdopt` with nested dicts and numbers.
 
-    Pickle protocols 2 to 5; tuples come back as lists. Raises WeightsError for a file that asks
-    for any other name than numpy's array constructors, is damaged, or holds no dict at its top.
+    Pickle protocols 2 to 5; tuples become lists. Raises WeightsError for a file that names anything
+    but numpy's array constructors, is damaged, or has no dict at its top.
     """
-    with _told(path), path.open("rb") as file:
-        made = _made(_load(file, path, _NUMPY), _Room(path))
-    if not isinstance(made, dict):
-        raise WeightsError(f"{path} holds a {type(made).__name__}, not the state dict of a model")
-    return made
+    with _raise_as_weights_error(path), path.open("rb") as file:
+        content = _materialize(_load(file, path, _NUMPY), _MemoryBudget(path))
+    if not isinstance(content, dict):
+        raise WeightsError(f"{path} holds a {type(content).__name__}, not a state dict")
+    return content
 
 
 def read_torch(path: Path) -> dict[str, np.ndarray]:
-    """The tensors of a state dict that `torch.save` wrote (zip format, torch 1.6 and later).
+    """Read a state dict that `torch.save` wrote (zip format, torch 1.6 and later).
 
-    Raises WeightsError for the older format, a damaged file, and a pickle of more than tensors.
+    Raises WeightsError for the older format, a damaged file, or a pickle of more than tensors.
     """
-    with _told(path):
+    with _raise_as_weights_error(path):
         with path.open("rb") as file:
             if _TORCH_LEGACY_MAGIC in file.read(32):
                 raise WeightsError(
@@ -254,10 +253,12 @@ def read_torch(path: Path) -> dict[str, np.ndarray]:
                     "here: load it once in PyTorch and save it as model.safetensors"
                 )
         with zipfile.ZipFile(path) as archive:
-            return _torch_tensors(archive, path, _Room(path))
+            return _torch_tensors(archive, path, _MemoryBudget(path))
 
 
-def _torch_tensors(archive: zipfile.ZipFile, path: Path, room: _Room) -> dict[str, np.ndarray]:
+def _torch_tensors(
+    archive: zipfile.ZipFile, path: Path, budget: _MemoryBudget
+) -> dict[str, np.ndarray]:
     entries = {info.filename: info for info in archive.infolist()}
     root = next((name[:-8] for name in entries if name.endswith("data.pkl")), None)
     if root is None:
@@ -269,19 +270,19 @@ def _torch_tensors(archive: zipfile.ZipFile, path: Path, room: _Room) -> dict[st
     if not isinstance(loaded, dict):
         raise ValueError("no state dict at its top")
     tensors: dict[str, np.ndarray] = {}
-    held, raw = None, b""
+    current_key, raw = None, b""
     for name, value in loaded.items():
         if not isinstance(value, _Tensor) or value.storage[0] not in _CODES:
             raise ValueError(f"{str(name)[:40]} is not a tensor")
-        kind, key = np.dtype(value.storage[0]), value.storage[1]
-        if key != held:
-            held, entry = key, entries[f"{root}data/{key}"]
-            room.take(entry.file_size)
+        dtype, key = np.dtype(value.storage[0]), value.storage[1]
+        if key != current_key:
+            current_key, entry = key, entries[f"{root}data/{key}"]
+            budget.take(entry.file_size)
             raw = archive.read(entry)
-        data = np.frombuffer(raw, kind.newbyteorder(">") if order == b"big" else kind)
+        data = np.frombuffer(raw, dtype.newbyteorder(">") if order == b"big" else dtype)
         view = _view(data, value)
-        room.take(view.nbytes)
-        tensors[str(name)] = view.astype(kind, order="C")
+        budget.take(view.nbytes)
+        tensors[str(name)] = view.astype(dtype, order="C")
     return tensors
 
 
@@ -292,8 +293,8 @@ def _view(data: np.ndarray, tensor: _Tensor) -> np.ndarray:
     if 0 in shape:
         return np.zeros(shape, data.dtype)
     last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
-    # More elements than the storage holds means stride 0: a small file could fill the memory.
+    # More elements than the storage means stride 0: a small file could fill the memory.
     if last >= data.size or math.prod(shape) > data.size:
         raise ValueError("a tensor that reaches beyond its storage")
-    steps = tuple(step * data.itemsize for step in strides)
-    return np.lib.stride_tricks.as_strided(data[offset:], shape, steps, writeable=False)
+    byte_strides = tuple(step * data.itemsize for step in strides)
+    return np.lib.stride_tricks.as_strided(data[offset:], shape, byte_strides, writeable=False)

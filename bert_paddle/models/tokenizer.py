@@ -1,7 +1,7 @@
-"""BERT's word pieces: a vocabulary from any kind of model folder, encoding of one or two texts.
+"""BERT's WordPiece tokenizer: loads a model folder's vocabulary, encodes one or two texts.
 
-The splitting is done by the Rust `tokenizers` library; truncation and the [CLS] A [SEP] B [SEP]
-layout are done here, since BERT's rule for a pair and the library's differ by a token.
+The Rust `tokenizers` library splits texts; truncation and the [CLS] A [SEP] B [SEP] layout are done
+here, since the library's truncation of pairs differs from BERT's by a token.
 
     [CLS] the cat sat [SEP] it did [SEP]
       0    0   0   0    0    1  1    1      segment_ids
@@ -18,10 +18,14 @@ import numpy as np
 
 from bert_paddle.common.errors import WeightsError
 
-SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-VOCAB_FILE, SETTINGS_FILE, RUST_FILE = "vocab.txt", "tokenizer_config.json", "tokenizer.json"
-# What a BERT tokenizer is told, in tokenizer_config.json and in tokenizer.json's normalizer.
-_SWITCHES = (
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+VOCAB_FILE, TOKENIZER_CONFIG_FILE, TOKENIZER_JSON_FILE = (
+    "vocab.txt",
+    "tokenizer_config.json",
+    "tokenizer.json",
+)
+# A BERT tokenizer's settings in tokenizer_config.json and in tokenizer.json's normalizer.
+_NORMALIZER_SETTINGS = (
     ("do_lower_case", "lowercase"),
     ("strip_accents", "strip_accents"),
     ("tokenize_chinese_chars", "handle_chinese_chars"),
@@ -30,33 +34,33 @@ _CHUNK = 20_000  # texts per call of the library, which holds a call's results i
 
 
 @dataclass
-class Encoded:
-    """Encoded rows: lists of word-piece ids with [CLS] and [SEP], and where segment B begins.
+class EncodedTexts:
+    """Encoded rows: token ids with [CLS] and [SEP], and where segment B begins.
 
-    input_ids: one int32 array per row. second: int32 [n], index of the first position of segment
-    B, equal to the row's length where there is none. cut: rows that were truncated.
+    input_ids: one int32 array per row. segment_b_start: int32 [n], index of segment B's first
+    position, equal to the row's length without one. truncated: how many rows were truncated.
     """
 
     input_ids: list[np.ndarray]
-    second: np.ndarray
-    cut: int = 0
+    segment_b_start: np.ndarray
+    truncated: int = 0
 
     def __len__(self) -> int:
         return len(self.input_ids)
 
     @property
     def lengths(self) -> np.ndarray:
-        """int32 [n], word pieces per row."""
+        """int32 [n], tokens per row."""
         return np.fromiter((len(ids) for ids in self.input_ids), np.int32, len(self.input_ids))
 
 
 class Tokenizer:
-    """A BERT vocabulary with its settings."""
+    """A WordPiece tokenizer: a BERT vocabulary with its settings."""
 
     def __init__(
         self, vocab: Sequence[str], do_lower_case: bool = True, settings: dict | None = None
     ):
-        """vocab: word pieces in the order of their ids; `settings`: as in tokenizer_config.json
+        """vocab: tokens in the order of their ids. settings: as in tokenizer_config.json
         (strip_accents, tokenize_chinese_chars). Raises WeightsError for a vocabulary with
         duplicates or without BERT's special tokens."""
         settings = settings or {}
@@ -64,9 +68,11 @@ class Tokenizer:
         self.do_lower_case = do_lower_case
         self.strip_accents = settings.get("strip_accents")
         self.tokenize_chinese_chars = bool(settings.get("tokenize_chinese_chars", True))
-        ids = {piece: i for i, piece in enumerate(self.vocab)}
-        _check(self.vocab, ids)
-        self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (ids[t] for t in SPECIAL)
+        ids = {token: i for i, token in enumerate(self.vocab)}
+        _check_vocabulary(self.vocab, ids)
+        self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (
+            ids[t] for t in SPECIAL_TOKENS
+        )
         self._rust = self._build(ids)
 
     def __len__(self) -> int:
@@ -84,49 +90,49 @@ class Tokenizer:
             lowercase=self.do_lower_case,
         )
         rust.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        rust.add_special_tokens(list(SPECIAL))
+        rust.add_special_tokens(list(SPECIAL_TOKENS))
         return rust
 
-    def pieces(self, texts: Sequence[str]) -> list[list[int]]:
-        """The word-piece ids of each text, without [CLS] and [SEP]."""
-        # No step of BERT's tokenization looks beyond a blank, and few words make up most of a
-        # corpus: each is made into pieces once.
+    def tokenize_to_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """The token ids of each text, without [CLS] and [SEP]."""
+        # BERT's tokenization never depends on the far side of a space, and a corpus repeats its
+        # words: each distinct word is tokenized once.
         words = list(dict.fromkeys(word for text in texts for word in text.split(" ")))
-        known: dict[str, list[int]] = {}
+        ids_of: dict[str, list[int]] = {}
         for start in range(0, len(words), _CHUNK):
             chunk = words[start : start + _CHUNK]
             encodings = self._rust.encode_batch_fast(chunk, add_special_tokens=False)
-            known.update((word, one.ids) for word, one in zip(chunk, encodings, strict=True))
-        look_up = known.__getitem__
+            ids_of.update((word, e.ids) for word, e in zip(chunk, encodings, strict=True))
+        look_up = ids_of.__getitem__
         return [list(chain.from_iterable(map(look_up, text.split(" ")))) for text in texts]
 
     def encode(
         self, texts_a: Sequence[str], texts_b: Sequence[str] | None, max_seq_length: int
-    ) -> Encoded:
-        """[CLS] A [SEP] or [CLS] A [SEP] B [SEP], at most `max_seq_length` word pieces a row."""
-        first = self.pieces(texts_a)
+    ) -> EncodedTexts:
+        """[CLS] A [SEP] or [CLS] A [SEP] B [SEP], at most `max_seq_length` tokens per row."""
+        first = self.tokenize_to_ids(texts_a)
         if texts_b is None:
             rows = [
                 np.array([self.cls_id, *a[: max_seq_length - 2], self.sep_id], np.int32)
                 for a in first
             ]
-            cut = sum(len(a) > max_seq_length - 2 for a in first)
-            return Encoded(rows, np.array([len(r) for r in rows], np.int32), cut)
-        rows, second, cut = [], np.zeros(len(first), np.int32), 0
-        for i, (a, b) in enumerate(zip(first, self.pieces(texts_b), strict=True)):
-            keep_a, keep_b = keep_of_pair(len(a), len(b), max_seq_length - 3)
-            cut += keep_a < len(a) or keep_b < len(b)
+            truncated = sum(len(a) > max_seq_length - 2 for a in first)
+            return EncodedTexts(rows, np.array([len(r) for r in rows], np.int32), truncated)
+        rows, segment_b_start, truncated = [], np.zeros(len(first), np.int32), 0
+        for i, (a, b) in enumerate(zip(first, self.tokenize_to_ids(texts_b), strict=True)):
+            keep_a, keep_b = truncate_pair_lengths(len(a), len(b), max_seq_length - 3)
+            truncated += keep_a < len(a) or keep_b < len(b)
             rows.append(
                 np.array(
                     [self.cls_id, *a[:keep_a], self.sep_id, *b[:keep_b], self.sep_id], np.int32
                 )
             )
-            second[i] = keep_a + 2
-        return Encoded(rows, second, cut)
+            segment_b_start[i] = keep_a + 2
+        return EncodedTexts(rows, segment_b_start, truncated)
 
     def save(self, folder: Path) -> None:
         """Write vocab.txt and tokenizer_config.json, which PaddleNLP and transformers read."""
-        text = "".join(piece + "\n" for piece in self.vocab)
+        text = "".join(token + "\n" for token in self.vocab)
         (folder / VOCAB_FILE).write_text(text, encoding="utf-8", newline="\n")
         settings = {
             "do_lower_case": self.do_lower_case,
@@ -139,73 +145,75 @@ class Tokenizer:
             "cls_token": "[CLS]",
             "mask_token": "[MASK]",
         }
-        (folder / SETTINGS_FILE).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+        (folder / TOKENIZER_CONFIG_FILE).write_text(
+            json.dumps(settings, indent=2) + "\n", encoding="utf-8"
+        )
 
-    def save_rust(self, folder: Path) -> None:
-        """Write tokenizer.json, which any program with the tokenizers library reads; it adds
-        [CLS] and [SEP] itself."""
+    def save_tokenizer_json(self, folder: Path) -> None:
+        """Write tokenizer.json for the tokenizers library, which then adds [CLS] and [SEP]."""
         from tokenizers import decoders, processors
 
-        rust = self._build({piece: i for i, piece in enumerate(self.vocab)})
+        rust = self._build({token: i for i, token in enumerate(self.vocab)})
         rust.post_processor = processors.BertProcessing(
             ("[SEP]", self.sep_id), ("[CLS]", self.cls_id)
         )
         rust.decoder = decoders.WordPiece(prefix="##")
-        (folder / RUST_FILE).write_text(rust.to_str(pretty=True), encoding="utf-8")
+        (folder / TOKENIZER_JSON_FILE).write_text(rust.to_str(pretty=True), encoding="utf-8")
 
 
-def keep_of_pair(a: int, b: int, room: int) -> tuple[int, int]:
-    """How many pieces of texts with a and b pieces are kept when `room` are allowed.
+def truncate_pair_lengths(a: int, b: int, max_length: int) -> tuple[int, int]:
+    """The lengths that two texts of a and b tokens are truncated to for `max_length` in all.
 
-    The longer text loses its last piece until both fit; of two equal ones the second does, as in
-    google-research/bert's `_truncate_seq_pair`. Said without the loop: the shorter text is kept
-    whole if it takes at most half the room, else both get half and the odd one goes to the first.
+    As in google-research/bert's `_truncate_seq_pair`, the longer text loses its last token until
+    both fit, the second one if they are equal. Without the loop: the shorter text is kept if it
+    takes at most half, else both get half and the first the odd token.
     """
-    if a + b <= room:
+    if a + b <= max_length:
         return a, b
-    half = room // 2
+    half = max_length // 2
     if min(a, b) <= half:
-        return (a, room - a) if a < b else (room - b, b)
-    return room - half, half
+        return (a, max_length - a) if a < b else (max_length - b, b)
+    return max_length - half, half
 
 
-def holds_vocabulary(folder: Path) -> bool:
-    """Whether a folder has a file that `load` finds a vocabulary in."""
-    return (folder / VOCAB_FILE).is_file() or (folder / "tokenizer.json").is_file()
+def has_vocabulary(folder: Path) -> bool:
+    """Whether a folder has a file from which `load_tokenizer` reads a vocabulary."""
+    return (folder / VOCAB_FILE).is_file() or (folder / TOKENIZER_JSON_FILE).is_file()
 
 
-def load(folder: Path, vocab_file: str | None = None) -> Tokenizer:
+def load_tokenizer(folder: Path, vocab_file: str | None = None) -> Tokenizer:
     """The tokenizer of a model folder: vocab.txt, or the vocabulary inside tokenizer.json.
 
-    vocab_file: a vocabulary to use in its place. Case and accents follow tokenizer_config.json,
-    else tokenizer.json, else BERT's uncased rules unless the vocabulary has capital letters.
+    vocab_file: a vocabulary to use instead. Case and accents follow tokenizer_config.json, else
+    tokenizer.json, else BERT's uncased rules unless the vocabulary has capital letters.
     Raises WeightsError when there is no usable vocabulary.
     """
-    settings = _json(folder / SETTINGS_FILE)
-    rust = _json(folder / "tokenizer.json")
+    settings = _read_json(folder / TOKENIZER_CONFIG_FILE)
+    tokenizer_json = _read_json(folder / TOKENIZER_JSON_FILE)
     path = Path(vocab_file) if vocab_file else folder / VOCAB_FILE
     if path.is_file():
         vocab = read_vocab(path)
-    elif rust:
-        path = folder / "tokenizer.json"
-        vocab = _vocab_of_rust(path, rust)
+    elif tokenizer_json:
+        path = folder / TOKENIZER_JSON_FILE
+        vocab = _vocab_of_tokenizer_json(path, tokenizer_json)
     else:
         raise WeightsError(
             f"{folder} has no vocab.txt (nor tokenizer.json): add the model's vocabulary there or "
             "give --vocab_file"
         )
-    rules = rust.get("normalizer")
-    for ours, theirs in _SWITCHES:
-        if ours not in settings and isinstance(rules, dict) and rules.get(theirs) is not None:
-            settings[ours] = rules[theirs]
-        if not isinstance(settings.get(ours), bool | None):
+    normalizer = tokenizer_json.get("normalizer")
+    for name, normalizer_name in _NORMALIZER_SETTINGS:
+        if name not in settings and isinstance(normalizer, dict):
+            if normalizer.get(normalizer_name) is not None:
+                settings[name] = normalizer[normalizer_name]
+        if not isinstance(settings.get(name), bool | None):
             raise WeightsError(
-                f"{folder}: {ours} is {str(settings[ours])[:40]!r} in {SETTINGS_FILE} or "
-                "tokenizer.json, but has to be true or false"
+                f"{folder}: {name} is {str(settings[name])[:40]!r} in {TOKENIZER_CONFIG_FILE} or "
+                "tokenizer.json, but must be true or false"
             )
     lower = settings.get("do_lower_case")
     if lower is None:
-        lower = not any(piece != piece.lower() for piece in vocab if piece not in SPECIAL)
+        lower = not any(token != token.lower() for token in vocab if token not in SPECIAL_TOKENS)
     try:
         return Tokenizer(vocab, bool(lower), settings)
     except WeightsError as error:
@@ -213,7 +221,7 @@ def load(folder: Path, vocab_file: str | None = None) -> Tokenizer:
 
 
 def read_vocab(path: Path) -> list[str]:
-    """The word pieces of a vocab.txt, one a line. Raises WeightsError for a malformed one."""
+    """The tokens of a vocab.txt, one per line. Raises WeightsError for a malformed one."""
     try:
         text = path.read_bytes().decode("utf-8")
     except OSError as error:
@@ -222,26 +230,26 @@ def read_vocab(path: Path) -> list[str]:
         raise WeightsError(
             f"{path} is not UTF-8 (byte {error.start}): not a BERT vocabulary"
         ) from None
-    # Only \n ends a line: some vocabularies hold pieces such as U+2028, which splitlines would cut.
+    # Only \n ends a line: some vocabularies have tokens such as U+2028, where splitlines splits.
     lines = text.split("\n")
     if lines and lines[-1] == "":
         lines.pop()
     return [line.removesuffix("\r") for line in lines]
 
 
-def _vocab_of_rust(path: Path, content: dict) -> list[str]:
+def _vocab_of_tokenizer_json(path: Path, content: dict) -> list[str]:
     model = content.get("model")
     model = model if isinstance(model, dict) else {}
     vocab = model.get("vocab")
     if not isinstance(vocab, dict) or model.get("type", "WordPiece") != "WordPiece":
         raise WeightsError(f"{path} is not a WordPiece tokenizer: BERT's vocab.txt is needed")
-    whole = all(type(number) is int for number in vocab.values())
-    if not whole or sorted(vocab.values()) != list(range(len(vocab))):
+    integers = all(type(number) is int for number in vocab.values())
+    if not integers or sorted(vocab.values()) != list(range(len(vocab))):
         raise WeightsError(f"{path}: the ids of its vocabulary are not 0 to {len(vocab) - 1}")
-    return sorted(vocab, key=lambda piece: vocab[piece])
+    return sorted(vocab, key=lambda token: vocab[token])
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
@@ -251,39 +259,39 @@ def _json(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise WeightsError(f"{path} is not JSON ({error})") from None
     if not isinstance(content, dict):
-        raise WeightsError(f"{path} does not hold a JSON object")
+        raise WeightsError(f"{path} is not a JSON object")
     return content
 
 
-def _check(vocab: list[str], ids: dict[str, int]) -> None:
-    missing = [token for token in SPECIAL if token not in ids]
+def _check_vocabulary(vocab: list[str], ids: dict[str, int]) -> None:
+    missing = [token for token in SPECIAL_TOKENS if token not in ids]
     if missing:
         raise WeightsError(
-            f"the vocabulary ({len(vocab)} pieces) lacks {', '.join(missing)}: not BERT's, give "
+            f"the vocabulary ({len(vocab)} tokens) lacks {', '.join(missing)}: not BERT's, give "
             "the right one with --vocab_file"
         )
     if len(ids) != len(vocab):
         seen: set[str] = set()
-        for line, piece in enumerate(vocab, 1):
-            if piece in seen:
+        for line, token in enumerate(vocab, 1):
+            if token in seen:
                 raise WeightsError(
-                    f"the vocabulary has {piece[:40]!r} twice, again in line {line}: ids would be "
+                    f"the vocabulary has {token[:40]!r} twice, again in line {line}: ids would be "
                     "ambiguous, so give the model's own file"
                 )
-            seen.add(piece)
-    for number, piece in enumerate(vocab):
-        # Neither would come back from vocab.txt: a model would be saved with shifted ids.
-        if "\n" in piece or piece.endswith("\r") or not _is_text(piece):
+            seen.add(token)
+    for number, token in enumerate(vocab):
+        # Neither can be read back from vocab.txt: a saved model would have shifted ids.
+        if "\n" in token or token.endswith("\r") or not _is_encodable(token):
             raise WeightsError(
-                f"the vocabulary's piece {number}, {piece[:40]!r}, has a line end or half a "
+                f"the vocabulary's token {number}, {token[:40]!r}, has a line end or half a "
                 "character, which no vocab.txt can hold: give the model's own file"
             )
 
 
-def _is_text(piece: str) -> bool:
+def _is_encodable(token: str) -> bool:
     """False for a lone surrogate, which JSON can spell and UTF-8 cannot."""
     try:
-        piece.encode()
+        token.encode()
     except UnicodeEncodeError:
         return False
     return True

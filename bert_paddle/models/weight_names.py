@@ -1,6 +1,7 @@
-"""Hugging Face <-> Paddle names and layouts of one model family, as data. numpy only.
+"""Converts weights between Hugging Face's and Paddle's names and layouts, by a table per model
+family. numpy only.
 
-Both libraries hold the same BERT under two vocabularies. `torch.nn.Linear` keeps its weight as
+The same BERT has other parameter names in each library. `torch.nn.Linear` stores its weight as
 [out, in], `paddle.nn.Linear` as [in, out]; embeddings, LayerNorm and biases are the same in both.
 The decoder over the vocabulary is the exception: PaddleNLP builds it from its own transposed
 Linear, so that it can share [vocab, hidden] with the word embeddings.
@@ -22,24 +23,25 @@ HUGGING_FACE = "huggingface"
 
 @dataclass(frozen=True)
 class Rule:
-    """One layer or parameter under both names; `{}` stands for a layer's number."""
+    """A layer's or parameter's name in both libraries; `{}` stands for a layer's number."""
 
     hf: str
     paddle: str
-    linear: bool = False  # a Linear layer: its weight is transposed
+    linear: bool = False  # a Linear layer, whose weight is transposed
 
 
 @dataclass(frozen=True)
 class Family:
-    """What has to be known of a model family to read and write its weights.
+    """The names of a model family's weights.
 
-    `encoder` rules are given without `prefix`; `heads` are whole names. `buffers` are stored but
-    never learnt. `tied` lists (name, source): parameters that share another's values and may be
-    left out of a file. `marks` tell the kinds apart by a name that only one of them has.
+    prefix: of the encoder's names; `encoder` is without it, `heads` are full names. markers: for
+    each format, a name that only it has. buffers: stored but not trained. renamed: Paddle's older
+    names and today's. tied: (name, source) of parameters that share another's values and may be
+    left out of a file.
     """
 
     prefix: str
-    marks: dict[str, str]
+    markers: dict[str, str]
     encoder: tuple[Rule, ...]
     heads: tuple[Rule, ...]
     head_prefixes: tuple[str, ...]
@@ -62,7 +64,7 @@ _LAYER_PARTS = (
 
 BERT = Family(
     prefix="bert.",
-    marks={
+    markers={
         HUGGING_FACE: "encoder.layer.{}.attention.self.query.weight",
         PADDLE: "encoder.layers.{}.self_attn.q_proj.weight",
     },
@@ -84,7 +86,7 @@ BERT = Family(
     ),
     head_prefixes=("classifier.", "cls.", "qa_outputs."),
     buffers=("embeddings.position_ids", "embeddings.token_type_ids"),
-    # PaddleNLP 2.0 kept the decoder's weight as a bare parameter of the head.
+    # PaddleNLP 2.0 had the decoder's weight as a parameter of the head itself.
     renamed={"cls.predictions.decoder_weight": "cls.predictions.decoder.weight"},
     tied=(
         ("cls.predictions.decoder.weight", "bert.embeddings.word_embeddings.weight"),
@@ -93,8 +95,8 @@ BERT = Family(
     ),
 )
 
-# Names by which other architectures give themselves away, for a message that says what it is.
-_FOREIGN = {
+# Patterns of tensor names of other architectures, for error messages.
+_OTHER_ARCHITECTURES = {
     "albert": r"albert_layer_groups",
     "distilbert": r"(^|\.)transformer\.layer\.\d+\.attention\.q_lin",
     "mpnet": r"attention\.attn\.q\.",
@@ -112,106 +114,104 @@ def _template(name: str) -> tuple[str, list[str]]:
     return re.sub(r"(?<=\.)\d+(?=\.)", "{}", name), re.findall(r"(?<=\.)(\d+)(?=\.)", name)
 
 
-def kind_of(names: Iterable[str], family: Family = BERT) -> str | None:
-    """`"paddle"` or `"huggingface"` by the names alone; None for neither, or for a mixture."""
+def detect_format(names: Iterable[str], family: Family = BERT) -> str | None:
+    """PADDLE or HUGGING_FACE by the tensor names; None for neither, or for a mixture."""
     templates = {_template(name)[0].removeprefix(family.prefix) for name in names}
-    kinds = [kind for kind, mark in family.marks.items() if mark in templates]
-    return kinds[0] if len(kinds) == 1 else None
+    formats = [name for name, marker in family.markers.items() if marker in templates]
+    return formats[0] if len(formats) == 1 else None
 
 
-def foreign_architecture(names: Iterable[str], family: Family = BERT) -> str | None:
-    """The architecture that these tensor names belong to, where it is a known other one."""
+def detect_other_architecture(names: Iterable[str], family: Family = BERT) -> str | None:
+    """The name of the other architecture that these tensor names belong to, if recognized."""
     names = list(names)
-    for architecture, pattern in _FOREIGN.items():
+    for architecture, pattern in _OTHER_ARCHITECTURES.items():
         if any(re.search(pattern, name) for name in names):
             return architecture
     for name in names:
-        found = re.match(_OTHER_PREFIX, name)
-        if found and not name.startswith(family.prefix):
-            return found[1]
+        match = re.match(_OTHER_PREFIX, name)
+        if match and not name.startswith(family.prefix):
+            return match[1]
     return None
 
 
-def _with_prefix(tensors: Tensors, family: Family) -> tuple[Tensors, list[str]]:
-    """Encoder names under the family's prefix, heads as they are."""
-    bare = [n for n in tensors if n.startswith(("embeddings.", "encoder.", "pooler."))]
-    if twice := [name for name in bare if family.prefix + name in tensors]:
+def _add_prefix(tensors: Tensors, family: Family) -> tuple[Tensors, list[str]]:
+    """Add the family's prefix to the encoder's names."""
+    unprefixed = [n for n in tensors if n.startswith(("embeddings.", "encoder.", "pooler."))]
+    if duplicates := [name for name in unprefixed if family.prefix + name in tensors]:
         raise WeightsError(
-            f"the weights hold both {twice[0]} and {family.prefix}{twice[0]}: two models in one "
-            "file; save one of them alone"
+            f"the weights hold both {duplicates[0]} and {family.prefix}{duplicates[0]}: two models "
+            "in one file; save only one of them"
         )
-    added = {name: family.prefix + name for name in bare}
-    notes = [f"prefix {family.prefix} added"] if bare else []
-    return {added.get(name, name): array for name, array in tensors.items()}, notes
+    prefixed = {name: family.prefix + name for name in unprefixed}
+    notes = [f"prefix {family.prefix} added"] if unprefixed else []
+    return {prefixed.get(name, name): array for name, array in tensors.items()}, notes
 
 
-def _without_buffers(tensors: Tensors, family: Family) -> tuple[Tensors, list[str]]:
+def _drop_buffers(tensors: Tensors, family: Family) -> tuple[Tensors, list[str]]:
     skipped = [n for n in tensors if n.removeprefix(family.prefix) in family.buffers]
     kept = {name: array for name, array in tensors.items() if name not in skipped}
     return kept, [f"{name.rpartition('.')[2]} skipped" for name in skipped]
 
 
-def _modern(tensors: Tensors) -> tuple[Tensors, list[str]]:
-    """LayerNorm's TensorFlow-era `gamma` and `beta` as `weight` and `bias`."""
-    new = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
+def _rename_gamma_beta(tensors: Tensors) -> tuple[Tensors, list[str]]:
+    """Rename LayerNorm's TensorFlow-era `gamma` and `beta` to `weight` and `bias`."""
+    new_names = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
     out = {
-        re.sub(r"LayerNorm\.(gamma|beta)$", lambda found: new[found[0]], name): array
+        re.sub(r"LayerNorm\.(gamma|beta)$", lambda match: new_names[match[0]], name): array
         for name, array in tensors.items()
     }
     return out, ["gamma/beta renamed"] if out.keys() != tensors.keys() else []
 
 
-def _convert(tensors: Tensors, family: Family, backwards: bool) -> Tensors:
+def _convert(tensors: Tensors, family: Family, to_hugging_face: bool) -> Tensors:
     rules: dict[str, tuple[str, bool]] = {}
     for prefix, group in ((family.prefix, family.encoder), ("", family.heads)):
         for rule in group:
-            source, target = (rule.paddle, rule.hf) if backwards else (rule.hf, rule.paddle)
+            source, target = (rule.paddle, rule.hf) if to_hugging_face else (rule.hf, rule.paddle)
             rules[prefix + source] = (prefix + target, rule.linear)
     out: Tensors = {}
     for name, array in tensors.items():
         template, numbers = _template(name)
         layer, _, part = template.rpartition(".")
-        if template in rules:  # a bare parameter, such as cls.predictions.bias
-            new = rules[template][0]
+        if template in rules:  # a parameter of its own, such as cls.predictions.bias
+            new_name = rules[template][0]
         elif layer in rules:
             target, linear = rules[layer]
-            new = f"{target}.{part}"
+            new_name = f"{target}.{part}"
             if linear and part == "weight" and array.ndim == 2:
                 array = np.ascontiguousarray(array.T)
         else:
-            new, numbers = name, []
-        out[new.format(*numbers) if numbers else new] = array
+            new_name, numbers = name, []
+        out[new_name.format(*numbers) if numbers else new_name] = array
     return out
 
 
 def to_paddle(tensors: Tensors, family: Family = BERT) -> tuple[Tensors, list[str]]:
-    """Hugging Face tensors under Paddle's names and layout, with notes of what was done.
+    """Convert Hugging Face tensors to Paddle's names and layout; also returns notes.
 
     Takes names with or without the family's prefix, LayerNorm as gamma/beta or weight/bias.
-    Linear weights [out, in] become [in, out]; buffers are dropped. A name without a rule stays
-    as it is, for the caller to judge.
+    Linear weights [out, in] become [in, out]; buffers are dropped. A name without a rule is left
+    unchanged, for the caller to check.
     """
-    tensors, renamed = _modern(tensors)
-    tensors, added = _with_prefix(tensors, family)
-    tensors, skipped = _without_buffers(tensors, family)
-    notes = ["Hugging Face names converted", *renamed, *added, *skipped]
-    return _convert(tensors, family, backwards=False), notes
+    tensors, renamed = _rename_gamma_beta(tensors)
+    tensors, prefixed = _add_prefix(tensors, family)
+    tensors, skipped = _drop_buffers(tensors, family)
+    notes = ["Hugging Face names converted", *renamed, *prefixed, *skipped]
+    return _convert(tensors, family, to_hugging_face=False), notes
 
 
-def tidy_paddle(tensors: Tensors, family: Family = BERT) -> tuple[Tensors, list[str]]:
-    """Tensors of a Paddle file under today's names with the prefix, and notes of what was done."""
+def normalize_paddle(tensors: Tensors, family: Family = BERT) -> tuple[Tensors, list[str]]:
+    """Bring a Paddle file's tensors to today's names, with the prefix; also returns notes."""
     out = {family.renamed.get(name, name): array for name, array in tensors.items()}
     notes = ["names of PaddleNLP 2.0 renamed"] if out.keys() != tensors.keys() else []
-    out, added = _with_prefix(out, family)
-    out, skipped = _without_buffers(out, family)
-    return out, [*notes, *added, *skipped]
+    out, prefixed = _add_prefix(out, family)
+    out, skipped = _drop_buffers(out, family)
+    return out, [*notes, *prefixed, *skipped]
 
 
-def fill_tied(tensors: Tensors, family: Family = BERT) -> tuple[Tensors, list[str]]:
-    """Adds the parameters left out of the file because they share another's values.
-
-    Only where the file has something of that head: a bare encoder stays a bare encoder.
-    """
+def fill_tied_weights(tensors: Tensors, family: Family = BERT) -> tuple[Tensors, list[str]]:
+    """Add the parameters left out of the file because they share another's values; also returns
+    notes. Only for heads of which the file has a parameter: a bare encoder stays one."""
     out = dict(tensors)
     for name, source in family.tied:
         head = ".".join(name.split(".")[:2]) + "."
@@ -221,8 +221,6 @@ def fill_tied(tensors: Tensors, family: Family = BERT) -> tuple[Tensors, list[st
 
 
 def to_hf(tensors: Tensors, family: Family = BERT) -> Tensors:
-    """Paddle tensors (with the family's prefix) under Hugging Face's names, Linear as [out, in].
-
-    The inverse of `to_paddle`: every array comes back bit for bit.
-    """
-    return _convert(tensors, family, backwards=True)
+    """Convert Paddle tensors (with the family's prefix) to Hugging Face's names, Linear as
+    [out, in]. The inverse of `to_paddle`, bit for bit."""
+    return _convert(tensors, family, to_hugging_face=True)

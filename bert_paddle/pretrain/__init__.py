@@ -1,1 +1,1 @@
-"""Pre-training: from text to HDF5 shards, and from shards to a model."""
+"""Pre-training: create HDF5 shards from text, and train a model on them."""

@@ -10,7 +10,7 @@ from bert_paddle.common.flags import REQUIRED, flag
 
 DATA = "data"
 
-DESCRIPTION = """Pre-train BERT (masked words and next sentences) on HDF5 shards.
+DESCRIPTION = """Pre-train BERT (masked LM and next-sentence prediction) on HDF5 shards.
 
   python run_pretrain.py --model_name_or_path bert-base-uncased --input_dir shards --output_dir out
   python run_pretrain.py --model_name_or_path bert-base-uncased --num_hidden_layers 4 \\
@@ -18,11 +18,11 @@ DESCRIPTION = """Pre-train BERT (masked words and next sentences) on HDF5 shards
   python run_pretrain.py --model_name_or_path out/model_7038 --init_from out/model_7038 \\
       --input_dir shards_512 --output_dir phase2 --max_predictions_per_seq 80
 
---model_name_or_path gives the configuration: a published name, a model's folder or a config.json.
-The weights begin at random, or as --init_from says. scripts/create_pretraining_data.py makes the
+--model_name_or_path gives the configuration: a published name, a model folder or a config.json.
+Weights are random, or loaded from --init_from. scripts/create_pretraining_data.py creates the
 shards.
 """
-# Sizes that a flag may set in place of the configuration's.
+# Sizes of the configuration that flags override.
 SIZES = (
     "vocab_size",
     "hidden_size",
@@ -35,13 +35,18 @@ SIZES = (
 
 def _size(help: str) -> int:
     return flag(
-        -1, f"{help} (-1: as the configuration says)", group=MODEL, least=1, most=10**7, or_is=-1
+        -1,
+        f"{help} (-1: from the configuration)",
+        group=MODEL,
+        minimum=1,
+        maximum=10**7,
+        sentinel=-1,
     )
 
 
 @dataclasses.dataclass
 class PretrainArgs(CommonArgs):
-    """Everything `run_pretrain.py` takes; see `CommonArgs` for the shared part."""
+    """The flags of `run_pretrain.py`; see `CommonArgs` for the shared ones."""
 
     input_dir: str = flag(
         REQUIRED,
@@ -49,11 +54,11 @@ class PretrainArgs(CommonArgs):
         group=DATA,
     )
     max_predictions_per_seq: int = flag(
-        80, "use at most so many masked positions of a row", group=DATA, least=1
+        80, "maximum number of masked positions used per row", group=DATA, minimum=1
     )
     init_from: str | None = flag(
         None,
-        "begin with the weights of this folder or name (Paddle or Hugging Face), not at random",
+        "load the initial weights from this folder or name (Paddle or Hugging Face)",
         group=MODEL,
     )
     vocab_size: int = _size("word pieces")
@@ -61,16 +66,20 @@ class PretrainArgs(CommonArgs):
     num_hidden_layers: int = _size("layers")
     num_attention_heads: int = _size("attention heads; with --hidden_size alone, one for each 64")
     intermediate_size: int = _size("feed-forward width; with --hidden_size alone, 4 times that")
-    max_position_embeddings: int = _size("longest sequence")
+    max_position_embeddings: int = _size("maximum sequence length")
     do_eval: bool = flag(
-        True, "evaluate on the _test_ shards, where there are any, at every save", group=EVALUATION
+        True, "evaluate on the _test_ shards, if there are any, at every save", group=EVALUATION
     )
     max_eval_rows: int = flag(
-        -1, "evaluate on so many of the test rows (-1: all)", group=EVALUATION, least=1, or_is=-1
+        -1,
+        "number of test rows to evaluate on (-1: all)",
+        group=EVALUATION,
+        minimum=1,
+        sentinel=-1,
     )
 
     def problems(self) -> Iterator[str]:
-        """What is wrong with the flags taken together, one clause each."""
+        """Problems of the flags in combination, one clause each."""
         yield from super().problems()
         if self.input_dir and not Path(self.input_dir).is_dir():
             yield f"--input_dir {self.input_dir}: no such folder"
@@ -83,5 +92,5 @@ class PretrainArgs(CommonArgs):
 
 
 def parse_args(argv: Sequence[str] | None = None) -> PretrainArgs:
-    """The command line of `run_pretrain.py`. Raises FlagError with all its problems together."""
+    """Parse the command line of `run_pretrain.py`. Raises FlagError with all problems together."""
     return flags.parse(PretrainArgs, DESCRIPTION, argv)

@@ -1,4 +1,4 @@
-"""What the model card of a pre-trained model says."""
+"""The model card of a pre-trained model."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,9 +15,9 @@ _RESULTS = ("loss", "mlm_loss", "mlm_accuracy", "perplexity", "nsp_loss", "nsp_a
 def facts(
     args: PretrainArgs, rows: Mapping[str, int], values: Mapping[str, Any] | None, state: TrainState
 ) -> CardFacts:
-    """The card's facts at a step. rows: of each set. values: what all_results.json has of an
-    evaluation of these very weights; None where there was none."""
-    own = {
+    """The card's content at a step. rows: of each set. values: the results of an evaluation of
+    these weights, as in all_results.json; None without one."""
+    settings = {
         "configuration": Path(args.model_name_or_path).name,
         "predictions per row": f"up to {args.max_predictions_per_seq}",
     }
@@ -29,5 +29,5 @@ def facts(
         pairs=True,
         results={name: values[f"eval_{name}"] for name in _RESULTS} if values else {},
         rows=rows,
-        settings=model_card.settings(args, state) | own,
+        settings=model_card.training_settings(args, state) | settings,
     )

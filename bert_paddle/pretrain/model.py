@@ -1,4 +1,4 @@
-"""PaddleNLP's BertForPretraining with fresh or given weights, and its loss."""
+"""PaddleNLP's BertForPretraining with random or loaded weights, and its loss."""
 
 import zlib
 from collections.abc import Mapping, Sequence
@@ -7,23 +7,22 @@ from typing import Any
 import numpy as np
 
 from bert_paddle.common.errors import WeightsError
-from bert_paddle.models import classifier as models
-from bert_paddle.models import load_weights, paddlenlp_bert
-from bert_paddle.models.compute_mode import tensor
-from bert_paddle.models.kernels import dispatch as fused
+from bert_paddle.models import load_weights, model_state, paddlenlp_bert
+from bert_paddle.models.compute_mode import to_device
+from bert_paddle.models.kernels import dispatch
 from bert_paddle.pretrain.args import SIZES
 from bert_paddle.training.step import Batch, Objective
 
 HEADS = ("cls.predictions.", "cls.seq_relationship.")
 
 
-def build(
+def build_model(
     config: Mapping[str, Any], seed: int, checkpoint: load_weights.LoadedWeights | None
 ) -> tuple[Any, list[str]]:
-    """A BertForPretraining and notes on its weights.
+    """Build a BertForPretraining; returns it with notes on its weights.
 
     config: BertConfig's values. Without a checkpoint all weights are drawn from `seed`; with one,
-    only the heads that it lacks. Raises WeightsError where the checkpoint does not fit.
+    only the heads that it lacks. Raises WeightsError where the checkpoint does not match.
     """
     bert = paddlenlp_bert.bert_module()
     try:
@@ -36,16 +35,16 @@ def build(
     if checkpoint is None:
         notes = [f"random weights from seed {seed}"]
     else:
-        report = _fit(checkpoint, shapes)
-        tensors |= report.tensors
-        notes = [*checkpoint.notes, *report.notes]
-        if report.fresh_head:
-            notes.append(f"new head ({report.fresh_head})")
-    models.set_tensors(model, tensors)
+        matched = _match_weights(checkpoint, shapes)
+        tensors |= matched.tensors
+        notes = [*checkpoint.notes, *matched.notes]
+        if matched.new_head_reason:
+            notes.append(f"new head ({matched.new_head_reason})")
+    model_state.set_tensors(model, tensors)
     return model, notes
 
 
-def _fit(
+def _match_weights(
     checkpoint: load_weights.LoadedWeights, shapes: Mapping[str, Sequence[int]]
 ) -> load_weights.MatchedWeights:
     try:
@@ -60,10 +59,10 @@ def _fit(
 def initial_tensors(
     shapes: Mapping[str, Sequence[int]], std: float, seed: int
 ) -> dict[str, np.ndarray]:
-    """BERT's initial weights: a normal distribution of deviation `std` cut off at two deviations,
-    as google-research/bert draws them; biases 0, LayerNorm's weights 1.
+    """BERT's initial weights: a normal distribution with standard deviation `std`, truncated at two
+    standard deviations, as in google-research/bert; biases 0, LayerNorm weights 1.
 
-    Each tensor depends on its name and `seed` alone, so it is the same in every process.
+    Each tensor depends only on its name and `seed`, so it is the same in every process.
     """
     tensors = {}
     for name, shape in shapes.items():
@@ -73,32 +72,32 @@ def initial_tensors(
             tensors[name] = np.ones(shape, np.float32)
         else:
             # Tied to the word embeddings: the same values under both names.
-            drawn = name.replace("cls.predictions.decoder", "bert.embeddings.word_embeddings")
-            rng = np.random.default_rng([seed, zlib.crc32(drawn.encode())])
+            tied_name = name.replace("cls.predictions.decoder", "bert.embeddings.word_embeddings")
+            rng = np.random.default_rng([seed, zlib.crc32(tied_name.encode())])
             tensors[name] = _truncated_normal(rng, shape, std)
     return tensors
 
 
 def _truncated_normal(rng: np.random.Generator, shape: Sequence[int], std: float) -> np.ndarray:
     values = rng.standard_normal(tuple(shape), np.float32)
-    while (far := np.abs(values) > 2).any():
-        values[far] = rng.standard_normal(int(far.sum()), np.float32)
+    while (too_large := np.abs(values) > 2).any():
+        values[too_large] = rng.standard_normal(int(too_large.sum()), np.float32)
     return values * np.float32(std)
 
 
 def objective() -> Objective:
-    """BERT's loss: the mean over the masked positions of the global batch, plus the mean over its
-    rows of the next-sentence loss (cross-entropies, natural logarithm)."""
+    """BERT's loss: the masked-LM loss, averaged over the masked positions of the global batch, plus
+    the NSP loss, averaged over its rows (cross-entropies, natural logarithm)."""
     import paddle.nn.functional as F
 
     def sums(model: Any, batch: Batch) -> dict[str, Any]:
-        words, relationship = forward(model, batch)
-        masked_lm_ids = tensor(batch["masked_lm_ids"])
-        next_sentence_labels = tensor(batch["next_sentence_labels"])
+        mlm_logits, nsp_logits = forward(model, batch)
+        masked_lm_ids = to_device(batch["masked_lm_ids"])
+        next_sentence_labels = to_device(batch["next_sentence_labels"])
         return {
-            "mlm": F.cross_entropy(words.astype("float32"), masked_lm_ids, reduction="sum"),
+            "mlm": F.cross_entropy(mlm_logits.astype("float32"), masked_lm_ids, reduction="sum"),
             "nsp": F.cross_entropy(
-                relationship.astype("float32"), next_sentence_labels, reduction="sum"
+                nsp_logits.astype("float32"), next_sentence_labels, reduction="sum"
             ),
         }
 
@@ -111,15 +110,15 @@ def objective() -> Objective:
 
 
 def forward(model: Any, batch: Batch) -> tuple[Any, Any]:
-    """Logits over the vocabulary [masked positions, vocab] and over the two relations [rows, 2].
+    """Masked-LM logits [masked positions, vocab] and NSP logits [rows, 2].
 
-    The vocabulary product is made for the masked positions only, a seventh of all.
+    The vocabulary projection is computed for the masked positions only, a seventh of all.
     """
-    if fused.uses_kernels(model):
-        return fused.pretraining_logits(model, batch)
+    if dispatch.uses_kernels(model):
+        return dispatch.pretraining_logits(model, batch)
     return model(
-        tensor(batch["input_ids"]),
-        token_type_ids=tensor(batch["segment_ids"]),
-        attention_mask=tensor(batch["input_mask"]),
-        masked_positions=tensor(batch["masked_positions"]),
+        to_device(batch["input_ids"]),
+        token_type_ids=to_device(batch["segment_ids"]),
+        attention_mask=to_device(batch["input_mask"]),
+        masked_positions=to_device(batch["masked_positions"]),
     )

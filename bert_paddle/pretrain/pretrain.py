@@ -1,4 +1,4 @@
-"""The story of a pre-training run: configuration, shards, model, training, held-out evaluation."""
+"""A pre-training run: configuration, shards, model, training, held-out evaluation."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -9,29 +9,29 @@ from bert_paddle import report
 from bert_paddle.common import run_log, runtime
 from bert_paddle.common.tensor_file import TensorSnapshot
 from bert_paddle.distributed import collectives
-from bert_paddle.models import classifier, compute_mode, hub, load_weights
+from bert_paddle.models import compute_mode, hub, load_weights, model_state
 from bert_paddle.pretrain import card, model_source
 from bert_paddle.pretrain import model as pretrain_model
 from bert_paddle.pretrain.args import PretrainArgs
-from bert_paddle.pretrain.data import loader as reading
-from bert_paddle.pretrain.data import shards
-from bert_paddle.pretrain.data.shards import Shards
+from bert_paddle.pretrain.data.loader import PretrainLoader, eval_slices, read_batches
+from bert_paddle.pretrain.data.shards import ShardSet, check_shards, find_shards
 from bert_paddle.pretrain.evaluate import evaluate
 from bert_paddle.pretrain.model_source import ModelSource
-from bert_paddle.training import model_card, verify_model_dir
+from bert_paddle.training import model_card
 from bert_paddle.training import run as training_run
 from bert_paddle.training.job import TrainingJob
 from bert_paddle.training.output_lock import lock_output_dir
 from bert_paddle.training.run_info import RunInfo
 from bert_paddle.training.step import Batch, Trainer
 from bert_paddle.training.train_state import TrainState
+from bert_paddle.training.verify_model_dir import verify_model_dir
 
 
 def run(args: PretrainArgs) -> dict[str, Any]:
-    """Pre-train as the flags say; returns what all_results.json holds.
+    """Pre-train with these flags; returns the content of all_results.json.
 
-    Raises UserError for flags, shards and weights that do not fit, RunError when something breaks
-    while running; checkpoints written until then are whole.
+    Raises UserError for invalid flags, shards and weights, RunError for failures during the run;
+    checkpoints written until then are complete.
     """
     with lock_output_dir(Path(args.output_dir)):
         return _run(args)
@@ -42,49 +42,53 @@ def _run(args: PretrainArgs) -> dict[str, Any]:
     resume_from = collectives.run_on_main(
         lambda: training_run.resolve_resume(args, output_dir, log)
     )
-    origin = collectives.run_on_main_first(lambda: model_source.read(args, runtime.home_dir()))
-    if origin.tokens is None:
-        log.warning(
-            f"no vocabulary ({origin.silence}): the model is saved without a tokenizer; give "
-            "--vocab_file"
-        )
-    training, held_out = _shards(args, origin)
-    _tell_data(args, training, held_out, log)
-
-    # The weights as read are held by nobody afterwards: they are as large as the model.
-    network, notes = pretrain_model.build(
-        origin.config, args.seed, None if resume_from else _weights(args, output_dir, log)
+    source = collectives.run_on_main_first(
+        lambda: model_source.read_model_source(args, runtime.home_dir())
     )
-    log.note(f"model: {origin.where}, {_size(network)}" + "".join(f"; {note}" for note in notes))
+    if source.tokenizer is None:
+        log.warning(
+            f"no vocabulary ({source.no_vocabulary_reason}): the model is saved without a "
+            "tokenizer; give --vocab_file"
+        )
+    training, held_out = _open_shards(args, source)
+    _log_data(args, training, held_out, log)
+
+    # No variable for the loaded weights: they are as large as the model and should be freed.
+    network, notes = pretrain_model.build_model(
+        source.config, args.seed, None if resume_from else _load_init_weights(args, output_dir, log)
+    )
+    log.note(
+        f"model: {source.name}, {_describe_size(network)}" + "".join(f"; {note}" for note in notes)
+    )
 
     compute_mode.set_compute_mode(network, args, log)
-    job = PreTraining(args, output_dir, network, origin, held_out, log)
+    job = PretrainJob(args, output_dir, network, source, held_out, log)
     job.pretrain(training, resume_from)
     job.write_results()
     report.write_after_run(args, output_dir, log)
     return job.values
 
 
-class PreTraining(TrainingJob):
-    """A model with both heads and its shards, and the results so far."""
+class PretrainJob(TrainingJob):
+    """The training job of a model with masked-LM and NSP heads."""
 
     def __init__(
         self,
         args: PretrainArgs,
         output_dir: Path,
         model: Any,
-        origin: ModelSource,
-        held_out: Shards | None,
+        source: ModelSource,
+        held_out: ShardSet | None,
         log: run_log.RunLog,
     ):
         super().__init__(args, output_dir, model, log, "pretraining")
         self.args: PretrainArgs = args
-        self.origin, self.held_out = origin, held_out
-        self.evaluated_at: int | None = None
+        self.source, self.held_out = source, held_out
+        self.evaluated_step: int | None = None
         self.rows: dict[str, int] = {}  # of each set
 
-    def pretrain(self, training: Shards, resume: str | None) -> None:
-        """Train to the end, or from a checkpoint; leaves the last or best weights, evaluated."""
+    def pretrain(self, training: ShardSet, resume: str | None) -> None:
+        """Train, or resume from a checkpoint; the last or best weights are loaded and evaluated."""
         args, world = self.args, collectives.get_world()
         self.rows = {"train": training.total}
         if self.held_out is not None:
@@ -92,7 +96,7 @@ class PreTraining(TrainingJob):
         self.trainer = Trainer(
             self.model, pretrain_model.objective(), args, collectives.on_gpu(), self.log
         )
-        batches = reading.PretrainLoader(
+        loader = PretrainLoader(
             training,
             seed=args.seed,
             micro_rows=args.batch_size * world.size,
@@ -102,15 +106,17 @@ class PreTraining(TrainingJob):
             max_predictions=args.max_predictions_per_seq,
         )
         fingerprint = training.fingerprint()
-        state, step = self.train(self.trainer, batches, training.total, fingerprint, resume)
-        if self.evaluated_at != step:  # a run that was ended already, or the best of its steps
-            self._evaluate(state, on_record=True)
+        state, step = self.train(self.trainer, loader, training.total, fingerprint, resume)
+        if (
+            self.evaluated_step != step
+        ):  # a resumed run that had ended already, or the best step was loaded
+            self._evaluate(state, already_recorded=True)
         if self.held_out is not None:
             self.values["eval_step"] = step
         self.values["model"] = f"model_{step}"
 
     def describe(self, steps: dict[str, int] | None) -> RunInfo:
-        """What run.json says of the run; the best step is that of the lowest loss."""
+        """The content of run.json; the best step is that of the lowest loss."""
         return RunInfo(
             program="run_pretrain",
             task="pretraining",
@@ -122,69 +128,72 @@ class PreTraining(TrainingJob):
             steps=steps,
         )
 
-    def evaluate_at(self, state: TrainState) -> dict[str, float]:
+    def evaluate_step(self, state: TrainState) -> dict[str, float]:
         return self._evaluate(state)
 
-    def _evaluate(self, state: TrainState, on_record: bool = False) -> dict[str, float]:
-        """Evaluate on the held-out shards; the best step is that of the lowest loss. `on_record`:
-        these weights have been evaluated before, and only the values are wanted. Returns what the
-        record of an epoch says of it."""
+    def _evaluate(self, state: TrainState, already_recorded: bool = False) -> dict[str, float]:
+        """Evaluate on the held-out shards; the best step is that of the lowest loss.
+
+        already_recorded: these weights have been evaluated before; update `values` only. Returns
+        the metrics for the record of the epoch.
+        """
         if self.held_out is None:
             return {}
-        begun = time.perf_counter()
+        start_time = time.perf_counter()
         with self.trainer.precision():
-            found = evaluate(self.model, self._held_out_batches(self.held_out))
-        seconds = time.perf_counter() - begun
+            metrics = evaluate(self.model, self._held_out_batches(self.held_out))
+        seconds = time.perf_counter() - start_time
         fields = [
-            ("mlm loss", found["mlm_loss"]),
-            ("mlm accu", found["mlm_accuracy"]),
-            ("perplexity", found["perplexity"]),
-            ("nsp loss", found["nsp_loss"]),
-            ("nsp accu", found["nsp_accuracy"]),
+            ("mlm loss", metrics["mlm_loss"]),
+            ("mlm accu", metrics["mlm_accuracy"]),
+            ("perplexity", metrics["perplexity"]),
+            ("nsp loss", metrics["nsp_loss"]),
+            ("nsp accu", metrics["nsp_accuracy"]),
         ]
-        self.log.line(run_log.eval_line(found["loss"], fields, []))
-        self.evaluated_at = state.step
-        self.values |= {f"eval_{name}": value for name, value in found.items()}
+        self.log.line(run_log.eval_line(metrics["loss"], fields, []))
+        self.evaluated_step = state.step
+        self.values |= {f"eval_{name}": value for name, value in metrics.items()}
         self.values["eval_runtime"] = seconds
-        self.values["eval_samples_per_second"] = found["samples"] / max(1e-9, seconds)
-        if not on_record:
-            self.log.record("eval", state.step, **found)
-            state.note_metric(found["loss"], higher_is_better=False)
-        kept = {name: value for name, value in found.items() if name not in ("loss", "samples")}
-        return {"eval_loss": found["loss"], **kept}
+        self.values["eval_samples_per_second"] = metrics["samples"] / max(1e-9, seconds)
+        if not already_recorded:
+            self.log.log_metrics("eval", state.step, **metrics)
+            state.update_best(metrics["loss"], higher_is_better=False)
+        epoch_metrics = {
+            name: value for name, value in metrics.items() if name not in ("loss", "samples")
+        }
+        return {"eval_loss": metrics["loss"], **epoch_metrics}
 
-    def _held_out_batches(self, held_out: Shards) -> Iterator[Batch]:
-        """This process's share of the held-out rows that the flags ask for."""
+    def _held_out_batches(self, held_out: ShardSet) -> Iterator[Batch]:
+        """This rank's share of the held-out rows, limited by --max_eval_rows."""
         args = self.args
-        slices = reading.eval_slices(held_out, args.eval_batch_size, args.max_eval_rows)
-        return reading.read_batches(
-            held_out, collectives.shard(slices), args.max_predictions_per_seq
-        )
+        slices = eval_slices(held_out, args.eval_batch_size, args.max_eval_rows)
+        return read_batches(held_out, collectives.shard(slices), args.max_predictions_per_seq)
 
-    def snapshot(self, state: TrainState, weights: TensorSnapshot) -> Callable[[Path], None]:
-        write_model, tokens = classifier.model_writer(self.model, {}, weights), self.origin.tokens
-        values = self.values if self.evaluated_at == state.step else None
+    def model_writer(self, state: TrainState, weights: TensorSnapshot) -> Callable[[Path], None]:
+        write_model = model_state.model_writer(self.model, {}, weights)
+        tokenizer = self.source.tokenizer
+        values = self.values if self.evaluated_step == state.step else None
         write_card = model_card.card_writer(card.facts(self.args, self.rows, values, state))
 
         def write(folder: Path) -> None:
             write_model(folder)
-            if tokens is not None:
-                tokens.save(folder)
+            if tokenizer is not None:
+                tokenizer.save(folder)
             write_card(folder)
 
         return write
 
 
-def _shards(args: PretrainArgs, origin: ModelSource) -> tuple[Shards, Shards | None]:
-    """The training shards, and the held-out ones to evaluate on, their headers checked."""
-    training, test = shards.find_shards(Path(args.input_dir))
-    config = origin.config
+def _open_shards(args: PretrainArgs, source: ModelSource) -> tuple[ShardSet, ShardSet | None]:
+    """The training shards and the held-out ones to evaluate on, with checked headers."""
+    training, test = find_shards(Path(args.input_dir))
+    config = source.config
     limits = (config["vocab_size"], config["max_position_embeddings"], config["type_vocab_size"])
-    held_out = shards.check(test, *limits) if test and args.do_eval else None
-    return shards.check(training, *limits), held_out
+    held_out = check_shards(test, *limits) if test and args.do_eval else None
+    return check_shards(training, *limits), held_out
 
 
-def _weights(
+def _load_init_weights(
     args: PretrainArgs, output_dir: Path, log: run_log.RunLog
 ) -> load_weights.LoadedWeights | None:
     if args.init_from is None:
@@ -193,13 +202,13 @@ def _weights(
     folder = collectives.run_on_main_first(
         lambda: hub.find_model_dir(name, runtime.home_dir(), log.note)
     )
-    collectives.run_on_main(lambda: verify_model_dir.verify_model_dir(folder))
+    collectives.run_on_main(lambda: verify_model_dir(folder))
     training_run.check_source_not_deleted(args, output_dir, folder)
     return load_weights.load_weights(folder)
 
 
-def _tell_data(
-    args: PretrainArgs, training: Shards, held_out: Shards | None, log: run_log.RunLog
+def _log_data(
+    args: PretrainArgs, training: ShardSet, held_out: ShardSet | None, log: run_log.RunLog
 ) -> None:
     log.note(
         f"data: {args.input_dir}: {training.total} rows in {len(training.paths)} shard(s), "
@@ -210,12 +219,12 @@ def _tell_data(
         log.warning("there is no _test_ shard: nothing to evaluate on")
     if args.max_predictions_per_seq < training.predictions:
         log.note(
-            f"of up to {training.predictions} predictions a row, the first "
+            f"of up to {training.predictions} predictions per row, the first "
             f"{args.max_predictions_per_seq} are used (--max_predictions_per_seq)"
         )
 
 
-def _size(network: Any) -> str:
+def _describe_size(network: Any) -> str:
     config = network.config
     parameters = sum(parameter.size for parameter in network.parameters())
     return (

@@ -1,4 +1,4 @@
-"""report.html and pictures/ of runs, made from the plain files in their folders."""
+"""report.html and pictures/ of runs, generated from the files in their output folders."""
 
 from pathlib import Path
 
@@ -8,8 +8,8 @@ from bert_paddle.distributed import collectives
 
 
 def write_after_run(args: CommonArgs, output_dir: Path, log: RunLog) -> None:
-    """Write a finished run's report into its folder, unless the flags say not to. One that fails
-    costs no more than a warning: the run is done."""
+    """Write a finished run's report into its folder, unless disabled by --report 0. A failure is
+    only a warning, since the run itself has succeeded."""
 
     def write() -> None:
         try:
@@ -17,9 +17,9 @@ def write_after_run(args: CommonArgs, output_dir: Path, log: RunLog) -> None:
 
             path = write_run_report(output_dir)
         except Exception as error:
-            words = f"{type(error).__name__}: {error}".splitlines()[0]
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
             log.warning(
-                f"no report was written ({words}); all else is whole; make it with "
+                f"no report was written ({reason}); everything else is complete; write it with "
                 f"`python -m bert_paddle report {output_dir}`"
             )
         else:

@@ -1,76 +1,76 @@
-"""What happened over the updates of one run or several: losses, metrics, learning rate, speed."""
+"""Curves over the steps of one or several runs: losses, metrics, learning rate, throughput."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bert_paddle.report import run_data
-from bert_paddle.report.figures import PRINT, Ink, Picture, thinned
+from bert_paddle.report.figures import PRINT_PALETTE, Palette, Picture, downsample
 from bert_paddle.report.run_data import RunData
 
-# In records, beside losses and metrics.
-_PLACES = {"kind", "step", "epoch", "batch", "samples", "dev", "data"}
+# Fields of records that are not losses or metrics.
+_NOT_METRICS = {"kind", "step", "epoch", "batch", "samples", "dev", "data"}
 DASHES = ("-", "--", ":", "-.")
 _MARKERS = "osD^vPX*"
-_RATE, _SPEED = _FROM_ZERO = ("learning rate", "rows/s, all cards")
-_MANY = 40  # points that still get a mark each
+_LR_LABEL, _THROUGHPUT_LABEL = _FROM_ZERO = ("learning rate", "rows/s, all cards")
+_MAX_MARKERS = 40  # longer curves have no markers
 
 
 @dataclass(frozen=True)
 class Line:
-    """A curve. color: its place among the colours; dashed: its place among the kinds of dashes."""
+    """A curve. color: index of its colour; dash: index of its dash style."""
 
     label: str
     xs: list[float]
     ys: list[float]
     color: int
-    dashed: int = 0
+    dash: int = 0
 
 
 def pictures(runs: Sequence[RunData]) -> list[Picture]:
-    """The pictures over updates, for as far as there are records. Those of one run have a colour
-    for each curve; of several, a picture for each quantity and a colour for each run."""
-    made = _of_one(runs[0]) if len(runs) == 1 else list(_overlaid(runs))
-    return [picture for picture in made if picture is not None]
+    """The pictures over steps that have data. For one run, a colour for each curve; for several, a
+    picture for each quantity and a colour for each run."""
+    candidates = _single_run(runs[0]) if len(runs) == 1 else list(_overlaid(runs))
+    return [picture for picture in candidates if picture is not None]
 
 
-def _of_one(run: RunData) -> list[Picture | None]:
-    rate = [Line("", *run_data.by_step(run.train, "learning_rate"), 0)]
-    speed = [Line("", *run_data.by_step(run.train, "sequences_per_second"), 0)]
-    evaluated = [(dev, name) for dev, found in run.evals.items() for name in _names(found)]
+def _single_run(run: RunData) -> list[Picture | None]:
+    lr = [Line("", *run_data.by_step(run.train, "learning_rate"), 0)]
+    throughput = [Line("", *run_data.by_step(run.train, "sequences_per_second"), 0)]
+    evaluated = [(dev, name) for dev, records in run.evals.items() for name in _names(records)]
     metrics = [
-        Line(_words(name, dev), *run_data.by_step(run.evals[dev], name), i)
+        Line(_title(name, dev), *run_data.by_step(run.evals[dev], name), i)
         for i, (dev, name) in enumerate(pair for pair in evaluated if _is_metric(pair[1]))
     ]
     perplexity = [
-        Line("", *run_data.by_step(found, "perplexity"), 0) for found in run.evals.values()
+        Line("", *run_data.by_step(records, "perplexity"), 0) for records in run.evals.values()
     ]
     return [
         _picture("loss", "Loss", "loss", _losses(run)),
         _picture("loss_terms", "Terms of the loss", "loss", _terms(run)),
         _picture("metrics", "Metrics", "evaluation", metrics),
-        _picture("perplexity", "Perplexity of masked words", "perplexity", perplexity),
-        _picture("learning_rate", "Learning rate", _RATE, rate),
-        _picture("throughput", "Throughput", _SPEED, speed),
+        _picture("perplexity", "Perplexity of masked tokens", "perplexity", perplexity),
+        _picture("learning_rate", "Learning rate", _LR_LABEL, lr),
+        _picture("throughput", "Throughput", _THROUGHPUT_LABEL, throughput),
     ]
 
 
 def _losses(run: RunData) -> list[Line]:
     lines = [Line("training", *run_data.by_step(run.train, "loss"), 0)]
     for i, (dev, records) in enumerate(run.evals.items()):
-        lines.append(Line(_words("validation", dev), *run_data.by_step(records, "loss"), 1, 1 + i))
+        lines.append(Line(_title("validation", dev), *run_data.by_step(records, "loss"), 1, 1 + i))
     return lines
 
 
 def _terms(run: RunData) -> list[Line]:
-    """Each term of a loss that has several (masked words, next sentences), in training and in
+    """Each term of a loss that has several (masked LM, next sentence), in training and in
     evaluation."""
     lines = []
     for i, name in enumerate(n for n in _names(run.train) if n.endswith("_loss")):
-        words = name.removesuffix("_loss")
-        lines.append(Line(f"{words}, training", *run_data.by_step(run.train, name), i))
+        term = name.removesuffix("_loss")
+        lines.append(Line(f"{term}, training", *run_data.by_step(run.train, name), i))
         for records in run.evals.values():
-            lines.append(Line(f"{words}, validation", *run_data.by_step(records, name), i, 1))
+            lines.append(Line(f"{term}, validation", *run_data.by_step(records, name), i, 1))
     return lines
 
 
@@ -78,24 +78,26 @@ def _overlaid(runs: Sequence[RunData]) -> Iterator[Picture | None]:
     """A picture for each quantity that any of the runs has."""
     for name in dict.fromkeys(name for run in runs for name in _names(run.train)):
         if name == "loss" or name.endswith("_loss"):
-            lines = [_of_run(i, run.train, name) for i, run in enumerate(runs)]
-            yield _picture(name, _words(f"training_{name}"), "loss", lines)
-    evaluated = [(d, n) for run in runs for d, found in run.evals.items() for n in _names(found)]
+            lines = [_run_line(i, run.train, name) for i, run in enumerate(runs)]
+            yield _picture(name, _title(f"training_{name}"), "loss", lines)
+    evaluated = [
+        (d, n) for run in runs for d, records in run.evals.items() for n in _names(records)
+    ]
     for dev, name in dict.fromkeys(evaluated):
-        lines = [_of_run(i, run.evals.get(dev, []), name) for i, run in enumerate(runs)]
-        title = _words(name if _is_metric(name) else f"validation_{name}", dev)
+        lines = [_run_line(i, run.evals.get(dev, []), name) for i, run in enumerate(runs)]
+        title = _title(name if _is_metric(name) else f"validation_{name}", dev)
         yield _picture(name, title, name.replace("_", " "), lines)
     for name, title, label in (
-        ("learning_rate", "Learning rate", _RATE),
-        ("sequences_per_second", "Throughput", _SPEED),
+        ("learning_rate", "Learning rate", _LR_LABEL),
+        ("sequences_per_second", "Throughput", _THROUGHPUT_LABEL),
     ):
-        lines = [_of_run(i, run.train, name) for i, run in enumerate(runs)]
+        lines = [_run_line(i, run.train, name) for i, run in enumerate(runs)]
         yield _picture(name, title, label, lines)
 
 
-def _of_run(index: int, records: list[dict[str, Any]], name: str) -> Line:
-    """A curve of the run with that index: colours first, then dashes, tell runs apart."""
-    colors = len(PRINT.series)
+def _run_line(index: int, records: list[dict[str, Any]], name: str) -> Line:
+    """The curve of the run with that index: runs differ by colour, then by dash style."""
+    colors = len(PRINT_PALETTE.series)
     return Line("", *run_data.by_step(records, name), index % colors, index // colors)
 
 
@@ -103,14 +105,14 @@ def _is_metric(name: str) -> bool:
     return not name.endswith("loss") and name != "perplexity"
 
 
-def _words(name: str, dev: str = "") -> str:
+def _title(name: str, dev: str = "") -> str:
     return " ".join(filter(None, (*name.split("_"), dev)))
 
 
 def _names(records: list[dict[str, Any]]) -> list[str]:
     """The names of the numbers in some records, in order."""
     names = dict.fromkeys(name for record in records for name in record)
-    return [name for name in names if name not in _PLACES]
+    return [name for name in names if name not in _NOT_METRICS]
 
 
 def _picture(name: str, title: str, ylabel: str, lines: list[Line]) -> Picture | None:
@@ -118,30 +120,30 @@ def _picture(name: str, title: str, ylabel: str, lines: list[Line]) -> Picture |
     drawn = [line for line in lines if line.xs]
     if not drawn:
         return None
-    most = max(len(line.xs) for line in drawn)
-    shown = max(len(thinned(line.xs, line.ys)[0]) for line in drawn)
-    note = f"each point is the mean of {-(-most // shown)} log lines" if shown < most else ""
+    longest = max(len(line.xs) for line in drawn)
+    shown = max(len(downsample(line.xs, line.ys)[0]) for line in drawn)
+    note = f"each point is the mean of {-(-longest // shown)} log lines" if shown < longest else ""
     return Picture(name, title[:1].upper() + title[1:], note, _drawing(drawn, ylabel))
 
 
-def _drawing(lines: list[Line], ylabel: str) -> Callable[[Any, Ink], None]:
-    def draw(axes: Any, ink: Ink) -> None:
+def _drawing(lines: list[Line], ylabel: str) -> Callable[[Any, Palette], None]:
+    def draw(axes: Any, palette: Palette) -> None:
         for line in lines:
-            xs, ys = thinned(line.xs, line.ys)
+            xs, ys = downsample(line.xs, line.ys)
             axes.plot(
                 xs,
                 ys,
-                color=ink.line(line.color),
-                linestyle=DASHES[line.dashed % len(DASHES)],
+                color=palette.series_color(line.color),
+                linestyle=DASHES[line.dash % len(DASHES)],
                 linewidth=1.5,
-                marker=_MARKERS[line.color % len(_MARKERS)] if len(xs) <= _MANY else None,
+                marker=_MARKERS[line.color % len(_MARKERS)] if len(xs) <= _MAX_MARKERS else None,
                 markersize=3.5,
                 label=line.label or None,
             )
-        axes.set_xlabel("update")
+        axes.set_xlabel("step")
         axes.set_ylabel(ylabel)
         axes.xaxis.get_major_locator().set_params(integer=True, nbins=6)
-        axes.grid(axis="y", color=ink.faint, linewidth=0.5, alpha=0.6)
+        axes.grid(axis="y", color=palette.muted, linewidth=0.5, alpha=0.6)
         if ylabel in _FROM_ZERO:
             axes.set_ylim(bottom=0)
         if any(line.label for line in lines):

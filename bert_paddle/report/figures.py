@@ -1,7 +1,7 @@
-"""Figures as they are kept: a PNG on white, and an SVG whose colours are the page's own.
+"""Render pictures with matplotlib: a PNG on white, and an SVG that uses the page's colours.
 
-matplotlib draws each picture twice. In the SVG, stand-in colours become CSS variables, so that it
-is legible on a light and on a dark page alike. Text is never taken for formulas.
+In the SVG, placeholder colours become CSS variables, so that it is legible in light and dark mode.
+Text is never parsed as formulas.
 """
 
 import io
@@ -17,118 +17,118 @@ import numpy as np
 
 from bert_paddle.common import atomic_files
 
-WIDTH, HEIGHT = 3.7, 2.6  # inches; less than a phone's width, so that text is no smaller there
+WIDTH, HEIGHT = 3.7, 2.6  # inches; below a phone's width, so that text is not scaled down there
 _DPI = 200
 
 
 @dataclass(frozen=True)
-class Ink:
-    """Colours to draw with. series: of lines and points, in order."""
+class Palette:
+    """Colours to draw with. series: of lines and points, in order; muted: of grid and axes."""
 
     text: str
-    faint: str
+    muted: str
     series: tuple[str, ...]
-    paper: str
+    background: str
 
-    def line(self, index: int) -> str:
-        """The colour of a series; they begin again when there are more series than colours."""
+    def series_color(self, index: int) -> str:
+        """The colour of a series; repeats when there are more series than colours."""
         return self.series[index % len(self.series)]
 
 
-PRINT = Ink(
+PRINT_PALETTE = Palette(
     text="#1f2328",
-    faint="#c9ced6",
+    muted="#c9ced6",
     series=("#0067a5", "#c2410c", "#00795c", "#9d2f8f", "#8a6d00", "#5b5bd6", "#b3002d", "#4d6b7a"),
-    paper="#ffffff",
+    background="#ffffff",
 )
-# Stand-ins, replaced by the CSS variable of the same place in the SVG's text.
-_STAND_INS = {"#010201": "--ink", "#010202": "--line"}
-_STAND_INS |= {f"#0103{i:02d}": f"--series-{i}" for i in range(len(PRINT.series))}
-PAGE = Ink(
+# Placeholder colours, replaced by CSS variables in the SVG's text.
+_CSS_VARIABLES = {"#010201": "--ink", "#010202": "--line"}
+_CSS_VARIABLES |= {f"#0103{i:02d}": f"--series-{i}" for i in range(len(PRINT_PALETTE.series))}
+PAGE_PALETTE = Palette(
     text="#010201",
-    faint="#010202",
-    series=tuple(f"#0103{i:02d}" for i in range(len(PRINT.series))),
-    paper="none",
+    muted="#010202",
+    series=tuple(f"#0103{i:02d}" for i in range(len(PRINT_PALETTE.series))),
+    background="none",
 )
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture of a report. name: of its file; title and note: in words; draw: puts it on axes."""
+    """A picture of a report. name: of its file; note: a caption; draw: draws it on axes."""
 
     name: str
     title: str
     note: str
-    draw: Callable[[Any, Ink], None]
+    draw: Callable[[Any, Palette], None]
     square: bool = False
 
 
-def png(picture: Picture) -> bytes:
+def render_png(picture: Picture) -> bytes:
     """The picture with its title as a PNG on white."""
     with _quiet():
-        figure = _figure(picture, PRINT)
-        figure.axes[0].set_title(picture.title, fontsize=11, color=PRINT.text)
-        kept = io.BytesIO()
-        figure.savefig(kept, format="png", dpi=_DPI, metadata={"Software": None})
-    return kept.getvalue()
+        figure = _figure(picture, PRINT_PALETTE)
+        figure.axes[0].set_title(picture.title, fontsize=11, color=PRINT_PALETTE.text)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
+    return buffer.getvalue()
 
 
-def svg(picture: Picture, salt: str) -> str:
+def render_svg(picture: Picture, salt: str) -> str:
     """The picture as an <svg> element for a page that defines --ink, --line and --series-N.
-    salt: goes into the names of its parts, so that two pictures on a page have none in common."""
+    salt: makes the element ids unique, so that no two pictures on a page share one."""
     with _quiet(salt):
-        figure = _figure(picture, PAGE)
-        kept = io.StringIO()
-        figure.savefig(kept, format="svg", dpi=_DPI, metadata={"Date": None})
-    text = kept.getvalue()
+        figure = _figure(picture, PAGE_PALETTE)
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", dpi=_DPI, metadata={"Date": None})
+    text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
-    text = re.sub(r'<g id="[^"]*">', "<g>", text)  # the same names would come in every picture
-    # The size is the page's to choose; the view box stays.
+    text = re.sub(r'<g id="[^"]*">', "<g>", text)  # matplotlib uses the same ids in every picture
+    # The page sets the size; the view box stays.
     text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
     text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
-    for stand_in, variable in _STAND_INS.items():
-        text = text.replace(stand_in, f"var({variable})")
+    for placeholder, variable in _CSS_VARIABLES.items():
+        text = text.replace(placeholder, f"var({variable})")
     return text
 
 
 def write_png(picture: Picture, folder: Path) -> Path:
-    """Write `folder`/<name>.png in one step; returns its path."""
+    """Write `folder`/<name>.png atomically; returns its path."""
     path = folder / f"{picture.name}.png"
-    beside = path.with_name(f".{path.name}{atomic_files.PART}")
+    temporary = path.with_name(f".{path.name}{atomic_files.PARTIAL_SUFFIX}")
     try:
-        beside.write_bytes(png(picture))
-        beside.replace(path)
+        temporary.write_bytes(render_png(picture))
+        temporary.replace(path)
     except OSError:
-        beside.unlink(missing_ok=True)  # a full disk is not left fuller
+        temporary.unlink(missing_ok=True)  # frees the space on a full disk
         raise
     return path
 
 
-def _figure(picture: Picture, ink: Ink) -> Any:
+def _figure(picture: Picture, palette: Palette) -> Any:
     from matplotlib.figure import Figure
 
     size = (WIDTH, WIDTH * 0.8) if picture.square else (WIDTH, HEIGHT)
-    figure = Figure(figsize=size, layout="constrained", facecolor=ink.paper)
+    figure = Figure(figsize=size, layout="constrained", facecolor=palette.background)
     axes = figure.add_subplot(facecolor="none")
-    picture.draw(axes, ink)
+    picture.draw(axes, palette)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(ink.faint)
-    axes.tick_params(labelcolor=ink.text, labelsize=9, color=ink.faint)
+    axes.spines[["left", "bottom"]].set_color(palette.muted)
+    axes.tick_params(labelcolor=palette.text, labelsize=9, color=palette.muted)
     for label in (axes.xaxis.label, axes.yaxis.label):
-        label.set(color=ink.text, fontsize=10)
+        label.set(color=palette.text, fontsize=10)
     legend = axes.get_legend()
     if legend is not None:
         legend.get_frame().set(facecolor="none", edgecolor="none")
-        for words in legend.get_texts():
-            words.set(color=ink.text, fontsize=9)
+        for label in legend.get_texts():
+            label.set(color=palette.text, fontsize=9)
     return figure
 
 
 @contextmanager
 def _quiet(salt: str = "") -> Iterator[None]:
-    """Settings of matplotlib for the block alone. A class name in a script that its own font has
-    not is drawn as boxes in the PNG; the page has the reader's fonts."""
+    """matplotlib settings for the block, without warnings: characters missing from its font appear
+    as boxes in the PNG, while the page uses the reader's fonts."""
     import matplotlib
 
     settings: Any = {"text.parse_math": False, "svg.fonttype": "none", "svg.hashsalt": salt or None}
@@ -137,9 +137,11 @@ def _quiet(salt: str = "") -> Iterator[None]:
         yield
 
 
-def thinned(xs: list[float], ys: list[float], most: int = 400) -> tuple[list[float], list[float]]:
-    """At most `most` points: each the mean of as many neighbours as that takes."""
-    size = -(-len(xs) // most)
+def downsample(
+    xs: list[float], ys: list[float], limit: int = 400
+) -> tuple[list[float], list[float]]:
+    """At most `limit` points, each the mean of a block of neighbours."""
+    size = -(-len(xs) // limit)
     if size <= 1:
         return xs, ys
     edges = np.arange(0, len(xs), size)

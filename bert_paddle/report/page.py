@@ -1,5 +1,5 @@
-"""The page: a template, filled in. Everything shown goes through jinja2's escaping, but for the
-pictures, whose text matplotlib has escaped."""
+"""Render the page from its template. jinja2 escapes all values, except for the pictures, whose text
+matplotlib has escaped."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,31 +28,33 @@ _DARK = {"ink": "#e6e8eb", "line": "#3a404a"}
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """A picture in the page: an <svg> element with its words."""
+class RenderedPicture:
+    """A picture in the page: an <svg> element with title and note."""
 
     title: str
     note: str
     svg: Any
 
 
-def build(runs: Sequence[RunData]) -> tuple[str, list[Picture]]:
-    """The page of one run, or of several side by side; and the pictures it shows, those of the
-    runs together first."""
+def render(runs: Sequence[RunData]) -> tuple[str, list[Picture]]:
+    """The page of one run, or of several compared; and its pictures, those that show all runs
+    first."""
     import jinja2
     from markupsafe import Markup
 
-    made: list[Picture] = []
+    all_pictures: list[Picture] = []
 
-    def draw(found: Sequence[Picture], salt: str) -> list[Drawn]:
-        made.extend(found)
+    def draw(pictures: Sequence[Picture], salt: str) -> list[RenderedPicture]:
+        all_pictures.extend(pictures)
         return [
-            Drawn(picture.title, picture.note, Markup(figures.svg(picture, f"{salt}-{i}")))
-            for i, picture in enumerate(found)
+            RenderedPicture(
+                picture.title, picture.note, Markup(figures.render_svg(picture, f"{salt}-{i}"))
+            )
+            for i, picture in enumerate(pictures)
         ]
 
-    together = draw(curves.pictures(runs), "all")
-    single = [(run, draw(plots.of_run(run), f"{i}")) for i, run in enumerate(runs)]
+    shared = draw(curves.pictures(runs), "all")
+    per_run = [(run, draw(plots.pictures(run), f"{i}")) for i, run in enumerate(runs)]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -61,28 +63,28 @@ def build(runs: Sequence[RunData]) -> tuple[str, list[Picture]]:
         lstrip_blocks=True,
     )
     text = environment.get_template(TEMPLATE).render(
-        runs=single,
-        together=together,
+        runs=per_run,
+        shared=shared,
         tables=tables,
         title=_title(runs),
         version=__version__,
         now=datetime.now().astimezone().isoformat(sep=" ", timespec="minutes"),
-        series=len(figures.PRINT.series),
+        series=len(figures.PRINT_PALETTE.series),
         dashes=("none", "7 4", "2 3", "7 3 2 3"),  # as curves.DASHES
-        light=Markup(_variables(_LIGHT, figures.PRINT.series)),
-        dark=Markup(_variables(_DARK, _DARK_SERIES)),
+        light=Markup(_css_variables(_LIGHT, figures.PRINT_PALETTE.series)),
+        dark=Markup(_css_variables(_DARK, _DARK_SERIES)),
     )
-    return text, made
+    return text, all_pictures
 
 
 def _title(runs: Sequence[RunData]) -> str:
     if len(runs) > 1:
         tasks = list(dict.fromkeys(run.task for run in runs))
-        return f"{', '.join(tasks[:3])}: {len(runs)} runs side by side"
-    model = str(runs[0].about.get("model") or "")
+        return f"{', '.join(tasks[:3])}: {len(runs)} runs compared"
+    model = str(runs[0].run_info.get("model") or "")
     return " · ".join(filter(None, (runs[0].task, Path(model).name)))
 
 
-def _variables(colors: dict[str, str], series: Sequence[str]) -> str:
+def _css_variables(colors: dict[str, str], series: Sequence[str]) -> str:
     named = colors | {f"series-{i}": color for i, color in enumerate(series)}
     return " ".join(f"--{name}: {color};" for name, color in named.items())

@@ -1,7 +1,7 @@
-"""A run's folder, read for a report: what is there, told apart from what is missing or broken.
+"""Read a run's folder for a report, tolerating missing and damaged files.
 
-Nothing here trusts a file: a run may have been cut short anywhere, or be of another program. What
-cannot be used becomes a remark on the page. Only a folder without any measurement is refused.
+No file is trusted: a run may have been cut short anywhere, or be of another program. What cannot be
+read becomes a warning on the page. Only a folder without any metrics or results is refused.
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Any
 
 from bert_paddle.common import run_log
 from bert_paddle.common.errors import OutputError
-from bert_paddle.training.checkpoint import STATE
+from bert_paddle.training.checkpoint import STATE_FILE
 from bert_paddle.training.output_lock import LOCK_FILE
 from bert_paddle.training.run import RESULTS_FILE
 from bert_paddle.training.run_info import RUN_FILE
@@ -23,11 +23,12 @@ _DEV, _TEST = "dev_predictions", "test_predictions_"
 
 @dataclass
 class Lengths:
-    """counts[n]: rows of n word pieces, after cutting; cut: rows that were longer than `most`."""
+    """counts[n]: rows of n word pieces, after truncation; truncated: rows that were longer than
+    `max_length`."""
 
     counts: list[int]
-    cut: int
-    most: int
+    truncated: int
+    max_length: int
 
     @property
     def rows(self) -> int:
@@ -35,9 +36,9 @@ class Lengths:
 
 
 @dataclass
-class Predictions:
-    """A labelled set row by row: objects with text_a, label, prediction and more (docs/REPORT.md);
-    name: as people call the set."""
+class PredictionSet:
+    """A labelled data set row by row: objects with text_a, label, prediction and more
+    (docs/REPORT.md). name: as shown on the page."""
 
     name: str
     rows: list[dict[str, Any]]
@@ -46,143 +47,145 @@ class Predictions:
 
 @dataclass
 class RunData:
-    """What a folder tells of its run; empty where it tells nothing."""
+    """The content of a run's folder; empty where a file is missing."""
 
     folder: Path
     name: str
-    about: dict[str, Any]  # run.json
+    run_info: dict[str, Any]  # run.json
     settings: dict[str, Any]
     results: dict[str, Any]  # all_results.json
-    train: list[dict[str, Any]] = field(default_factory=list)  # records by kind, as logged
+    train: list[dict[str, Any]] = field(default_factory=list)  # records of kind train, as logged
     evals: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # by dev set, "" for one
     epochs: list[dict[str, Any]] = field(default_factory=list)
-    predictions: list[Predictions] = field(default_factory=list)
+    predictions: list[PredictionSet] = field(default_factory=list)
     lengths: Lengths | None = None
-    remarks: list[str] = field(default_factory=list)
-    unfinished: str = ""  # why, where it is
+    problems: list[str] = field(default_factory=list)
+    unfinished_reason: str = ""  # empty for a finished run
 
     @property
     def task(self) -> str:
-        return str(self.about.get("task") or self.results.get("task") or "run")
+        return str(self.run_info.get("task") or self.results.get("task") or "run")
 
     @property
     def is_demo(self) -> bool:
-        records = [*self.train[:1], *(one for found in self.evals.values() for one in found[:1])]
-        places = (self.about, self.results, *records)
-        return any(place.get("data") == "demo" for place in places)
+        records = [*self.train[:1], *(r for records in self.evals.values() for r in records[:1])]
+        sources = (self.run_info, self.results, *records)
+        return any(source.get("data") == "demo" for source in sources)
 
     @property
     def labels(self) -> list[str]:
-        found = self.about.get("labels")
-        return [str(label) for label in found] if isinstance(found, list) else []
+        labels = self.run_info.get("labels")
+        return [str(label) for label in labels] if isinstance(labels, list) else []
 
     @property
     def metric(self) -> list[str]:
-        """Names of what the best step is chosen by."""
-        found = self.about.get("metric")
-        return [str(name) for name in found] if isinstance(found, list) else []
+        """Names of the metrics that the best step is chosen by."""
+        names = self.run_info.get("metric")
+        return [str(name) for name in names] if isinstance(names, list) else []
 
     @property
     def last_step(self) -> int:
-        evaluated = (record for found in self.evals.values() for record in found)
+        evaluated = (record for records in self.evals.values() for record in records)
         return max((record["step"] for record in (*self.train, *evaluated)), default=0)
 
 
 def read(folder: Path) -> RunData:
-    """Read a run's folder. Raises OutputError where it holds no measurement of a run."""
+    """Read a run's folder. Raises OutputError where it has no metrics or results."""
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder} is a file; give the --output_dir of a run, a folder")
     if not folder.is_dir():
         raise OutputError(f"{folder}: no such folder; give the --output_dir of a run")
-    remarks: list[str] = []
-    about = _object(folder / RUN_FILE, remarks)
-    results = _object(folder / RESULTS_FILE, remarks)
+    problems: list[str] = []
+    run_info = _read_object(folder / RUN_FILE, problems)
+    results = _read_object(folder / RESULTS_FILE, problems)
     try:
-        records = [_clean(record) for record in run_log.read_records(folder)]
+        records = [_replace_surrogates(record) for record in run_log.read_metrics(folder)]
     except (OSError, ValueError) as error:
         records = []
-        remarks.append(f"{run_log.METRICS_FILE} cannot be read: {error}")
+        problems.append(f"{run_log.METRICS_FILE} cannot be read: {error}")
     if not records and not results:
-        raise OutputError(_no_run(folder, remarks))
-    settings = about.get("settings") or _trained_with(folder)
+        raise OutputError(_no_run_message(folder, problems))
+    settings = run_info.get("settings") or _settings_of_checkpoint(folder)
     run = RunData(
         folder,
         folder.resolve().name,
-        about,
+        run_info,
         settings if isinstance(settings, dict) else {},
         results,
-        lengths=_lengths(about.get("lengths")),
-        remarks=remarks,
+        lengths=_parse_lengths(run_info.get("lengths")),
+        problems=problems,
     )
-    _sort(run, records)
-    run.predictions = _predictions(folder, remarks)
-    run.unfinished = _unfinished(run)
+    _add_records(run, records)
+    run.predictions = _read_predictions(folder, problems)
+    run.unfinished_reason = _unfinished_reason(run)
     return run
 
 
 def runs_inside(folder: Path) -> list[Path]:
-    """The run folders right inside a folder that is none itself (a sweep's), by name."""
+    """The run folders directly in a folder that is not a run's itself (a sweep's), by name."""
     if not folder.is_dir() or (folder / run_log.METRICS_FILE).is_file():
         return []
     return sorted(path.parent for path in folder.glob(f"*/{run_log.METRICS_FILE}"))
 
 
 def number(value: Any) -> float | None:
-    """A value as a float, where it is a finite number."""
+    """A value as a float; None where it is not a finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
         return float(value) if math.isfinite(value) else None
-    except OverflowError:  # an integer beyond all floats
+    except OverflowError:  # an integer too large for a float
         return None
 
 
-def _trained_with(folder: Path) -> Any:
-    """The flags as a checkpoint has them: of a run from before there was a run.json."""
-    states = sorted(folder.glob(f"model_*/{STATE}"), key=lambda path: path.stat().st_mtime)
-    return _object(states[-1], []).get("args") if states else {}
+def _settings_of_checkpoint(folder: Path) -> Any:
+    """The flags as saved in the newest checkpoint, for a run without run.json."""
+    states = sorted(folder.glob(f"model_*/{STATE_FILE}"), key=lambda path: path.stat().st_mtime)
+    return _read_object(states[-1], []).get("args") if states else {}
 
 
-def _no_run(folder: Path, remarks: list[str]) -> str:
-    if remarks:
-        return f"{folder}: {'; '.join(remarks)}: there is nothing to report"
+def _no_run_message(folder: Path, problems: list[str]) -> str:
+    if problems:
+        return f"{folder}: {'; '.join(problems)}: there is nothing to report"
     if (folder / "config.json").is_file() and folder.name.startswith("model_"):
         return f"{folder} is a checkpoint: give the run's folder, {folder.parent}"
     if (folder / RUN_FILE).is_file() or (folder / run_log.METRICS_FILE).is_file():
         return f"{folder}: the run ended before its first log line: there is nothing to report yet"
     return (
-        f"{folder} holds no run (neither {run_log.METRICS_FILE} nor {RESULTS_FILE}): give the "
+        f"{folder} contains no run (neither {run_log.METRICS_FILE} nor {RESULTS_FILE}): give the "
         "--output_dir of one"
     )
 
 
-def _object(path: Path, remarks: list[str]) -> dict[str, Any]:
-    """A JSON file's object; {} where the file is missing, and a remark where it is unusable."""
+def _read_object(path: Path, problems: list[str]) -> dict[str, Any]:
+    """A JSON file's object; {} where the file is missing or, with a problem added, unreadable."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:
-        remarks.append(f"{path.name} cannot be read: {str(error).splitlines()[0]}")
+        problems.append(f"{path.name} cannot be read: {str(error).splitlines()[0]}")
         return {}
-    if not isinstance(found, dict):
-        remarks.append(f"{path.name} does not hold an object")
+    if not isinstance(content, dict):
+        problems.append(f"{path.name} does not contain a JSON object")
         return {}
-    return _clean(found)
+    return _replace_surrogates(content)
 
 
-def _clean(value: Any) -> Any:
-    """JSON values without half surrogates, which no page can be written with."""
+def _replace_surrogates(value: Any) -> Any:
+    """Nested JSON without lone surrogates, which cannot be encoded as UTF-8."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode("utf-8")
     if isinstance(value, dict):
-        return {_clean(key): _clean(inner) for key, inner in value.items()}
-    return [_clean(inner) for inner in value] if isinstance(value, list) else value
+        return {
+            _replace_surrogates(key): _replace_surrogates(inner) for key, inner in value.items()
+        }
+    return [_replace_surrogates(inner) for inner in value] if isinstance(value, list) else value
 
 
-def _sort(run: RunData, records: Iterable[dict[str, Any]]) -> None:
-    """The records by kind; evaluations by dev set. One of step 0 beside a training is of a later
-    command, which evaluated weights as they were: no point of the run's curves."""
+def _add_records(run: RunData, records: Iterable[dict[str, Any]]) -> None:
+    """Add the records to the run by kind, evaluations by dev set. In a run with training, a record
+    of step 0 is of a later command that only evaluated: it is not a point of the curves."""
     records = list(records)
     trained = any(record.get("kind") == "train" for record in records)
     for record in records:
@@ -197,59 +200,61 @@ def _sort(run: RunData, records: Iterable[dict[str, Any]]) -> None:
             run.epochs.append(record)
 
 
-def _lengths(found: Any) -> Lengths | None:
-    if not isinstance(found, dict) or not isinstance(found.get("counts"), list):
+def _parse_lengths(values: Any) -> Lengths | None:
+    if not isinstance(values, dict) or not isinstance(values.get("counts"), list):
         return None
-    counts, cut = [number(count) or 0 for count in found["counts"]], number(found.get("cut"))
+    counts = [number(count) or 0 for count in values["counts"]]
     if sum(counts) <= 0:
         return None
-    return Lengths([int(count) for count in counts], int(cut or 0), len(counts) - 1)
+    truncated = int(number(values.get("cut")) or 0)
+    return Lengths([int(count) for count in counts], truncated, len(counts) - 1)
 
 
-def _predictions(folder: Path, remarks: list[str]) -> list[Predictions]:
-    """The labelled sets, test sets last."""
-    found = []
+def _read_predictions(folder: Path, problems: list[str]) -> list[PredictionSet]:
+    """The labelled data sets, test sets last."""
+    datasets = []
     for path in sorted(folder.glob(f"{_DEV}*.jsonl")):
         mismatched = path.stem.endswith("_mm")
-        found.append(Predictions("dev set, mismatched" if mismatched else "dev set", _rows(path)))
+        name = "dev set, mismatched" if mismatched else "dev set"
+        datasets.append(PredictionSet(name, _read_rows(path)))
     for path in sorted(folder.glob(f"{_TEST}*.jsonl")):
-        name = f"test set {_clean(path.stem.removeprefix(_TEST))}"
-        found.append(Predictions(name, _rows(path), is_test=True))
-    for one in found:
-        if not one.rows:
-            remarks.append(f"the predictions of the {one.name} cannot be read")
-    return [one for one in found if one.rows]
+        name = f"test set {_replace_surrogates(path.stem.removeprefix(_TEST))}"
+        datasets.append(PredictionSet(name, _read_rows(path), is_test=True))
+    for dataset in datasets:
+        if not dataset.rows:
+            problems.append(f"the predictions of the {dataset.name} cannot be read")
+    return [dataset for dataset in datasets if dataset.rows]
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
+def _read_rows(path: Path) -> list[dict[str, Any]]:
     """The rows that have a text, a label and a prediction."""
-    rows, wanted = [], ("text_a", "label", "prediction")
+    rows, required = [], ("text_a", "label", "prediction")
     with path.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
             try:
                 row = json.loads(line)
             except (ValueError, RecursionError):
-                continue  # the last line of a copy under way, say
-            if isinstance(row, dict) and all(name in row for name in wanted):
-                rows.append(_clean(row))
+                continue  # such as the last line of a file still being copied
+            if isinstance(row, dict) and all(name in row for name in required):
+                rows.append(_replace_surrogates(row))
     return rows
 
 
-def _unfinished(run: RunData) -> str:
-    """Why a run counts as not finished, or ""."""
-    steps = run.about.get("steps")
+def _unfinished_reason(run: RunData) -> str:
+    """Why a run is considered unfinished, or ""."""
+    steps = run.run_info.get("steps")
     planned = number(steps.get("planned")) if isinstance(steps, dict) else None
-    of = f" of {planned:.0f}" if planned else ""
-    if run.about.get("finished") or (not run.about and run.results):
+    total = f" of {planned:.0f}" if planned else ""
+    if run.run_info.get("finished") or (not run.run_info and run.results):
         return ""
-    here = f"the last record is of update {run.last_step}{of}"
+    position = f"the last record is of step {run.last_step}{total}"
     if (run.folder / LOCK_FILE).exists():
-        return f"The run is still at work, or was killed: {here}."
-    return f"The run was not finished: {here}."
+        return f"The run is still in progress, or was killed: {position}."
+    return f"The run was not finished: {position}."
 
 
 def by_step(records: list[dict[str, Any]], name: str) -> tuple[list[float], list[float]]:
-    """Steps and values of the records that have the number `name`."""
-    found = [(number(record["step"]), number(record.get(name))) for record in records]
-    kept = [(step, value) for step, value in found if step is not None and value is not None]
-    return [step for step, _ in kept], [value for _, value in kept]
+    """Steps and values of the records that have a number under `name`."""
+    pairs = [(number(record["step"]), number(record.get(name))) for record in records]
+    points = [(step, value) for step, value in pairs if step is not None and value is not None]
+    return [step for step, _ in points], [value for _, value in points]

@@ -1,20 +1,26 @@
-"""Tables of a report as plain rows of text: results, settings, epochs, mistakes."""
+"""Tables of a report as rows of text: results, settings, epochs, wrong predictions."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bert_paddle.report.run_data import Predictions, RunData, number
+from bert_paddle.report.run_data import PredictionSet, RunData, number
 
-MISTAKES = 10
-_LONGEST = 1200  # characters of a text that is shown
-# Settings that say where, not what: they differ between any two runs.
-_PLACES = ("output_dir", "visualdl_dir", "report", "overwrite_output_dir", "resume_from_checkpoint")
+MAX_MISTAKES = 10
+_MAX_CHARACTERS = 1200  # of a text on the page
+# Settings that differ between any two runs and do not change the training.
+_IGNORED_SETTINGS = (
+    "output_dir",
+    "visualdl_dir",
+    "report",
+    "overwrite_output_dir",
+    "resume_from_checkpoint",
+)
 
 
 @dataclass(frozen=True)
 class Table:
-    """head: a column's name each; rows: as many cells. The first column names the row."""
+    """head: the columns' names; rows: as many cells each. The first column names the row."""
 
     head: list[str]
     rows: list[list[str]]
@@ -22,72 +28,72 @@ class Table:
 
 @dataclass(frozen=True)
 class Mistake:
-    """A row that the model got wrong. text_b: "" where there is one text; sure: how sure it was,
-    or by how much a score is off."""
+    """A wrong prediction. text_b: "" for single texts; confidence: the probability of the
+    prediction, or the error of a score."""
 
     text_a: str
     text_b: str
     label: str
     prediction: str
-    sure: str
+    confidence: str
 
 
-def shown(value: Any) -> str:
-    """A value of a results file for people."""
+def format_result(value: Any) -> str:
+    """A value of a results file, rounded."""
     if value is None:
         return "–"
     if isinstance(value, float):
         return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e5 else f"{value:.4g}"
-    return setting(value)
+    return format_setting(value)
 
 
-def setting(value: Any) -> str:
+def format_setting(value: Any) -> str:
     """A flag's value as it would be typed, unrounded."""
     if value is None:
         return "–"
     if isinstance(value, bool):
         return str(int(value))
     if isinstance(value, list):
-        return ", ".join(map(setting, value))
+        return ", ".join(map(format_setting, value))
     return str(value)
 
 
-def duration(seconds: Any) -> str:
+def format_duration(seconds: Any) -> str:
     """Seconds as hours, minutes and seconds."""
-    found = number(seconds)
-    if found is None:
+    value = number(seconds)
+    if value is None:
         return "–"
-    minutes, rest = divmod(round(found), 60)
+    minutes, rest = divmod(round(value), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
         return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{found:.1f} s"
+    return f"{minutes} min {rest} s" if minutes else f"{value:.1f} s"
 
 
 def highlights(run: RunData) -> list[tuple[str, str]]:
-    """What one wants to know first, as (name, value)."""
-    found, results = [], run.results or _last_evaluation(run)
+    """The most important results, as (name, value)."""
+    tiles, results = [], run.results or _last_evaluation(run)
     for key, value in results.items():
         name = key.removeprefix("eval_")
         if key != name and any(name.removesuffix("_mm") == metric for metric in run.metric):
-            found.append((name.replace("_", " "), shown(value)))
+            tiles.append((name.replace("_", " "), format_result(value)))
     tests = [key for key in results if key.startswith("test_") and key.endswith(tuple(run.metric))]
-    found += [(key.replace("_", " "), shown(results[key])) for key in tests]
+    tiles += [(key.replace("_", " "), format_result(results[key])) for key in tests]
     if "loss" not in run.metric and "eval_loss" in results:
-        found.append(("validation loss", shown(results["eval_loss"])))
+        tiles.append(("validation loss", format_result(results["eval_loss"])))
     if run.last_step:
-        found.append(("updates", str(results.get("global_step") or run.last_step)))
+        tiles.append(("steps", str(results.get("global_step") or run.last_step)))
     if results.get("best_step") is not None:
-        found.append(("best step", shown(results["best_step"])))
+        tiles.append(("best step", format_result(results["best_step"])))
     if "train_runtime" in results:
-        found.append(("training time", duration(results["train_runtime"])))
+        tiles.append(("training time", format_duration(results["train_runtime"])))
     if (speed := number(results.get("train_samples_per_second"))) is not None:
-        found.append(("rows/s in training", f"{speed:.1f}"))
-    return found
+        tiles.append(("rows/s in training", f"{speed:.1f}"))
+    return tiles
 
 
 def _last_evaluation(run: RunData) -> dict[str, Any]:
-    """The last evaluation on record, named as a results file has it."""
+    """The last recorded evaluation, with the names of a results file."""
     records = next(iter(run.evals.values()), [])
     return {f"eval_{name}": value for name, value in records[-1].items()} if records else {}
 
@@ -95,114 +101,135 @@ def _last_evaluation(run: RunData) -> dict[str, Any]:
 def results(runs: Sequence[RunData]) -> Table:
     """all_results.json, a column for each run."""
     keys = dict.fromkeys(key for run in runs for key in run.results)
-    return _columns("result", runs, keys, [run.results for run in runs], shown)
+    return _columns_by_run("result", runs, keys, [run.results for run in runs], format_result)
 
 
-def differing(runs: Sequence[RunData]) -> Table:
-    """The settings in which runs differ, and what else sets them apart."""
-    whole = [_identity(run) | run.settings for run in runs]
-    keys = dict.fromkeys(key for values in whole for key in values if key not in _PLACES)
-    apart = [key for key in keys if len({setting(values.get(key)) for values in whole}) > 1]
-    return _columns("setting", runs, apart, whole, setting)
+def differing_settings(runs: Sequence[RunData]) -> Table:
+    """The settings and the environment in which runs differ."""
+    settings_by_run = [_environment_settings(run) | run.settings for run in runs]
+    keys = dict.fromkeys(key for values in settings_by_run for key in values)
+    differing = [
+        key
+        for key in keys
+        if key not in _IGNORED_SETTINGS
+        and len({format_setting(values.get(key)) for values in settings_by_run}) > 1
+    ]
+    return _columns_by_run("setting", runs, differing, settings_by_run, format_setting)
 
 
 def settings(run: RunData) -> tuple[Table, Table]:
-    """The flags that were given, and all others."""
-    given = run.about.get("given")
+    """The flags given by the user, and the others."""
+    given = run.run_info.get("given")
     chosen = [name for name in given if name in run.settings] if isinstance(given, list) else []
     rest = [name for name in run.settings if name not in chosen]
-    one, other = (
-        Table(["flag", "value"], [[f"--{name}", setting(run.settings[name])] for name in names])
+    given_table, default_table = (
+        Table(
+            ["flag", "value"], [[f"--{name}", format_setting(run.settings[name])] for name in names]
+        )
         for names in (chosen, rest)
     )
-    return one, other
+    return given_table, default_table
 
 
 def environment(run: RunData) -> Table:
-    """Where and with what a run was made."""
-    about, rows = run.about, list[list[str]]()
+    """The program, model, data, machine and versions of a run."""
+    run_info, rows = run.run_info, list[list[str]]()
     for name in ("program", "model", "parameters", "data", "machine", "processes"):
-        if about.get(name) is not None:
-            rows.append([name, _counted(about[name])])
-    rows += [[name, setting(v)] for name, v in _object(about.get("versions")).items()]
-    rows += [[f"{name} rows", _counted(n)] for name, n in _object(about.get("rows")).items()]
+        if run_info.get(name) is not None:
+            rows.append([name, _format_count(run_info[name])])
+    rows += [[name, format_setting(v)] for name, v in _object(run_info.get("versions")).items()]
+    rows += [
+        [f"{name} rows", _format_count(n)] for name, n in _object(run_info.get("rows")).items()
+    ]
     for name in ("started", "resumed", "finished"):
-        if about.get(name):
-            rows.append([name, setting(about[name])])
+        if run_info.get(name):
+            rows.append([name, format_setting(run_info[name])])
     return Table(["", ""], rows)
 
 
 def epochs(run: RunData) -> Table | None:
-    """The run's epochs, where they were recorded."""
+    """The run's epochs; None where they were not recorded."""
     if not run.epochs:
         return None
     skipped = ("kind", "step", "epoch", "data", "dev")
-    names = [n for n in dict.fromkeys(n for one in run.epochs for n in one) if n not in skipped]
-    head = ["epoch", "update", *(name.replace("_", " ") for name in names)]
+    names = [
+        n for n in dict.fromkeys(n for record in run.epochs for n in record) if n not in skipped
+    ]
+    head = ["epoch", "step", *(name.replace("_", " ") for name in names)]
     rows = [
         [
-            setting(one.get("epoch")),
-            setting(one["step"]),
-            *(duration(one[n]) if n.endswith("seconds") else shown(one.get(n)) for n in names),
+            format_setting(record.get("epoch")),
+            format_setting(record["step"]),
+            *(
+                format_duration(record[n])
+                if n.endswith("seconds")
+                else format_result(record.get(n))
+                for n in names
+            ),
         ]
-        for one in run.epochs
+        for record in run.epochs
     ]
     return Table(head, rows)
 
 
-def mistakes(one: Predictions, labels: list[str]) -> list[Mistake]:
-    """The mistakes the model is surest of, surest first; of scores, those furthest off."""
-    found: list[tuple[float, Mistake]] = []
-    for row in one.rows:
-        label, answer, sure = row["label"], row["prediction"], _sure(row, labels)
-        a, b = number(label), number(answer)
+def top_mistakes(dataset: PredictionSet, labels: list[str]) -> list[Mistake]:
+    """The most confident wrong predictions; for scores, the largest errors."""
+    mistakes: list[tuple[float, Mistake]] = []
+    for row in dataset.rows:
+        label, prediction, confidence = row["label"], row["prediction"], _confidence(row, labels)
+        a, b = number(label), number(prediction)
         if a is not None and b is not None and "probabilities" not in row:
-            found.append(
-                (abs(a - b), _mistake(row, shown(a), shown(b), f"off by {abs(a - b):.2f}"))
-            )
-        elif label != answer:
-            words = "" if sure is None else f"{sure:.1%}"
-            found.append((sure or 0.0, _mistake(row, str(label), str(answer), words)))
-    found.sort(key=lambda pair: -pair[0])  # equals stay in the order of the file
-    return [mistake for _, mistake in found[:MISTAKES]]
+            error = abs(a - b)
+            mistake = _mistake(row, format_result(a), format_result(b), f"off by {error:.2f}")
+            mistakes.append((error, mistake))
+        elif label != prediction:
+            text = "" if confidence is None else f"{confidence:.1%}"
+            mistakes.append((confidence or 0.0, _mistake(row, str(label), str(prediction), text)))
+    mistakes.sort(key=lambda pair: -pair[0])  # stable: equals stay in file order
+    return [mistake for _, mistake in mistakes[:MAX_MISTAKES]]
 
 
-def _mistake(row: dict[str, Any], label: str, answer: str, sure: str) -> Mistake:
-    texts = (_cut(row["text_a"]), _cut(row["text_b"]) if row.get("text_b") is not None else "")
-    return Mistake(*texts, label, answer, sure)
+def _mistake(row: dict[str, Any], label: str, prediction: str, confidence: str) -> Mistake:
+    texts = (
+        _truncate(row["text_a"]),
+        _truncate(row["text_b"]) if row.get("text_b") is not None else "",
+    )
+    return Mistake(*texts, label, prediction, confidence)
 
 
-def _sure(row: dict[str, Any], labels: list[str]) -> float | None:
-    """The probability of the answer; None where the row has none."""
-    shares = row.get("probabilities")
-    if not isinstance(shares, list):
+def _confidence(row: dict[str, Any], labels: list[str]) -> float | None:
+    """The probability of the prediction; None where the row has no probabilities."""
+    values = row.get("probabilities")
+    if not isinstance(values, list):
         return None
-    answer = row["prediction"]
-    place = labels.index(answer) if answer in labels else None
-    known = [number(share) or 0.0 for share in shares]
-    return known[place] if place is not None and place < len(known) else max(known, default=None)
+    prediction = row["prediction"]
+    index = labels.index(prediction) if prediction in labels else None
+    probabilities = [number(value) or 0.0 for value in values]
+    if index is not None and index < len(probabilities):
+        return probabilities[index]
+    return max(probabilities, default=None)
 
 
-def _cut(text: Any) -> str:
-    words = str(text)
-    return words if len(words) <= _LONGEST else words[:_LONGEST] + " …"
+def _truncate(text: Any) -> str:
+    text = str(text)
+    return text if len(text) <= _MAX_CHARACTERS else text[:_MAX_CHARACTERS] + " …"
 
 
-def _identity(run: RunData) -> dict[str, Any]:
-    """What sets a run apart besides its flags."""
-    found = {name: run.about.get(name) for name in ("task", "data", "machine", "processes")}
-    return found | _object(run.about.get("versions"))
+def _environment_settings(run: RunData) -> dict[str, Any]:
+    """What may differ between runs besides their flags."""
+    values = {name: run.run_info.get(name) for name in ("task", "data", "machine", "processes")}
+    return values | _object(run.run_info.get("versions"))
 
 
-def _columns(
+def _columns_by_run(
     first: str, runs: Sequence[RunData], keys: Iterable[str], values: Sequence[dict], show: Any
 ) -> Table:
     head = [first, *(run.name for run in runs)] if len(runs) > 1 else [first, "value"]
-    return Table(head, [[key, *(show(one.get(key)) for one in values)] for key in keys])
+    return Table(head, [[key, *(show(column.get(key)) for column in values)] for key in keys])
 
 
-def _counted(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int) else setting(value)
+def _format_count(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else format_setting(value)
 
 
 def _object(value: Any) -> dict[str, Any]:

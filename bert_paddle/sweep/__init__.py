@@ -1,1 +1,1 @@
-"""Several fine-tuning runs as one: a grid of settings, each with every seed, ranked in a table."""
+"""Several fine-tuning runs as one job: a grid of settings with several seeds, ranked."""

@@ -1,4 +1,4 @@
-"""Programs run beside each other, a slot for each: their logs, their ends, and signals to all."""
+"""Running several child processes at a time, one per slot: logs, exit codes and signals."""
 
 import contextlib
 import importlib.metadata
@@ -15,13 +15,13 @@ from pathlib import Path
 import bert_paddle
 from bert_paddle.common import runtime
 
-_POLL = 0.1  # seconds between two looks at the children
-_LAST_WORK = 60  # seconds in which one that is asked to end may save
+_POLL = 0.1  # seconds between polls of the children
+_SAVE_SECONDS = 60  # that a child has to save a checkpoint after SIGTERM
 
 
 @dataclass(frozen=True)
 class ChildProcess:
-    """A program to run; what it prints is appended to its log."""
+    """A program to run; its output is appended to its log."""
 
     command: Sequence[str]
     log: Path
@@ -31,15 +31,14 @@ class ChildProcess:
 class _Running:
     child: ChildProcess
     slot: Mapping[str, str]
-    began_at: int  # bytes of the log before this start
+    log_start: int  # size of the log in bytes before this start
 
 
-def slots(processes: int, gpus: Sequence[str], parallel: int | None) -> list[dict[str, str]]:
-    """What the environment of runs beside each other has besides: a GPU (or several) each, or on
-    the CPU a share of the cores.
+def make_slots(processes: int, gpus: Sequence[str], parallel: int | None) -> list[dict[str, str]]:
+    """The environment variables of each slot: its GPU (or GPUs), or its share of the CPU cores.
 
-    processes: of one run, each with a GPU of its own. parallel: runs at a time; None for one per
-    share of the GPUs, and one on the CPU. More runs than GPUs are dealt out in turn.
+    processes: of one run, each with its own GPU. parallel: runs at a time; None for one per share
+    of the GPUs, and one on the CPU. With more slots than shares, the shares are reused in turn.
     """
     if gpus:
         starts = range(0, max(1, len(gpus) - processes + 1), processes)
@@ -49,80 +48,82 @@ def slots(processes: int, gpus: Sequence[str], parallel: int | None) -> list[dic
     if parallel is None or parallel == 1:
         return [{}]
     threads = max(1, len(os.sched_getaffinity(0)) // (parallel * processes))
-    own = {} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": str(threads)}
-    return [dict(own) for _ in range(parallel)]
+    variables = {} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": str(threads)}
+    return [dict(variables) for _ in range(parallel)]
 
 
 def visible_gpus() -> list[str]:
-    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES calls them; none with the CPU
-    build of Paddle, which is not imported to find out."""
+    """The GPUs that this process may use, as in CUDA_VISIBLE_DEVICES; none with the CPU build of
+    Paddle. Paddle is not imported to find out."""
     try:
         importlib.metadata.version("paddlepaddle-gpu")
     except importlib.metadata.PackageNotFoundError:
         return []
-    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if chosen is not None:
-        return [one.strip() for one in chosen.split(",") if one.strip()]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [gpu.strip() for gpu in visible.split(",") if gpu.strip()]
     query = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
     try:
-        said = subprocess.run(query, capture_output=True, text=True, timeout=60, check=True)
+        answer = subprocess.run(query, capture_output=True, text=True, timeout=60, check=True)
     except (OSError, subprocess.SubprocessError):
         return []
-    return said.stdout.split()
+    return answer.stdout.split()
 
 
 def run_children(
     children: Sequence[ChildProcess],
     slots: Sequence[Mapping[str, str]],
-    begun: Callable[[ChildProcess], None],
-    ended: Callable[[ChildProcess, int, str], None],
+    on_start: Callable[[ChildProcess], None],
+    on_exit: Callable[[ChildProcess, int, str], None],
 ) -> int | None:
     """Run all children, as many at a time as there are slots.
 
-    begun: told of each that starts; ended: told its exit code (negative for a signal's number) and
-    what this start printed. SIGINT and SIGTERM have the children end as after a SIGTERM of their
-    own, and a second one kills them. Returns the signal's number, or None when all have run.
+    on_exit gets the exit code (a signal's number if negative) and what the child printed. SIGINT
+    and SIGTERM are passed on to the children as SIGTERM; a second signal kills them. Returns the
+    signal's number, or None when all children have run.
     """
     waiting, free = deque(children), deque(slots)
     running: dict[subprocess.Popen, _Running] = {}
-    with _asked() as asked:
-        told = 0
+    with _collect_signals() as signals:
+        passed_on = 0
         try:
-            while running or (waiting and not asked):
-                while waiting and free and not asked:
+            while running or (waiting and not signals):
+                while waiting and free and not signals:
                     child, slot = waiting.popleft(), free.popleft()
-                    begun(child)
-                    process, began_at = _start(child, slot)
-                    running[process] = _Running(child, slot, began_at)
+                    on_start(child)
+                    process, log_start = _start(child, slot)
+                    running[process] = _Running(child, slot, log_start)
                 time.sleep(_POLL)
-                if len(asked) > told:
-                    told = len(asked)
+                if len(signals) > passed_on:
+                    passed_on = len(signals)
                     for process in running:
-                        _end(process, at_once=told > 1)
-                for process in [one for one in running if one.poll() is not None]:
-                    done = running.pop(process)
-                    free.append(done.slot)
-                    ended(done.child, process.returncode, _printed(done))
+                        _stop(process, kill=passed_on > 1)
+                for process in [process for process in running if process.poll() is not None]:
+                    ended = running.pop(process)
+                    free.append(ended.slot)
+                    on_exit(ended.child, process.returncode, _output_since_start(ended))
         finally:
-            _end_all(list(running))
-        return asked[0] if asked else None
+            _stop_all(list(running))
+        return signals[0] if signals else None
 
 
 @contextlib.contextmanager
-def _asked() -> Iterator[list[int]]:
-    """The numbers of the SIGINTs and SIGTERMs that come inside the block."""
+def _collect_signals() -> Iterator[list[int]]:
+    """The numbers of the SIGINTs and SIGTERMs received inside the block."""
     numbers: list[int] = []
-    wanted = (signal.SIGINT, signal.SIGTERM)
-    before = {one: signal.signal(one, lambda number, _: numbers.append(number)) for one in wanted}
+    handlers = {
+        number: signal.signal(number, lambda number, _: numbers.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield numbers
     finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def _start(child: ChildProcess, slot: Mapping[str, str]) -> tuple[subprocess.Popen, int]:
-    """Start a child with its log; also the log's length before."""
+    """Start a child that appends to its log; returns it and the log's size before."""
     package = str(Path(bert_paddle.__file__).resolve().parent.parent)
     path = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
     with child.log.open("ab") as log:
@@ -134,34 +135,34 @@ def _start(child: ChildProcess, slot: Mapping[str, str]) -> tuple[subprocess.Pop
             stdout=log,
             stderr=subprocess.STDOUT,
             env={**os.environ, **slot, "PYTHONPATH": path},
-            process_group=0,  # Ctrl-C is for the parent, which passes it on once
+            process_group=0,  # Ctrl-C goes to the parent, which passes it on once
             preexec_fn=runtime.die_with_parent,
         )
         return process, log.tell()
 
 
-def _end(process: subprocess.Popen, at_once: bool) -> None:
-    """Ask a child to save and end; or kill it, and what it has started."""
+def _stop(process: subprocess.Popen, kill: bool) -> None:
+    """Ask a child to save and exit, or kill it and its own children."""
     with contextlib.suppress(ProcessLookupError):
-        if at_once:
+        if kill:
             os.killpg(process.pid, signal.SIGKILL)
         else:
             process.terminate()
 
 
-def _end_all(processes: Sequence[subprocess.Popen]) -> None:
-    """Leave no child behind, whatever ends the parent."""
+def _stop_all(processes: Sequence[subprocess.Popen]) -> None:
+    """Stop all children, whatever ends the parent."""
     for process in processes:
-        _end(process, at_once=False)
+        _stop(process, kill=False)
     for process in processes:
         try:
-            process.wait(_LAST_WORK)
+            process.wait(_SAVE_SECONDS)
         except subprocess.TimeoutExpired:
-            _end(process, at_once=True)
+            _stop(process, kill=True)
             process.wait()
 
 
-def _printed(done: _Running) -> str:
-    with done.child.log.open("rb") as log:
-        log.seek(done.began_at)
+def _output_since_start(ended: _Running) -> str:
+    with ended.child.log.open("rb") as log:
+        log.seek(ended.log_start)
         return log.read().decode("utf-8", errors="replace")

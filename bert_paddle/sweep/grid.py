@@ -1,4 +1,4 @@
-"""Which values a sweep tries for which flags: from words, a YAML file or a preset."""
+"""The grid of a sweep, values by flag: from FLAG=A,B arguments, a YAML file or a preset."""
 
 import difflib
 from collections.abc import Iterable, Sequence
@@ -15,18 +15,18 @@ PRESETS: dict[str, dict[str, list[str]]] = {
         "num_train_epochs": ["2", "3", "4"],
     }
 }
-# What a sweep sees to itself, or what would make its runs incomparable.
-_NOT_SWEPT = {
+# Flags that the sweep sets itself, or that would make its runs incomparable.
+_NOT_ALLOWED_IN_GRID = {
     "output_dir": "each run has its own folder in the sweep's --output_dir",
-    "overwrite_output_dir": "give it once, behind --",
-    "resume_from_checkpoint": "unfinished runs go on by themselves",
-    "debug": "give it once, behind --",
+    "overwrite_output_dir": "give it once, after --",
+    "resume_from_checkpoint": "unfinished runs are resumed anyway",
+    "debug": "give it once, after --",
     "task_name": "results of different tasks do not compare: make a sweep of each",
     "seeds": "give seed, with its values",
 }
 
 
-def read(
+def read_grid(
     preset_or_file: str | None, words: Sequence[str]
 ) -> tuple[dict[str, list[str]], list[str]]:
     """The values to try as texts, by flag name, in the order given, and what is wrong.
@@ -35,21 +35,23 @@ def read(
     words: "batch_size=16,32"; they win over the file.
     """
     problems: list[str] = []
-    found: dict[str, list[str]] = {}
+    grid: dict[str, list[str]] = {}
     if preset_or_file in PRESETS:
-        found |= PRESETS[preset_or_file]
+        grid |= PRESETS[preset_or_file]
     elif preset_or_file is not None:
-        _take(found, _file_entries(preset_or_file, problems), problems)
+        _add_entries(grid, _file_entries(preset_or_file, problems), problems)
     from_words: dict[str, list[str]] = {}
-    _take(from_words, _word_entries(words, problems), problems)
-    return found | from_words, problems
+    _add_entries(from_words, _word_entries(words, problems), problems)
+    return grid | from_words, problems
 
 
-# An entry: how messages call it, the flag's name as typed, the values.
+# An entry: its place in messages, the flag's name as typed, the values.
 _Entry = tuple[str, str, list[str]]
 
 
-def _take(found: dict[str, list[str]], entries: Iterable[_Entry], problems: list[str]) -> None:
+def _add_entries(
+    grid: dict[str, list[str]], entries: Iterable[_Entry], problems: list[str]
+) -> None:
     fields = {f.name: f for f in flags.declared_flags(GlueArgs)}
     known = {f.metadata["alias"]: f.name for f in fields.values() if f.metadata["alias"]}
     known |= {name: name for name in fields}
@@ -59,12 +61,12 @@ def _take(found: dict[str, list[str]], entries: Iterable[_Entry], problems: list
             near = difflib.get_close_matches(typed.removeprefix("--"), known, n=1)
             guess = f", did you mean {near[0]}?" if near else " (bert-paddle glue --help has all)"
             problems.append(f"{called}: {typed[:80]} is not a flag of run_glue.py{guess}")
-        elif name in _NOT_SWEPT:
-            problems.append(f"{called}: {name} cannot be in a grid: {_NOT_SWEPT[name]}")
-        elif name in found:
-            problems.append(f"{called}: {name} is given a second time")
+        elif name in _NOT_ALLOWED_IN_GRID:
+            problems.append(f"{called}: {name} cannot be in a grid: {_NOT_ALLOWED_IN_GRID[name]}")
+        elif name in grid:
+            problems.append(f"{called}: {name} is given twice")
         else:
-            found[name] = values
+            grid[name] = values
 
 
 def _word_entries(words: Sequence[str], problems: list[str]) -> Iterable[_Entry]:

@@ -1,4 +1,4 @@
-"""`run_glue.py --seeds 1,2,3`: the same run with several seeds, their mean and deviation."""
+"""`run_glue.py --seeds 1,2,3`: one run per seed, their mean and deviation."""
 
 from collections.abc import Sequence
 
@@ -8,10 +8,10 @@ from bert_paddle.glue.args import GlueArgs
 from bert_paddle.sweep import plan, sweep
 
 
-def run(args: GlueArgs, program: Sequence[str] | None = None) -> None:
+def run_seeds(args: GlueArgs, program: Sequence[str] | None = None) -> None:
     """Run each seed that is not finished, in a process of its own, and write the tables.
 
-    Raises FlagError under paddle's launcher, and what `sweep.run` raises.
+    Raises FlagError under Paddle's launcher, and whatever `run_sweep` raises.
     """
     if runtime.is_launched():
         raise FlagError(
@@ -20,6 +20,7 @@ def run(args: GlueArgs, program: Sequence[str] | None = None) -> None:
                 "paddle.distributed.launch, with --n_gpu N for several cards"
             ]
         )
-    seeds = plan.of_seeds(args)
-    sweep.run(seeds, program=program, go_on=args.resume_from_checkpoint == "auto")
+    seeds = plan.plan_seeds(args)
+    resume = args.resume_from_checkpoint == "auto"
+    sweep.run_sweep(seeds, program=program, resume=resume)
     flags.save_settings(args, seeds.folder)

@@ -1,4 +1,4 @@
-"""The story of a sweep: see what is done, run the rest, keep the tables, tell the best."""
+"""Running a sweep: skip the finished runs, run the others, write the tables, print the best."""
 
 import signal
 import sys
@@ -12,7 +12,7 @@ from bert_paddle.sweep import child_processes, run_status, table
 from bert_paddle.sweep import summary as sweep_summary
 from bert_paddle.sweep.child_processes import ChildProcess
 from bert_paddle.sweep.plan import Plan
-from bert_paddle.sweep.table import Outcome, Summary
+from bert_paddle.sweep.table import RunOutcome, Summary
 from bert_paddle.training import checkpoint
 from bert_paddle.training.output_lock import lock_output_dir
 from bert_paddle.training.run import RESULTS_FILE
@@ -20,160 +20,167 @@ from bert_paddle.training.run import RESULTS_FILE
 PROGRAM = (sys.executable, "-u", "-m", "bert_paddle", "glue")
 
 
-def run(
+def run_sweep(
     plan: Plan,
     parallel: int | None = None,
     program: Sequence[str] | None = None,
-    go_on: bool = True,
+    resume: bool = True,
 ) -> Summary:
-    """Run what is not finished yet, each run as a process of its own; write the tables.
+    """Run what is not finished yet, each run in a process of its own; write the tables.
 
-    parallel: runs at a time; None for one per GPU, one on the CPU. program: what is run with the
-    flags of each; None for PROGRAM. go_on: whether to go on with what an earlier start left.
-    Raises OutputError for a folder that holds other runs, RunError when some runs failed,
-    Interrupted by a signal.
+    parallel: runs at a time; None for one per GPU, one on the CPU. program: the command that takes
+    the flags of each run; None for PROGRAM. resume: whether runs that an earlier call started may
+    be continued. Raises OutputError for a folder that holds other runs, RunError when some runs
+    failed, Interrupted by a signal.
     """
     with lock_output_dir(plan.folder):
-        sweep = _Sweep(plan, go_on)
-        waiting = [one for one in sweep.outcomes if one.results is None]
-        todo = [
+        sweep = _Sweep(plan, resume)
+        unfinished = [outcome for outcome in sweep.outcomes if outcome.results is None]
+        children = [
             ChildProcess(
-                [*(program or PROGRAM), *one.run.argv(plan.overwrite)],
-                one.run.folder / run_status.LOG_FILE,
+                [*(program or PROGRAM), *outcome.run.argv(plan.overwrite)],
+                outcome.run.folder / run_status.LOG_FILE,
             )
-            for one in waiting
+            for outcome in unfinished
         ]
-        sweep.by_log = {child.log: one for child, one in zip(todo, waiting, strict=True)}
-        places = child_processes.slots(*_processes(plan), parallel)
-        if len(places) > 1:
-            print(f"{min(len(places), len(todo))} runs at a time", file=sys.stderr, flush=True)
-        number = child_processes.run_children(todo, places, sweep.begun, sweep.ended)
-        return sweep.finish(number)
+        sweep.outcome_by_log = {
+            child.log: outcome for child, outcome in zip(children, unfinished, strict=True)
+        }
+        slots = child_processes.make_slots(*_processes_and_gpus(plan), parallel)
+        if len(slots) > 1:
+            _print_stderr(f"{min(len(slots), len(children))} runs at a time")
+        signal_number = child_processes.run_children(children, slots, sweep.on_start, sweep.on_exit)
+        return sweep.finish(signal_number)
 
 
-def _processes(plan: Plan) -> tuple[int, list[str]]:
-    """How many processes a run has, and the GPUs there are for them."""
-    wanted = [one.args.n_gpu for one in plan.runs if one.args.device != "cpu"]
-    most = max(1, *wanted) if wanted else 1
-    return most, child_processes.visible_gpus() if any(wanted) else []
+def _processes_and_gpus(plan: Plan) -> tuple[int, list[str]]:
+    """The number of processes of a run, and the GPUs available to them."""
+    n_gpus = [run.args.n_gpu for run in plan.runs if run.args.device != "cpu"]
+    processes = max(1, *n_gpus) if n_gpus else 1
+    return processes, child_processes.visible_gpus() if any(n_gpus) else []
 
 
 @dataclass
 class _Sweep:
-    """A plan at work."""
+    """A plan being run, with the outcome of each run so far."""
 
     plan: Plan
-    go_on: bool
+    resume: bool
 
     def __post_init__(self) -> None:
-        self.by_log: dict[Path, Outcome] = {}
-        self.outcomes = [Outcome(one) for one in self.plan.runs]
+        self.outcome_by_log: dict[Path, RunOutcome] = {}
+        self.outcomes = [RunOutcome(run) for run in self.plan.runs]
         if self.plan.duplicates:
-            _say(f"{self.plan.duplicates} combination(s) say the same as others and are left out")
-        if checkpoint.holds_run(self.plan.folder):
+            _print_stderr(f"{self.plan.duplicates} combination(s) repeat another and are skipped")
+        if checkpoint.contains_run(self.plan.folder):
             raise OutputError(
                 f"--output_dir {self.plan.folder} holds a run of its own: give another folder"
             )
         if not self.plan.overwrite:
-            self._look()
-        (self.plan.folder / RESULTS_FILE).unlink(missing_ok=True)  # until the new one is whole
+            self._read_finished()
+        (self.plan.folder / RESULTS_FILE).unlink(missing_ok=True)  # until the new one is written
         self._write()
 
-    def _look(self) -> None:
-        """Take over what is finished. Raises OutputError for what cannot be gone on with."""
-        wrong = []
+    def _read_finished(self) -> None:
+        """Read the results of finished runs. Raises OutputError for runs that cannot be resumed."""
+        mismatched = []
         for outcome in self.outcomes:
-            standing = run_status.read_status(outcome.run)
-            outcome.results = standing.results
-            if standing.differ:
-                wrong.append(f"{outcome.run.folder.name}: {', '.join(standing.differ)}")
-            elif standing.begun and not self.go_on:
+            status = run_status.read_status(outcome.run)
+            outcome.results = status.results
+            if status.differences:
+                mismatched.append(f"{outcome.run.folder.name}: {', '.join(status.differences)}")
+            elif status.started and not self.resume:
                 raise OutputError(
                     f"--output_dir {self.plan.folder} already holds runs ({outcome.run.folder.name}"
-                    "): go on with --resume_from_checkpoint auto, start anew with "
+                    "): resume with --resume_from_checkpoint auto, start over with "
                     "--overwrite_output_dir, or give another folder"
                 )
-        if wrong:
-            more = f"; and {len(wrong) - 1} more run(s)" if len(wrong) > 1 else ""
+        if mismatched:
+            more = f"; and {len(mismatched) - 1} more run(s)" if len(mismatched) > 1 else ""
             raise OutputError(
-                f"{self.plan.folder} holds runs with other settings: {wrong[0]}{more}; give what "
-                "they were run with, another --output_dir, or --overwrite_output_dir to begin anew"
+                f"{self.plan.folder} holds runs with other settings: {mismatched[0]}{more}; give "
+                "those settings, another --output_dir, or --overwrite_output_dir to start over"
             )
         for outcome in self.outcomes:
             if outcome.results is not None:
-                print(f"{self._place(outcome)}: finished before", flush=True)
+                print(f"{self._label(outcome)}: already finished", flush=True)
 
-    def begun(self, child: ChildProcess) -> None:
-        """A run starts."""
-        outcome = self.by_log[child.log]
+    def on_start(self, child: ChildProcess) -> None:
+        """Called when a run starts."""
+        outcome = self.outcome_by_log[child.log]
         outcome.run.folder.mkdir(parents=True, exist_ok=True)
-        print(f"{self._place(outcome)}: running, output in {child.log}", flush=True)
+        print(f"{self._label(outcome)}: running, output in {child.log}", flush=True)
 
-    def ended(self, child: ChildProcess, code: int, said: str) -> None:
-        """A run has ended: note what came of it, and bring the tables up to date."""
-        outcome = self.by_log[child.log]
-        outcome.results = sweep_summary.results_of(outcome.run.folder) if code == 0 else None
+    def on_exit(self, child: ChildProcess, code: int, output: str) -> None:
+        """Called when a run has ended: store its outcome and update the tables."""
+        outcome = self.outcome_by_log[child.log]
+        outcome.results = sweep_summary.results_or_none(outcome.run.folder) if code == 0 else None
         if outcome.results:
-            numbers = (f"{table.shown_key(k)}: {v:.6f}" for k, v in outcome.scores.items())
-            print(f"{self._place(outcome)}: finished, {', '.join(numbers)}", flush=True)
+            metrics = (f"{table.column_title(k)}: {v:.6f}" for k, v in outcome.scores.items())
+            print(f"{self._label(outcome)}: finished, {', '.join(metrics)}", flush=True)
         else:
-            outcome.failure = sweep_summary.why(code, said)
-            outcome.stopped = code < 0 or code > 128  # by a signal: perhaps one to all of us
-            _say(f"{self._place(outcome)}: {outcome.failure}; see {child.log}")
+            outcome.failure = sweep_summary.failure_reason(code, output)
+            outcome.interrupted = (
+                code < 0 or code > 128
+            )  # by a signal, perhaps one to the whole sweep
+            _print_stderr(f"{self._label(outcome)}: {outcome.failure}; see {child.log}")
         self._write()
 
-    def finish(self, number: int | None) -> Summary:
-        """Say what came of it all. Raises RunError for failures, Interrupted after a signal."""
-        if number is not None:
-            raise Interrupted(self._stopped(number), number)
+    def finish(self, signal_number: int | None) -> Summary:
+        """Print the summary. Raises RunError for failures, Interrupted after a signal."""
+        if signal_number is not None:
+            raise Interrupted(self._interrupted_message(signal_number), signal_number)
         summary = self._write()
-        if self.plan.stem == "seeds" and any(one.results for one in self.outcomes):
+        if self.plan.stem == "seeds" and any(outcome.results for outcome in self.outcomes):
             sweep_summary.write_results(summary)
-        for line in sweep_summary.lines(summary):
+        for line in sweep_summary.summary_lines(summary):
             print(line)
-        page, sheet = table.tables_of(self.plan.folder, self.plan.stem)
-        print(f"tables: {page}, {sheet}", flush=True)
-        failed = [one.run.folder.name for one in self.outcomes if one.failure]
+        markdown_path, csv_path = table.table_paths(self.plan.folder, self.plan.stem)
+        print(f"tables: {markdown_path}, {csv_path}", flush=True)
+        failed = [outcome.run.folder.name for outcome in self.outcomes if outcome.failure]
         if failed:
             more = ", ..." if len(failed) > 5 else ""
             raise RunError(
                 f"{len(failed)} of {len(self.outcomes)} runs failed ({', '.join(failed[:5])}"
-                f"{more}), see {page}; {self._again()} tries them again"
+                f"{more}), see {markdown_path}; {self._resume_command()} runs them again"
             )
         return summary
 
-    def _stopped(self, number: int) -> str:
+    def _interrupted_message(self, signal_number: int) -> str:
         for outcome in self.outcomes:
-            if outcome.stopped:
+            if outcome.interrupted:
                 outcome.failure = None
         self._write()
-        done = sum(bool(one.results) for one in self.outcomes)
+        finished = sum(bool(outcome.results) for outcome in self.outcomes)
         return (
-            f"{signal.Signals(number).name}: stopped with {done} of {len(self.outcomes)} runs "
-            f"finished; those under way have saved if they had begun; {self._again()} goes on"
+            f"{signal.Signals(signal_number).name}: stopped with {finished} of "
+            f"{len(self.outcomes)} runs finished; those in progress saved a checkpoint if training "
+            f"had started; {self._resume_command()} resumes"
         )
 
-    def _again(self) -> str:
-        """The command that goes on, in words."""
-        words = "the same command"
+    def _resume_command(self) -> str:
+        """The command that resumes the sweep, in words."""
+        command = "the same command"
         if self.plan.overwrite:
-            words += " without --overwrite_output_dir"
-        if self.plan.stem == "seeds" and (self.plan.overwrite or not self.go_on):
-            words += " with --resume_from_checkpoint auto"
-        return words
+            command += " without --overwrite_output_dir"
+        if self.plan.stem == "seeds" and (self.plan.overwrite or not self.resume):
+            command += " with --resume_from_checkpoint auto"
+        return command
 
-    def _place(self, outcome: Outcome) -> str:
-        number = next(i for i, one in enumerate(self.outcomes, 1) if one is outcome)
+    def _label(self, outcome: RunOutcome) -> str:
+        number = next(i for i, other in enumerate(self.outcomes, 1) if other is outcome)
         return f"[{number}/{len(self.outcomes)}] {outcome.run.label}"
 
     def _write(self) -> Summary:
-        """Write the tables, each in one step."""
+        """Write the tables, each atomically."""
         summary = table.summarize(self.plan, self.outcomes)
-        page, sheet = table.tables_of(self.plan.folder, self.plan.stem)
-        atomic_files.write_text(page, table.markdown(summary, sweep_summary.heading(self.plan)))
-        atomic_files.write_text(sheet, table.as_csv(summary))
+        markdown_path, csv_path = table.table_paths(self.plan.folder, self.plan.stem)
+        atomic_files.write_text(
+            markdown_path, table.markdown(summary, sweep_summary.heading(self.plan))
+        )
+        atomic_files.write_text(csv_path, table.as_csv(summary))
         return summary
 
 
-def _say(line: str) -> None:
+def _print_stderr(line: str) -> None:
     print(line, file=sys.stderr, flush=True)

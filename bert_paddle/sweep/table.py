@@ -1,4 +1,4 @@
-"""What a sweep came to: mean and standard deviation over the seeds, ranked; Markdown and CSV."""
+"""The result tables of a sweep, Markdown and CSV: ranked, mean and deviation over seeds."""
 
 import csv
 import io
@@ -10,28 +10,28 @@ from typing import Any
 
 from bert_paddle.glue import tasks
 from bert_paddle.sweep import run_status
-from bert_paddle.sweep.plan import OneRun, Plan
+from bert_paddle.sweep.plan import Plan, SweepRun
 from bert_paddle.training import run_info
 
-_SECONDS = "train_runtime"
-# Flags of a grid that change the numbers of rows, as they are meant to.
-_SIZING = {"train_file", "validation_file", "test_file", "validation_share", "data_dir"}
+_TRAIN_SECONDS = "train_runtime"
+# Flags of a grid that are meant to change the numbers of rows.
+_ROW_COUNT_FLAGS = {"train_file", "validation_file", "test_file", "validation_share", "data_dir"}
 
 
 @dataclass
-class Outcome:
-    """A run and what came of it. results: of all_results.json, where it is finished; failure: why
-    it ended without them; both None where it has not been run, or not to its end."""
+class RunOutcome:
+    """A run and its outcome. results: all_results.json of a finished run; failure: why a run ended
+    without results; both None if it has not been run, or was interrupted."""
 
-    run: OneRun
+    run: SweepRun
     results: dict[str, Any] | None = None
     failure: str | None = None
-    stopped: bool = False  # the failure is a signal's doing
+    interrupted: bool = False  # the failure was caused by a signal
 
     @property
     def scores(self) -> dict[str, float]:
         """Losses and metrics by their keys in all_results.json."""
-        return run_status.scores(self.results) if self.results else {}
+        return run_status.metric_values(self.results) if self.results else {}
 
     @property
     def state(self) -> str:
@@ -40,121 +40,124 @@ class Outcome:
 
 
 @dataclass
-class Group:
-    """The runs of one combination, over its seeds."""
+class SeedGroup:
+    """The runs of one combination of settings, one for each seed."""
 
     values: Mapping[str, str]
-    outcomes: list[Outcome]
-    score: float | None = None  # mean over the seeds of what the best is chosen by
+    outcomes: list[RunOutcome]
+    score: float | None = None  # mean over the seeds of the ranking metric
     means: dict[str, float] = field(default_factory=dict)
-    deviations: dict[str, float] = field(default_factory=dict)  # of two seeds and more
+    deviations: dict[str, float] = field(default_factory=dict)  # with two or more seeds
 
     def __post_init__(self) -> None:
         finished = [outcome.results for outcome in self.outcomes if outcome.results]
-        numbers = [run_status.scores(results) for results in finished]
-        for results, found in zip(finished, numbers, strict=True):
-            if isinstance(results.get(_SECONDS), int | float):
-                found[_SECONDS] = float(results[_SECONDS])
-        for key in dict.fromkeys(key for found in numbers for key in found):
-            values = [found[key] for found in numbers if key in found]
+        metrics = [run_status.metric_values(results) for results in finished]
+        for results, of_run in zip(finished, metrics, strict=True):
+            if isinstance(results.get(_TRAIN_SECONDS), int | float):
+                of_run[_TRAIN_SECONDS] = float(results[_TRAIN_SECONDS])
+        for key in dict.fromkeys(key for of_run in metrics for key in of_run):
+            values = [of_run[key] for of_run in metrics if key in of_run]
             self.means[key] = statistics.fmean(values)
             if len(values) > 1:
                 self.deviations[key] = statistics.stdev(values)
 
-    def shown(self, key: str) -> str:
-        """Mean ± standard deviation of a key, or what there is of it."""
+    def formatted(self, key: str) -> str:
+        """Mean ± standard deviation of a key; the mean alone for one seed."""
         if key not in self.means:
             return "–"
-        digits = 1 if key == _SECONDS else 4
+        digits = 1 if key == _TRAIN_SECONDS else 4
         text = f"{self.means[key]:.{digits}f}"
         return f"{text} ± {self.deviations[key]:.{digits}f}" if key in self.deviations else text
 
     @property
     def finished(self) -> str:
         """How many of the seeds are finished: "3", "2 of 3"."""
-        done, count = sum(bool(one.results) for one in self.outcomes), len(self.outcomes)
-        return str(count) if done == count else f"{done} of {count}"
+        finished = sum(bool(outcome.results) for outcome in self.outcomes)
+        count = len(self.outcomes)
+        return str(count) if finished == count else f"{finished} of {count}"
 
 
 @dataclass
 class Summary:
-    """All groups, the best first, those without a score last; what they are ranked by."""
+    """All groups, the best first, those without a score last, and the ranking metric."""
 
     plan: Plan
-    groups: list[Group]
+    groups: list[SeedGroup]
     metric: tuple[str, ...]  # keys of all_results.json, whose mean is the score
     higher_is_better: bool
     data: tuple[str, ...]  # the kinds of data of the finished runs: "demo", "glue", "own"
-    other_rows: bool = False  # finished runs had sets of other sizes
+    different_sizes: bool = False  # finished runs had sets of different sizes
 
     @property
     def remark(self) -> str:
-        """What is to be known of the data before the figures are read, in a few words, or ""."""
-        said = ["data: demo"] if self.data == ("demo",) else []
+        """What a reader must know about the data, in a few words; "" if nothing."""
+        remarks = ["data: demo"] if self.data == ("demo",) else []
         if len(self.data) > 1:
-            said.append(f"mixed data ({', '.join(self.data)}): the runs do not compare")
-        elif self.other_rows:
-            said.append("runs on sets of different sizes: they do not compare")
-        return "; ".join(said)
+            remarks.append(f"mixed data ({', '.join(self.data)}): the runs do not compare")
+        elif self.different_sizes:
+            remarks.append("runs on sets of different sizes: they do not compare")
+        return "; ".join(remarks)
 
     @property
     def keys(self) -> list[str]:
-        """The columns: what is ranked by first, then other metrics and losses, the time last."""
-        found = dict.fromkeys(key for group in self.groups for key in group.means)
+        """The columns: the ranking metric first, then other metrics and losses, the time last."""
+        keys = dict.fromkeys(key for group in self.groups for key in group.means)
         others = sorted(
-            (k for k in found if k != _SECONDS), key=lambda k: k.startswith("eval_loss")
+            (k for k in keys if k != _TRAIN_SECONDS), key=lambda k: k.startswith("eval_loss")
         )
         return list(
-            dict.fromkeys([*self.metric, *others, *([_SECONDS] if _SECONDS in found else [])])
+            dict.fromkeys(
+                [*self.metric, *others, *([_TRAIN_SECONDS] if _TRAIN_SECONDS in keys else [])]
+            )
         )
 
     @property
-    def best(self) -> Group | None:
-        """The best combination, where any has a score."""
+    def best(self) -> SeedGroup | None:
+        """The best combination, or None if none has a score."""
         return self.groups[0] if self.groups and self.groups[0].score is not None else None
 
 
-def summarize(plan: Plan, outcomes: Sequence[Outcome]) -> Summary:
-    """Rank the combinations by the task's metric; equals stay in the grid's order."""
-    names, higher = _primary(plan, outcomes)
+def summarize(plan: Plan, outcomes: Sequence[RunOutcome]) -> Summary:
+    """Rank the combinations by the task's metric; ties stay in the grid's order."""
+    names, higher = _ranking_metric(plan, outcomes)
     metric = tuple(f"eval_{name}" for name in names)
-    by_values: dict[tuple[str, ...], list[Outcome]] = {}
+    by_values: dict[tuple[str, ...], list[RunOutcome]] = {}
     for outcome in outcomes:
         by_values.setdefault(tuple(outcome.run.values.values()), []).append(outcome)
-    groups = [Group(members[0].run.values, members) for members in by_values.values()]
+    groups = [SeedGroup(members[0].run.values, members) for members in by_values.values()]
     for group in groups:
-        group.score = score(group.means, metric)
+        group.score = mean_score(group.means, metric)
     sign = -1 if higher else 1
     groups.sort(key=lambda g: (g.score is None, sign * (g.score or 0.0)))
-    finished = [one for one in outcomes if one.results]
-    kinds = {str((one.results or {}).get("data")) for one in finished}
-    other_rows = not _SIZING & set(plan.names) and _other_rows(finished)
-    return Summary(plan, groups, metric, higher, tuple(sorted(kinds)), other_rows)
+    finished = [outcome for outcome in outcomes if outcome.results]
+    kinds = {str((outcome.results or {}).get("data")) for outcome in finished}
+    different_sizes = not _ROW_COUNT_FLAGS & set(plan.names) and _different_set_sizes(finished)
+    return Summary(plan, groups, metric, higher, tuple(sorted(kinds)), different_sizes)
 
 
-def _other_rows(finished: Sequence[Outcome]) -> bool:
-    """Whether a set that runs have in common, by its name in run.json, has other sizes in some."""
+def _different_set_sizes(finished: Sequence[RunOutcome]) -> bool:
+    """Whether a set of the same name in run.json has different sizes in different runs."""
     sizes: dict[str, set[int]] = {}
-    for one in finished:
-        rows = run_info.read(one.run.folder).get("rows")
+    for outcome in finished:
+        rows = run_info.read(outcome.run.folder).get("rows")
         for name, count in rows.items() if isinstance(rows, dict) else ():
             sizes.setdefault(name, set()).add(count)
     return any(len(counts) > 1 for counts in sizes.values())
 
 
-def score(values: Mapping[str, float], metric: Sequence[str]) -> float | None:
-    """The mean of what is ranked by; None where some of it is missing."""
+def mean_score(values: Mapping[str, float], metric: Sequence[str]) -> float | None:
+    """The mean of the ranking metrics; None if one is missing."""
     if not metric or any(key not in values for key in metric):
         return None
     return statistics.fmean(values[key] for key in metric)
 
 
-def _primary(plan: Plan, outcomes: Sequence[Outcome]) -> tuple[tuple[str, ...], bool]:
-    """What the task is ranked by, as its runs say, or as the GLUE task has it."""
+def _ranking_metric(plan: Plan, outcomes: Sequence[RunOutcome]) -> tuple[tuple[str, ...], bool]:
+    """The ranking metrics, from the runs' run.json or else the GLUE task, and their direction."""
     for outcome in outcomes:
-        said = run_info.read(outcome.run.folder) if outcome.results else {}
-        if isinstance(said.get("metric"), list) and said["metric"]:
-            return tuple(map(str, said["metric"])), said.get("higher_is_better") is not False
+        info = run_info.read(outcome.run.folder) if outcome.results else {}
+        if isinstance(info.get("metric"), list) and info["metric"]:
+            return tuple(map(str, info["metric"])), info.get("higher_is_better") is not False
     name = plan.runs[0].args.task_name
     if name is None:
         return (), True
@@ -162,35 +165,34 @@ def _primary(plan: Plan, outcomes: Sequence[Outcome]) -> tuple[tuple[str, ...], 
     return primary.names, primary.higher_is_better
 
 
-def shown_key(key: str) -> str:
+def column_title(key: str) -> str:
     """The heading of a column."""
-    return "training, s" if key == _SECONDS else key.removeprefix("eval_")
+    return "training, s" if key == _TRAIN_SECONDS else key.removeprefix("eval_")
 
 
-def markdown(summary: Summary, said: Sequence[str]) -> str:
-    """The whole page: what was run, the combinations, every run, what failed. said: lines on the
-    task, the model and the machine."""
-    lines = [*said, ""]
+def markdown(summary: Summary, heading: Sequence[str]) -> str:
+    """The page: heading (task, model, machine), the combinations, every run, the failures."""
+    lines = [*heading, ""]
     if "demo" in summary.data:
-        lines += ["**Demo data**: these figures say nothing about the task.", ""]
+        lines += ["**Demo data**: these results say nothing about the task.", ""]
     if summary.remark and summary.data != ("demo",):
         lines += [f"**Warning**: {summary.remark}.", ""]
     keys = summary.keys
     if summary.plan.names:
-        head = [*summary.plan.names, "seeds", *map(shown_key, keys)]
+        head = [*summary.plan.names, "seeds", *map(column_title, keys)]
         rows = [
-            [*group.values.values(), group.finished, *(group.shown(key) for key in keys)]
+            [*group.values.values(), group.finished, *(group.formatted(key) for key in keys)]
             for group in summary.groups
         ]
-        lines += [ranking(summary), "", *_table(head, rows), "", "## Every run", ""]
-    head = [*summary.plan.names, "seed", *map(shown_key, keys), "state", "folder"]
+        lines += [ranking_note(summary), "", *_table(head, rows), "", "## Every run", ""]
+    head = [*summary.plan.names, "seed", *map(column_title, keys), "state", "folder"]
     lines += [*_table(head, list(_run_rows(summary, keys))), ""]
-    failed = [one for group in summary.groups for one in group.outcomes if one.failure]
+    failed = [outcome for group in summary.groups for outcome in group.outcomes if outcome.failure]
     if failed:
         lines += ["## Failed", ""]
-        for one in failed:
-            log = one.run.folder.relative_to(summary.plan.folder) / run_status.LOG_FILE
-            lines.append(f"- {one.run.label}: {_cell(one.failure or '')}; see `{log}`")
+        for outcome in failed:
+            log = outcome.run.folder.relative_to(summary.plan.folder) / run_status.LOG_FILE
+            lines.append(f"- {outcome.run.label}: {_cell(outcome.failure or '')}; see `{log}`")
         lines.append("")
     lines += [f"± is the sample standard deviation over the seeds. {best_line(summary)}", ""]
     return "\n".join(lines)
@@ -198,43 +200,47 @@ def markdown(summary: Summary, said: Sequence[str]) -> str:
 
 def _run_rows(summary: Summary, keys: Sequence[str]) -> Iterator[list[str]]:
     for group in summary.groups:
-        for one in group.outcomes:
-            alone = Group(group.values, [one])
+        for outcome in group.outcomes:
+            single = SeedGroup(group.values, [outcome])
             yield [
                 *group.values.values(),
-                str(one.run.seed),
-                *(alone.shown(key) for key in keys),
-                one.state,
-                f"`{one.run.folder.name}`",
+                str(outcome.run.seed),
+                *(single.formatted(key) for key in keys),
+                outcome.state,
+                f"`{outcome.run.folder.name}`",
             ]
         if not summary.plan.names:
-            told = "mean ± standard deviation" if group.deviations else "mean"
-            yield [told, *(group.shown(key) for key in keys), group.finished, ""]
+            name = "mean ± standard deviation" if group.deviations else "mean"
+            yield [name, *(group.formatted(key) for key in keys), group.finished, ""]
 
 
-def ranking(summary: Summary) -> str:
-    """What the rows are sorted by."""
+def ranking_note(summary: Summary) -> str:
+    """A sentence on how the rows are sorted."""
     if not summary.metric:
         return "In the order of the grid: there is no metric to rank by."
     order = "the highest" if summary.higher_is_better else "the lowest"
     of = "mean of " if len(summary.metric) > 1 else ""
-    return f"Sorted by {of}{' and '.join(map(shown_key, summary.metric))}, {order} first."
+    return f"Sorted by {of}{' and '.join(map(column_title, summary.metric))}, {order} first."
 
 
 def best_line(summary: Summary) -> str:
-    """The best combination, or of seeds alone nothing but the mean; and the best single run."""
+    """A sentence on the best combination (not for seeds alone) and the best single run."""
     best = summary.best
     if best is None:
         return "No run has a score yet."
-    runs = [(score(one.scores, summary.metric), one) for g in summary.groups for one in g.outcomes]
-    scored = [(value, one) for value, one in runs if value is not None]
+    scored = [
+        (value, outcome)
+        for group in summary.groups
+        for outcome in group.outcomes
+        if (value := mean_score(outcome.scores, summary.metric)) is not None
+    ]
     choose = max if summary.higher_is_better else min
-    value, one = choose(scored, key=lambda pair: pair[0])
-    words = f"Best run: {one.run.label}, {value:.4f}, in `{one.run.folder.name}`."
+    value, outcome = choose(scored, key=lambda pair: pair[0])
+    best_run = f"Best run: {outcome.run.label}, {value:.4f}, in `{outcome.run.folder.name}`."
     if not summary.plan.names:
-        return words
+        return best_run
     values = ", ".join(f"{name} {text}" for name, text in best.values.items())
-    return f"Best: {values}: {best.score:.4f} over {best.finished} seed(s). {words}"
+    return f"Best: {values}: {best.score:.4f} over {best.finished} seed(s). {best_run}"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -243,29 +249,31 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _cell(text: str) -> str:
-    """A text inside a table's cell: in one line, its bars kept from being borders."""
+    """A text for a Markdown table cell: one line, bars escaped."""
     return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
 
 
 def as_csv(summary: Summary) -> str:
-    """One row for each combination, ranked, with numbers in full."""
+    """One row per combination, ranked, with full precision."""
     keys = summary.keys
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
     writer.writerow(
         [*summary.plan.names, "seeds", "finished", "failed", "score"]
         + [name for key in keys for name in (key, f"{key}_std")]
     )
     for group in summary.groups:
-        seeds = " ".join(str(one.run.seed) for one in group.outcomes)
-        finished = sum(bool(one.results) for one in group.outcomes)
-        failed = sum(bool(one.failure) for one in group.outcomes)
-        numbers = [found.get(key, "") for key in keys for found in (group.means, group.deviations)]
-        shown = "" if group.score is None else group.score
-        writer.writerow([*group.values.values(), seeds, finished, failed, shown, *numbers])
-    return out.getvalue()
+        seeds = " ".join(str(outcome.run.seed) for outcome in group.outcomes)
+        finished = sum(bool(outcome.results) for outcome in group.outcomes)
+        failed = sum(bool(outcome.failure) for outcome in group.outcomes)
+        numbers = [
+            values.get(key, "") for key in keys for values in (group.means, group.deviations)
+        ]
+        score = "" if group.score is None else group.score
+        writer.writerow([*group.values.values(), seeds, finished, failed, score, *numbers])
+    return text.getvalue()
 
 
-def tables_of(folder: Path, stem: str) -> tuple[Path, Path]:
-    """Where the Markdown and the CSV go."""
+def table_paths(folder: Path, stem: str) -> tuple[Path, Path]:
+    """The paths of the Markdown and the CSV table."""
     return folder / f"{stem}.md", folder / f"{stem}.csv"

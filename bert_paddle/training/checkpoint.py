@@ -1,13 +1,13 @@
-"""Checkpoints: the training state as one type; folders that are whole or are not checkpoints.
+"""Checkpoints: written atomically, verified by a checksum manifest, pruned and recovered.
 
     output_dir/model_500/
         model.safetensors config.json vocab.txt tokenizer_config.json  a model folder like any other
-        state/train_state.json state/optimizer.safetensors             what going on needs
+        state/train_state.json state/optimizer.safetensors             what a resume needs
         manifest.json                                                  written last: sizes, SHA-256
 
-A checkpoint is built under another name, flushed to disk and renamed. Beside them a crash may
-leave model_<n>.partial (half built), .old (replaced) and .gone (half deleted), which the next start
-sees to; .aside is a checkpoint beyond the one that a run went on from.
+A checkpoint is built under a temporary name, flushed to disk and renamed. A crash may leave
+model_<n>.partial (half written), .old (being replaced) and .gone (half deleted); the next start
+cleans up. .aside is a checkpoint newer than the one that a run resumed from.
 """
 
 import dataclasses
@@ -25,24 +25,27 @@ from bert_paddle.common import atomic_files
 from bert_paddle.common.errors import OutputError
 from bert_paddle.common.tensor_file import TensorSnapshot
 from bert_paddle.distributed import collectives
-from bert_paddle.training.train_state import NAMES_OF_VERSION_4, VERSION, TrainState
+from bert_paddle.training.train_state import FIELDS_RENAMED_IN_VERSION_5, VERSION, TrainState
 
-MANIFEST, STATE = "manifest.json", "state/train_state.json"
-OPTIMIZER = "state/optimizer.safetensors"
+MANIFEST_FILE, STATE_FILE = "manifest.json", "state/train_state.json"
+OPTIMIZER_FILE = "state/optimizer.safetensors"
 _NAME = re.compile(r"model_(\d+)")
 _PARTIAL, _OLD, _ASIDE = ".partial", ".old", ".aside"
-_FILES = (
+_OUTPUT_FILES = (
     r"predictions|all_results\.json|metrics\.jsonl|run\.json|dev_predictions(_\w+)?\.jsonl"
     r"|test_predictions_[^/]+\.jsonl|report\.html|pictures|profile|settings\.yaml"
 )
-_PART_OF_RUN = re.compile(
-    rf"(model_\d+(\.partial|\.old|\.aside\d*)?|{_FILES})(\.gone)?|\.({_FILES})\.\d+\.part"
+_RUN_ARTIFACT = re.compile(
+    rf"(model_\d+(\.partial|\.old|\.aside\d*)?|{_OUTPUT_FILES})(\.gone)?"
+    rf"|\.({_OUTPUT_FILES})\.\d+\.part"
 )
-_found_whole: set[Path] = set()  # by `latest` in this process, for `read`
+_verified: set[Path] = (
+    set()
+)  # by `latest_complete` in this process; `load` need not read them again
 
 
 def checkpoint_dir(output_dir: Path, step: int) -> Path:
-    """Where the checkpoint of a step lies."""
+    """The folder of the checkpoint of a step."""
     return output_dir / f"model_{step}"
 
 
@@ -55,7 +58,7 @@ def save(
     """Write the checkpoint of `state.step`; returns its folder.
 
     optimizer: tensors by structured name. `write_model` writes the model's files into the folder
-    it is given. OSError (a full disk, say) leaves earlier checkpoints as they were.
+    it is passed. On OSError (such as a full disk), earlier checkpoints are unchanged.
     """
     target = checkpoint_dir(output_dir, state.step)
     partial = target.with_name(target.name + _PARTIAL)
@@ -63,20 +66,20 @@ def save(
     try:
         (partial / "state").mkdir(parents=True)
         write_model(partial)
-        atomic_files.write_tensors(partial / OPTIMIZER, optimizer)
-        atomic_files.write_json(partial / STATE, dataclasses.asdict(state))
-        atomic_files.write_manifest(partial, MANIFEST, VERSION)
+        atomic_files.write_tensors(partial / OPTIMIZER_FILE, optimizer)
+        atomic_files.write_json(partial / STATE_FILE, dataclasses.asdict(state))
+        atomic_files.write_manifest(partial, MANIFEST_FILE, VERSION)
         _swap(partial, target)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    # What lies beyond is of a run that this one does not continue: it must not count as newest.
+    # Newer checkpoints are of a run that this one does not continue: they must not count as newest.
     set_aside_newer(output_dir, state.step)
     return target
 
 
 def _swap(partial: Path, target: Path) -> None:
-    """Rename into place; a checkpoint of the same step steps aside until the new one stands."""
+    """Rename into place; a checkpoint of the same step is kept as .old until that is done."""
     old = target.with_name(target.name + _OLD)
     if target.exists():
         shutil.rmtree(old, ignore_errors=True)
@@ -92,74 +95,78 @@ def _swap(partial: Path, target: Path) -> None:
 
 
 def find_damage(folder: Path) -> str | None:
-    """Why a folder is not a whole checkpoint, or None. Reads every file and its checksum."""
-    return atomic_files.check_manifest(folder, MANIFEST, (STATE, OPTIMIZER))
+    """Why a folder is not a complete checkpoint, or None. Verifies every file's checksum."""
+    return atomic_files.check_manifest(folder, MANIFEST_FILE, (STATE_FILE, OPTIMIZER_FILE))
 
 
 def saved_steps(output_dir: Path) -> list[int]:
-    """The steps of the checkpoints in a folder, ascending, whole or not."""
+    """The steps of the checkpoints in a folder, ascending, complete or not."""
     if not output_dir.is_dir():
         return []
-    found = (_NAME.fullmatch(p.name) for p in output_dir.iterdir() if p.is_dir())
-    return sorted(int(match[1]) for match in found if match)
+    matches = (_NAME.fullmatch(path.name) for path in output_dir.iterdir() if path.is_dir())
+    return sorted(int(match[1]) for match in matches if match)
 
 
-def latest_complete(output_dir: Path, note: Callable[[str], None]) -> Path | None:
-    """The newest whole checkpoint, or None; `note` is told of each one passed over."""
+def latest_complete(output_dir: Path, warn: Callable[[str], None]) -> Path | None:
+    """The newest complete checkpoint, or None; `warn` gets a message for each one skipped."""
     for step in reversed(saved_steps(output_dir)):
         folder = checkpoint_dir(output_dir, step)
-        wrong = find_damage(folder)
-        if wrong is None:
-            _found_whole.add(folder.resolve())
+        damage = find_damage(folder)
+        if damage is None:
+            _verified.add(folder.resolve())
             return folder
-        note(f"{folder} is not a whole checkpoint, passed over: {wrong}")
+        warn(f"{folder} is not a complete checkpoint, skipped: {damage}")
     return None
 
 
 def load(folder: Path) -> tuple[TrainState, dict[str, np.ndarray]]:
     """The state and the optimizer's tensors; called by all processes together.
 
-    Raises OutputError when the folder is not a whole checkpoint of this version. The main process
-    looks, for all: not again where `latest` has just done so.
+    Raises OutputError when the folder is not a complete checkpoint of a supported version. The main
+    process verifies it for all, unless `latest_complete` has just done so.
     """
 
-    def look() -> str | None:
-        known = folder.resolve() in _found_whole
-        _found_whole.clear()
-        return None if known else find_damage(folder)
+    def verify() -> str | None:
+        verified = folder.resolve() in _verified
+        _verified.clear()
+        return None if verified else find_damage(folder)
 
-    wrong = collectives.run_on_main(look)
-    if wrong and saved_steps(folder):
+    damage = collectives.run_on_main(verify)
+    if damage and saved_steps(folder):
         raise OutputError(
             f"{folder} is a run's folder: give one of its checkpoints, such as "
             f"{checkpoint_dir(folder, saved_steps(folder)[-1])}, or auto"
         )
-    if wrong:
+    if damage:
         raise OutputError(
-            f"{folder} is not a whole checkpoint: {wrong}; give another one, or auto for the "
-            "newest whole one"
+            f"{folder} is not a complete checkpoint: {damage}; give another one, or auto for the "
+            "newest complete one"
         )
-    return _read_state(folder / STATE), _read_tensors(folder / OPTIMIZER)
+    return _read_state(folder / STATE_FILE), _read_tensors(folder / OPTIMIZER_FILE)
 
 
 def _read_state(path: Path) -> TrainState:
-    """The state, every field of its type."""
+    """Read the state, and check that every field is of its type."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise OutputError(f"{path} cannot be read: {error}; give another checkpoint") from None
-    kinds = {field.name: field.type for field in dataclasses.fields(TrainState)}
+    types = {field.name: field.type for field in dataclasses.fields(TrainState)}
     version = values.get("version") if isinstance(values, dict) else None
     if version == 4:
-        values = {NAMES_OF_VERSION_4.get(name, name): value for name, value in values.items()}
+        values = {
+            FIELDS_RENAMED_IN_VERSION_5.get(name, name): value for name, value in values.items()
+        }
         version = values["version"] = VERSION
-    if version != VERSION or values.keys() != kinds.keys():
+    if version != VERSION or values.keys() != types.keys():
         raise OutputError(f"{path} is of version {version}, this program reads {VERSION}")
-    for name, kind in kinds.items():
-        origin: Any = typing.get_origin(kind)
-        plain: Any = origin if origin in (dict, list) else kind
-        right = isinstance(values[name], plain | int if plain in (float, float | None) else plain)
-        if not right or isinstance(values[name], bool) and kind is not bool:
+    for name, declared in types.items():
+        origin: Any = typing.get_origin(declared)
+        expected: Any = origin if origin in (dict, list) else declared
+        if expected in (float, float | None):
+            expected |= int
+        is_valid = isinstance(values[name], expected)
+        if not is_valid or isinstance(values[name], bool) and declared is not bool:
             raise OutputError(f"{path}: {name} is {values[name]!r}; give another checkpoint")
     return TrainState(**values)
 
@@ -175,43 +182,43 @@ def _read_tensors(path: Path) -> dict[str, np.ndarray]:
 
 
 def set_aside_newer(output_dir: Path, step: int) -> list[str]:
-    """Rename the checkpoints beyond `step` to model_<n>.aside: the run that goes on from `step`
-    will write its own, and a mixture could not be told apart. Those set aside before stay, and
-    this one is numbered. Returns the new names."""
+    """Rename the checkpoints newer than `step` to model_<n>.aside: the run resumed from `step` will
+    write its own, and the two could not be told apart. Where that name is taken, a number is
+    appended. Returns the new names."""
     names = []
     for newer in reversed(saved_steps(output_dir)):
         if newer > step:
-            free = (f"model_{newer}{_ASIDE}{again}" for again in ("", *range(2, 999)))
-            aside = next(name for name in free if not (output_dir / name).exists())
+            candidates = (f"model_{newer}{_ASIDE}{suffix}" for suffix in ("", *range(2, 999)))
+            aside = next(name for name in candidates if not (output_dir / name).exists())
             checkpoint_dir(output_dir, newer).rename(output_dir / aside)
             names.append(aside)
     return names
 
 
-def holds_run(output_dir: Path) -> bool:
-    """Whether a folder holds something of a training run."""
+def contains_run(output_dir: Path) -> bool:
+    """Whether a folder contains checkpoints or metrics of a training run."""
     return bool(saved_steps(output_dir)) or (output_dir / "metrics.jsonl").is_file()
 
 
 def run_artifacts(output_dir: Path) -> list[Path]:
-    """What runs write into their output folder, as far as it is there."""
+    """The existing files and folders that runs write into their output folder."""
     entries = output_dir.iterdir() if output_dir.is_dir() else ()
-    return [path for path in entries if _PART_OF_RUN.fullmatch(path.name)]
+    return [path for path in entries if _RUN_ARTIFACT.fullmatch(path.name)]
 
 
 def remove_run(output_dir: Path) -> None:
-    """Delete what runs write into their output folder, and nothing else."""
+    """Delete the files and folders that runs write into their output folder, and nothing else."""
     for path in run_artifacts(output_dir):
         atomic_files.delete(path)
 
 
-def clear_leftovers(output_dir: Path) -> None:
-    """Tidy up after a crash: what is half built or half deleted goes, a replaced checkpoint comes
-    back unless the new one is whole."""
+def recover_from_crash(output_dir: Path) -> None:
+    """Clean up after a crash: delete what is half written or half deleted, and restore a replaced
+    checkpoint unless the new one is complete."""
     for path in run_artifacts(output_dir):
-        if path.name.endswith((_PARTIAL, atomic_files.GONE)):
+        if path.name.endswith((_PARTIAL, atomic_files.DELETED_SUFFIX)):
             shutil.rmtree(path, ignore_errors=True)
-        elif path.name.endswith(atomic_files.PART):
+        elif path.name.endswith(atomic_files.PARTIAL_SUFFIX):
             path.unlink()
         elif path.name.endswith(_OLD):
             target = path.with_name(path.name.removesuffix(_OLD))

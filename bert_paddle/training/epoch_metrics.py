@@ -1,4 +1,4 @@
-"""What each epoch came to: a record at its end in metrics.jsonl, and all of them as a table."""
+"""Metrics per epoch: a record in metrics.jsonl at its end, and a table of all epochs."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,51 +15,52 @@ def record_epoch(
     log: run_log.RunLog,
     state: TrainState,
     batches: TrainData,
-    found: Mapping[str, float],
+    evaluation: Mapping[str, float],
     eval_seconds: float,
 ) -> None:
-    """Write the record of the epoch under way, whose loss and time have been settled.
+    """Write the record of the current epoch; `state` holds its loss and time.
 
-    epoch: passes over the data that are finished, a fraction where the last one was cut short.
-    train_loss: the mean over the rows that the epoch has had, each counted with the loss of its
-    update. train_seconds: without evaluations and checkpoints. found: of the evaluation.
+    evaluation: metrics by name, `eval_loss` among them. Fields of the record: `epoch` is the number
+    of finished passes over the data, a fraction if the last one ended early; `train_loss` the mean
+    over the epoch's rows, each with the loss of its step; `train_seconds` excludes evaluations and
+    checkpoints.
     """
-    updates = -(-state.rows // batches.rows_per_step)
-    passes = round(state.epoch + updates / batches.steps_per_epoch, 6)
-    log.record(
+    steps = -(-state.rows // batches.rows_per_step)
+    passes = round(state.epoch + steps / batches.steps_per_epoch, 6)
+    log.log_metrics(
         KIND,
         state.step,
         epoch=int(passes) if passes == int(passes) else passes,
         train_loss=sum(state.epoch_losses) / state.rows,
         train_seconds=state.train_seconds - state.seconds_before_epoch,
-        eval_loss=found["eval_loss"],
+        eval_loss=evaluation["eval_loss"],
         eval_seconds=eval_seconds,
-        **{name: value for name, value in found.items() if name != "eval_loss"},
+        **{name: value for name, value in evaluation.items() if name != "eval_loss"},
     )
 
 
-def print_epoch_table(log: run_log.RunLog, folder: Path) -> None:
-    """Note the epochs on record as a table, where there is more than one."""
-    found = [entry for entry in run_log.read_records(folder) if entry.get("kind") == KIND]
-    if len(found) > 1:
-        log.note(table(found))
+def print_epoch_table(log: run_log.RunLog, output_dir: Path) -> None:
+    """Print the recorded epochs as a table on stderr, if there are several."""
+    records = [entry for entry in run_log.read_metrics(output_dir) if entry.get("kind") == KIND]
+    if len(records) > 1:
+        log.note(format_epoch_table(records))
 
 
-def table(records: list[dict[str, Any]]) -> str:
-    """Records of epochs as aligned columns, one line each, under their names."""
+def format_epoch_table(records: list[dict[str, Any]]) -> str:
+    """Records of epochs as aligned columns under a header, one line each."""
     hidden = ("kind", "step", "epoch", "data")
     names = [name for name in dict.fromkeys(n for r in records for n in r) if name not in hidden]
-    rows = [["epoch", "update", *(name.replace("_", " ") for name in names)]]
+    rows = [["epoch", "step", *(name.replace("_", " ") for name in names)]]
     for entry in records:
-        values = [_shown(entry.get(name), name) for name in names]
+        values = [_format_value(entry.get(name), name) for name in names]
         rows.append([f"{entry['epoch']:g}", str(entry["step"]), *values])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join(map(str.rjust, row, widths)) for row in rows)
     return "\n".join(lines)
 
 
-def _shown(value: Any, name: str) -> str:
-    """Seconds in one digit, all else in four; a value that was no number is blank."""
+def _format_value(value: Any, name: str) -> str:
+    """Seconds with one decimal, all else with four; "-" for a value that is not a number."""
     if not isinstance(value, int | float):
         return "-"
     return f"{value:.1f}" if name.endswith("seconds") else f"{value:.4f}"

@@ -1,7 +1,7 @@
-"""The training job: the one sequence that every program runs once its model and data are ready.
+"""The training job: the sequence of calls that every program runs once model and data are ready.
 
-A program subclasses `TrainingJob` with what is its own: how its model is saved, how it evaluates,
-and what run.json says of it.
+A program subclasses `TrainingJob` to define how its model is saved and evaluated, and what run.json
+contains.
 """
 
 from abc import ABC, abstractmethod
@@ -28,43 +28,43 @@ class TrainingJob(ABC):
     def __init__(self, args: CommonArgs, output_dir: Path, model: Any, log: RunLog, task: str):
         self.args, self.output_dir, self.model, self.log = args, output_dir, model, log
         self.values: dict[str, Any] = {"task": task}
-        self.record = RunInfoFile(args, output_dir, log)
+        self.run_info_file = RunInfoFile(args, output_dir, log)
 
     @abstractmethod
     def describe(self, steps: dict[str, int] | None) -> RunInfo:
-        """What run.json says of the run. steps: planned in all, and per epoch; None: no training"""
+        """The content of run.json. steps: planned in total, and per epoch; None: no training."""
 
     @abstractmethod
-    def evaluate_at(self, state: TrainState) -> Mapping[str, float]:
-        """Evaluate the weights of now, and note whether they are the best so far. Returns the
-        values for the record of an epoch; nothing where there is nothing to evaluate on."""
+    def evaluate_step(self, state: TrainState) -> Mapping[str, float]:
+        """Evaluate the current weights and update the best step. Returns the metrics for the record
+        of the epoch; empty where nothing is evaluated."""
 
     @abstractmethod
-    def snapshot(self, state: TrainState, weights: TensorSnapshot) -> Callable[[Path], None]:
-        """A function that writes the model's files into a folder, later and in another thread.
-        weights: the model's, as they are at this step."""
+    def model_writer(self, state: TrainState, weights: TensorSnapshot) -> Callable[[Path], None]:
+        """A function that writes the model's files into a folder, to be called from another thread.
+        weights: of the model at this step."""
 
     def train(
         self, trainer: Trainer, batches: TrainData, rows: int, fingerprint: str, resume: str | None
     ) -> tuple[TrainState, int]:
-        """Train to the end, evaluating and saving on the way. Leaves the model with its last
-        weights, or the best where the flags say so; returns the last state, and the step of those.
+        """Train to the end, with evaluations and checkpoints; --load_best_model_at_end then loads
+        the best weights. Returns the last state, and the step of the weights the model then has.
 
-        rows: of an epoch. fingerprint: of the training data, which a resumed run must find again.
-        resume: the checkpoint to resume from, or None.
+        rows: per epoch. fingerprint: of the training data; must be the same on resume. resume: the
+        checkpoint to resume from, or None.
         """
-        run = TrainingRun(self.args, self.output_dir, trainer, self.snapshot, self.log)
-        state = run.begin(batches, fingerprint, resume)
+        run = TrainingRun(self.args, self.output_dir, trainer, self.model_writer, self.log)
+        state = run.start_or_resume(batches, fingerprint, resume)
         collectives.run_on_main(lambda: flags.save_settings(self.args, self.output_dir))
         steps = {"planned": state.total, "per_epoch": batches.steps_per_epoch}
-        self.record.begin(self.describe(steps), trains=True, resumed=resume is not None)
+        self.run_info_file.start(self.describe(steps), trains=True, resumed=resume is not None)
         self.log.note(
-            f"training: {rows} rows, {batches.steps_per_epoch} updates an epoch of "
-            f"{batches.rows_per_step} rows each, {state.total} updates in all"
+            f"training: {rows} rows, {batches.steps_per_epoch} steps per epoch of "
+            f"{batches.rows_per_step} rows each, {state.total} steps in total"
         )
-        run.fit(batches, state, lambda: self.evaluate_at(state))
-        step = run.end(state)
-        self.values |= run.values(state, batches.steps_per_epoch, rows)
+        run.fit(batches, state, lambda: self.evaluate_step(state))
+        step = run.load_best(state)
+        self.values |= run.results(state, batches.steps_per_epoch, rows)
         return state, step
 
     def write_results(self) -> None:
@@ -73,4 +73,4 @@ class TrainingJob(ABC):
             lambda: training_run.write_results(self.output_dir, self.values)
         )
         self.log.note(f"results: {path}")
-        self.record.finish()
+        self.run_info_file.finish()

@@ -1,4 +1,4 @@
-"""The training loop. It knows no task: a loss over batches, hooks, and where it stands."""
+"""The training loop, independent of the task: steps, log lines, hooks, signals."""
 
 import math
 import time
@@ -15,34 +15,34 @@ from bert_paddle.training import optim
 from bert_paddle.training.step import Batch, StepResult, Trainer
 from bert_paddle.training.train_state import TrainState
 
-# Paddle halves the scale at each failure, from 65,536 on; below one, nothing is gained by it.
-_LEAST_SCALE = 1.0
+# Paddle halves the loss scale, from 65,536 on, when gradients overflow; below 1 it cannot help.
+_MIN_LOSS_SCALE = 1.0
 
 
 class TrainData(Protocol):
-    """Training data of one process."""
+    """One rank's training batches."""
 
     steps_per_epoch: int
     rows_per_epoch: int
     rows_per_step: int  # of the global batch; an epoch's last one may be smaller
-    # The global batch that the order of the rows is made for. A run that goes on with a larger or
-    # smaller one keeps its order, and so the rows that it has not seen.
+    # The global batch size that the order of the rows was planned for. A run resumed with another
+    # size keeps the order, and so knows which rows of the epoch are left.
     planned_rows: int
 
     def steps(self, epoch: int, start: int) -> Iterator[list[Batch]]:
-        """The micro-batches of each update of an epoch, from its row `start` on. A micro-batch
-        without rows is an empty dict: all processes make the same number of steps."""
+        """The micro-batches of each step of an epoch, from its row `start` on. A micro-batch that
+        has no rows is an empty dict: all ranks do the same number of steps."""
         ...
 
-    def rows_of(self, epoch: int, start: int) -> str:
-        """The rows of the update that begins at row `start` of an epoch, for a message."""
+    def describe_rows(self, epoch: int, start: int) -> str:
+        """The rows of the step that begins at row `start` of an epoch, for a message."""
         ...
 
 
 @dataclass(frozen=True)
 class Hook:
-    """Something done every `every` updates (None: at the end of each epoch) and after the last,
-    with the loop set aside."""
+    """An action every `every` steps (None: at the end of each epoch) and after the last step, in
+    evaluation mode and with the clock stopped."""
 
     every: int | None
     action: Callable[[], None]
@@ -57,17 +57,17 @@ def fit(
     until: int | None = None,
     on_signal: Callable[[], None] = lambda: None,
 ) -> None:
-    """Train from where `state` stands to update `until` (default: `state.total`, where the
-    schedule ends), or until a hook stops it. Leaves the model in evaluation mode.
+    """Train from `state` up to step `until` (default: `state.total`, where the schedule ends), or
+    until a hook sets `state.stopped`. Leaves the model in evaluation mode.
 
-    SIGTERM and SIGINT to any process end the training after the update under way, or the one
-    after it; SIGUSR1 does not end it. Both call `on_signal` first, unless a hook was due anyway.
+    SIGTERM and SIGINT to any rank stop training after the current step or the next; SIGUSR1 does
+    not stop it. All call `on_signal` (to save a checkpoint) first, unless a hook is due anyway.
 
-    Raises RunError when the loss is no number; the last checkpoint is then still good. Raises
-    Interrupted when a signal ended the training.
+    Raises RunError when the loss or the gradients are not finite; checkpoints stay good. Raises
+    Interrupted when a signal stopped the training.
     """
     requests = SignalRequests()
-    with requests.heard():
+    with requests.installed():
         _loop(trainer, batches, state, hooks, log, until, on_signal, requests)
 
 
@@ -83,36 +83,36 @@ def _loop(
 ) -> None:
     args, warmup = trainer.args, optim.warmup_steps(trainer.args, state.total)
     until = state.total if until is None else until
-    window = _Window(trainer, batches, state)
-    trainer.model.eval()  # also where nothing is left to train
+    window = _LogWindow(trainer, batches, state)
+    trainer.model.eval()  # also if no step is left
     while state.step < until and not state.stopped:
         trainer.model.train()
         for micro_batches in batches.steps(state.epoch, state.rows):
-            rate = optim.learning_rate(
+            lr = optim.learning_rate(
                 state.step + 1, state.total, args.learning_rate, warmup, args.lr_scheduler_type
             )
-            update = trainer.step(micro_batches, rate, state.step + 1, requests.counts())
-            state.step, state.rows = state.step + 1, state.rows + update.rows
+            result = trainer.step(micro_batches, lr, state.step + 1, requests.poll())
+            state.step, state.rows = state.step + 1, state.rows + result.rows
             state.batch += len(micro_batches)
-            window.add(update)
-            if trainer.first_bad_step_is_known():
-                window.settle(rate)
-            log.progress.show(state.step, state.total, window.look)
+            window.add(result)
+            if trainer.nonfinite_step_seen():
+                window.update_state(lr)
+            log.progress.show(state.step, state.total, window.progress)
             last = state.step >= until
             if state.step % args.logging_steps == 0:
-                window.report(log, rate)
+                window.write_line(log, lr)
             epoch_over = state.rows >= batches.rows_per_epoch
             due = [
                 hook.action
                 for hook in hooks
                 if last or (state.step % hook.every == 0 if hook.every else epoch_over)
             ]
-            for action in due or ([on_signal] if update.signals else []):
+            for action in due or ([on_signal] if result.signals else []):
                 with window.paused():
-                    window.settle(rate)
+                    window.update_state(lr)
                     trainer.model.eval()
                     action()
-            if stop := update.signals & STOP.keys():
+            if stop := result.signals & STOP.keys():
                 raise _interrupted(min(stop), state)
             if last or state.stopped:
                 trainer.model.eval()
@@ -123,124 +123,125 @@ def _loop(
 
 def _interrupted(name: str, state: TrainState) -> Interrupted:
     return Interrupted(
-        f"{name}: stopped and saved at step {state.step} of {state.total}; go on with "
+        f"{name}: stopped and saved at step {state.step} of {state.total}; resume with "
         "--resume_from_checkpoint auto",
         STOP[name],
     )
 
 
-class _Window:
-    """Losses and time since the last log line, and the loss of the epoch under way; losses stay on
-    the device until asked for."""
+class _LogWindow:
+    """Losses and time since the last log line, and the loss of the current epoch. Losses stay on
+    the device until they are needed."""
 
     def __init__(self, trainer: Trainer, batches: TrainData, state: TrainState):
         self.trainer, self.batches, self.state = trainer, batches, state
         self.losses: dict[str, Any] = {
-            name: _own_share(shares) for name, shares in state.window_losses.items()
+            name: _local_share(shares) for name, shares in state.window_losses.items()
         }
-        self.epoch_loss: Any = _own_share(state.epoch_losses)
+        self.epoch_loss: Any = _local_share(state.epoch_losses)
         self.clock = time.perf_counter()
         self.seconds_before = state.train_seconds
-        self.timed_from, self.rows = state.step, 0
+        self.first_step, self.rows = state.step, 0
 
-    def add(self, update: StepResult) -> None:
-        for name, loss in update.losses.items():
+    def add(self, result: StepResult) -> None:
+        for name, loss in result.losses.items():
             self.losses[name] = self.losses.get(name, 0.0) + loss
-            # In float64, where a sum is the same whether or not it was saved on the way.
+            # In float64: the sum is then the same with or without a checkpoint in between.
             loss = loss.astype("float64") if hasattr(loss, "astype") else loss
-            self.epoch_loss = self.epoch_loss + loss * update.rows
-        self.rows += update.rows
+            self.epoch_loss = self.epoch_loss + loss * result.rows
+        self.rows += result.rows
         self.state.window_steps += 1
 
-    def look(self) -> tuple[float, float]:
-        """Mean loss and rows/s since the last log line. Without an exchange: the loss is of this
-        process's rows, taken for a share like any other's."""
-        own = sum(float(loss) for loss in self.losses.values()) * collectives.get_world().size
+    def progress(self) -> tuple[float, float]:
+        """Mean loss and rows/s since the last log line. Without communication: the loss is
+        estimated from this rank's rows."""
+        estimate = sum(float(loss) for loss in self.losses.values()) * collectives.get_world().size
         seconds = max(1e-9, time.perf_counter() - self.clock)
-        return own / self.state.window_steps, self.rows / seconds
+        return estimate / self.state.window_steps, self.rows / seconds
 
-    def settle(self, rate: float) -> None:
-        """Bring the window into the state, so that a checkpoint holds it; check the loss."""
+    def update_state(self, lr: float) -> None:
+        """Copy losses and time into the state, as a checkpoint needs them; check the loss."""
         state = self.state
-        own = {name: float(loss) for name, loss in self.losses.items()}
-        everyone = collectives.all_gather((own, float(self.epoch_loss)))
-        state.window_losses = {name: [one[name] for one, _ in everyone] for name in self.losses}
-        state.epoch_losses = [loss for _, loss in everyone]
+        local = {name: float(loss) for name, loss in self.losses.items()}
+        shares = collectives.all_gather((local, float(self.epoch_loss)))
+        state.window_losses = {name: [terms[name] for terms, _ in shares] for name in self.losses}
+        state.epoch_losses = [loss for _, loss in shares]
         state.train_seconds = self._seconds()
-        self._check(rate, _sum_of_all(state.window_losses))
+        self._check_finite(lr, _sum_of_all(state.window_losses))
 
     def _seconds(self) -> float:
         return self.seconds_before + time.perf_counter() - self.clock
 
     def next_epoch(self) -> None:
-        """Move on to the next epoch, whose loss and time begin at zero."""
+        """Move to the next epoch, whose loss and time start at zero."""
         self.state.train_seconds = self._seconds()
         self.state.next_epoch()
         self.epoch_loss = 0.0
 
-    def _check(self, rate: float, loss: float) -> None:
-        """Raise RunError when loss or gradients are no numbers any more."""
-        state, bad = self.state, self.trainer.first_bad_step()
+    def _check_finite(self, lr: float, loss: float) -> None:
+        """Raise RunError when the loss or the gradients are not finite."""
+        state, nonfinite_step = self.state, self.trainer.first_nonfinite_step()
         scale = self.trainer.loss_scale()
-        if scale is not None and scale < _LEAST_SCALE:
+        if scale is not None and scale < _MIN_LOSS_SCALE:
             raise RunError(
-                f"in half precision the gradients were not finite so often that the loss scale "
-                f"fell to {scale:g} at step {state.step} (learning rate {rate:g}); try "
-                "--amp_dtype bfloat16, a lower --learning_rate, or no --use_amp, and "
-                "--resume_from_checkpoint auto"
+                f"the loss scale fell to {scale:g} at step {state.step} (learning rate {lr:g}): "
+                "float16 gradients were not finite too often; resume with --resume_from_checkpoint "
+                "auto and --amp_dtype bfloat16, a lower --learning_rate, or no --use_amp"
             )
-        if bad is None and math.isfinite(loss):
+        if nonfinite_step is None and math.isfinite(loss):
             return
-        step = state.step if bad is None else bad
-        what = f"the loss is {loss}" if bad is None else "the gradients are not finite"
-        # All updates of an epoch but the last have the same number of rows.
+        step, problem = nonfinite_step, "the gradients are not finite"
+        if step is None:
+            step, problem = state.step, f"the loss is {loss}"
+        # All steps of an epoch but the last have the same number of rows.
         size = state.rows_per_step
         begin = (-(-state.rows // size) - 1 - (state.step - step)) * size if size else -1
-        rows = f"; {self.batches.rows_of(state.epoch, begin)}" if begin >= 0 else ""
+        rows = f"; {self.batches.describe_rows(state.epoch, begin)}" if begin >= 0 else ""
         raise RunError(
-            f"{what} at step {step} (epoch {state.epoch}, learning rate {rate:g}{rows}); try a "
-            "lower --learning_rate or more --warmup_steps and go on with --resume_from_checkpoint "
-            "auto"
+            f"{problem} at step {step} (epoch {state.epoch}, learning rate {lr:g}{rows}); resume "
+            "with --resume_from_checkpoint auto and a lower --learning_rate or more --warmup_steps"
         )
 
-    def report(self, log: RunLog, rate: float) -> None:
-        """Write the log line of the window and open the next one."""
-        self.settle(rate)
+    def write_line(self, log: RunLog, lr: float) -> None:
+        """Write the log line and the metrics record, and start the next window."""
+        self.update_state(lr)
         state, now = self.state, time.perf_counter()
         loss = _sum_of_all(state.window_losses) / state.window_steps
         seconds = max(1e-9, now - self.clock)
-        speed = (state.step - self.timed_from) / seconds
+        speed = (state.step - self.first_step) / seconds
         terms = {name: sum(s) / state.window_steps for name, s in state.window_losses.items()}
-        # One term is the loss itself: nothing to tell apart.
-        apart, rows = terms if len(terms) > 1 else {}, self.rows / seconds
-        log.line(train_line(state.step, state.epoch, state.batch, loss, speed, apart, rows))
-        log.record(
+        if len(terms) == 1:  # the loss itself
+            terms = {}
+        rows_per_second = self.rows / seconds
+        line = train_line(state.step, state.epoch, state.batch, loss, speed, terms, rows_per_second)
+        log.line(line)
+        log.log_metrics(
             "train",
             state.step,
             epoch=state.epoch,
             batch=state.batch,
             loss=loss,
-            **{f"{name}_loss": value for name, value in apart.items()},
-            learning_rate=rate,
+            **{f"{name}_loss": value for name, value in terms.items()},
+            learning_rate=lr,
             steps_per_second=speed,
-            sequences_per_second=rows,
+            sequences_per_second=rows_per_second,
         )
         self.seconds_before, self.clock = state.train_seconds, now
-        self.timed_from, self.rows, self.losses = state.step, 0, {}
+        self.first_step, self.rows, self.losses = state.step, 0, {}
         state.window_steps, state.window_losses = 0, {}
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Leave the time of the block out of speed and training time."""
-        begun = time.perf_counter()
+        """Exclude the time of the block from speed and training time."""
+        started = time.perf_counter()
         yield
-        self.clock += time.perf_counter() - begun
+        self.clock += time.perf_counter() - started
 
 
-def _own_share(shares: list[float]) -> float:
-    """This process's part of a sum that was saved by process."""
+def _local_share(shares: list[float]) -> float:
+    """This rank's part of a sum that was saved as one share per rank."""
     size = collectives.get_world().size
-    # Saved by other processes than now, the shares cannot be told apart: one has all.
+    # Saved with another world size: rank 0 takes the whole sum.
     if len(shares) != size:
         shares = [sum(shares)] + [0.0] * (size - 1)
     return collectives.shard(shares)[0]

@@ -1,8 +1,7 @@
-"""The README.md of a saved model: what it was trained on, how well it does, how to load it.
+"""The README.md of a saved model: its training data, its results, how to load it.
 
-A Hugging Face model card (YAML between two lines of dashes, then Markdown), made of what a run
-knows of itself. Nothing in it depends on a clock or on where the run lies, so that a run that was
-interrupted and gone on with leaves the same card as one that was not.
+A Hugging Face model card: YAML front matter, then Markdown. Nothing in it depends on time or on the
+run's path, so that an interrupted and resumed run writes the same card as an uninterrupted one.
 """
 
 import re
@@ -17,23 +16,24 @@ from bert_paddle.models import hub
 from bert_paddle.training.train_state import TrainState
 
 CARD_FILE = "README.md"
-USE = "## How to use it"  # everything from here on is about the folder, not about the model
-# What Markdown gives a meaning to within a line; the last two end what would become a link.
+USAGE_HEADING = (
+    "## How to use it"  # the rest of the card is about the folder; an export replaces it
+)
+# Characters with a meaning in Markdown; the last two alternatives prevent automatic links.
 _SPECIAL = re.compile(r"([\\`*_\[\]<>#|~&$]|:(?=//)|(?<=www)\.)")
-# What Hugging Face's `evaluate` calls a metric, where all_results.json has another name.
+# Names of Hugging Face's `evaluate` where all_results.json uses another name.
 _METRIC_IDS = {"pearson": "pearsonr", "f1_macro": "f1"}
 
 
 @dataclass(frozen=True)
 class CardFacts:
-    """What a card is made of.
+    """The content of a card.
 
-    task: its name; kind: classification, regression or pretraining; pairs: whether a row has two
-    texts. base: the model it began with, as given, "" for none. labels: class names in the order of
-    the logits. results: the values of an evaluation of these very weights by name, none where there
-    was none. hub: of a hub's data set, {"type", "name", "config"}, when the results are comparable
-    with others on it. rows: of each set. remarks: what has to be known of the data, a sentence
-    each. settings: by the names they are shown under.
+    task: its name. kind: classification, regression or pretraining. pairs: whether a row has two
+    texts. base: name or path of the initial model, "" for none. labels: class names in the order of
+    the logits. results: metrics of these very weights by name, empty if not evaluated. hub: data
+    set on the hub, {"type", "name", "config"}, if the results are comparable with others on it.
+    rows: number by set. remarks: sentences about the data. settings: by display name.
     """
 
     task: str
@@ -50,78 +50,80 @@ class CardFacts:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-def settings(args: CommonArgs, state: TrainState) -> dict[str, Any]:
-    """How a model was trained, by shown names. Of what may change when a run is gone on with (the
-    folders, the processes), only what comes of it."""
+def training_settings(args: CommonArgs, state: TrainState) -> dict[str, Any]:
+    """The training settings by display name, except those that may differ after a resume (paths,
+    number of processes)."""
     warmup = args.warmup_steps or round(args.warmup_ratio * state.total)
     return {
-        "updates": f"{state.step} of {state.total} planned",
-        "rows per update": state.rows_per_step,
+        "steps": f"{state.step} of {state.total} planned",
+        "rows per step": state.rows_per_step,
         "optimizer": args.optimizer,
         "learning rate": args.learning_rate,
-        "schedule": f"{args.lr_scheduler_type}, {warmup} updates of warm-up",
+        "schedule": f"{args.lr_scheduler_type}, {warmup} warm-up steps",
         "weight decay": args.weight_decay,
-        "gradients clipped at": args.max_grad_norm or "never",
+        "max gradient norm": args.max_grad_norm or "no clipping",
         "precision": f"{args.amp_dtype} ({args.amp_level})" if args.use_amp else "float32",
         "seed": args.seed,
     }
 
 
-def escaped(text: str) -> str:
-    """Text for Markdown that is shown as it stands, in one line."""
+def escape_markdown(text: str) -> str:
+    """Text that Markdown shows literally, in one line."""
     return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """A Markdown table; the cells are escaped."""
-    lines = [list(head), ["---"] * len(head)]
-    lines += [[escaped(str(cell)) for cell in row] for row in rows]
+    lines = [list(header), ["---"] * len(header)]
+    lines += [[escape_markdown(str(cell)) for cell in row] for row in rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def with_front(front: Mapping[str, Any], body: str) -> str:
-    """A card of its metadata and its text."""
+def join_front_matter(front: Mapping[str, Any], body: str) -> str:
+    """A card from its metadata and its text."""
     import yaml
 
     lines = yaml.safe_dump(dict(front), sort_keys=False, allow_unicode=True)
     return f"---\n{lines}---\n\n{body}"
 
 
-def parts(text: str) -> tuple[dict[str, Any], str]:
-    """The metadata and the text of a card; no metadata where there is none that can be read."""
+def split_front_matter(text: str) -> tuple[dict[str, Any], str]:
+    """The metadata and the text of a card; {} for missing or malformed metadata."""
     import yaml
 
-    found = re.match(r"---\r?\n(.*?\n)---[ \t]*\r?\n(.*)", text, re.DOTALL)
-    if not found:
+    match = re.match(r"---\r?\n(.*?\n)---[ \t]*\r?\n(.*)", text, re.DOTALL)
+    if not match:
         return {}, text
     try:
-        front = yaml.safe_load(found[1])
+        front = yaml.safe_load(match[1])
     except (yaml.YAMLError, ValueError, RecursionError):
-        return {}, found[2]
-    return (front if isinstance(front, dict) else {}), found[2].lstrip("\r\n")
+        return {}, match[2]
+    return (front if isinstance(front, dict) else {}), match[2].lstrip("\r\n")
 
 
-def text(facts: CardFacts) -> str:
-    """The whole card."""
+def render_card(facts: CardFacts) -> str:
+    """The complete card."""
     sections = [
-        f"# {escaped(facts.task)}, step {facts.step}\n",
+        f"# {escape_markdown(facts.task)}, step {facts.step}\n",
         _summary(facts),
         _results(facts),
     ]
     if facts.labels:
         rows = list(enumerate(facts.labels))
-        sections.append("## Classes\n\n" + table(("logit", "class"), rows))
+        sections.append("## Classes\n\n" + markdown_table(("logit", "class"), rows))
     if facts.rows:
-        rows_of = [(name, f"{count:,}") for name, count in facts.rows.items()]
-        sections.append("## Data\n\n" + table(("set", "rows"), rows_of))
-    sections.append("## Training\n\n" + table(("setting", "value"), list(facts.settings.items())))
-    sections.append(_use(facts))
-    return with_front(front_matter(facts), "\n".join(sections))
+        counts = [(name, f"{count:,}") for name, count in facts.rows.items()]
+        sections.append("## Data\n\n" + markdown_table(("set", "rows"), counts))
+    sections.append(
+        "## Training\n\n" + markdown_table(("setting", "value"), list(facts.settings.items()))
+    )
+    sections.append(_usage(facts))
+    return join_front_matter(front_matter(facts), "\n".join(sections))
 
 
 def card_writer(facts: CardFacts) -> Callable[[Path], None]:
-    """A function that writes the card into the folder it is given."""
-    content = text(facts)
+    """A function that writes the card into a folder."""
+    content = render_card(facts)
 
     def write(folder: Path) -> None:
         (folder / CARD_FILE).write_text(content, encoding="utf-8")
@@ -130,7 +132,7 @@ def card_writer(facts: CardFacts) -> Callable[[Path], None]:
 
 
 def front_matter(facts: CardFacts) -> dict[str, Any]:
-    """The metadata, as Hugging Face's hub takes it."""
+    """The metadata, in the format of Hugging Face's hub."""
     pretraining = facts.kind == "pretraining"
     front: dict[str, Any] = {}
     if facts.language:
@@ -138,7 +140,7 @@ def front_matter(facts: CardFacts) -> dict[str, Any]:
     front["library_name"] = "paddlenlp"
     front["pipeline_tag"] = "fill-mask" if pretraining else "text-classification"
     front["tags"] = ["bert", "paddlepaddle", "bert_paddle", facts.kind]
-    if _is_name(facts.base):
+    if _is_model_name(facts.base):
         front["base_model"] = facts.base
     if facts.hub:
         front["datasets"] = [facts.hub["type"]]
@@ -146,12 +148,12 @@ def front_matter(facts: CardFacts) -> dict[str, Any]:
     if metrics and not pretraining:
         front["metrics"] = list(dict.fromkeys(_METRIC_IDS.get(name, name) for name in metrics))
     if facts.hub and metrics:
-        front["model-index"] = [_index(facts, metrics)]
+        front["model-index"] = [_model_index(facts, metrics)]
     return front
 
 
-def _index(facts: CardFacts, metrics: Sequence[str]) -> dict[str, Any]:
-    """The results as the hub lists them."""
+def _model_index(facts: CardFacts, metrics: Sequence[str]) -> dict[str, Any]:
+    """The `model-index` entry with the results."""
     assert facts.hub
     values = [
         {"type": _METRIC_IDS.get(name, name), "name": name, "value": round(facts.results[name], 6)}
@@ -165,68 +167,72 @@ def _index(facts: CardFacts, metrics: Sequence[str]) -> dict[str, Any]:
     return {"name": f"{facts.task}, step {facts.step}", "results": [result]}
 
 
-def _is_name(base: str) -> bool:
-    """Whether a model was given by a name that others know, not by a folder."""
+def _is_model_name(base: str) -> bool:
+    """Whether a model was given by name, not as a local folder."""
     plain = re.fullmatch(r"[A-Za-z0-9][\w.-]*", base) is not None
-    return base in hub.PUBLISHED or plain and not Path(base).is_dir()
+    return base in hub.HUB_MODELS or plain and not Path(base).is_dir()
 
 
 def _summary(facts: CardFacts) -> str:
-    base = escaped(facts.base if _is_name(facts.base) else Path(facts.base).name)
-    task = escaped(facts.task)
+    base = escape_markdown(facts.base if _is_model_name(facts.base) else Path(facts.base).name)
+    task = escape_markdown(facts.task)
     if facts.kind == "pretraining":
-        begun = f" It began with the weights of {base}." if facts.base else ""
-        said = "A BERT pre-trained on masked words and next sentences." + begun
+        summary = "A BERT pre-trained with masked language modeling and next-sentence prediction."
+        summary += f" Training started from the weights of {base}." if facts.base else ""
     else:
         texts = "pairs of texts" if facts.pairs else "single texts"
-        head = "a score" if facts.kind == "regression" else f"{len(facts.labels)} classes"
-        said = f"A BERT fine-tuned on {task} from {base}: {texts}, {head}."
-    return "\n\n".join([said, *(f"**{escaped(remark)}**" for remark in facts.remarks)]) + "\n"
+        output = "a score" if facts.kind == "regression" else f"{len(facts.labels)} classes"
+        summary = f"A BERT fine-tuned on {task} from {base}: {texts}, {output}."
+    remarks = [f"**{escape_markdown(remark)}**" for remark in facts.remarks]
+    return "\n\n".join([summary, *remarks]) + "\n"
 
 
 def _results(facts: CardFacts) -> str:
     if not facts.results:
         return "## Results\n\nThese weights were not evaluated when they were saved.\n"
     rows = [(name, f"{value:.6f}") for name, value in facts.results.items()]
-    return "## Results\n\n" + table(("evaluation", "value"), rows)
+    return "## Results\n\n" + markdown_table(("evaluation", "value"), rows)
 
 
-def _use(facts: CardFacts) -> str:
+def _usage(facts: CardFacts) -> str:
     """How to load the folder with this package, PaddleNLP and, exported, transformers."""
     folder = f"model_{facts.step}"
     if facts.kind == "pretraining":
-        kind, auto = "BertForPretraining", "AutoModelForPreTraining"
-        ours = f"run_glue.py --model_name_or_path {folder} --task_name SST-2 --output_dir out"
+        model_class, auto_class = "BertForPretraining", "AutoModelForPreTraining"
+        command = f"run_glue.py --model_name_or_path {folder} --task_name SST-2 --output_dir out"
     else:
-        kind, auto = "BertForSequenceClassification", "AutoModelForSequenceClassification"
-        ours = f'bert-paddle predict {folder} "A text."'
-        ours += ' --pair "Another text."' if facts.pairs else ""
+        model_class, auto_class = (
+            "BertForSequenceClassification",
+            "AutoModelForSequenceClassification",
+        )
+        command = f'bert-paddle predict {folder} "A text."'
+        command += ' --pair "Another text."' if facts.pairs else ""
     versions = ", ".join(f"{name} {version}" for name, version in hardware.versions().items())
-    return f"""{USE}
+    return f"""{USAGE_HEADING}
 
 With bert_paddle, where the folder is called {folder}:
 
 ```shell
-{ours}
+{command}
 ```
 
 With PaddleNLP:
 
 ```python
-from paddlenlp.transformers import {kind}, BertTokenizer
+from paddlenlp.transformers import {model_class}, BertTokenizer
 
-model = {kind}.from_pretrained("{folder}")
+model = {model_class}.from_pretrained("{folder}")
 tokenizer = BertTokenizer.from_pretrained("{folder}")
 ```
 
 With transformers, after `bert-paddle export {folder} --format hf -o exported`:
 
 ```python
-from transformers import {auto}, AutoTokenizer
+from transformers import {auto_class}, AutoTokenizer
 
-model = {auto}.from_pretrained("exported")
+model = {auto_class}.from_pretrained("exported")
 tokenizer = AutoTokenizer.from_pretrained("exported")
 ```
 
-Saved with {escaped(versions)}. When the run took place is in its run.json.
+Saved with {escape_markdown(versions)}. When the run took place is in its run.json.
 """

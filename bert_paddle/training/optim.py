@@ -1,51 +1,50 @@
-"""The optimizer with its decay groups, clipping, and the learning rate by step."""
+"""The optimizer with its decay groups, gradient clipping, and the learning-rate schedule."""
 
 import math
 from collections.abc import Sequence
 from typing import Any
 
 from bert_paddle.common.args import CommonArgs
-from bert_paddle.models.kernels import adamw, fused_adamw_gpu
-from bert_paddle.models.kernels import compile_kernels as build_kernels
+from bert_paddle.models.kernels import adamw, compile_kernels, fused_adamw_gpu
 
 
 def warmup_steps(args: CommonArgs, total: int) -> int:
-    """Updates of linear warm-up: --warmup_steps, else --warmup_ratio of the planned updates."""
+    """Steps of linear warm-up: --warmup_steps, else --warmup_ratio of the planned steps."""
     return args.warmup_steps or math.ceil(args.warmup_ratio * total)
 
 
-def learning_rate(step: int, total: int, peak: float, warmup: int, kind: str) -> float:
-    """The rate of update `step` (from 1 to `total`).
+def learning_rate(step: int, total: int, peak: float, warmup: int, schedule: str) -> float:
+    """The learning rate of `step` (from 1 to `total`).
 
-    Linear warm-up gives update k of w the share (k-1)/w, so that the first update of a warm-up
-    has rate 0, as in google-research/bert. After it: `linear` falls from the peak at the first
-    update to peak/(total-w) at the last, one step before 0; `poly` is NVIDIA's power 0.5 of the
-    share left of all updates; `constant` stays.
+    Linear warm-up over w steps gives step k the share (k-1)/w of the peak, so the first step has
+    learning rate 0, as in google-research/bert. After it, `linear` falls from the peak to
+    peak/(total-w) at the last step, one step before 0; `poly` is NVIDIA's power 0.5 of the share of
+    steps left; `constant` stays at the peak.
     """
     done = step - 1
     if done < warmup:
         return peak * done / warmup
-    if kind == "constant":
+    if schedule == "constant":
         return peak
-    if kind == "poly":
+    if schedule == "poly":
         return peak * math.sqrt(max(0.0, 1 - done / max(1, total)))
     return peak * max(0, total - done) / max(1, total - warmup)
 
 
-def decays(name: str) -> bool:
-    """Whether weight decay applies to the parameter of this (structured) name: all weights but
-    biases and LayerNorm's, embeddings included (the BERT recipe)."""
+def is_decayed(name: str) -> bool:
+    """Whether weight decay applies to the parameter of this structured name: all but biases and
+    LayerNorm; embeddings are decayed (the BERT recipe)."""
     return name.split(".")[-1] != "bias" and "norm" not in name.lower()
 
 
-def build(model: Any, args: CommonArgs, on_gpu: bool = False) -> Any:
-    """AdamW or LAMB over the model's parameters; on the CPU, AdamW by our kernels where they are.
+def build_optimizer(model: Any, args: CommonArgs, on_gpu: bool = False) -> Any:
+    """AdamW or LAMB over the model's parameters; on the CPU, AdamW by our kernels where available.
 
-    The rate is set before every update, so that it depends on the step alone; `clip` comes before.
+    The caller sets the learning rate and calls `clip_gradients` before every step.
     """
     import paddle
 
-    with_decay = {p.name for name, p in model.named_parameters() if decays(name)}
+    decayed = {p.name for name, p in model.named_parameters() if is_decayed(name)}
     parameters = [p for p in model.parameters() if not p.stop_gradient]
     if args.optimizer == "lamb":
         return paddle.optimizer.Lamb(
@@ -53,42 +52,42 @@ def build(model: Any, args: CommonArgs, on_gpu: bool = False) -> Any:
             lamb_weight_decay=args.weight_decay,
             epsilon=args.adam_epsilon,
             parameters=parameters,
-            exclude_from_weight_decay_fn=lambda p: p.name not in with_decay,
+            exclude_from_weight_decay_fn=lambda p: p.name not in decayed,
             multi_precision=args.use_amp,
         )
-    wanted = args.cpu_kernels and not on_gpu and getattr(model, "by_kernels", True)
-    wanted = wanted and all(str(p.dtype) == "paddle.float32" for p in parameters)
-    kernels = build_kernels.kernels()[0] if wanted else None
-    kind = adamw.kernel_adamw(kernels) if kernels else paddle.optimizer.AdamW
+    use_kernels = args.cpu_kernels and not on_gpu and getattr(model, "use_cpu_kernels", True)
+    use_kernels = use_kernels and all(str(p.dtype) == "paddle.float32" for p in parameters)
+    kernels = compile_kernels.load_kernels()[0] if use_kernels else None
+    optimizer_class = adamw.kernel_adamw(kernels) if kernels else paddle.optimizer.AdamW
     if on_gpu and args.fused_adamw:
-        kind = fused_adamw_gpu.adamw()
-    return kind(
+        optimizer_class = fused_adamw_gpu.fused_adamw()
+    return optimizer_class(
         learning_rate=args.learning_rate,
         weight_decay=args.weight_decay,
         epsilon=args.adam_epsilon,
         parameters=parameters,
-        apply_decay_param_fun=lambda name: name in with_decay,
+        apply_decay_param_fun=lambda name: name in decayed,
         multi_precision=args.use_amp,
     )
 
 
-def clip(optimizer: Any, parameters: Sequence[Any], limit: float, on_gpu: bool) -> Any:
-    """Scale all gradients so that their global norm is at most `limit` (0: leave them), and
-    return the norm before, a number or a float32 scalar tensor.
+def clip_gradients(optimizer: Any, parameters: Sequence[Any], limit: float, on_gpu: bool) -> Any:
+    """Scale all gradients so that their global norm is at most `limit` (0: no clipping). Returns
+    the norm before clipping, a number or a float32 scalar tensor.
 
-    On the CPU, where reading a number costs nothing, gradients within the limit are not touched;
-    an optimizer with `norm_of` scales the others itself while it reads them.
+    On the CPU, where reading the norm does not wait for a device, gradients within the limit are
+    not touched. An optimizer with `global_grad_norm` scales gradients itself in its step.
     """
     import paddle
 
-    if hasattr(optimizer, "norm_of"):
-        norm = optimizer.norm_of(parameters)
+    if hasattr(optimizer, "global_grad_norm"):
+        norm = optimizer.global_grad_norm(parameters)
         optimizer.gradient_scale = limit / norm if 0 < limit < norm < math.inf else 1.0
         return norm
 
     gradients = [p.grad for p in parameters if p.grad is not None]
     with paddle.no_grad():
-        # A product of a row and a column reads the tensor once, without a copy of its squares.
+        # A dot product reads each tensor once and stores no squares.
         rows = [g.astype("float32").reshape([1, -1]) for g in gradients]
         norm = paddle.sqrt(
             sum(paddle.matmul(row, row, transpose_y=True).reshape([]) for row in rows)

@@ -1,4 +1,4 @@
-"""An output folder as one live run's own."""
+"""A lock on the output folder: one live run at a time."""
 
 import errno
 import fcntl
@@ -16,7 +16,7 @@ LOCK_FILE = ".in_use"
 
 
 def ensure_writable(folder: Path) -> None:
-    """Make the output folder. Raises OutputError when it cannot be written."""
+    """Create the output folder. Raises OutputError when it is not writable."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".writable"
@@ -30,28 +30,28 @@ def ensure_writable(folder: Path) -> None:
 
 @contextmanager
 def lock_output_dir(folder: Path) -> Iterator[None]:
-    """Make the output folder this run's own inside the block; the system gives it free when the
-    process ends, however that happens.
+    """Lock the output folder for this run inside the block. The system releases the lock when the
+    process ends, even if it is killed.
 
-    Raises OutputError when it cannot be written or another live run has it.
+    Raises OutputError when the folder is not writable or another live run has locked it.
     """
-    held: list[TextIO] = []
+    locks: list[TextIO] = []  # one on the main rank
 
-    def claim() -> None:
+    def lock() -> None:
         ensure_writable(folder)
-        held.append(_lock(folder))
+        locks.append(_acquire(folder))
 
-    collectives.run_on_main(claim)
+    collectives.run_on_main(lock)
     try:
         yield
     finally:
-        for lock in held:
+        for lock_file in locks:
             with suppress(OSError):
-                os.unlink(lock.name)  # while it is held: see `_lock`
-            lock.close()
+                os.unlink(lock_file.name)  # before the lock is released: see `_acquire`
+            lock_file.close()
 
 
-def _lock(folder: Path) -> TextIO:
+def _acquire(folder: Path) -> TextIO:
     path = folder / LOCK_FILE
     while True:
         lock = path.open("a+", encoding="utf-8")
@@ -59,15 +59,15 @@ def _lock(folder: Path) -> TextIO:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             lock.seek(0)
-            owner = lock.read().strip() or "of which nothing is known"
+            owner = lock.read().strip() or "unknown process"
             lock.close()
             if error.errno not in (errno.EAGAIN, errno.EACCES):
-                raise  # a file system without locks, which the error names
+                raise  # a file system without locks, as the error says
             raise OutputError(
-                f"--output_dir {folder} is in use by another run ({owner}): wait for its end, stop "
-                "it, or give another folder"
+                f"--output_dir {folder} is in use by another run ({owner}): wait until it "
+                "ends, stop it, or give another folder"
             ) from None
-        # The one before may have removed its file between our opening and our locking it.
+        # The previous owner may have removed the file between our opening and locking it.
         with suppress(FileNotFoundError):
             if os.fstat(lock.fileno()).st_ino == path.stat().st_ino:
                 break

@@ -1,4 +1,4 @@
-"""Where the time of an update goes: Paddle's profiler around some updates of a training."""
+"""--profile: Paddle's profiler around some training steps."""
 
 import contextlib
 import io
@@ -12,58 +12,58 @@ from bert_paddle.distributed import collectives
 from bert_paddle.training.step import Trainer
 
 FOLDER = "profile"
-_BEFORE = 2  # updates that are left out: they allocate, and compile what is compiled at first use
+_SKIPPED = 2  # first steps, not profiled: they allocate memory and compile
 
 
 @contextlib.contextmanager
-def profile_steps(trainer: Trainer, updates: int, output_dir: Path, log: RunLog) -> Iterator[None]:
-    """Profile `updates` updates (0: none) of the training in the block.
+def profile_steps(trainer: Trainer, steps: int, output_dir: Path, log: RunLog) -> Iterator[None]:
+    """Profile `steps` steps (0: none) of the training in the block.
 
-    Every rank leaves in output_dir/profile/ a table of operations by their time, table_<rank>.txt,
-    and a trace for chrome://tracing or Perfetto, trace_<rank>.json. Raises OutputError where a
-    file stands in the place of that folder.
+    Every rank writes to output_dir/profile/ a table of operations by time, table_<rank>.txt, and a
+    trace for chrome://tracing or Perfetto, trace_<rank>.json. Raises OutputError if that path is a
+    file.
     """
-    if updates == 0:
+    if steps == 0:
         yield
         return
     folder = output_dir / FOLDER
     if folder.exists() and not folder.is_dir():
-        raise OutputError(f"--profile: {folder} is a file, and a folder is to be made there")
+        raise OutputError(f"--profile: {folder} is a file: remove it, its place is for a folder")
     from paddle import profiler
 
     targets = [profiler.ProfilerTarget.CPU]
     if collectives.on_gpu():
         targets.append(profiler.ProfilerTarget.GPU)
-    found = profiler.Profiler(
+    session = profiler.Profiler(
         targets=targets,
-        scheduler=(_BEFORE, _BEFORE + updates),
-        on_trace_ready=lambda one: _write(one, folder, log),
+        scheduler=(_SKIPPED, _SKIPPED + steps),
+        on_trace_ready=lambda session: _write(session, folder, log),
     )
-    plain = trainer.step
+    unprofiled_step = trainer.step
 
     def step(*arguments: Any) -> Any:
-        update = plain(*arguments)
-        found.step()
-        return update
+        result = unprofiled_step(*arguments)
+        session.step()
+        return result
 
     trainer.step = step  # type: ignore[method-assign, assignment]
-    found.start()
+    session.start()
     try:
         yield
     finally:
-        trainer.step = plain  # type: ignore[method-assign]
-        found.stop()
+        trainer.step = unprofiled_step  # type: ignore[method-assign]
+        session.stop()
 
 
-def _write(found: Any, folder: Path, log: RunLog) -> None:
+def _write(session: Any, folder: Path, log: RunLog) -> None:
     from paddle.profiler import SortedKeys
 
     rank = collectives.get_world().rank
     table, trace = folder / f"table_{rank}.txt", folder / f"trace_{rank}.json"
     folder.mkdir(exist_ok=True)
-    found.export(str(trace), "json")
-    heard = io.StringIO()
-    with contextlib.redirect_stdout(heard):
-        found.summary(sorted_by=SortedKeys.CPUTotal, thread_sep=False, time_unit="ms")
-    table.write_text(heard.getvalue(), encoding="utf-8")
+    session.export(str(trace), "json")
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        session.summary(sorted_by=SortedKeys.CPUTotal, thread_sep=False, time_unit="ms")
+    table.write_text(printed.getvalue(), encoding="utf-8")
     log.note(f"profile: {table}, {trace} (for chrome://tracing)")

@@ -1,7 +1,7 @@
-"""run.json: what a run was, for everything that reads its folder afterwards (see docs/REPORT.md).
+"""run.json: the description of a run, for the report and other readers (see docs/REPORT.md).
 
-It is begun with the training and completed at its end; one that was never completed says that the
-run was cut short.
+It is written when the training starts and completed at its end; `finished` stays null for a
+run that was cut short.
 """
 
 import json
@@ -20,12 +20,12 @@ RUN_FILE = "run.json"
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What a program says of its run.
+    """A program's description of its run.
 
     task: its name. data: "glue", "demo" or "own". parameters: of the model. labels: class names in
-    the order of the logits, empty for a regression and for pre-training. metric: what the best step
-    is chosen by (the mean of these), named as in all_results.json. rows: of each set, by name.
-    lengths: see `length_counts`. steps: updates planned, and of an epoch.
+    the order of the logits, empty for regression and pre-training. metric: the best step is chosen
+    by the mean of these, named as in all_results.json. rows: of each set, by name. lengths: see
+    `length_counts`. steps: planned in total ("planned"), and per epoch ("per_epoch").
     """
 
     program: str
@@ -40,60 +40,60 @@ class RunInfo:
     steps: dict[str, int] | None = None
 
 
-def length_counts(lengths: Any, cut: int, most: int) -> dict[str, Any]:
-    """What run.json says of the rows' lengths. lengths: int [n], word pieces of each row after
-    cutting to `most`; cut: rows that were longer."""
+def length_counts(lengths: Any, truncated: int, max_length: int) -> dict[str, Any]:
+    """The rows' lengths as run.json has them. lengths: int [n], word pieces of each row after
+    truncation to `max_length`; truncated: rows that were longer."""
     import numpy as np
 
-    counts = np.bincount(lengths, minlength=most + 1).tolist()
-    return {"max_seq_length": most, "counts": counts, "cut": int(cut)}
+    counts = np.bincount(lengths, minlength=max_length + 1).tolist()
+    return {"max_seq_length": max_length, "counts": counts, "cut": int(truncated)}
 
 
 class RunInfoFile:
-    """A run's own file about itself. All processes make one; the main process writes."""
+    """The run.json of a run. Every process has an instance; the main process writes the file."""
 
     def __init__(self, args: CommonArgs, output_dir: Path, log: run_log.RunLog):
         self.args, self.output_dir, self.log = args, output_dir, log
-        self.values: dict[str, Any] | None = None  # None: the file tells of another run, and stays
+        self.values: dict[str, Any] | None = None  # None: the file is of another run, and is kept
 
-    def begin(self, about: RunInfo, trains: bool, resumed: bool) -> None:
-        """Write run.json, as of a run that is not finished. One that only evaluates or predicts
-        leaves the file of the training that its folder holds.
+    def start(self, run_info: RunInfo, trains: bool, resumed: bool) -> None:
+        """Write run.json with `finished` null. A run that only evaluates or predicts keeps the file
+        of the training in its folder.
 
-        resumed: this run goes on with the one in the folder, whose start stays.
+        resumed: this run resumes the one in the folder, whose start time is kept.
         """
-        before = read(self.output_dir)
-        if not trains and before.get("trains") and before.get("task") == about.task:
+        previous = read(self.output_dir)
+        if not trains and previous.get("trains") and previous.get("task") == run_info.task:
             return
         now = _now()
-        started = before.get("started") if resumed and before else None
+        started = previous.get("started") if resumed and previous else None
         self.values = {
-            **asdict(about),
+            **asdict(run_info),
             "trains": trains,
             "settings": self.args.as_dict(),
-            "given": sorted(self.args.given),
+            "given": sorted(self.args.explicit_flags),
             "model": self.args.model_name_or_path,
             "machine": _machine(),
             "processes": collectives.get_world().size,
             "versions": hardware.versions(),
             "started": started or now,
-            "resumed": [*(before.get("resumed") or []), now] if started and before else [],
+            "resumed": [*(previous.get("resumed") or []), now] if started and previous else [],
             "finished": None,
         }
         collectives.run_on_main(self._write)
         if self.args.visualdl_dir:
-            collectives.run_on_main(self._open_board)
+            collectives.run_on_main(self._open_visualdl)
 
     def _write(self) -> None:
         atomic_files.write_json(self.output_dir / RUN_FILE, run_log.finite_or_none(self.values))
 
-    def _open_board(self) -> None:
-        """Have the log's records drawn by VisualDL too, those kept from before first."""
+    def _open_visualdl(self) -> None:
+        """Write the log's records to VisualDL too, starting with those kept from before."""
         assert self.args.visualdl_dir
-        kept = run_log.read_records(self.output_dir)
+        records = run_log.read_metrics(self.output_dir)
         try:
-            self.log.board = visualdl_writer.VisualDLWriter(
-                Path(self.args.visualdl_dir), self.output_dir, kept
+            self.log.sink = visualdl_writer.VisualDLWriter(
+                Path(self.args.visualdl_dir), self.output_dir, records
             )
         except (OSError, ImportError) as error:
             self.log.warning(f"--visualdl_dir {self.args.visualdl_dir}: not written ({error})")
@@ -103,16 +103,16 @@ class RunInfoFile:
         if self.values is not None:
             self.values["finished"] = _now()
             collectives.run_on_main(self._write)
-        self.log.close_board()
+        self.log.close_sink()
 
 
 def read(output_dir: Path) -> dict[str, Any]:
-    """The content of a folder's run.json; {} where there is none that can be read."""
+    """The content of a folder's run.json; {} where it is missing or unreadable."""
     try:
-        found = json.loads((output_dir / RUN_FILE).read_text(encoding="utf-8"))
+        content = json.loads((output_dir / RUN_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def _now() -> str:
@@ -123,4 +123,4 @@ def _machine() -> str:
     import paddle
 
     gpu = f"{paddle.device.cuda.get_device_name()}, " if collectives.on_gpu() else ""
-    return gpu + hardware.hardware()
+    return gpu + hardware.machine()

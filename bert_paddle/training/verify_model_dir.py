@@ -1,36 +1,38 @@
-"""Whether a model's folder is whole, as far as its manifest can tell, before it is used."""
+"""Check a model's folder against its manifest before it is used."""
 
 from pathlib import Path
 
 from bert_paddle.common import atomic_files
 from bert_paddle.common.errors import WeightsError
-from bert_paddle.models import classifier
+from bert_paddle.models import model_state
 from bert_paddle.training import checkpoint
 
-# What only a training needs to go on from may be gone, and a model card may be edited.
-_FREE = ("state/", "README.md")
+# The training state may be deleted, and the model card edited.
+_MAY_DIFFER = ("state/", "README.md")
 
 
 def verify_model_dir(folder: Path) -> Path:
-    """`folder`, where nothing says that it is not whole.
+    """Check that a model's folder is complete; returns `folder`.
 
-    Raises WeightsError for a run's folder, which it tells from a model's, for a half-written
-    checkpoint (state/ without the manifest, which is written last), and for one whose files are not
-    as the manifest says, by size and SHA-256. Of a folder without a manifest, such as a model of
-    Hugging Face, nothing is known.
+    Raises WeightsError for a run's output folder, for a half-written checkpoint (state/ without the
+    manifest, which is written last), and for files whose size or SHA-256 differs from the manifest.
+    A folder without a manifest, such as a Hugging Face model, is not checked.
     """
     steps = checkpoint.saved_steps(folder)
-    if steps and not (folder / classifier.CONFIG_FILE).is_file():
+    if steps and not (folder / model_state.CONFIG_FILE).is_file():
         newest = checkpoint.checkpoint_dir(folder, steps[-1])
         raise WeightsError(f"{folder} is a run's folder: give one of its models, such as {newest}")
-    if not (folder / checkpoint.MANIFEST).is_file():
-        if not (folder / checkpoint.STATE).parent.is_dir():
+    if not (folder / checkpoint.MANIFEST_FILE).is_file():
+        if not (folder / checkpoint.STATE_FILE).parent.is_dir():
             return folder
         raise WeightsError(
-            f"{folder} is no whole checkpoint: it has no {checkpoint.MANIFEST}, which is written "
-            "last; give another one"
+            f"{folder} is not a complete checkpoint: it has no {checkpoint.MANIFEST_FILE} (written "
+            "last); give another one"
         )
-    needed = (classifier.CONFIG_FILE, classifier.WEIGHTS_FILE)
-    if wrong := atomic_files.check_manifest(folder, checkpoint.MANIFEST, needed, but=_FREE):
-        raise WeightsError(f"{folder} is no whole checkpoint: {wrong}; give another one")
+    needed = (model_state.CONFIG_FILE, model_state.WEIGHTS_FILE)
+    damage = atomic_files.check_manifest(
+        folder, checkpoint.MANIFEST_FILE, needed, ignored_prefixes=_MAY_DIFFER
+    )
+    if damage:
+        raise WeightsError(f"{folder} is not a complete checkpoint: {damage}; give another one")
     return folder

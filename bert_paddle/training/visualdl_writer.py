@@ -1,4 +1,4 @@
-"""The curves of a run for VisualDL, Paddle's own board. Imported packages: only when it is used."""
+"""--visualdl_dir: the curves of a run for VisualDL, which is imported only when used."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -7,21 +7,22 @@ from typing import Any
 
 from bert_paddle.common import atomic_files
 
-# What says where a record stands; all other numbers of it are curves.
-_PLACES = ("step", "epoch", "batch", "samples")
+# Positions in the run; all other numbers of a record are curves.
+_POSITIONS = ("step", "epoch", "batch", "samples")
 _FLUSH_SECONDS = 10
 
 
 class VisualDLWriter:
-    """One VisualDL log file that holds what metrics.jsonl holds, as scalars by step.
+    """One VisualDL log file with the content of metrics.jsonl, as scalars by step, such as
+    `train/loss`, `eval/accuracy`, `eval_mismatched/accuracy`.
 
-    Opened with the records that the run keeps, so that a resumed run's curves have no double
-    points: `train/loss`, `eval/accuracy`, `eval_mismatched/accuracy`.
+    Rewritten from `records` on opening, so that the curves of a resumed run have no duplicate
+    points.
     """
 
     def __init__(self, folder: Path, run: Path, records: Iterable[Mapping[str, Any]] = ()):
-        """folder: of the log file, made where it is missing; run: the run's own folder, which
-        names the file, so that a resumed run finds it again. Raises OSError."""
+        """folder: of the log file, created if missing; run: the run's output folder, from which the
+        file's name is derived, so that a resumed run replaces its own file. Raises OSError."""
         from visualdl import LogWriter
 
         folder.mkdir(parents=True, exist_ok=True)
@@ -36,18 +37,18 @@ class VisualDLWriter:
         self.writer.flush()
 
     def add(self, record: Mapping[str, Any]) -> None:
-        """Put a record's numbers on the board; evaluations are on the disk at once."""
+        """Add a record's numbers; those of evaluations are flushed to disk at once."""
         self._add(record)
         if record["kind"] != "train":
             self.writer.flush()
 
     def _add(self, record: Mapping[str, Any]) -> None:
-        group = str(record.get("kind", "train")).replace("%", "")  # VisualDL takes no % in a name
+        group = str(record.get("kind", "train")).replace("%", "")  # VisualDL allows no % in a tag
         group += f"_{record['dev']}" if record.get("dev") else ""
         for name, value in record.items():
-            if name not in _PLACES and isinstance(value, int | float):
+            if name not in _POSITIONS and isinstance(value, int | float):
                 self.writer.add_scalar(f"{group}/{name}", float(value), record["step"])
 
     def close(self) -> None:
-        """Write out what is left."""
+        """Flush and close the file."""
         self.writer.close()

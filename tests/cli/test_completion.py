@@ -1,4 +1,4 @@
-"""Shell completion: the scripts name the commands and their flags, and Bash takes its one."""
+"""Shell completion: the scripts contain all commands and flags, and the Bash one works."""
 
 import re
 import subprocess
@@ -15,10 +15,10 @@ from bert_paddle.pretrain.args import PretrainArgs
 
 @pytest.fixture(scope="module")
 def bash() -> str:
-    return completion.script("bash")
+    return completion.completion_script("bash")
 
 
-def test_it_names_every_command_and_flag(bash):
+def test_the_script_has_every_command_and_flag(bash):
     for name in cli.COMMANDS:
         assert re.search(rf"subparsers=\(.*\b{name}\b.*\)", bash)
     for args_class in (GlueArgs, PretrainArgs):
@@ -28,13 +28,13 @@ def test_it_names_every_command_and_flag(bash):
 
 
 def complete(script: str, *words: str) -> list[str]:
-    """What Bash offers for the last of the words."""
-    ask = (
+    """Bash's completions of the last word."""
+    shell_code = (
         f"{script}\nCOMP_WORDS=({' '.join(words)}); COMP_CWORD={len(words) - 1}\n"
         f"_shtab_bert_paddle {words[0]} '{words[-1]}' '{words[-2]}'\n"
         'printf "%s\\n" "${COMPREPLY[@]}"'
     )
-    done = subprocess.run(["bash", "-c", ask], capture_output=True, text=True)
+    done = subprocess.run(["bash", "-c", shell_code], capture_output=True, text=True)
     return done.stdout.split()
 
 
@@ -45,21 +45,21 @@ def test_bash_completes_commands_and_flags(bash):
     assert complete(bash, "bert-paddle", "glue", "--input_d") == []
 
 
-def test_zsh():
-    script = completion.script("zsh")
+def test_zsh_script():
+    script = completion.completion_script("zsh")
     assert script.startswith("#compdef bert-paddle\n") and "--learning_rate" in script
 
 
 @pytest.mark.parametrize(
-    ("argv", "said"),
+    ("argv", "message"),
     [
         ([], "SHELL is missing: bash, zsh"),
         (["fish"], "unknown shell 'fish'; there are bash, zsh"),
         (["bash", "zsh"], "one SHELL at a time"),
     ],
 )
-def test_wrong_shells(argv, said):
-    with pytest.raises(FlagError, match=said):
+def test_unknown_shells_are_errors(argv, message):
+    with pytest.raises(FlagError, match=message):
         completion.main(argv)
 
 

@@ -1,4 +1,4 @@
-"""`submission`: a good zip from runs, everything wrong with a bad one, what is refused."""
+"""`submission`: a valid zip from runs, all problems of an invalid one, rejected runs."""
 
 import errno
 import json
@@ -34,7 +34,7 @@ LINES = {
 
 
 def predictions(name: str, answer: str | None = None) -> str:
-    """A good file; the labels take turns unless one is given."""
+    """A valid file; the labels alternate unless `answer` is given."""
     task = SUBMISSION_FILES[name].task
     labels = [answer] if answer else list(task.submission_labels) or ["0.000", "5.000"]
     rows = range(SUBMISSION_FILES[name].test_set.rows)
@@ -85,49 +85,51 @@ def test_missing_tasks_are_named_and_nothing_is_written(tmp_path):
     run = write_run(tmp_path / "run", "CoLA.tsv", "MNLI-m.tsv")
     with pytest.raises(DataError) as caught:
         call(run, "-o", tmp_path / "s.zip")
-    said = str(caught.value)
-    assert "SST-2, MRPC, STS-B, QQP, MNLI, QNLI, RTE, WNLI, AX (" in said
-    assert "MNLI-mm.tsv" in said and "MNLI-m.tsv" not in said and "--fill_missing" in said
+    message = str(caught.value)
+    assert "SST-2, MRPC, STS-B, QQP, MNLI, QNLI, RTE, WNLI, AX (" in message
+    assert "MNLI-mm.tsv" in message and "MNLI-m.tsv" not in message and "--fill_missing" in message
     assert not (tmp_path / "s.zip").exists()
 
 
-def test_filled_tasks_are_whole_and_told(tmp_path, capsys):
+def test_filled_tasks_are_complete_and_reported(tmp_path, capsys):
     run = write_run(tmp_path / "run", "SST-2.tsv")
     call(run, "-o", tmp_path / "s.zip", "--fill_missing")
-    said = capsys.readouterr().err
+    message = capsys.readouterr().err
     for name in LINES.keys() - {"SST-2.tsv"}:
-        assert f"{name}: filled with " in said
-    assert "SST-2.tsv" not in said and "not here" in said
+        assert f"{name}: filled with " in message
+    assert "SST-2.tsv" not in message and "not here" in message
     assert submission.zip_problems(tmp_path / "s.zip") == []
     with zipfile.ZipFile(tmp_path / "s.zip") as archive:
         assert archive.read("CoLA.tsv").decode() == predictions("CoLA.tsv", "1")
         assert archive.read("SST-2.tsv").decode() == predictions("SST-2.tsv")
 
 
-def test_a_filling_comes_from_the_training_file_where_it_is_whole(tmp_path, capsys):
+def test_fill_value_comes_from_a_complete_training_file(tmp_path, capsys):
     """635 rows of WNLI, most of them 1 where the official file has more 0."""
     (tmp_path / "glue" / "WNLI").mkdir(parents=True)
     train = tmp_path / "glue" / "WNLI" / "train.tsv"
     header = "index\tsentence1\tsentence2\tlabel\n"
     rows = [f"{i}\ta\tb\t{int(i > 200)}\n" for i in range(635)]
-    said: list[str] = []
+    message: list[str] = []
     for count, answer in ((635, "1"), (634, "0")):
         train.write_text(header + "".join(rows[:count]))
-        text = submission.filled(SUBMISSION_FILES["WNLI.tsv"], str(tmp_path / "glue"), said.append)
+        text = submission.fill_missing_file(
+            SUBMISSION_FILES["WNLI.tsv"], str(tmp_path / "glue"), message.append
+        )
         assert text.decode() == predictions("WNLI.tsv", answer)
-    assert str(train) in said[0] and "which is not here" in said[1]
+    assert str(train) in message[0] and "which is not here" in message[1]
 
 
 @pytest.mark.real_data
-def test_fillings_without_data_are_those_of_the_real_training_sets(glue_data_dir):
-    for name, wanted in SUBMISSION_FILES.items():
-        told: list[str] = []
-        by_file = submission.filled(wanted, str(glue_data_dir), told.append)
-        assert by_file == submission.filled(wanted, None, told.append), (name, told)
+def test_fill_values_without_data_are_those_of_the_real_training_sets(glue_data_dir):
+    for name, file in SUBMISSION_FILES.items():
+        notes: list[str] = []
+        by_file = submission.fill_missing_file(file, str(glue_data_dir), notes.append)
+        assert by_file == submission.fill_missing_file(file, None, notes.append), (name, notes)
 
 
-def changed(good: Path, target: Path, **changes) -> Path:
-    """The good zip with files exchanged: a function of the text, None to leave it out, a name."""
+def change_zip(good: Path, target: Path, **changes) -> Path:
+    """The valid zip with changed files: a function of the text, None to omit it, or a new name."""
     with zipfile.ZipFile(good) as old, zipfile.ZipFile(target, "w") as new:
         for name in old.namelist():
             change = changes.get(name.removesuffix(".tsv").replace("-", "_"), lambda text: text)
@@ -153,25 +155,29 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_of_a_file_is_named(good, tmp_path, fault):
-    change, said = FAULTS[fault]
-    bad = changed(good, tmp_path / "bad.zip", WNLI=change)
-    said = "WNLI.tsv has 145 rows, not 146" if fault == "short" else f"WNLI.tsv{said}"
-    found = submission.zip_problems(bad)
-    assert any(said in problem or said.replace("tsv", "tsv ", 1) in problem for problem in found)
+def test_a_bad_file_is_reported(good, tmp_path, fault):
+    change, message = FAULTS[fault]
+    bad = change_zip(good, tmp_path / "bad.zip", WNLI=change)
+    message = "WNLI.tsv has 145 rows, not 146" if fault == "short" else f"WNLI.tsv{message}"
+    problems = submission.zip_problems(bad)
+    assert any(
+        message in problem or message.replace("tsv", "tsv ", 1) in problem for problem in problems
+    )
 
 
 @pytest.mark.parametrize("score", ["5.01", "-0.1", "nan", "inf", "0_1", " 2.7 ", "+1", ".5"])
 def test_scores_are_from_0_to_5(good, tmp_path, score):
-    bad = changed(good, tmp_path / "bad.zip", STS_B=lambda t: t.replace("\n7\t", f"\n7\t{score}#"))
-    bad = changed(
+    bad = change_zip(
+        good, tmp_path / "bad.zip", STS_B=lambda t: t.replace("\n7\t", f"\n7\t{score}#")
+    )
+    bad = change_zip(
         good, tmp_path / "bad.zip", STS_B=lambda t: t.replace("\n7\t5.000", f"\n7\t{score}")
     )
     assert submission.zip_problems(bad) == [f"STS-B.tsv:9: {score!r} is no score from 0 to 5"]
 
 
-def test_all_faults_come_together(good, tmp_path):
-    bad = changed(
+def test_all_problems_are_reported_together(good, tmp_path):
+    bad = change_zip(
         good,
         tmp_path / "bad.zip",
         CoLA=None,
@@ -182,7 +188,7 @@ def test_all_faults_come_together(good, tmp_path):
     )
     with pytest.raises(DataError) as caught:
         call("--check", bad)
-    said = str(caught.value)
+    message = str(caught.value)
     for words in (
         "CoLA.tsv is missing",
         "SST-2.tsv: in the folder 'sub/', and must be at the top",
@@ -191,11 +197,11 @@ def test_all_faults_come_together(good, tmp_path):
         "AX.tsv is missing",
         "MRPC.tsv:2: '7' is none of 0, 1",
     ):
-        assert words in said
-    assert said.count("is missing") == 2
+        assert words in message
+    assert message.count("is missing") == 2
 
 
-def test_the_document_shows_what_is_said(good, tmp_path, monkeypatch, capsys):
+def test_the_document_shows_the_output(good, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     shutil.copy(good, "submission.zip")
     call("--check", "submission.zip")
@@ -209,13 +215,13 @@ def test_the_document_shows_what_is_said(good, tmp_path, monkeypatch, capsys):
         "RTE": "rte.tsv",
         "AX": "diag/AX.tsv",
     }
-    changed(good, Path("theirs.zip"), **changes)
+    change_zip(good, Path("theirs.zip"), **changes)
     with pytest.raises(DataError) as caught:
         call("--check", "theirs.zip")
     assert f"```text error: {caught.value} ```" in shown
 
 
-def test_files_in_a_folder_are_told_once_and_not_as_missing(good, tmp_path):
+def test_files_in_a_folder_are_reported_once_and_not_as_missing(good, tmp_path):
     with zipfile.ZipFile(good) as old, zipfile.ZipFile(tmp_path / "bad.zip", "w") as new:
         new.mkdir("run")
         for name in old.namelist():
@@ -228,23 +234,23 @@ def test_files_in_a_folder_are_told_once_and_not_as_missing(good, tmp_path):
 
 
 @pytest.mark.parametrize("code", ["ENOENT", "EROFS", "ENOSPC"])
-def test_a_zip_that_cannot_be_written_is_told_by_its_name(tmp_path, monkeypatch, capsys, code):
+def test_a_write_error_names_the_zip(tmp_path, monkeypatch, capsys, code):
     def refuse(path, content):
         number = getattr(errno, code)
         raise OSError(number, os.strerror(number), str(path.with_name(f".{path.name}.77.part")))
 
     monkeypatch.setattr(atomic_files, "write_bytes", refuse)
     run, target = write_run(tmp_path / "run", *LINES), tmp_path / "s.zip"
-    with pytest.raises(SystemExit) as ended, exit_with_one_line(debug=False):
+    with pytest.raises(SystemExit) as exit_info, exit_with_one_line(debug=False):
         call(run, "-o", target)
-    said = capsys.readouterr().err
-    assert ended.value.code == (1 if code == "ENOSPC" else 2)
-    assert str(target) in said and ".part" not in said
-    assert "free some space" in said if code == "ENOSPC" else "give another place" in said
+    message = capsys.readouterr().err
+    assert exit_info.value.code == (1 if code == "ENOSPC" else 2)
+    assert str(target) in message and ".part" not in message
+    assert "free some space" in message if code == "ENOSPC" else "give another place" in message
 
 
-def test_predictions_of_a_test_file_of_ones_own_are_no_submission(tmp_path):
-    """Also of a run from before all_results.json told, and not where a later run predicted all."""
+def test_predictions_of_a_custom_test_file_are_rejected(tmp_path):
+    """Also if only run.json has --test_file; not if a later run predicted GLUE's test set."""
     run = write_run(tmp_path / "run", "RTE.tsv")
     (run / "run.json").write_text(json.dumps({"settings": {"test_file": "mine/RTE.jsonl"}}))
     with pytest.raises(DataError, match="predictions/RTE.tsv is of rows of --test_file"):
@@ -258,7 +264,7 @@ def test_predictions_of_a_test_file_of_ones_own_are_no_submission(tmp_path):
         submission.collect([run])
 
 
-def test_a_damaged_member_is_named(good, tmp_path):
+def test_a_damaged_member_is_reported(good, tmp_path):
     content = bytearray(good.read_bytes())
     with zipfile.ZipFile(good) as archive:
         entry = archive.getinfo("QNLI.tsv")
@@ -268,20 +274,20 @@ def test_a_damaged_member_is_named(good, tmp_path):
     assert problem.startswith("QNLI.tsv cannot be unpacked")
 
 
-def test_what_is_no_zip(tmp_path):
+def test_files_that_are_not_a_zip(tmp_path):
     (tmp_path / "empty.zip").touch()
     (tmp_path / "text.zip").write_text("hello")
-    for name, said in (
+    for name, message in (
         ("empty.zip", "is not a zip file .it is empty"),
         ("text.zip", "is not a zip file"),
         ("none.zip", "no such file"),
         ("", "is a folder"),
     ):
-        with pytest.raises(DataError, match=said):
+        with pytest.raises(DataError, match=message):
             call("--check", tmp_path / name)
 
 
-def test_runs_that_will_not_do_come_together(tmp_path):
+def test_all_unsuitable_runs_are_reported_together(tmp_path):
     demo = write_run(tmp_path / "demo", "CoLA.tsv", data="demo")
     own = write_run(tmp_path / "own", "RTE.tsv", data="own")
     half = write_run(tmp_path / "half", "SST-2.tsv")
@@ -295,7 +301,7 @@ def test_runs_that_will_not_do_come_together(tmp_path):
     runs = [demo, own, half, unpredicted, other, short, tmp_path, tmp_path / "none"]
     with pytest.raises(DataError) as caught:
         call(*runs, "-o", tmp_path / "s.zip", "--fill_missing")
-    said = str(caught.value)
+    message = str(caught.value)
     for words in (
         f"{demo}: its predictions are of a demo set",
         f"{own}: its predictions are of other data than GLUE's",
@@ -306,11 +312,11 @@ def test_runs_that_will_not_do_come_together(tmp_path):
         f"{tmp_path} is not a run's folder",
         f"{tmp_path / 'none'}: no such folder",
     ):
-        assert words in said
+        assert words in message
     assert not (tmp_path / "s.zip").exists()
 
 
-def test_two_runs_of_a_task_are_refused_unless_they_agree(tmp_path):
+def test_two_runs_of_a_task_are_rejected_unless_equal(tmp_path):
     one = write_run(tmp_path / "one", "RTE.tsv", "WNLI.tsv")
     same = write_run(tmp_path / "same", "RTE.tsv")
     submission.collect([one, same])
@@ -321,7 +327,7 @@ def test_two_runs_of_a_task_are_refused_unless_they_agree(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("argv", "said"),
+    ("argv", "message"),
     [
         ([], "RUN is missing.*--output .-o. is required"),
         (["run", "-o", "."], "is a folder"),
@@ -331,10 +337,10 @@ def test_two_runs_of_a_task_are_refused_unless_they_agree(tmp_path):
         (["run", "-o", "s.zip", "--fill_mising"], "did you mean --fill_missing"),
     ],
 )
-def test_wrong_flags(argv, said):
-    with pytest.raises(FlagError, match=said):
+def test_wrong_flags(argv, message):
+    with pytest.raises(FlagError, match=message):
         call(*argv)
 
 
-def test_every_mistake_is_the_users():
+def test_data_errors_are_user_errors():
     assert issubclass(DataError, UserError) and UserError.exit_code == 2

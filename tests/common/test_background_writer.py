@@ -1,4 +1,4 @@
-"""Writing in the background: one at a time, and what goes wrong is told to the one who asked."""
+"""Background writing: one job at a time; errors are raised in the calling thread."""
 
 import threading
 
@@ -7,37 +7,37 @@ import pytest
 from bert_paddle.common.background_writer import BackgroundWriter
 
 
-def test_the_next_piece_waits_for_the_one_before():
-    saver, begin, order = BackgroundWriter(), threading.Event(), []
+def test_a_job_starts_after_the_previous_one():
+    writer, begin, order = BackgroundWriter(), threading.Event(), []
 
     def first():
         begin.wait(10)
         order.append("first")
 
-    saver.start(first)
-    assert order == []  # start came back while the work is still under way
+    writer.start(first)
+    assert order == []  # start has returned while the job is still running
     threading.Timer(0.05, begin.set).start()
-    saver.start(lambda: order.append("second"))
+    writer.start(lambda: order.append("second"))
     assert order[0] == "first"
-    saver.wait()
+    writer.wait()
     assert order == ["first", "second"]
 
 
-def test_an_error_is_raised_once_and_stops_what_comes_after():
-    saver, done = BackgroundWriter(), []
+def test_an_error_is_raised_once_and_prevents_the_next_job():
+    writer, done = BackgroundWriter(), []
 
-    def broken():
+    def fail():
         raise OSError(28, "No space left on device")
 
-    saver.start(broken)
+    writer.start(fail)
     with pytest.raises(OSError, match="No space left"):
-        saver.start(lambda: done.append(1))
+        writer.start(lambda: done.append(1))
     assert not done
-    saver.wait()  # told already
-    saver.start(lambda: done.append(2))
-    saver.wait()
+    writer.wait()  # the error was raised already
+    writer.start(lambda: done.append(2))
+    writer.wait()
     assert done == [2]
 
 
-def test_waiting_for_nothing_returns():
+def test_waiting_without_a_job_returns():
     BackgroundWriter().wait()

@@ -1,4 +1,4 @@
-"""Every numeric flag of every program, at and just outside the range that it declares."""
+"""Every numeric flag of every program, at and just outside its declared range."""
 
 import dataclasses
 import math
@@ -20,40 +20,43 @@ FIELDS = [
 ]
 
 
-def step(field: dataclasses.Field, value: float, up: bool) -> str:
-    """The nearest value above or below, as a command line would have it."""
+def adjacent(field: dataclasses.Field, value: float, up: bool) -> str:
+    """The nearest value above or below, as command-line text."""
     if field.metadata["kind"] == "int":
         return repr(int(value) + (1 if up else -1))
     return repr(math.nextafter(value, math.inf if up else -math.inf))
 
 
 def outside(field: dataclasses.Field) -> list[str]:
-    """What the flag must refuse."""
-    about = field.metadata
-    values = ["x", "nan", "inf", "-1e400", "1,5"] + (["1.5"] if about["kind"] == "int" else [])
-    if about["least"] is not None:
-        values.append(step(field, about["least"], up=False))
-    if about["above"] is not None:
-        values += [repr(about["above"]), step(field, about["above"], up=False)]
-    if about["most"] is not None:
-        values.append(step(field, about["most"], up=True))
-    if about["or_is"] is not None:
-        values.append(step(field, about["or_is"], up=False))
-    return [text for text in values if text != repr(about["or_is"])]
+    """Values that the flag must reject."""
+    metadata = field.metadata
+    values = ["x", "nan", "inf", "-1e400", "1,5"] + (["1.5"] if metadata["kind"] == "int" else [])
+    if metadata["minimum"] is not None:
+        values.append(adjacent(field, metadata["minimum"], up=False))
+    if metadata["exclusive_minimum"] is not None:
+        values += [
+            repr(metadata["exclusive_minimum"]),
+            adjacent(field, metadata["exclusive_minimum"], up=False),
+        ]
+    if metadata["maximum"] is not None:
+        values.append(adjacent(field, metadata["maximum"], up=True))
+    if metadata["sentinel"] is not None:
+        values.append(adjacent(field, metadata["sentinel"], up=False))
+    return [text for text in values if text != repr(metadata["sentinel"])]
 
 
 def inside(field: dataclasses.Field) -> list[str]:
-    """What it must take: the ends of its range, its default, and the value that stands apart."""
-    about = field.metadata
-    ends = [about["least"], about["most"], about["or_is"], field.default]
-    values = [repr(value) for value in ends if value is not None]
-    if about["above"] is not None:
-        values.append(step(field, about["above"], up=True))
+    """Values that it must accept: its range's bounds, its default and its sentinel."""
+    metadata = field.metadata
+    bounds = [metadata["minimum"], metadata["maximum"], metadata["sentinel"], field.default]
+    values = [repr(value) for value in bounds if value is not None]
+    if metadata["exclusive_minimum"] is not None:
+        values.append(adjacent(field, metadata["exclusive_minimum"], up=True))
     return values
 
 
-def said(program: type, field: dataclasses.Field, text: str) -> list[str]:
-    """What is said of this flag; others are missing, and are told too."""
+def range_problems(program: type, field: dataclasses.Field, text: str) -> list[str]:
+    """The problems of this flag alone; missing required flags are reported too."""
     try:
         flags.parse(program, "", [f"--{field.name}={text}"])
     except FlagError as error:
@@ -65,10 +68,12 @@ def said(program: type, field: dataclasses.Field, text: str) -> list[str]:
 @pytest.mark.parametrize(
     ("program", "field"), FIELDS, ids=[f"{p.__name__}-{f.name}" for p, f in FIELDS]
 )
-def test_a_number_outside_its_range_is_refused_and_one_inside_is_not(program, field):
-    about = field.metadata
-    assert about["least"] is not None or about["above"] is not None, "every number has a range"
+def test_numbers_outside_the_range_are_rejected_and_those_inside_accepted(program, field):
+    metadata = field.metadata
+    assert metadata["minimum"] is not None or metadata["exclusive_minimum"] is not None, (
+        "every number has a range"
+    )
     for text in outside(field):
-        assert len(said(program, field, text)) == 1, f"--{field.name} {text} was taken"
+        assert len(range_problems(program, field, text)) == 1, f"--{field.name} {text} was accepted"
     for text in inside(field):
-        assert said(program, field, text) == [], f"--{field.name} {text} was refused"
+        assert range_problems(program, field, text) == [], f"--{field.name} {text} was rejected"

@@ -1,4 +1,4 @@
-"""Parsing: every mistake told together, switches, sentinels; the flag list is frozen."""
+"""Parsing: all mistakes reported together, switches, sentinels; the flag lists are frozen."""
 
 import dataclasses
 import json
@@ -30,7 +30,7 @@ PROGRAMS = {
     "sweep": SweepArgs,
     "export": ExportArgs,
 }
-NEEDED = ["--task_name", "sst-2", "--model_name_or_path", "m", "--output_dir", "o"]
+REQUIRED_FLAGS = ["--task_name", "sst-2", "--model_name_or_path", "m", "--output_dir", "o"]
 
 
 def problems(*argv: str) -> list[str]:
@@ -39,7 +39,7 @@ def problems(*argv: str) -> list[str]:
     return caught.value.problems
 
 
-def test_command_line_a_of_the_contract():
+def test_documented_command_line_a():
     args = parse_args(
         "--model_type bert --model_name_or_path bert-base-uncased --task_name SST-2 "
         "--max_seq_length 128 --batch_size 32 --learning_rate 2e-5 --num_train_epochs 3 "
@@ -49,7 +49,7 @@ def test_command_line_a_of_the_contract():
     assert (args.do_train, args.do_eval, args.do_predict) == (True, True, False)
 
 
-def test_command_line_c_of_the_contract():
+def test_documented_command_line_c():
     args = parse_args(
         "--model_name_or_path bert-base-uncased --task_name cola --do_train --do_eval "
         "--max_seq_length 128 --per_device_train_batch_size 32 --learning_rate 2e-5 "
@@ -59,20 +59,22 @@ def test_command_line_c_of_the_contract():
     assert (args.do_train, args.do_eval) == (True, True)
 
 
-def test_all_mistakes_come_together():
-    found = problems("--batch_size", "0", "--learning_rate", "-1e-5", "--seed", "x", "--n_gup", "2")
-    text = "; ".join(found)
+def test_all_mistakes_are_reported_together():
+    reported = problems(
+        "--batch_size", "0", "--learning_rate", "-1e-5", "--seed", "x", "--n_gup", "2"
+    )
+    text = "; ".join(reported)
     assert "--n_gup is not a flag, did you mean --n_gpu?" in text
     assert "--batch_size must be at least 1, not 0" in text
     assert "--learning_rate must be greater than 0, not -1e-5" in text
     assert "--seed must be a number, not 'x'" in text
     for name in ("task_name", "model_name_or_path", "output_dir"):
         assert f"--{name} is required" in text
-    assert len(found) == 7
+    assert len(reported) == 7
 
 
 @pytest.mark.parametrize(
-    ("word", "said"),
+    ("flag", "message"),
     [
         ("--max_steps=0", "must be at least 1 (or -1), not 0"),
         ("--max_steps=2.5", "must be a whole number"),
@@ -98,15 +100,15 @@ def test_all_mistakes_come_together():
         ("--warmup_steps 5 --warmup_ratio 0.1", "both set"),
     ],
 )
-def test_one_mistake(word, said):
-    found = problems(*NEEDED, *word.split(" "))
-    assert len(found) == 1 and said in found[0], found
+def test_one_mistake(flag, message):
+    reported = problems(*REQUIRED_FLAGS, *flag.split(" "))
+    assert len(reported) == 1 and message in reported[0], reported
 
 
 def test_switches_and_numbers_in_every_spelling():
     args = parse_args(
         [
-            *NEEDED,
+            *REQUIRED_FLAGS,
             "--do_train",
             "--do_eval",
             "false",
@@ -118,26 +120,26 @@ def test_switches_and_numbers_in_every_spelling():
     assert (args.do_train, args.do_eval) == (True, False)
     assert args.num_train_epochs == 1e5
     assert args.max_steps == 1_000_000 and isinstance(args.max_steps, int)
-    assert parse_args([*NEEDED, "--amp_level", "o2"]).amp_level == "O2"
+    assert parse_args([*REQUIRED_FLAGS, "--amp_level", "o2"]).amp_level == "O2"
 
 
 def test_ax_predicts_by_default():
-    args = parse_args([*NEEDED, "--task_name", "AX"])
+    args = parse_args([*REQUIRED_FLAGS, "--task_name", "AX"])
     assert (args.do_train, args.do_eval, args.do_predict) == (False, False, True)
 
 
 @pytest.mark.parametrize(("program", "args_class"), PROGRAMS.items())
 def test_flag_lists_are_frozen(program, args_class):
-    """Names, defaults and aliases are a contract with people's scripts: change it knowingly."""
+    """Users' scripts depend on names, defaults and aliases: change them only on purpose."""
     frozen = json.loads((Path(__file__).parents[1] / "reference" / "flags.json").read_text())
-    now = {
+    current = {
         f.name: ["required" if f.metadata["required"] else f.default, f.metadata["alias"]]
         for f in flags.declared_flags(args_class)
     }
-    assert now == frozen[program]
+    assert current == frozen[program]
 
 
-def test_every_flag_is_read_somewhere():
+def test_every_flag_is_used():
     source = "".join(p.read_text() for p in (ROOT / "bert_paddle").rglob("*.py"))
     read_by_name = {*SIZES, *(field.name for field in dataclasses.fields(Recipe))}
     names = {f.name for c in PROGRAMS.values() for f in flags.declared_flags(c)} - read_by_name
@@ -145,12 +147,12 @@ def test_every_flag_is_read_somewhere():
         assert f"args.{name}" in source or f"self.{name}" in source, name
 
 
-def test_shared_flags_name_no_task():
+def test_shared_flags_are_independent_of_the_task():
     assert not {"task_name", "data_dir"} & {f.name for f in flags.declared_flags(CommonArgs)}
 
 
 @pytest.mark.parametrize("argv", [["--help"], ["--task_name"]])
-def test_help_and_mistakes_need_no_heavy_import(argv):
+def test_help_and_mistakes_import_no_heavy_packages(argv):
     probe = (
         "import sys, runpy; sys.argv = ['run_glue.py', *sys.argv[1:]]\n"
         "try: runpy.run_path('run_glue.py', run_name='__main__')\n"

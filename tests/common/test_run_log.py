@@ -1,4 +1,4 @@
-"""The log lines are a contract; records survive a crash and are cut back by a resume."""
+"""The log format is frozen; records survive a crash, and a resume removes later ones."""
 
 import io
 import json
@@ -18,20 +18,20 @@ def test_lines_are_frozen():
     )
 
 
-def test_lines_go_out_and_notes_go_beside():
+def test_lines_go_to_stdout_and_notes_to_stderr():
     out, err = io.StringIO(), io.StringIO()
-    run_log.RunLog(out=out, err=err).line("a")
-    run_log.RunLog(out=out, err=err).warning("b")
-    run_log.RunLog(active=False, out=out, err=err).line("c")
+    run_log.RunLog(stdout=out, stderr=err).line("a")
+    run_log.RunLog(stdout=out, stderr=err).warning("b")
+    run_log.RunLog(active=False, stdout=out, stderr=err).line("c")
     assert (out.getvalue(), err.getvalue()) == ("a\n", "warning: b\n")
 
 
-def test_records_are_cut_back_to_the_step_and_a_torn_line_is_left_out(tmp_path):
+def test_records_beyond_the_step_and_a_truncated_line_are_removed(tmp_path):
     path = tmp_path / run_log.METRICS_FILE
     path.write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"ste')
-    writer = run_log.RunLog()
-    writer.keep_records(tmp_path, 2)
-    writer.record("train", 3, loss=float("nan"))
+    log = run_log.RunLog()
+    log.write_metrics_to(tmp_path, 2)
+    log.log_metrics("train", 3, loss=float("nan"))
     assert [json.loads(line) for line in path.read_text().splitlines()] == [
         {"step": 1},
         {"step": 2},
@@ -39,10 +39,10 @@ def test_records_are_cut_back_to_the_step_and_a_torn_line_is_left_out(tmp_path):
     ]
 
 
-def test_a_new_run_begins_without_old_records(tmp_path):
+def test_a_new_run_removes_old_records(tmp_path):
     (tmp_path / run_log.METRICS_FILE).write_text('{"step": 1}\n')
-    run_log.RunLog().keep_records(tmp_path, 0)
-    assert run_log.read_records(tmp_path) == []
+    run_log.RunLog().write_metrics_to(tmp_path, 0)
+    assert run_log.read_metrics(tmp_path) == []
 
 
 class Terminal(io.StringIO):
@@ -50,29 +50,29 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_a_bar_on_a_terminal_has_loss_speed_and_time_left(monkeypatch):
+def test_the_bar_on_a_terminal_shows_loss_speed_and_remaining_time(monkeypatch):
     seconds = iter([10.0, 10.0, 10.1, 12.0, 12.0])
     monkeypatch.setattr(run_log.time, "monotonic", lambda: next(seconds))
-    looks = []
+    calls = []
 
-    def look():
-        looks.append(1)
+    def get_status():
+        calls.append(1)
         return 0.5, 12.25
 
     terminal = Terminal()
     progress = run_log.Progress(terminal)
     for step in (1, 2, 3):
-        progress.show(step, 4, look)
+        progress.show(step, 4, get_status)
         progress.bar.refresh()
     text = terminal.getvalue()
     assert "loss 0.5000, 12.2 samples/s" in text and "3/4" in text and "<" in text
-    assert len(looks) == 2  # at most one a second: it may wait for a GPU
+    assert len(calls) == 2  # at most one a second: it may synchronize with the GPU
     monkeypatch.undo()
-    progress.show(4, 4, look)
+    progress.show(4, 4, get_status)
     assert progress.bar is None
 
 
-def test_no_bar_and_no_look_elsewhere():
+def test_without_a_terminal_there_is_no_bar_and_no_status_call():
     err = io.StringIO()
     progress = run_log.Progress(err)
     progress.show(1, 4, lambda: 1 / 0)

@@ -1,4 +1,4 @@
-"""Threads and settings are chosen before paddle is imported, and the user's own win."""
+"""Threads and settings are set before paddle is imported; the user's own take precedence."""
 
 import json
 import os
@@ -12,22 +12,24 @@ ROOT = Path(__file__).parents[2]
 NAMES = ("OMP_NUM_THREADS", "FLAGS_use_stride_kernel", "MKL_DEBUG_CPU_TYPE")
 
 
-def configured(processes: int | str = 1, amd: bool = False, **given: str) -> dict[str, str | None]:
-    """What a new process has in its environment after env.configure, and what that said."""
+def configured(
+    processes: int | str = 1, amd: bool = False, **variables: str
+) -> dict[str, str | None]:
+    """A new process's environment after runtime.configure, and the line that it returned."""
     probe = (
         "import json, os, sys\n"
-        "from bert_paddle.common import runtime as env\n"
-        f"env._is_amd = lambda: {amd}\n"
+        "from bert_paddle.common import runtime\n"
+        f"runtime._is_amd = lambda: {amd}\n"
         "os.sched_getaffinity = lambda pid: set(range(8))\n"
-        f"said = env.configure({processes})\n"
+        f"notes = runtime.configure({processes})\n"
         f"values = {{name: os.environ.get(name) for name in {NAMES}}}\n"
-        "print(json.dumps(values | {'said': said, 'paddle': 'paddle' in sys.modules}))"
+        "print(json.dumps(values | {'notes': notes, 'paddle': 'paddle' in sys.modules}))"
     )
     clean = {k: v for k, v in os.environ.items() if k not in NAMES and "PADDLE" not in k}
     done = subprocess.run(
         [sys.executable, "-c", probe],
         cwd=ROOT,
-        env=clean | given,
+        env=clean | variables,
         capture_output=True,
         text=True,
         check=True,
@@ -35,26 +37,26 @@ def configured(processes: int | str = 1, amd: bool = False, **given: str) -> dic
     return json.loads(done.stdout)
 
 
-def test_cores_are_shared_among_the_processes():
+def test_cores_are_divided_among_the_processes():
     assert configured(1)["OMP_NUM_THREADS"] == "8"
     assert configured(3)["OMP_NUM_THREADS"] == "2"
     assert configured(20)["OMP_NUM_THREADS"] == "1"
     assert configured(1)["paddle"] is False
 
 
-def test_what_the_user_set_stays():
+def test_variables_of_the_user_are_kept():
     values = configured(OMP_NUM_THREADS="3", FLAGS_use_stride_kernel="1", MALLOC_ARENA_MAX="2")
     assert (values["OMP_NUM_THREADS"], values["FLAGS_use_stride_kernel"]) == ("3", "1")
-    assert "freed memory" not in str(values["said"])
+    assert "freed memory" not in str(values["notes"])
     assert configured(OMP_NUM_THREADS="1")["OMP_NUM_THREADS"] == "1"
 
 
-def test_a_spawned_process_keeps_what_its_parent_chose():
+def test_a_spawned_process_keeps_its_parents_thread_count():
     child = {"OMP_NUM_THREADS": "1", "PADDLE_TRAINER_ID": "1", "PADDLE_TRAINERS_NUM": "2"}
     assert configured("2, inherited=True", **child)["OMP_NUM_THREADS"] == "1"
 
 
-def test_the_launchers_one_thread_is_nobodys_choice():
+def test_the_launchers_single_thread_is_overridden():
     launched = {
         "OMP_NUM_THREADS": "1",
         "PADDLE_TRAINER_ID": "0",
@@ -64,7 +66,7 @@ def test_the_launchers_one_thread_is_nobodys_choice():
     assert configured(1, **launched)["OMP_NUM_THREADS"] == "4"  # two of the four are on this host
 
 
-@pytest.mark.parametrize(("amd", "wanted"), [(True, "5"), (False, None)])
-def test_mkls_path_is_chosen_on_amd_alone(amd, wanted):
-    assert configured(amd=amd)["MKL_DEBUG_CPU_TYPE"] == wanted
+@pytest.mark.parametrize(("amd", "expected"), [(True, "5"), (False, None)])
+def test_mkls_code_path_is_set_on_amd_only(amd, expected):
+    assert configured(amd=amd)["MKL_DEBUG_CPU_TYPE"] == expected
     assert configured(amd=amd, MKL_DEBUG_CPU_TYPE="4")["MKL_DEBUG_CPU_TYPE"] == "4"

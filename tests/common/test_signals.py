@@ -1,4 +1,4 @@
-"""Signals: finish the step, save, say where, end with their exit code; or save and go on."""
+"""Signals: finish the step, save, report where, exit with their code; or save and continue."""
 
 import os
 import signal
@@ -20,8 +20,8 @@ from bert_paddle.training import checkpoint
 from bert_paddle.training.step import Trainer
 
 ROOT = Path(__file__).parents[2]
-PLAN = "--batch_size 8 --max_seq_length 32 --num_train_epochs 2 --save_steps 8 --logging_steps 3"
-PLAN += " --report 0"
+FLAGS = "--batch_size 8 --max_seq_length 32 --num_train_epochs 2 --save_steps 8 --logging_steps 3"
+FLAGS += " --report 0"
 
 
 @pytest.fixture(scope="module")
@@ -33,15 +33,15 @@ def data(tmp_path_factory) -> Path:
 def run(tiny_dir, data, tmp_path):
     def call(*flags: str, out: str = "out"):
         argv = f"--task_name sst2 --model_name_or_path {tiny_dir} --data_dir {data} "
-        argv += f"--output_dir {tmp_path / out} {PLAN} " + " ".join(flags)
+        argv += f"--output_dir {tmp_path / out} {FLAGS} " + " ".join(flags)
         return finetune.run(parse_args(argv.split()))
 
     return call
 
 
 @pytest.fixture(autouse=True)
-def _as_in_a_terminal():
-    """A program in a shell's background begins with SIGINT ignored."""
+def _default_sigint_handler():
+    """A program in a shell's background starts with SIGINT ignored."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -49,9 +49,9 @@ def _as_in_a_terminal():
 
 @pytest.fixture
 def signal_at(monkeypatch):
-    """Send this process a signal during an update, as somebody else would."""
+    """Send this process a signal during a step."""
 
-    def at(step: int, number: int) -> None:
+    def install(step: int, number: int) -> None:
         real = Trainer.step
 
         def wrapped(self, micro_batches, rate, now, asked):
@@ -61,52 +61,52 @@ def signal_at(monkeypatch):
 
         monkeypatch.setattr(Trainer, "step", wrapped)
 
-    return at
+    return install
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_stopped_run_is_saved_and_goes_on_bit_for_bit(
+def test_an_interrupted_run_is_saved_and_resumes_bit_for_bit(
     run, signal_at, tmp_path, capsys, monkeypatch, number, code
 ):
-    run(out="whole")
-    whole = capsys.readouterr().out
+    run(out="uninterrupted")
+    uninterrupted = capsys.readouterr().out
     before = signal.getsignal(number)
     signal_at(5, number)
-    with pytest.raises(Interrupted) as told:
+    with pytest.raises(Interrupted) as caught:
         run()
-    assert told.value.exit_code == code
+    assert caught.value.exit_code == code
     assert signal.getsignal(number) is before
-    # The signal came during update 5: that one is finished, and at most the next.
+    # The signal came during step 5: that step is finished, and at most the next one.
     [step] = checkpoint.saved_steps(tmp_path / "out")
-    assert step in (5, 6) and f"saved at step {step} of 12" in str(told.value)
+    assert step in (5, 6) and f"saved at step {step} of 12" in str(caught.value)
     monkeypatch.undo()
     first = capsys.readouterr().out
-    assert "eval" not in first  # nobody waits for an evaluation
+    assert "eval" not in first  # an interrupted run does not evaluate
     run("--resume_from_checkpoint auto")
-    again = capsys.readouterr().out
+    resumed = capsys.readouterr().out
 
     def plain(text):
         return [line.split(", speed")[0] for line in text.splitlines()]
 
-    assert plain(first) + plain(again) == plain(whole)
-    for name in ("model.safetensors", checkpoint.OPTIMIZER):
-        a, b = (load_file(tmp_path / out / "model_12" / name) for out in ("whole", "out"))
+    assert plain(first) + plain(resumed) == plain(uninterrupted)
+    for name in ("model.safetensors", checkpoint.OPTIMIZER_FILE):
+        a, b = (load_file(tmp_path / out / "model_12" / name) for out in ("uninterrupted", "out"))
         assert a.keys() == b.keys() and all(np.array_equal(a[key], b[key]) for key in a)
 
 
-def test_sigusr1_saves_and_goes_on(run, signal_at, tmp_path):
+def test_sigusr1_saves_and_continues(run, signal_at, tmp_path):
     signal_at(4, signal.SIGUSR1)
     assert run()["global_step"] == 12
     steps = checkpoint.saved_steps(tmp_path / "out")
     assert len(steps) == 3 and steps[0] in (4, 5) and steps[1:] == [8, 12]
 
 
-def test_a_save_is_answered_once_and_a_stop_stands():
+def test_a_save_request_is_returned_once_and_a_stop_request_always():
     requests = SignalRequests()
-    requests.hear(signal.SIGUSR1)
-    assert requests.counts() == {"SIGUSR1": 1} and requests.counts() == {}
-    requests.hear(signal.SIGINT)
-    assert requests.counts() == {"SIGINT": 1} and requests.counts() == {"SIGINT": 1}
+    requests.handle(signal.SIGUSR1)
+    assert requests.poll() == {"SIGUSR1": 1} and requests.poll() == {}
+    requests.handle(signal.SIGINT)
+    assert requests.poll() == {"SIGINT": 1} and requests.poll() == {"SIGINT": 1}
 
 
 ENDLESS = "--logging_steps 1 --save_steps 1000000 --batch_size 4 --num_train_epochs 1e5"
@@ -149,8 +149,8 @@ def test_sigusr1_to_the_parent_of_two_processes(tiny_dir, data, tmp_path):
     assert checkpoint.saved_steps(tmp_path / "out")[0] == step
 
 
-def test_a_second_signal_ends_at_once(tiny_dir, data, tmp_path):
-    """A training that does not come to its next step: rank 1 is stopped, so rank 0 waits."""
+def test_a_second_signal_ends_the_job_immediately(tiny_dir, data, tmp_path):
+    """Training does not reach its next step: rank 1 is stopped, so rank 0 waits."""
     job = start(tiny_dir, data, tmp_path / "out", "--n_gpu", "2")
     ranks = ranks_in_training(job)
     os.kill(ranks[1], signal.SIGSTOP)

@@ -1,4 +1,4 @@
-"""Tensors that are written while the memory they lie in is about to change."""
+"""Writing tensors whose memory is about to change."""
 
 import os
 import threading
@@ -11,67 +11,67 @@ import pytest
 from bert_paddle.common import atomic_files
 from bert_paddle.common.tensor_file import TensorSnapshot
 
-DRAWS = np.random.default_rng(0)
+RNG = np.random.default_rng(0)
 
 
 def arrays():
     return {
-        "first": DRAWS.normal(size=(300, 500)).astype("float32"),
-        "second": DRAWS.normal(size=(400, 500)).astype("float32"),
+        "first": RNG.normal(size=(300, 500)).astype("float32"),
+        "second": RNG.normal(size=(400, 500)).astype("float32"),
         "power": np.array([0.9], "float32"),
     }
 
 
-def test_the_library_reads_what_is_written(tmp_path):
+def test_safetensors_reads_the_file(tmp_path):
     from safetensors import safe_open
     from safetensors.numpy import load_file
 
-    given = arrays() | {
-        "odd": np.arange(3, dtype="float16"),  # the next would begin at no multiple of 4
-        "whole": np.arange(6).reshape(2, 3),
-        "none": np.zeros((0, 4), "float32"),
+    tensors = arrays() | {
+        "odd": np.arange(3, dtype="float16"),  # would misalign the next array
+        "integers": np.arange(6).reshape(2, 3),
+        "empty": np.zeros((0, 4), "float32"),
         "scalar": np.array(2.5, "float64"),
-        "turned": DRAWS.normal(size=(4, 5)).astype("float32").T,
+        "transposed": RNG.normal(size=(4, 5)).astype("float32").T,
         "unicode \u00e9": np.ones(2, "int32"),
     }
-    atomic_files.write_tensors(tmp_path / "file", given, form="pt")
-    found = load_file(tmp_path / "file")
-    assert found.keys() == given.keys()
-    for name, value in given.items():
-        np.testing.assert_array_equal(found[name], value)
-        assert found[name].dtype == value.dtype
+    atomic_files.write_tensors(tmp_path / "file", tensors, framework="pt")
+    loaded = load_file(tmp_path / "file")
+    assert loaded.keys() == tensors.keys()
+    for name, value in tensors.items():
+        np.testing.assert_array_equal(loaded[name], value)
+        assert loaded[name].dtype == value.dtype
     with safe_open(tmp_path / "file", framework="np") as file:
         assert file.metadata() == {"format": "pt"}
 
 
-@pytest.mark.parametrize("changed_after", ["no release", "release", "writing"])
-def test_what_a_change_does(tmp_path, changed_after):
+@pytest.mark.parametrize("changed_after", ["nothing", "materialize", "write"])
+def test_effect_of_changing_the_memory(tmp_path, changed_after):
     from safetensors.numpy import load_file
 
-    given = arrays()
-    before = {name: value.copy() for name, value in given.items()}
-    held = TensorSnapshot(given, shown=True)
-    if changed_after == "release":
-        held.release()
-    if changed_after == "writing":
-        held.write(tmp_path / "file", "np")
-    for value in given.values():
+    tensors = arrays()
+    before = {name: value.copy() for name, value in tensors.items()}
+    snapshot = TensorSnapshot(tensors, shared=True)
+    if changed_after == "materialize":
+        snapshot.materialize()
+    if changed_after == "write":
+        snapshot.write(tmp_path / "file", "np")
+    for value in tensors.values():
         value += 1
-    if changed_after != "writing":
-        held.write(tmp_path / "file", "np")
+    if changed_after != "write":
+        snapshot.write(tmp_path / "file", "np")
     for name, value in load_file(tmp_path / "file").items():
-        # Without a release the memory itself was read: nothing was copied.
-        wanted = given if changed_after == "no release" else before
-        np.testing.assert_array_equal(value, wanted[name])
+        # Without materialize the memory itself is read: nothing was copied.
+        expected = tensors if changed_after == "nothing" else before
+        np.testing.assert_array_equal(value, expected[name])
 
 
-def test_released_in_the_middle_of_writing(tmp_path):
-    """Into a pipe, which takes no more than 64 KiB until it is read."""
+def test_materialize_while_writing(tmp_path):
+    """Write into a pipe, which blocks after 64 KiB until it is read."""
     from safetensors.numpy import load
 
-    given = arrays()
-    before = {name: value.copy() for name, value in given.items()}
-    held = TensorSnapshot(given, shown=True)
+    tensors = arrays()
+    before = {name: value.copy() for name, value in tensors.items()}
+    snapshot = TensorSnapshot(tensors, shared=True)
     os.mkfifo(tmp_path / "pipe")
     content = []
 
@@ -82,13 +82,13 @@ def test_released_in_the_middle_of_writing(tmp_path):
             content.append(pipe.read())
 
     reader = threading.Thread(target=read)
-    writer = threading.Thread(target=held.write, args=(tmp_path / "pipe", "np"))
+    writer = threading.Thread(target=snapshot.write, args=(tmp_path / "pipe", "np"))
     reader.start()
     writer.start()
     while not content:
         time.sleep(0.01)
-    held.release()
-    for value in given.values():
+    snapshot.materialize()
+    for value in tensors.values():
         value += 1
     writer.join(10)
     reader.join(10)
@@ -96,6 +96,6 @@ def test_released_in_the_middle_of_writing(tmp_path):
         np.testing.assert_array_equal(value, before[name])
 
 
-def test_a_full_disk_is_told():
+def test_a_full_disk_raises():
     with pytest.raises(OSError, match="No space left"):
         atomic_files.write_tensors(Path("/dev/full"), arrays())

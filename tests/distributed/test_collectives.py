@@ -1,4 +1,4 @@
-"""Several processes compute what one does: losses, gradients, evaluations, predictions."""
+"""Several processes give the results of one: losses, gradients, evaluations, predictions."""
 
 import json
 from pathlib import Path
@@ -6,26 +6,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 import ranks
-import shards  # noqa: E402
+import shard_files  # noqa: E402
 import tiny
 from jobs import finish
 
 from bert_paddle.pretrain.data import schema  # noqa: E402
 
-ROWS, UPDATES = 12, 20  # of each update; an epoch has 53 rows, and its last update 5
+ROWS, STEPS = 12, 20  # rows per step; an epoch has 53 rows, its last step 5
 SIZES = (2, 3)
 STSB = "index genre filename year old_index source1 source2 sentence1 sentence2".split()
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
-    """Models without dropout (so that any split computes the same) and data; the held-out sets
-    have fewer batches than there are processes."""
+    """Models without dropout (so that any sharding computes the same) and data; the evaluation
+    sets have fewer batches than there are processes."""
     base = tmp_path_factory.mktemp("dist")
-    still = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    tiny.write_model(base / "model", labels=("negative", "positive"), **still)
-    tiny.write_model(base / "scorer", labels=("score",), **still)
-    tiny.write_encoder(base / "encoder", **still)
+    no_dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    tiny.write_model(base / "model", labels=("negative", "positive"), **no_dropout)
+    tiny.write_model(base / "scorer", labels=("score",), **no_dropout)
+    tiny.write_encoder(base / "encoder", **no_dropout)
     tiny.write_sst2(base / "glue" / "SST-2", train=53, dev=3, test=7)
     _write_stsb(base / "glue" / "STS-B")
     size = tiny.CONFIG["vocab_size"]
@@ -34,7 +34,9 @@ def place(tmp_path_factory) -> Path:
         (schema.shard_name("t", schema.TRAINING, 1), 22, 31),
         (schema.shard_name("t", schema.TEST, 0), 2, 60),
     ):
-        shards.write(base / "shards" / name, shards.make(count, first, vocab_size=size))
+        shard_files.write_shard(
+            base / "shards" / name, shard_files.make_rows(count, first, vocab_size=size)
+        )
     return base
 
 
@@ -52,31 +54,35 @@ def _write_stsb(folder: Path) -> None:
 
 
 def plan(place: Path, size: int) -> dict[str, list]:
-    """The runs of a job of `size` processes: trainings with and without accumulation, and an
-    evaluation of weights as they are."""
-    often = "--logging_steps 1 --save_steps 100 --learning_rate 1e-3 --adam_epsilon 1e-6"
-    glue = f"--data_dir {place / 'glue'} --max_seq_length 32 --eval_batch_size 2 {often} --report 0"
+    """The runs of a job of `size` processes: training with and without gradient accumulation, and
+    evaluation of given weights."""
+    common = "--logging_steps 1 --save_steps 100 --learning_rate 1e-3 --adam_epsilon 1e-6"
+    glue = (
+        f"--data_dir {place / 'glue'} --max_seq_length 32 --eval_batch_size 2 {common} --report 0"
+    )
     models = {
         "classes": ("glue", f"--task_name SST-2 --model_name_or_path {place / 'model'} {glue}"),
         "scores": ("glue", f"--task_name STS-B --model_name_or_path {place / 'scorer'} {glue}"),
         "words": (
             "pretrain",
             f"--model_name_or_path {place / 'encoder'} --init_from {place / 'encoder'} "
-            f"--input_dir {place / 'shards'} --eval_batch_size 1 {often} --report 0",
+            f"--input_dir {place / 'shards'} --eval_batch_size 1 {common} --report 0",
         ),
     }
     runs: dict[str, list] = {}
-    for name, (wing, flags) in models.items():
-        train = f"{flags} --num_train_epochs 4" + (" --do_train" if wing == "glue" else "")
+    for name, (program, flags) in models.items():
+        train = f"{flags} --num_train_epochs 4" + (" --do_train" if program == "glue" else "")
         for accumulation in (1, 2) if size > 1 else (1,):
             split = f" --batch_size {ROWS // size // accumulation}"
             split += f" --gradient_accumulation_steps {accumulation}"
-            runs[f"{name}{accumulation}"] = [wing, "", (train + split).split()]
+            runs[f"{name}{accumulation}"] = [program, "", (train + split).split()]
             if name == "classes" and accumulation == 1 and size > 1:
-                runs["means"] = [wing, "mean of means", (train + split).split()]
-        # A pre-training always trains: for one update here, with a learning rate of 0.
-        only = " --do_eval --do_predict" if wing == "glue" else " --max_steps 1 --warmup_steps 1"
-        runs[f"{name}_eval"] = [wing, "", (flags + only).split()]
+                runs["means"] = [program, "mean of means", (train + split).split()]
+        # Pre-training always trains: one step here, with a learning rate of 0.
+        evaluate = (
+            " --do_eval --do_predict" if program == "glue" else " --max_steps 1 --warmup_steps 1"
+        )
+        runs[f"{name}_eval"] = [program, "", (flags + evaluate).split()]
     return runs
 
 
@@ -90,7 +96,7 @@ def jobs(place) -> dict[int, Path]:
         (folder / "plan.json").write_text(json.dumps(plan(place, size)))
         code, out, err = finish(ranks.start("train", folder, size), 240)
         assert code == 0, err
-        # Only one process speaks: each training ends with one evaluation.
+        # Only rank 0 prints, and each training run ends with one evaluation.
         evaluations = out.count("eval loss")
         assert evaluations == sum("eval" in name or "words" in name for name in plan(place, size))
     return folders
@@ -101,32 +107,32 @@ def losses(folder: Path) -> list[float]:
     return [record["loss"] for record in records if record["kind"] == "train"]
 
 
-def distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Of the gradients of each update, relative to their norm."""
+def relative_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The distance between the gradients of each step, relative to their norm."""
     return np.linalg.norm(a - b, axis=1) / np.linalg.norm(a, axis=1)
 
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", ["classes", "scores", "words"])
 @pytest.mark.parametrize("accumulation", [1, 2])
-def test_processes_train_as_one(jobs, size, name, accumulation):
-    """Loss and gradients of each of 20 updates, against one process without accumulation."""
-    one, several = losses(jobs[1] / f"{name}1"), losses(jobs[size] / f"{name}{accumulation}")
-    assert len(one) == UPDATES and several == pytest.approx(one, rel=1e-5)
+def test_training_matches_one_process(jobs, size, name, accumulation):
+    """Loss and gradients of each of 20 steps, compared with one process without accumulation."""
+    single, several = losses(jobs[1] / f"{name}1"), losses(jobs[size] / f"{name}{accumulation}")
+    assert len(single) == STEPS and several == pytest.approx(single, rel=1e-5)
     a = np.load(jobs[1] / f"{name}1.npz")["gradients"]
-    kept = np.load(jobs[size] / f"{name}{accumulation}.npz")
-    assert len(a) == UPDATES and distance(a, kept["gradients"]).max() <= 1e-5
-    # Gradients are exchanged once an update, whatever the accumulation.
-    assert kept["exchanges"] == UPDATES
+    recorded = np.load(jobs[size] / f"{name}{accumulation}.npz")
+    assert len(a) == STEPS and relative_distance(a, recorded["gradients"]).max() <= 1e-5
+    # One all-reduce per step, with or without accumulation.
+    assert recorded["all_reduces"] == STEPS
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_a_mean_of_the_ranks_means_is_another_gradient(jobs, size):
-    """The classic mistake is seen by the test above: where an update's rows are uneven."""
+def test_a_mean_of_the_ranks_means_is_a_different_gradient(jobs, size):
+    """The test above would detect this common mistake, in steps with unequal rows per rank."""
     a = np.load(jobs[1] / "classes1.npz")["gradients"]
     b = np.load(jobs[size] / "means.npz")["gradients"]
-    apart = distance(a, b)
-    assert apart[:4].max() <= 1e-5 and apart[4] > 1e-3
+    distances = relative_distance(a, b)
+    assert distances[:4].max() <= 1e-5 and distances[4] > 1e-3
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -135,13 +141,13 @@ def test_evaluation_is_the_same_to_the_last_digit(jobs, size, name):
     results = [
         json.loads((jobs[n] / f"{name}_eval" / "all_results.json").read_text()) for n in (1, size)
     ]
-    one, several = (
+    single, several = (
         {k: v for k, v in values.items() if k.startswith("eval_") and "time" not in k}
         for values in results
     )
-    for values in (one, several):
+    for values in (single, several):
         values.pop("eval_samples_per_second", None), values.pop("eval_model", None)
-    assert one == several and len(one) >= 3
+    assert single == several and len(single) >= 3
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -1,4 +1,4 @@
-"""Starting a job, and its end: a dead or a stopped rank ends all, with a line that names it."""
+"""Starting and ending a job: a dead or stopped rank ends all, with a line that names it."""
 
 import os
 import signal
@@ -65,7 +65,7 @@ def test_the_processes_end_with_their_parent(world, number, code):
 
 
 def test_an_error_of_the_main_process_alone_is_one_line(world):
-    """A limit on file sizes breaks off the checkpoint, which only rank 0 writes."""
+    """A file size limit makes the checkpoint fail, which only rank 0 writes."""
     limit = "import resource, runpy, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
     limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (30000, 30000)); del sys.argv[0]; "
     limit += "sys.path.insert(0, ''); runpy.run_path('run_glue.py', run_name='__main__')"
@@ -83,20 +83,20 @@ def test_an_error_of_the_main_process_alone_is_one_line(world):
 
 
 @pytest.mark.slow
-def test_work_of_one_process_may_take_longer_than_gloo_waits(tmp_path):
-    """gloo gives up after 30 s; a download or a large checkpoint on rank 0 takes longer."""
+def test_work_on_rank_0_may_exceed_the_timeout_of_gloo(tmp_path):
+    """gloo times out after 30 s; a download or a large checkpoint on rank 0 takes longer."""
     script = tmp_path / "slow_main.py"
     script.write_text(
         "import time\n"
-        "from bert_paddle.distributed import collectives as dist\n"
+        "from bert_paddle.distributed import collectives\n"
         "from bert_paddle.distributed.launch import launch\n"
         "from bert_paddle.glue.args import parse_args\n"
         "def run(args):\n"
         "    def work():\n"
         "        time.sleep(40)\n"
         "        return 'done'\n"
-        "    assert dist.main_only(work) == 'done'\n"
-        "    print('rank', dist.current().rank, flush=True)\n"
+        "    assert collectives.run_on_main(work) == 'done'\n"
+        "    print('rank', collectives.get_world().rank, flush=True)\n"
         "if __name__ == '__main__':\n"
         "    launch('slow_main:run', parse_args('--task_name sst2 --model_name_or_path m '\n"
         "        '--output_dir o --n_gpu 2'.split()))\n"
@@ -117,38 +117,40 @@ def test_mistake_in_a_child_ends_with_one_line(world):
     assert "Traceback" not in err
 
 
-SLOW = pytest.mark.slow  # a job takes ten seconds to start: one of each kind is in the fast tier
-HASTY = {"BERT_PADDLE_SILENCE": "3"}
+SLOW = pytest.mark.slow  # starting a job takes ten seconds: the fast tests have one of each type
+SHORT_TIMEOUT = {"BERT_PADDLE_SILENCE": "3"}
 
 
 @pytest.mark.parametrize(
-    ("who", "does", "said"),
+    ("faulty_rank", "fault", "message"),
     [
-        (1, "SIGSTOP", "rank 1 has given no sign of life for 3 s"),
-        pytest.param(0, "SIGSTOP", "rank 0 has given no sign of life for 3 s", marks=SLOW),
-        (0, "SIGKILL", "rank 0 ended with signal SIGKILL (perhaps for want of memory)"),
+        (1, "SIGSTOP", "rank 1 has sent no heartbeat for 3 s"),
+        pytest.param(0, "SIGSTOP", "rank 0 has sent no heartbeat for 3 s", marks=SLOW),
+        (0, "SIGKILL", "rank 0 was killed by SIGKILL (maybe out of memory)"),
         (2, "RunError", "error: rank 2: the loss is nan"),
-        pytest.param(1, "fault", "rank 1: ZeroDivisionError: a fault of ours", marks=SLOW),
+        pytest.param(1, "bug", "rank 1: ZeroDivisionError: a bug", marks=SLOW),
     ],
 )
-def test_one_line_names_the_rank_and_its_error(tmp_path, who, does, said):
-    """Three processes: one dies, or hangs. Nothing of the job is left."""
-    shared = set(os.listdir("/dev/shm"))
-    job = ranks.start("exchange", tmp_path, 3, RANKS_WHO=str(who), RANKS_DOES=does, **HASTY)
+def test_one_line_names_the_rank_and_its_error(tmp_path, faulty_rank, fault, message):
+    """Three processes: one dies, or hangs. No process or shared memory is left."""
+    before = set(os.listdir("/dev/shm"))
+    job = ranks.start(
+        "exchange", tmp_path, 3, RANKS_FAULTY=str(faulty_rank), RANKS_FAULT=fault, **SHORT_TIMEOUT
+    )
     code, out, err = finish(job, 60)
     assert code == 1 and "exchange 2" in out
     errors = [line for line in err.splitlines() if line.startswith("error:")]
-    assert len(errors) == 1 and said in errors[0], err
-    assert ("Traceback" in err) == (does == "fault")
+    assert len(errors) == 1 and message in errors[0], err
+    assert ("Traceback" in err) == (fault == "bug")
     for rank in range(3):
         pid = (tmp_path / f"pid{rank}").read_text()
         assert not Path(f"/proc/{pid}").exists()
-    left = set(os.listdir("/dev/shm")) - shared
+    left = set(os.listdir("/dev/shm")) - before
     assert not {name for name in left if not _in_use(name)}
 
 
 def _in_use(name: str) -> bool:
-    """Whether a process that lives has this shared memory: then it is not of the job that ended."""
+    """Whether a live process uses this shared memory, so that it is not left over by the job."""
     for maps in Path("/proc").glob("[0-9]*/maps"):
         try:
             if name in maps.read_text():
@@ -159,21 +161,21 @@ def _in_use(name: str) -> bool:
 
 
 def test_a_slow_rank_is_waited_for(tmp_path):
-    """Longer than a stopped one: it gives signs of life."""
-    does = {"RANKS_WHO": "1", "RANKS_DOES": "sleep", "RANKS_SECONDS": "6"}
-    code, _, err = finish(ranks.start("exchange", tmp_path, 2, **does, **HASTY), 60)
+    """Beyond the heartbeat timeout: it still sends heartbeats."""
+    fault = {"RANKS_FAULTY": "1", "RANKS_FAULT": "sleep", "RANKS_SECONDS": "6"}
+    code, _, err = finish(ranks.start("exchange", tmp_path, 2, **fault, **SHORT_TIMEOUT), 60)
     assert code == 0, err
 
 
 @pytest.mark.slow
-def test_a_slow_rank_is_waited_for_longer_than_gloo_does(tmp_path):
-    """gloo ends a job when one rank comes to an exchange 30 s after another."""
-    does = {"RANKS_WHO": "1", "RANKS_DOES": "sleep", "RANKS_SECONDS": "40"}
-    code, _, err = finish(ranks.start("exchange", tmp_path, 2, **does), 120)
+def test_a_slow_rank_may_exceed_the_timeout_of_gloo(tmp_path):
+    """gloo aborts a job when one rank reaches a collective operation 30 s after another."""
+    fault = {"RANKS_FAULTY": "1", "RANKS_FAULT": "sleep", "RANKS_SECONDS": "40"}
+    code, _, err = finish(ranks.start("exchange", tmp_path, 2, **fault), 120)
     assert code == 0, err
 
 
-def test_main_first_is_the_first_of_each_host_before_the_rest(tmp_path):
+def test_run_on_main_first_runs_one_rank_per_host_before_the_rest(tmp_path):
     job = ranks.start("who_runs_first", tmp_path, 3, RANKS_HOSTS="a:1,b:2,b:3")
     code, _, err = finish(job, 60)
     assert code == 0, err
@@ -181,79 +183,84 @@ def test_main_first_is_the_first_of_each_host_before_the_rest(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("error", "kind", "told", "raised"),
+    ("error", "error_type", "reason", "raised"),
     [
         (MemoryError("8 GB"), RunError, "rank 0: MemoryError: 8 GB", "rank 0: out of memory: "),
         (RunError("the loss is nan"), RunError, "rank 0: the loss is nan", "the loss is nan"),
         (ZeroDivisionError("x\ny"), ZeroDivisionError, "rank 0: ZeroDivisionError: x", "x\ny"),
-        (RuntimeError("[gloo] closed"), LostRankError, None, "rank 0 lost the others: "),
         (
-            LostRankError("rank 2 did not come"),
+            RuntimeError("[gloo] closed"),
             LostRankError,
-            "rank 2 did not come",
+            None,
+            "rank 0 lost the connection to other ranks: ",
+        ),
+        (
+            LostRankError("rank 2 did not reach"),
+            LostRankError,
+            "rank 2 did not reach",
             "rank 2 did not",
         ),
         (Interrupted("SIGTERM: saved", 15), Interrupted, "", "SIGTERM: saved"),
         (None, None, "", ""),
     ],
 )
-def test_what_the_others_hear_of_an_error(monkeypatch, error, kind, told, raised):
-    heard = []
-    monkeypatch.setattr(launch.collectives, "disconnect", lambda reason="": heard.append(reason))
+def test_errors_reported_to_the_other_ranks(monkeypatch, error, error_type, reason, raised):
+    reasons = []
+    monkeypatch.setattr(launch.collectives, "disconnect", lambda reason="": reasons.append(reason))
     monkeypatch.setattr(launch.time, "sleep", lambda seconds: None)
     try:
-        with launch._told_to_the_others():
+        with launch._report_errors_to_ranks():
             if error is not None:
                 raise error
-    except Exception as what:
-        assert type(what) is kind and str(what).startswith(raised)
-    assert heard == ([told] if told is not None else [])
+    except Exception as caught:
+        assert type(caught) is error_type and str(caught).startswith(raised)
+    assert reasons == ([reason] if reason is not None else [])
 
 
 class Child:
-    """As much of a process as its parent looks at afterwards."""
+    """The part of a process object that its parent reads at the end."""
 
     def __init__(self, exitcode: int | None):
         self.exitcode = exitcode
 
 
-class Said:
-    def __init__(self, *lines):
-        self.lines = list(lines)
+class ReportQueue:
+    def __init__(self, *reports):
+        self.reports = list(reports)
 
     def empty(self) -> bool:
-        return not self.lines
+        return not self.reports
 
     def get(self):
-        return self.lines.pop(0)
+        return self.reports.pop(0)
 
 
-LOST = (0, "rank 0 lost rank 1", 1, True)
+LOST = (0, "rank 0 lost the connection to rank 1", 1, True)
 
 
 @pytest.mark.parametrize(
-    ("codes", "lines", "kind", "words"),
+    ("codes", "reports", "error_type", "message"),
     [
-        ((1, -9, None), [LOST], RunError, "rank 1 ended with signal SIGKILL"),
+        ((1, -9, None), [LOST], RunError, "rank 1 was killed by SIGKILL"),
         ((1, 1, None), [LOST, (1, "disk full", 1, False)], RunError, "rank 1: disk full"),
         ((1, 2), [LOST, (1, "bad flag", 2, False)], UserError, "bad flag"),
         ((143, None), [(0, "SIGTERM: saved", 143, False)], Interrupted, "SIGTERM: saved"),
         ((1, 134), [LOST], RunError, "rank 1 ended with exit code 134"),
-        ((1, None), [LOST], RunError, "rank 0 lost rank 1"),
+        ((1, None), [LOST], RunError, "rank 0 lost the connection to rank 1"),
     ],
 )
-def test_the_first_error_is_told_not_what_follows_from_it(monkeypatch, codes, lines, kind, words):
+def test_the_root_cause_is_reported(monkeypatch, codes, reports, error_type, message):
     monkeypatch.setattr(shutdown.time, "sleep", lambda seconds: None)
-    told = shutdown.root_cause([Child(code) for code in codes], Said(*lines))
-    assert type(told) is kind and str(told).startswith(words)
+    error = shutdown.root_cause([Child(code) for code in codes], ReportQueue(*reports))
+    assert type(error) is error_type and str(error).startswith(message)
 
 
 def args(*flags: str):
-    given = "--task_name sst2 --model_name_or_path m --output_dir o".split()
-    return parse_args([*given, *flags])
+    required = "--task_name sst2 --model_name_or_path m --output_dir o".split()
+    return parse_args([*required, *flags])
 
 
-def test_more_gpus_than_there_are(monkeypatch):
+def test_more_gpus_than_are_visible(monkeypatch):
     monkeypatch.setattr(runtime, "configure", lambda *_, **__: "")
     monkeypatch.setattr(runtime, "import_paddle", lambda: None)
     monkeypatch.setattr(launch, "_visible_gpus", lambda *_: 2)
@@ -262,7 +269,7 @@ def test_more_gpus_than_there_are(monkeypatch):
         launch.launch("no:program", args("--n_gpu", "3"))
 
 
-def test_a_gpu_asked_for_where_there_is_none(monkeypatch):
+def test_a_gpu_requested_without_a_gpu(monkeypatch):
     paddle = pytest.importorskip("paddle")
     monkeypatch.setattr(paddle, "is_compiled_with_cuda", lambda: False)
     with pytest.raises(FlagError, match="this PaddlePaddle sees no GPU"):

@@ -1,4 +1,4 @@
-"""One job on two hosts: two launchers on this machine, who meet over the loopback."""
+"""One job on two hosts: two launchers on this machine, connected over the loopback."""
 
 import os
 import re
@@ -25,16 +25,16 @@ FLAGS += ["--report", "0"]
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
     base = tmp_path_factory.mktemp("hosts")
-    still = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    tiny.write_model(base / "model", labels=("negative", "positive"), **still)
+    no_dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    tiny.write_model(base / "model", labels=("negative", "positive"), **no_dropout)
     tiny.write_sst2(base / "glue" / "SST-2", train=53, dev=3, test=7)
     return base
 
 
 def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
 
 
 def launcher(folder: Path, port: int, host: int) -> tuple[str, ...]:
@@ -43,8 +43,8 @@ def launcher(folder: Path, port: int, host: int) -> tuple[str, ...]:
     return (*command.split(), f"127.0.0.1:{port}", "--log_dir", str(logs))
 
 
-def start(place: Path, folder: Path, batch_size: int, *before: str, flags: str = ""):
-    argv = [sys.executable, "-u", *before, str(ROOT / "run_glue.py"), "--task_name", "SST-2"]
+def start(place: Path, folder: Path, batch_size: int, *launcher_args: str, flags: str = ""):
+    argv = [sys.executable, "-u", *launcher_args, str(ROOT / "run_glue.py"), "--task_name", "SST-2"]
     argv += ["--model_name_or_path", str(place / "model"), "--data_dir", str(place / "glue")]
     argv += ["--output_dir", str(folder / "out"), *FLAGS, "--batch_size", str(batch_size)]
     pipe = subprocess.PIPE
@@ -54,15 +54,15 @@ def start(place: Path, folder: Path, batch_size: int, *before: str, flags: str =
 
 
 def losses(folder: Path) -> list[float]:
-    return [r["loss"] for r in run_log.read_records(folder / "out") if r["kind"] == "train"]
+    return [r["loss"] for r in run_log.read_metrics(folder / "out") if r["kind"] == "train"]
 
 
-def test_two_hosts_train_as_one(place, tmp_path):
+def test_two_hosts_compute_the_losses_of_one(place, tmp_path):
     folders = [tmp_path / "one", tmp_path / "two"]
     for folder in folders:
         folder.mkdir()
-    alone = start(place, folders[0], 8, flags="--max_steps 10")
-    assert finish(alone)[0] == 0
+    single = start(place, folders[0], 8, flags="--max_steps 10")
+    assert finish(single)[0] == 0
     port = free_port()
     jobs = [
         start(place, folders[1], 4, *launcher(folders[1], port, host), flags="--max_steps 10")
@@ -75,40 +75,42 @@ def test_two_hosts_train_as_one(place, tmp_path):
     assert len(a) == 10 and a == pytest.approx(b, rel=1e-5)
 
 
-def said(folder: Path, jobs: list[tuple[int, str, str]]) -> str:
+def all_output(folder: Path, jobs: list[tuple[int, str, str]]) -> str:
     logs = [path.read_text(errors="replace") for path in folder.glob("logs*/workerlog.*")]
     return "".join([*logs, *(out + err for _, out, err in jobs)])
 
 
 @pytest.mark.parametrize(
-    ("does", "line"),
+    ("fault", "line"),
     [
-        pytest.param("SIGKILL", "error: rank 1 has ended without a word", marks=pytest.mark.slow),
-        ("SIGSTOP", "error: rank 1 has given no sign of life for 3 s"),
+        pytest.param(
+            "SIGKILL", "error: rank 1 has died without an error message", marks=pytest.mark.slow
+        ),
+        ("SIGSTOP", "error: rank 1 has sent no heartbeat for 3 s"),
         pytest.param("RunError", "error: the loss is nan", marks=pytest.mark.slow),
     ],
 )
-def test_a_host_that_loses_its_process_ends_the_others(tmp_path, does, line):
+def test_a_host_whose_process_dies_ends_the_others(tmp_path, fault, line):
     port, variables = free_port(), {"BERT_PADDLE_SILENCE": "3"}
-    variables |= {"RANKS_WHO": "1", "RANKS_DOES": does}
-    before = [launcher(tmp_path, port, host) for host in (0, 1)]
-    jobs = [ranks.start("exchange", tmp_path, 1, *one, **variables) for one in before]
-    if does == "SIGSTOP":
-        # A launcher does not see that its process is stopped: the other host ends, and this one's
-        # process, once it goes on or somebody ends it, with it.
+    variables |= {"RANKS_FAULTY": "1", "RANKS_FAULT": fault}
+    launchers = [launcher(tmp_path, port, host) for host in (0, 1)]
+    jobs = [ranks.start("exchange", tmp_path, 1, *args, **variables) for args in launchers]
+    if fault == "SIGSTOP":
+        # A launcher does not notice that its process is stopped: the other host ends, and this
+        # one's process ends once it is continued.
         ended = [finish(jobs[0], 60)]
         os.kill(int((tmp_path / "pid1").read_text()), signal.SIGCONT)
         ended.append(finish(jobs[1], 60))
     else:
         ended = [finish(job, 60) for job in jobs]
     assert all(code != 0 for code, *_ in ended)
-    assert line in said(tmp_path, ended)
+    assert line in all_output(tmp_path, ended)
     for rank in (0, 1):
         pid = (tmp_path / f"pid{rank}").read_text()
         assert not Path(f"/proc/{pid}").exists()
 
 
-def test_a_killed_job_is_started_again_and_goes_on(place, tmp_path):
+def test_a_killed_job_is_restarted_and_resumes(place, tmp_path):
     """scripts/hosts.sh with a rank killed once, after the first checkpoint."""
     script = tmp_path / "job.sh"
     program = f"{ROOT}/run_glue.py --task_name SST-2 --model_name_or_path {place / 'model'} "
@@ -134,13 +136,13 @@ def test_a_killed_job_is_started_again_and_goes_on(place, tmp_path):
     code, out, _ = finish(job, 100)
     assert code == 0, out
     assert "starting again from the newest checkpoint" in out
-    assert re.search(r"going on from \S+/model_\d+: step \d+ of 60", out), out
-    steps = [r["step"] for r in run_log.read_records(tmp_path / "out") if r["kind"] == "train"]
-    assert steps == list(range(1, 61))  # each update once
+    assert re.search(r"resuming from \S+/model_\d+: step \d+ of 60", out), out
+    steps = [r["step"] for r in run_log.read_metrics(tmp_path / "out") if r["kind"] == "train"]
+    assert steps == list(range(1, 61))  # each step once
 
 
 def _trainer(output_dir: Path) -> int:
-    """A process of rank 1 that trains into this folder."""
+    """The process of rank 1 that trains into this folder."""
     for entry in Path("/proc").iterdir():
         try:
             if str(output_dir).encode() in (entry / "cmdline").read_bytes():
@@ -148,4 +150,4 @@ def _trainer(output_dir: Path) -> int:
                     return int(entry.name)
         except OSError:
             continue
-    raise AssertionError("no process of rank 1 is there")
+    raise AssertionError("no process of rank 1 found")

@@ -12,10 +12,10 @@ import numpy as np
 from targets import CONFIG, FILES, PARTS, sound_checkpoint
 
 from bert_paddle.glue.tasks import TASKS
-from bert_paddle.models.tokenizer import SPECIAL, Tokenizer
+from bert_paddle.models.tokenizer import SPECIAL_TOKENS, Tokenizer
 
 TESTS = Path(__file__).resolve().parents[1]
-PIECES = [*SPECIAL, "a", "##b", "\u4e2d"]
+PIECES = [*SPECIAL_TOKENS, "a", "##b", "\u4e2d"]
 
 
 def _tsv(folder: Path) -> list[bytes]:
@@ -46,13 +46,13 @@ def _hdf5(folder: Path) -> list[bytes]:
     import h5py
 
     sys.path.insert(0, str(TESTS / "support"))
-    import shards
+    import shard_files
 
-    path = shards.write(folder / "whole.hdf5", shards.make(6), chunk_rows=4)
+    path = shard_files.write_shard(folder / "whole.hdf5", shard_files.make_rows(6), chunk_rows=4)
     out = [path.read_bytes()]
     for settings in ({}, {"libver": "latest"}):  # contiguous; and the newer structures
         with h5py.File(folder / "plain.hdf5", "w", **settings) as file:
-            for key, values in shards.make(2).items():
+            for key, values in shard_files.make_rows(2).items():
                 file[key] = values.astype("int64")
         out.append((folder / "plain.hdf5").read_bytes())
     return out

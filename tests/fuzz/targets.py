@@ -27,7 +27,7 @@ from bert_paddle.training import checkpoint, train_state
 
 LONGEST = 2000  # characters of a message; the longest ones name several files
 FILES = (("SST-2", "train"), ("CoLA", "dev"), ("STS-B", "dev"), ("QQP", "train"), ("AX", "test"))
-PARTS = (checkpoint.MANIFEST, checkpoint.STATE, checkpoint.OPTIMIZER)
+PARTS = (checkpoint.MANIFEST_FILE, checkpoint.STATE_FILE, checkpoint.OPTIMIZER_FILE)
 CONFIG = {
     "model_type": "bert",
     "vocab_size": 8,
@@ -49,7 +49,7 @@ def _put(path: Path, data: bytes) -> Path:
 def tsv(data: bytes, folder: Path) -> None:
     """The first byte picks the task; what is read has to be consistent."""
     task_name, split = FILES[data[0] % len(FILES)] if data else FILES[0]
-    examples = data_tsv.load(TASKS[task_name], _put(folder / "file.tsv", data[1:]), split)
+    examples = data_tsv.read_task_file(TASKS[task_name], _put(folder / "file.tsv", data[1:]), split)
     for column in (examples.texts_b, examples.labels):
         assert column is None or len(column) == len(examples)
 
@@ -58,17 +58,17 @@ def own_file(data: bytes, folder: Path) -> None:
     """The first byte picks the format of a user's own training file."""
     form = custom_args.FORMATS[data[0] % len(custom_args.FORMATS)] if data else custom_args.CSV
     args, out = GlueArgs(file_format=form), run_log.RunLog(active=False)
-    content = load.load(str(_put(folder / "file", data[1:])), args, load.SavedTask(), out)
-    assert content.labelled
-    labels = task.learn(content.labelled, args, out)
-    examples = content.examples(task.make("own", labels, content.columns, None))
+    content = load.read_file(str(_put(folder / "file", data[1:])), args, load.SavedTask(), out)
+    assert content.label_column
+    labels = task.infer_labels(content.label_column, args, out)
+    examples = content.examples(task.make_task("own", labels, content.columns, None))
     assert examples.labels is not None and len(examples.labels) == len(examples)
     assert examples.texts_b is None or len(examples.texts_b) == len(examples)
 
 
 def shard(data: bytes, folder: Path) -> None:
     """Header and rows; what is read has the layout's shapes and types."""
-    found = shards.check([_put(folder / "a_training_0.hdf5", data)], 100, 512, 2)
+    found = shards.check_shards([_put(folder / "a_training_0.hdf5", data)], 100, 512, 2)
     for start in range(0, min(found.total, 128), 64):
         stop = min(start + 64, found.total)
         rows = found.read(0, start, stop)
@@ -95,14 +95,14 @@ def saved(data: bytes, folder: Path) -> None:
     changed = PARTS[data[0] % len(PARTS)] if data else PARTS[0]
     content = dict(contents)
     content[changed] = data[1:]
-    if changed != checkpoint.MANIFEST:
+    if changed != checkpoint.MANIFEST_FILE:
         entries = {
             name: {"bytes": len(text), "sha256": hashlib.sha256(text).hexdigest()}
             for name, text in content.items()
-            if name != checkpoint.MANIFEST
+            if name != checkpoint.MANIFEST_FILE
         }
         manifest = {"version": train_state.VERSION, "files": entries}
-        content[checkpoint.MANIFEST] = json.dumps(manifest).encode()
+        content[checkpoint.MANIFEST_FILE] = json.dumps(manifest).encode()
     try:
         for name, text in content.items():
             (folder / "model_3" / name).write_bytes(text)
@@ -152,16 +152,16 @@ def config(data: bytes, folder: Path) -> None:
 def vocab(data: bytes, folder: Path) -> None:
     """vocab.txt: what is read can be saved and read again, and a text becomes its ids."""
     _put(folder / "vocab.txt", data)
-    _same_again(tokenizer.load(folder), folder / "again")
+    _same_again(tokenizer.load_tokenizer(folder), folder / "again")
 
 
 def tokenizer_json(data: bytes, folder: Path) -> None:
     """tokenizer.json, and tokenizer_config.json behind a NUL byte."""
     (folder / "vocab.txt").unlink(missing_ok=True)
     rust, _, settings = data.partition(b"\0")
-    _put(folder / tokenizer.SETTINGS_FILE, settings or b"{}")
+    _put(folder / tokenizer.TOKENIZER_CONFIG_FILE, settings or b"{}")
     _put(folder / "tokenizer.json", rust)
-    _same_again(tokenizer.load(folder), folder / "again")
+    _same_again(tokenizer.load_tokenizer(folder), folder / "again")
 
 
 def _same_again(tokens: tokenizer.Tokenizer, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Evaluation in the original order, the loss by hand, prediction files, the best step."""
+"""Logits in row order, the mean loss, prediction files, the best step."""
 
 import io
 import math
@@ -7,58 +7,59 @@ import numpy as np
 import pytest
 
 from bert_paddle.common.run_log import RunLog
-from bert_paddle.glue import evaluate, prediction_tsv, results
+from bert_paddle.glue import evaluate, predictions, results
 from bert_paddle.glue.data.dataset import EncodedDataset
-from bert_paddle.glue.evaluate import Result
+from bert_paddle.glue.data.load import EncodedData
+from bert_paddle.glue.evaluate import EvalResult
 from bert_paddle.glue.tasks import get_task
-from bert_paddle.models.tokenizer import Encoded
+from bert_paddle.models.tokenizer import EncodedTexts
 from bert_paddle.training.train_state import TrainState
 
 
-def rows(lengths, labels=None):
-    """Rows whose second word piece is the row's own number."""
+def make_dataset(lengths, labels=None):
+    """Rows whose second token is 100 plus the row's index."""
     ids = [np.array([1, 100 + i, *[7] * (n - 2)], np.int32) for i, n in enumerate(lengths)]
-    return EncodedDataset(Encoded(ids, np.array(lengths, np.int32)), labels, pad_id=0)
+    return EncodedDataset(EncodedTexts(ids, np.array(lengths, np.int32)), labels, pad_id=0)
 
 
-def echo(input_ids, token_type_ids, attention_mask):
-    """A model that answers each row's number."""
+def index_model(input_ids, token_type_ids, attention_mask):
+    """A model that returns each row's index."""
     return (input_ids[:, 1:2] - 100).astype("float32")
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 64])
-def test_logits_stand_in_the_order_of_the_rows(batch_size):
+def test_logits_are_in_row_order(batch_size):
     lengths = np.random.default_rng(0).permutation(np.arange(2, 25))
-    scores = evaluate.logits(echo, rows(lengths), batch_size)
-    assert scores[:, 0].tolist() == list(range(23))
+    logits = evaluate.compute_logits(index_model, make_dataset(lengths), batch_size)
+    assert logits[:, 0].tolist() == list(range(23))
 
 
 def test_batch_layout():
     batch = EncodedDataset(
-        Encoded([np.array([1, 5, 3, 6, 3]), np.array([1, 5, 3])], np.array([3, 3])), None, 0
+        EncodedTexts([np.array([1, 5, 3, 6, 3]), np.array([1, 5, 3])], np.array([3, 3])), None, 0
     ).batch(np.array([1, 0]))
     assert batch["input_ids"].tolist() == [[1, 5, 3, 0, 0], [1, 5, 3, 6, 3]]
     assert batch["input_mask"].tolist() == [[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]]
     assert batch["segment_ids"].tolist() == [[0, 0, 0, 0, 0], [0, 0, 0, 1, 1]]
 
 
-def test_mean_loss_by_hand():
+def test_mean_loss_against_a_calculation_by_hand():
     sst2, stsb = get_task("sst2"), get_task("stsb")
-    scores = np.array([[0.0, math.log(3)], [0.0, 0.0]], np.float32)
+    logits = np.array([[0.0, math.log(3)], [0.0, 0.0]], np.float32)
     # softmax (1/4, 3/4) and (1/2, 1/2): -ln 3/4 and -ln 1/2.
-    wanted = (-math.log(0.75) - math.log(0.5)) / 2
-    assert evaluate.mean_loss(sst2, scores, np.array([1, 0])) == pytest.approx(wanted)
-    got = evaluate.mean_loss(stsb, np.array([[1.0], [4.0]], np.float32), np.array([2.0, 4.0]))
-    assert got == pytest.approx(0.5)
+    expected = (-math.log(0.75) - math.log(0.5)) / 2
+    assert evaluate.mean_loss(sst2, logits, np.array([1, 0])) == pytest.approx(expected)
+    loss = evaluate.mean_loss(stsb, np.array([[1.0], [4.0]], np.float32), np.array([2.0, 4.0]))
+    assert loss == pytest.approx(0.5)
 
 
 def test_huge_logits_do_not_overflow():
-    scores = np.array([[1e4, -1e4]], np.float32)
-    assert evaluate.mean_loss(get_task("sst2"), scores, np.array([1])) == pytest.approx(2e4)
+    logits = np.array([[1e4, -1e4]], np.float32)
+    assert evaluate.mean_loss(get_task("sst2"), logits, np.array([1])) == pytest.approx(2e4)
 
 
 @pytest.mark.parametrize(
-    ("task", "scores", "wanted"),
+    ("task", "logits", "expected"),
     [
         ("SST-2", [[1, 0], [0, 1]], ["0", "1"]),
         ("RTE", [[1, 0], [0, 1]], ["entailment", "not_entailment"]),
@@ -66,46 +67,44 @@ def test_huge_logits_do_not_overflow():
         ("STS-B", [[-0.5], [6.0]], ["0.000", "5.000"]),
     ],
 )
-def test_prediction_files(tmp_path, task, scores, wanted):
+def test_submission_tsv(tmp_path, task, logits, expected):
     path = tmp_path / "predictions" / "x.tsv"
-    prediction_tsv.write(get_task(task), np.array(scores, np.float32), path)
+    predictions.write_submission_tsv(get_task(task), np.array(logits, np.float32), path)
     lines = [line.split("\t") for line in path.read_text().splitlines()]
-    assert lines == [["index", "prediction"], ["0", wanted[0]], ["1", wanted[1]]]
+    assert lines == [["index", "prediction"], ["0", expected[0]], ["1", expected[1]]]
 
 
 def test_best_step_is_the_earliest_of_equals():
     state, task = TrainState(total=9), get_task("mrpc")
-    told = []
+    is_best = []
     for step, (accuracy, f1) in enumerate([(0.5, 0.7), (0.8, 0.6), (0.6, 0.8), (0.1, 0.1)], 1):
         state.step = step
         metrics = {"accuracy": accuracy, "f1": f1}
-        told.append(results.note_best(task, state, [Result(0.1, metrics)]))
-    assert told == [True, True, False, False]  # 0.6, 0.7, 0.7, 0.1: the mean of the two
+        is_best.append(results.update_best_step(task, state, [EvalResult(0.1, metrics)]))
+    assert is_best == [True, True, False, False]  # 0.6, 0.7, 0.7, 0.1: the mean of the two
     assert (state.best_step, state.evaluations_since_best) == (2, 2)
 
 
 def test_an_undefined_metric_is_never_the_best():
     state = TrainState(total=9, step=1)
-    nothing = {"pearson": math.nan, "spearmanr": math.nan}
-    assert not results.note_best(get_task("stsb"), state, [Result(0.1, nothing)])
+    undefined = {"pearson": math.nan, "spearmanr": math.nan}
+    assert not results.update_best_step(get_task("stsb"), state, [EvalResult(0.1, undefined)])
     assert state.best_step is None
 
 
 def test_both_dev_sets_of_mnli_have_a_line_and_keys(tmp_path):
-    from bert_paddle.glue.data.load import EncodedData
-
     task = get_task("mnli")
     labels = np.array([0, 1, 2])
-    data = EncodedData(dev=[(dev, rows([4, 3, 5], labels)) for dev in task.dev_sets])
-    out = RunLog(out=io.StringIO())
+    data = EncodedData(dev=[(dev, make_dataset([4, 3, 5], labels)) for dev in task.dev_sets])
+    log = RunLog(stdout=io.StringIO())
 
     def model(input_ids, token_type_ids, attention_mask):
         import paddle
 
         return paddle.eye(3)[input_ids[:, 1] - 100]
 
-    _, values = results.evaluate_all(task, model, data, 2, 1, out, 7)
-    lines = out.out.getvalue().splitlines()
+    _, values = results.evaluate_dev_sets(task, model, data, 2, 1, log, 7)
+    lines = log.stdout.getvalue().splitlines()
     assert [line.split(", ")[1:] for line in lines] == [
         ["accu: 1.000000", "dev: matched"],
         ["accu: 1.000000", "dev: mismatched"],
@@ -114,21 +113,19 @@ def test_both_dev_sets_of_mnli_have_a_line_and_keys(tmp_path):
     assert values["eval_samples_mm"] == 3
 
 
-def test_one_class_for_all_is_warned_of():
-    from bert_paddle.glue.data.load import EncodedData
-
+def test_a_single_predicted_class_is_warned_about():
     task = get_task("sst2")
-    dev = EncodedData(dev=[(task.dev_sets[0], rows([4, 3, 5], np.array([0, 1, 1])))])
+    dev = EncodedData(dev=[(task.dev_sets[0], make_dataset([4, 3, 5], np.array([0, 1, 1])))])
 
-    def said(classes):
+    def warning(classes):
         import paddle
 
         def model(input_ids, token_type_ids, attention_mask):
             return paddle.eye(2)[paddle.to_tensor(classes[: len(input_ids)])]
 
-        out = RunLog(out=io.StringIO(), err=io.StringIO())
-        results.evaluate_all(task, model, dev, 8, 1, out, 7)
-        return out.err.getvalue()
+        log = RunLog(stdout=io.StringIO(), stderr=io.StringIO())
+        results.evaluate_dev_sets(task, model, dev, 8, 1, log, 7)
+        return log.stderr.getvalue()
 
-    assert "all 3 rows are predicted to be positive" in said([1, 1, 1])
-    assert said([1, 0, 1]) == ""
+    assert "all 3 rows are predicted to be positive" in warning([1, 1, 1])
+    assert warning([1, 0, 1]) == ""

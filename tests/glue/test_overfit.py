@@ -1,4 +1,4 @@
-"""A model that cannot learn 32 rows by heart is broken somewhere: one task of each shape."""
+"""A model that cannot overfit 32 rows is broken: one task of each input and output type."""
 
 import random
 
@@ -32,26 +32,26 @@ def overfit(tmp_path):
     return call
 
 
-def rows(count=32, seed=5):
+def random_pairs(count=32, seed=5):
     rng = random.Random(seed)
     return [(i, tiny.sentence(rng, 4), tiny.sentence(rng, 4)) for i in range(count)]
 
 
 def test_one_text(overfit):
-    body = "".join(f"{a}\t{i % 2}\n" for i, a, _ in rows())
+    body = "".join(f"{a}\t{i % 2}\n" for i, a, _ in random_pairs())
     values = overfit("SST-2", dict.fromkeys(("train.tsv", "dev.tsv"), "sentence\tlabel\n" + body))
     assert values["eval_accuracy"] == 1.0
 
 
 def test_one_text_without_header(overfit):
-    body = "".join(f"src\t{i % 2}\t\t{a}\n" for i, a, _ in rows())
+    body = "".join(f"src\t{i % 2}\t\t{a}\n" for i, a, _ in random_pairs())
     values = overfit("CoLA", dict.fromkeys(("train.tsv", "dev.tsv"), body))
     assert values["eval_matthews_correlation"] == 1.0
 
 
 def test_two_texts_with_named_labels(overfit):
     names = ("entailment", "not_entailment")
-    body = "".join(f"{i}\t{a}\t{b}\t{names[i % 2]}\n" for i, a, b in rows())
+    body = "".join(f"{i}\t{a}\t{b}\t{names[i % 2]}\n" for i, a, b in random_pairs())
     head = "index\tsentence1\tsentence2\tlabel\n"
     values = overfit("RTE", dict.fromkeys(("train.tsv", "dev.tsv"), head + body))
     assert values["eval_accuracy"] == 1.0
@@ -62,7 +62,7 @@ def test_three_classes_and_two_dev_sets(overfit):
     head = [f"c{i}" for i in range(12)]
     head[8:10], head[11] = ["sentence1", "sentence2"], "gold_label"
     lines = ["\t".join(head)]
-    for i, a, b in rows():
+    for i, a, b in random_pairs():
         lines.append("\t".join(["x"] * 8 + [a, b, "x", names[i % 3]]))
     text = "\n".join(lines) + "\n"
     values = overfit(
@@ -73,6 +73,8 @@ def test_three_classes_and_two_dev_sets(overfit):
 
 def test_regression(overfit):
     head = "\t".join(f"c{i}" for i in range(10)) + "\n"
-    body = "".join("\t".join(["x"] * 7 + [a, b, f"{i % 6 * 0.9:.3f}"]) + "\n" for i, a, b in rows())
+    body = "".join(
+        "\t".join(["x"] * 7 + [a, b, f"{i % 6 * 0.9:.3f}"]) + "\n" for i, a, b in random_pairs()
+    )
     values = overfit("STS-B", dict.fromkeys(("train.tsv", "dev.tsv"), head + body))
     assert values["eval_pearson"] > 0.99 and values["eval_loss"] < 0.1

@@ -1,4 +1,4 @@
-"""The rows of data against what GLUE publishes."""
+"""The task definitions against what GLUE publishes."""
 
 import dataclasses
 
@@ -28,20 +28,22 @@ def test_any_spelling_finds_its_task(spelling, name):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "guess"),
+    ("name", "suggestion"),
     [("mnli-mm", "MNLI"), ("sst", "SST-2"), ("colla", "CoLA"), ("diagnostic", "AX")],
 )
-def test_an_unknown_task_names_the_nearest_and_all(wrong, guess):
-    with pytest.raises(UserError, match=rf"unknown task '{wrong}'; did you mean {guess}") as caught:
-        get_task(wrong)
+def test_an_unknown_task_name_gives_a_suggestion_and_the_list(name, suggestion):
+    with pytest.raises(
+        UserError, match=rf"unknown task '{name}'; did you mean {suggestion}"
+    ) as caught:
+        get_task(name)
     assert "CoLA, SST-2, MRPC, STS-B, QQP, MNLI, QNLI, RTE, WNLI, AX" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("wrong", ["", "squad"])
-def test_nothing_near_means_no_guess(wrong):
+@pytest.mark.parametrize("name", ["", "squad"])
+def test_no_suggestion_without_a_similar_name(name):
     with pytest.raises(UserError) as caught:
-        get_task(wrong)
+        get_task(name)
     assert "did you mean" not in str(caught.value)
 
 
@@ -103,7 +105,7 @@ def test_mnli_has_two_dev_sets_and_the_matched_one_is_first():
     assert all(dev.suffix == "" for t in TASKS.values() if t.name != "MNLI" for dev in t.dev_sets)
 
 
-def test_ax_is_answered_by_an_mnli_model_and_has_nothing_to_train_on():
+def test_ax_is_predicted_by_an_mnli_model_and_has_no_training_set():
     ax = TASKS["AX"]
     assert (ax.model_task, ax.train_file, ax.dev_sets) == ("MNLI", None, ())
     assert ax.labels == TASKS[ax.model_task].labels
@@ -116,7 +118,7 @@ def test_one_text_and_regression_tasks():
     assert {t.name for t in TASKS.values() if t.skip_short_rows} == {"QQP"}
 
 
-def test_a_row_is_consistent_frozen_and_hashable():
+def test_a_task_is_consistent_frozen_and_hashable():
     for task in TASKS.values():
         assert len(task.labels) == len(task.file_labels)
         assert set(task.primary.names) <= set(task.metrics) <= set(metrics.METRICS)

@@ -1,4 +1,4 @@
-"""Where models are found, and a download from a local server in the hub's place."""
+"""Finding model folders, and downloads from a local server in place of the hub."""
 
 import json
 import pickle
@@ -16,10 +16,10 @@ NAME = "bert-base-cased"
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Serves server.files; a path in server.cut closes after half of its content."""
+    """Serves server.files; a path in server.truncated is cut after half its content."""
 
     def do_GET(self):
-        self.server.asked.append(self.path)
+        self.server.requests.append(self.path)
         content = self.server.files.get(self.path)
         if content is None:
             self.send_error(404)
@@ -27,7 +27,9 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        self.wfile.write(content[: len(content) // 2] if self.path in self.server.cut else content)
+        self.wfile.write(
+            content[: len(content) // 2] if self.path in self.server.truncated else content
+        )
 
     def log_message(self, *args):
         pass
@@ -39,10 +41,10 @@ def server(monkeypatch):
     server = HTTPServer(("127.0.0.1", 0), Handler)
     weights = pickle.dumps({"bert.pooler.dense.bias": np.ones(2, np.float32)}, 2)
     server.files = {"/w.pdparams": weights, "/v.txt": b"[PAD]\n[UNK]\n"}
-    server.cut, server.asked = set(), []
+    server.truncated, server.requests = set(), []
     address = f"http://127.0.0.1:{server.server_port}"
-    model = replace(hub.PUBLISHED[NAME], weights=f"{address}/w.pdparams", vocab=f"{address}/v.txt")
-    monkeypatch.setitem(hub.PUBLISHED, NAME, model)
+    model = replace(hub.HUB_MODELS[NAME], weights=f"{address}/w.pdparams", vocab=f"{address}/v.txt")
+    monkeypatch.setitem(hub.HUB_MODELS, NAME, model)
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
@@ -53,7 +55,7 @@ def server(monkeypatch):
     server.server_close()
 
 
-def test_a_folder_goes_before_everything(tmp_path, monkeypatch):
+def test_an_existing_folder_has_precedence(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / NAME).mkdir()
     (tmp_path / "home/models" / NAME).mkdir(parents=True)
@@ -62,7 +64,7 @@ def test_a_folder_goes_before_everything(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["my-bert", NAME, "group/my-bert"])
-def test_our_own_models_folder_goes_before_the_hub(tmp_path, monkeypatch, name):
+def test_home_models_folder_precedes_the_hub(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "home/models" / name
     folder.mkdir(parents=True)
@@ -71,8 +73,8 @@ def test_our_own_models_folder_goes_before_the_hub(tmp_path, monkeypatch, name):
 
 def test_download_once(tmp_path, monkeypatch, server):
     monkeypatch.chdir(tmp_path)
-    said: list[str] = []
-    folder = hub.find_model_dir(NAME, tmp_path / "home", said.append)
+    messages: list[str] = []
+    folder = hub.find_model_dir(NAME, tmp_path / "home", messages.append)
     assert folder == tmp_path / "home/models" / NAME
     files = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert files.keys() == {
@@ -86,47 +88,49 @@ def test_download_once(tmp_path, monkeypatch, server):
     assert json.loads(files["tokenizer_config.json"])["do_lower_case"] is False
     config = json.loads(files["config.json"])
     assert config.items() >= {"model_type": "bert", "vocab_size": 28996}.items()
-    assert len(said) == 1 and NAME in said[0]
-    assert [p.name for p in folder.parent.iterdir()] == [NAME]  # nothing left beside it
-    asked = len(server.asked)
+    assert len(messages) == 1 and NAME in messages[0]
+    assert [p.name for p in folder.parent.iterdir()] == [NAME]  # no temporary folder left
+    requests = len(server.requests)
     assert hub.find_model_dir(NAME, tmp_path / "home") == folder
-    assert len(server.asked) == asked
+    assert len(server.requests) == requests
 
 
-@pytest.mark.parametrize("fault", ["missing", "cut", "empty"])
-def test_a_download_that_fails_leaves_nothing(tmp_path, monkeypatch, server, fault):
+@pytest.mark.parametrize("fault", ["missing", "truncated", "empty"])
+def test_failed_download_leaves_nothing(tmp_path, monkeypatch, server, fault):
     monkeypatch.chdir(tmp_path)
     if fault == "missing":
         del server.files["/w.pdparams"]
-    elif fault == "cut":
-        server.cut.add("/w.pdparams")
+    elif fault == "truncated":
+        server.truncated.add("/w.pdparams")
     else:
         server.files["/w.pdparams"] = b""
     with pytest.raises(WeightsError) as caught:
         hub.find_model_dir(NAME, tmp_path / "home")
-    said = {"missing": "404", "cut": "bytes arrived", "empty": "an empty file arrived"}[fault]
-    assert said in str(caught.value) and "\n" not in str(caught.value)
+    expected = {"missing": "404", "truncated": "received ", "empty": "received an empty file"}[
+        fault
+    ]
+    assert expected in str(caught.value) and "\n" not in str(caught.value)
     assert list((tmp_path / "home/models").iterdir()) == []
 
 
-def test_two_downloads_at_once_leave_one_folder(tmp_path, server, monkeypatch):
-    """The slower process finds the other's folder in place and uses that."""
+def test_two_concurrent_downloads_leave_one_folder(tmp_path, server, monkeypatch):
+    """The slower process finds the other's finished folder and uses it."""
     monkeypatch.chdir(tmp_path)
     target = tmp_path / "models" / NAME
-    fetch = hub._fetch
+    download_file = hub._download_file
 
-    def fetch_while_another_finishes(url, path):
-        fetch(url, path)
+    def download_while_another_finishes(url, path):
+        download_file(url, path)
         target.mkdir(exist_ok=True)
         (target / "config.json").write_text("{}")
 
-    monkeypatch.setattr(hub, "_fetch", fetch_while_another_finishes)
-    assert hub.download(NAME, tmp_path) == target
+    monkeypatch.setattr(hub, "_download_file", download_while_another_finishes)
+    assert hub.download_model(NAME, tmp_path) == target
     assert [p.name for p in target.parent.iterdir()] == [NAME]
     assert [p.name for p in target.iterdir()] == ["config.json"]
 
 
-def test_offline_names_every_place_and_the_way_out(tmp_path, monkeypatch):
+def test_offline_error_names_every_place_and_a_fix(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
@@ -140,15 +144,15 @@ def test_offline_names_every_place_and_the_way_out(tmp_path, monkeypatch):
     assert "config.json, weights and vocab.txt" in text
 
 
-def test_a_home_that_cannot_be_made(tmp_path, monkeypatch, server):
+def test_home_that_cannot_be_created(tmp_path, monkeypatch, server):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "home").write_text("a file in the way")
+    (tmp_path / "home").write_text("a file")
     with pytest.raises(WeightsError, match="home"):
         hub.find_model_dir(NAME, tmp_path / "home")
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("./nowhere", "there is no model folder ./nowhere"),
         ("some/where", "there is no model folder some/where"),
@@ -158,13 +162,13 @@ def test_a_home_that_cannot_be_made(tmp_path, monkeypatch, server):
         ("model.safetensors", "is a file: give the folder that holds it"),
     ],
 )
-def test_names_that_lead_nowhere(tmp_path, monkeypatch, server, name, said):
+def test_unknown_names(tmp_path, monkeypatch, server, name, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "model.safetensors").touch()
-    with pytest.raises(WeightsError, match=said) as caught:
+    with pytest.raises(WeightsError, match=message) as caught:
         hub.find_model_dir(name, tmp_path / "home")
     assert "\n" not in str(caught.value)
-    assert server.asked == []
+    assert server.requests == []
 
 
 def test_tables_equal_paddlenlp():
@@ -173,7 +177,7 @@ def test_tables_equal_paddlenlp():
 
     files = configuration.BERT_PRETRAINED_RESOURCE_FILES_MAP["model_state"]
     vocabularies = BertTokenizer.pretrained_resource_files_map["vocab_file"]
-    for name, model in hub.PUBLISHED.items():
+    for name, model in hub.HUB_MODELS.items():
         assert model.weights == files[name].replace("http://", "https://")
         assert model.vocab == vocabularies[name].replace("http://", "https://")
         lower = BertTokenizer.pretrained_init_configuration[name]["do_lower_case"]
@@ -183,7 +187,7 @@ def test_tables_equal_paddlenlp():
         assert config == configuration.BERT_PRETRAINED_INIT_CONFIGURATION[name]
 
 
-def test_built_in_config_is_the_callers_own():
+def test_built_in_config_is_a_new_dict():
     hub.built_in_config(NAME)["vocab_size"] = 1
     assert hub.built_in_config(NAME)["vocab_size"] == 28996
     assert hub.built_in_config("no-such-bert") is None

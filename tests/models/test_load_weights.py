@@ -1,4 +1,4 @@
-"""Folders of every form to the same tensors; whatever does not fit is told in one line."""
+"""Every form of model folder gives the same tensors; every mismatch is a one-line error."""
 
 import json
 import pickle
@@ -22,35 +22,35 @@ SIZES = {
     "max_position_embeddings": 5,
     "type_vocab_size": 2,
 }
-WORDS = "bert.embeddings.word_embeddings.weight"
+WORD_EMBEDDINGS = "bert.embeddings.word_embeddings.weight"
 
 
 def paddle_tensors(**changed: int) -> dict[str, np.ndarray]:
     """A BERT of random numbers with a three-class head, under Paddle's names."""
     sizes = SIZES | changed
     rng = np.random.default_rng(3)
-    wide, inner = sizes["hidden_size"], sizes["intermediate_size"]
+    hidden, inner = sizes["hidden_size"], sizes["intermediate_size"]
     shapes = {
-        "embeddings.word_embeddings.weight": (sizes["vocab_size"], wide),
-        "embeddings.position_embeddings.weight": (sizes["max_position_embeddings"], wide),
-        "embeddings.token_type_embeddings.weight": (sizes["type_vocab_size"], wide),
-        "embeddings.layer_norm.weight": (wide,),
-        "embeddings.layer_norm.bias": (wide,),
-        "pooler.dense.weight": (wide, wide),
-        "pooler.dense.bias": (wide,),
+        "embeddings.word_embeddings.weight": (sizes["vocab_size"], hidden),
+        "embeddings.position_embeddings.weight": (sizes["max_position_embeddings"], hidden),
+        "embeddings.token_type_embeddings.weight": (sizes["type_vocab_size"], hidden),
+        "embeddings.layer_norm.weight": (hidden,),
+        "embeddings.layer_norm.bias": (hidden,),
+        "pooler.dense.weight": (hidden, hidden),
+        "pooler.dense.bias": (hidden,),
     }
     for i in range(sizes["num_hidden_layers"]):
         for part in ("q_proj", "k_proj", "v_proj", "out_proj"):
-            shapes[f"encoder.layers.{i}.self_attn.{part}.weight"] = (wide, wide)
-            shapes[f"encoder.layers.{i}.self_attn.{part}.bias"] = (wide,)
-        for part, shape in (("linear1", (wide, inner)), ("linear2", (inner, wide))):
+            shapes[f"encoder.layers.{i}.self_attn.{part}.weight"] = (hidden, hidden)
+            shapes[f"encoder.layers.{i}.self_attn.{part}.bias"] = (hidden,)
+        for part, shape in (("linear1", (hidden, inner)), ("linear2", (inner, hidden))):
             shapes[f"encoder.layers.{i}.{part}.weight"] = shape
             shapes[f"encoder.layers.{i}.{part}.bias"] = shape[1:]
         for part in ("norm1.weight", "norm1.bias", "norm2.weight", "norm2.bias"):
-            shapes[f"encoder.layers.{i}.{part}"] = (wide,)
-    named = {f"bert.{name}": shape for name, shape in shapes.items()}
-    named |= {"classifier.weight": (wide, 3), "classifier.bias": (3,)}
-    return {name: rng.normal(size=shape).astype(np.float32) for name, shape in named.items()}
+            shapes[f"encoder.layers.{i}.{part}"] = (hidden,)
+    shapes = {f"bert.{name}": shape for name, shape in shapes.items()}
+    shapes |= {"classifier.weight": (hidden, 3), "classifier.bias": (3,)}
+    return {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
 
 
 def write(folder: Path, tensors: dict | None, config: dict | None = None) -> Path:
@@ -62,53 +62,53 @@ def write(folder: Path, tensors: dict | None, config: dict | None = None) -> Pat
     return folder
 
 
-def assert_equal(found: dict, expected: dict) -> None:
-    assert found.keys() == expected.keys()
+def assert_equal(actual: dict, expected: dict) -> None:
+    assert actual.keys() == expected.keys()
     for name, value in expected.items():
-        assert found[name].dtype == np.float32, name
-        np.testing.assert_array_equal(found[name], value, err_msg=name)
+        assert actual[name].dtype == np.float32, name
+        np.testing.assert_array_equal(actual[name], value, err_msg=name)
 
 
 @pytest.mark.parametrize("safe", [True, False])
 @pytest.mark.parametrize("name", ["BertForSequenceClassification", "BertForPretraining"])
-def test_what_paddlenlp_saves(tmp_path, safe, name):
+def test_loads_what_paddlenlp_saves(tmp_path, safe, name):
     from paddlenlp import transformers
 
     settings = SIZES | {"num_labels": 3, "layer_norm_eps": 1e-7}
     model = getattr(transformers, name)(transformers.BertConfig(**settings))
     model.save_pretrained(str(tmp_path), safe_serialization=safe)
-    found = load_weights.load_weights(tmp_path)
-    assert found.kind == "paddle" and found.notes == []
-    assert_equal(found.tensors, {k: v.numpy() for k, v in model.state_dict().items()})
-    assert found.config.items() >= (SIZES | {"layer_norm_eps": 1e-7}).items()
-    again = transformers.BertConfig(**{k: v for k, v in found.config.items() if k != "labels"})
-    assert again.hidden_act == model.config.hidden_act
-    assert again.layer_norm_eps == 1e-7
+    loaded = load_weights.load_weights(tmp_path)
+    assert loaded.format == "paddle" and loaded.notes == []
+    assert_equal(loaded.tensors, {k: v.numpy() for k, v in model.state_dict().items()})
+    assert loaded.config.items() >= (SIZES | {"layer_norm_eps": 1e-7}).items()
+    config = transformers.BertConfig(**{k: v for k, v in loaded.config.items() if k != "labels"})
+    assert config.hidden_act == model.config.hidden_act
+    assert config.layer_norm_eps == 1e-7
 
 
 def test_both_forms_of_a_hugging_face_folder(tmp_path):
     safe = load_weights.load_weights(TINY_HF)
-    assert safe.kind == "huggingface"
+    assert safe.format == "huggingface"
     assert safe.config["labels"] == ("entailment", "neutral", "contradiction")
-    assert safe.notes[0] == "pytorch_model.bin beside model.safetensors not read"
+    assert safe.notes[0] == "pytorch_model.bin next to model.safetensors not read"
     for name in ("config.json", "pytorch_model.bin"):
         (tmp_path / name).write_bytes((TINY_HF / name).read_bytes())
     assert_equal(load_weights.load_weights(tmp_path).tensors, safe.tensors)
 
 
-def test_names_decide_not_the_file(tmp_path):
-    """Hugging Face tensors in Paddle's file, and the other way round with torch's metadata."""
+def test_format_is_detected_from_names_not_the_file(tmp_path):
+    """Hugging Face tensors in Paddle's file, and vice versa with torch's metadata."""
     ours = paddle_tensors()
     theirs = weight_names.to_hf(ours)
     write(tmp_path / "a", None)
     (tmp_path / "a" / "model_state.pdparams").write_bytes(pickle.dumps(theirs, 4))
-    found = load_weights.load_weights(tmp_path / "a")
-    assert found.kind == "huggingface"
-    assert_equal(found.tensors, ours)
+    loaded = load_weights.load_weights(tmp_path / "a")
+    assert loaded.format == "huggingface"
+    assert_equal(loaded.tensors, ours)
     save_file(ours, write(tmp_path / "b", None) / "model.safetensors", metadata={"format": "pt"})
-    found = load_weights.load_weights(tmp_path / "b")
-    assert found.kind == "paddle"
-    assert_equal(found.tensors, ours)
+    loaded = load_weights.load_weights(tmp_path / "b")
+    assert loaded.format == "paddle"
+    assert_equal(loaded.tensors, ours)
 
 
 def test_prefix_gamma_buffer_and_half_precision(tmp_path):
@@ -120,9 +120,9 @@ def test_prefix_gamma_buffer_and_half_precision(tmp_path):
         for name, value in weight_names.to_hf(ours).items()
     }
     old["embeddings.position_ids"] = np.arange(5)[None]
-    found = load_weights.load_weights(write(tmp_path, old))
-    assert_equal(found.tensors, {k: v.astype(np.float16) for k, v in ours.items()})
-    assert found.notes == [
+    loaded = load_weights.load_weights(write(tmp_path, old))
+    assert_equal(loaded.tensors, {k: v.astype(np.float16) for k, v in ours.items()})
+    assert loaded.notes == [
         "Hugging Face names converted",
         "gamma/beta renamed",
         "prefix bert. added",
@@ -140,10 +140,10 @@ def test_bfloat16_is_widened_exactly(tmp_path):
     length = int.from_bytes(content[:8], "little")
     header = content[8 : 8 + length].replace(b'"U16"', b'"BF16"')
     path.write_bytes(len(header).to_bytes(8, "little") + header + content[8 + length :])
-    found = load_weights.load_weights(tmp_path)
+    loaded = load_weights.load_weights(tmp_path)
     upper = {k: (v.view(np.uint32) & 0xFFFF0000).view(np.float32) for k, v in ours.items()}
-    assert_equal(found.tensors, upper)
-    assert found.notes == ["bfloat16 widened to float32"]
+    assert_equal(loaded.tensors, upper)
+    assert loaded.notes == ["bfloat16 widened to float32"]
 
 
 def test_shards(tmp_path):
@@ -152,61 +152,61 @@ def test_shards(tmp_path):
     write(tmp_path, None)
     weight_map = {name: f"model-{i % 2}.safetensors" for i, name in enumerate(names)}
     for part in sorted(set(weight_map.values())):
-        held = {name: ours[name] for name in names if weight_map[name] == part}
-        save_file(held, tmp_path / part)
+        tensors = {name: ours[name] for name in names if weight_map[name] == part}
+        save_file(tensors, tmp_path / part)
     index = tmp_path / "model.safetensors.index.json"
     index.write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
     assert_equal(load_weights.load_weights(tmp_path).tensors, ours)
     (tmp_path / "model-1.safetensors").unlink()
-    with pytest.raises(WeightsError, match="names model-1.safetensors, which is not beside it"):
+    with pytest.raises(WeightsError, match="names model-1.safetensors, which is not in its folder"):
         load_weights.load_weights(tmp_path)
     outside = write(tmp_path / "outside", ours) / "model.safetensors"
     for name in ("outside/model.safetensors", str(outside)):
-        index.write_text(json.dumps({"weight_map": {WORDS: name}}))
-        with pytest.raises(WeightsError, match="not beside it"):
+        index.write_text(json.dumps({"weight_map": {WORD_EMBEDDINGS: name}}))
+        with pytest.raises(WeightsError, match="not in its folder"):
             load_weights.load_weights(tmp_path)
 
 
 def test_older_paddlenlp_folder(tmp_path):
     old = paddle_tensors() | {"cls.predictions.decoder_bias": np.arange(11, dtype=np.float32)}
-    old["cls.predictions.decoder_weight"] = old[WORDS]
+    old["cls.predictions.decoder_weight"] = old[WORD_EMBEDDINGS]
     nested = {
         "init_args": [SIZES | {"init_class": "BertModel"}],
         "init_class": "BertForPretraining",
     }
     (tmp_path / "model_config.json").write_text(json.dumps(nested))
     (tmp_path / "model_state.pdparams").write_bytes(pickle.dumps(old, 2))
-    found = load_weights.load_weights(tmp_path)
+    loaded = load_weights.load_weights(tmp_path)
     old["cls.predictions.decoder.weight"] = old.pop("cls.predictions.decoder_weight")
     old["cls.predictions.decoder.bias"] = old["cls.predictions.decoder_bias"]
-    assert_equal(found.tensors, old)
-    assert found.config.items() >= SIZES.items()
-    assert found.notes[0] == "model_config.json converted"
+    assert_equal(loaded.tensors, old)
+    assert loaded.config.items() >= SIZES.items()
+    assert loaded.notes[0] == "model_config.json converted"
 
 
-def test_reads_a_folder_that_cannot_be_written(tmp_path):
+def test_reads_a_read_only_folder(tmp_path):
     write(tmp_path / "m", weight_names.to_hf(paddle_tensors()))
     before = {p.name: p.read_bytes() for p in (tmp_path / "m").iterdir()}
     (tmp_path / "m").chmod(stat.S_IRUSR | stat.S_IXUSR)
     load_weights.load_weights(tmp_path / "m")
     (tmp_path / "m").chmod(stat.S_IRWXU)
-    # A superuser may write all the same; so the content is compared too.
+    # root can write anyway, so the content is compared too.
     assert {p.name: p.read_bytes() for p in (tmp_path / "m").iterdir()} == before
 
 
-def test_type_vocab_size_that_the_configuration_leaves_out(tmp_path):
+def test_missing_type_vocab_size_comes_from_the_weights(tmp_path):
     path = write(tmp_path, paddle_tensors(type_vocab_size=16)) / "config.json"
     path.write_text(json.dumps({k: v for k, v in SIZES.items() if k != "type_vocab_size"}))
     assert load_weights.load_weights(tmp_path).config["type_vocab_size"] == 16
 
 
 @pytest.mark.parametrize("task", ["TokenClassification", "MultipleChoice", "QuestionAnswering"])
-def test_a_head_of_another_task_is_left_out(tmp_path, task):
+def test_head_of_another_task_is_ignored(tmp_path, task):
     config = {"architectures": [f"BertFor{task}"], "id2label": {"0": "a", "1": "b", "2": "c"}}
-    found = load_weights.load_weights(write(tmp_path, paddle_tensors(), config))
-    assert not any(name.startswith("classifier.") for name in found.tensors)
-    assert found.config["labels"] is None
-    assert found.notes == [f"head of BertFor{task} left out"]
+    loaded = load_weights.load_weights(write(tmp_path, paddle_tensors(), config))
+    assert not any(name.startswith("classifier.") for name in loaded.tensors)
+    assert loaded.config["labels"] is None
+    assert loaded.notes == [f"head of BertFor{task} ignored"]
 
 
 @pytest.mark.parametrize(
@@ -221,48 +221,48 @@ def test_a_head_of_another_task_is_left_out(tmp_path, task):
         ("type_vocab_size", 16),
     ],
 )
-def test_configuration_unlike_the_weights(tmp_path, setting, value):
+def test_configuration_that_disagrees_with_the_weights(tmp_path, setting, value):
     write(tmp_path, paddle_tensors(), {setting: value})
     with pytest.raises(WeightsError) as caught:
         load_weights.load_weights(tmp_path)
     assert f"{setting} {value} but {SIZES[setting]} in the weights" in str(caught.value)
 
 
-def test_class_names_unlike_the_classifier(tmp_path):
+def test_class_names_that_disagree_with_the_classifier(tmp_path):
     write(tmp_path, paddle_tensors(), {"id2label": {"0": "no", "1": "yes"}})
     with pytest.raises(WeightsError, match="names 2 classes, but the classifier .* has 3"):
         load_weights.load_weights(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("rename", "said"),
+    ("rename", "message"),
     [
-        (("bert.", "roberta."), "they are of roberta"),
-        (("bert.encoder.layers.", "bert.encoder.blocks."), "they begin with 'bert."),
+        (("bert.", "roberta."), "the names are those of roberta"),
+        (("bert.encoder.layers.", "bert.encoder.blocks."), "the first tensor is 'bert."),
         (("bert.embeddings.position", "bert.embeddings.place"), "no usable bert.embeddings.pos"),
     ],
 )
-def test_weights_of_something_else(tmp_path, rename, said):
+def test_weights_of_another_architecture(tmp_path, rename, message):
     write(tmp_path, {name.replace(*rename): value for name, value in paddle_tensors().items()})
-    with pytest.raises(WeightsError, match=said):
+    with pytest.raises(WeightsError, match=message):
         load_weights.load_weights(tmp_path)
 
 
-def test_unreadable_weights_in_one_line(tmp_path):
+def test_unreadable_weights_are_one_line_errors(tmp_path):
     path = write(tmp_path, paddle_tensors()) / "model.safetensors"
-    whole = path.read_bytes()
-    for content, said in (
-        (whole[:-8], "cannot be read"),
+    valid = path.read_bytes()
+    for content, message in (
+        (valid[:-8], "cannot be read"),
         (b"", "cannot be read"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
     ):
         path.write_bytes(content)
-        with pytest.raises(WeightsError, match=said) as caught:
+        with pytest.raises(WeightsError, match=message) as caught:
             load_weights.load_weights(tmp_path)
         assert str(path) in str(caught.value) and "\n" not in str(caught.value)
     path.unlink()
     (tmp_path / "tf_model.h5").touch()
-    with pytest.raises(WeightsError, match="no weights .tf_model.h5 is not read here.*pdparams"):
+    with pytest.raises(WeightsError, match="no weights .tf_model.h5 is not supported.*pdparams"):
         load_weights.load_weights(tmp_path)
 
 
@@ -278,9 +278,9 @@ def test_quantised_or_foreign_content_is_refused(tmp_path):
 
 @pytest.mark.real_weights
 def test_packaged_weights(minilm_dir):
-    found = load_weights.load_weights(minilm_dir)
-    assert found.kind == "huggingface"
-    assert found.config["hidden_size"] == 384 and found.config["labels"] is None
-    assert len(found.tensors) == 7 + 6 * 16
-    assert found.tensors["bert.encoder.layers.5.linear1.weight"].shape == (384, 1536)
-    assert found.notes[1:] == ["prefix bert. added", "position_ids skipped"]
+    loaded = load_weights.load_weights(minilm_dir)
+    assert loaded.format == "huggingface"
+    assert loaded.config["hidden_size"] == 384 and loaded.config["labels"] is None
+    assert len(loaded.tensors) == 7 + 6 * 16
+    assert loaded.tensors["bert.encoder.layers.5.linear1.weight"].shape == (384, 1536)
+    assert loaded.notes[1:] == ["prefix bert. added", "position_ids skipped"]

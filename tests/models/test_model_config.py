@@ -1,4 +1,4 @@
-"""Configurations of every origin, and each mistake in its one line."""
+"""Configurations of every origin, and one-line errors for mistakes."""
 
 import json
 from pathlib import Path
@@ -26,7 +26,7 @@ def write(folder: Path, content, name: str = "config.json") -> Path:
 
 
 def test_names_defaults_and_labels(tmp_path):
-    given = SIZES | {
+    content = SIZES | {
         "model_type": "bert",
         "architectures": ["BertForSequenceClassification"],
         "layer_norm_eps": 1e-5,
@@ -35,7 +35,7 @@ def test_names_defaults_and_labels(tmp_path):
         "id2label": {"1": "yes", "0": "no"},
         "transformers_version": "5.0",
     }
-    config = model_config.read_config(write(tmp_path, given))
+    config = model_config.read_config(write(tmp_path, content))
     assert config.values == SIZES | {
         "hidden_act": "gelu",
         "hidden_dropout_prob": 0.1,
@@ -47,13 +47,13 @@ def test_names_defaults_and_labels(tmp_path):
         "labels": ("no", "yes"),
     }
     assert config.architecture == "BertForSequenceClassification"
-    assert "type_vocab_size" not in config.silent and "hidden_act" in config.silent
+    assert "type_vocab_size" not in config.defaulted and "hidden_act" in config.defaulted
 
 
 def test_no_model_type_and_no_labels(tmp_path):
     config = model_config.read_config(write(tmp_path, SIZES))
     assert config.values["labels"] is None
-    assert "type_vocab_size" in config.silent
+    assert "type_vocab_size" in config.defaulted
 
 
 @pytest.mark.parametrize(
@@ -73,17 +73,17 @@ def test_nested_configuration_of_older_paddlenlp(tmp_path, nested):
     assert config.path.name == "model_config.json"
 
 
-def test_config_json_goes_before_the_older_file(tmp_path):
+def test_config_json_precedes_the_older_file(tmp_path):
     write(tmp_path, SIZES | {"vocab_size": 99, "init_class": "BertModel"}, "model_config.json")
     assert model_config.read_config(write(tmp_path, SIZES)).values["vocab_size"] == 30
 
 
-def without(name: str) -> dict:
+def sizes_without(name: str) -> dict:
     return {key: value for key, value in SIZES.items() if key != name}
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ("{", "is not JSON"),
         ("[1]", "holds a list"),
@@ -93,7 +93,7 @@ def without(name: str) -> dict:
         (SIZES | {"model_type": "albert", "architectures": ["BertModel"]}, "'albert'"),
         (SIZES | {"architectures": ["RobertaModel"]}, "'RobertaModel', and only bert"),
         ({"init_class": "ErnieModel"} | SIZES, "'ErnieModel', and only bert"),
-        (without("hidden_size"), "lacks hidden_size"),
+        (sizes_without("hidden_size"), "lacks hidden_size"),
         (SIZES | {"num_attention_heads": 3}, "8 is not divisible by num_attention_heads 3"),
         (SIZES | {"hidden_act": "gelu_new"}, "hidden_act 'gelu_new' is not supported"),
         (SIZES | {"position_embedding_type": "relative_key"}, "'relative_key' is not supported"),
@@ -107,10 +107,10 @@ def without(name: str) -> dict:
         (SIZES | {"id2label": ["a", "b"]}, "id2label"),
     ],
 )
-def test_mistakes_in_one_line(tmp_path, content, said):
+def test_mistakes_are_one_line_errors(tmp_path, content, message):
     with pytest.raises(WeightsError) as caught:
         model_config.read_config(write(tmp_path, content))
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert str(tmp_path / "config.json") in str(caught.value)
 
@@ -121,7 +121,7 @@ def test_all_problems_of_a_configuration_together(tmp_path):
         model_config.read_config(write(tmp_path, content))
 
 
-def test_missing_configuration_points_to_the_folder_inside(tmp_path):
+def test_missing_configuration_suggests_a_folder_inside(tmp_path):
     with pytest.raises(WeightsError, match="has no config.json: is this"):
         model_config.read_config(tmp_path)
     write(tmp_path / "model_500", SIZES)

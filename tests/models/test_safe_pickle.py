@@ -1,4 +1,4 @@
-"""Pickles of weights: read exactly, and nothing in a crafted one runs."""
+"""Pickled weights are read exactly, and no code in a malicious one runs."""
 
 import os
 import pickle
@@ -25,7 +25,7 @@ STATE = {
 
 
 class Call:
-    """Pickles as a call of `function` with `args`, as an attacker would write it."""
+    """Pickled as a call of `function` with `args`, as an attacker would write it."""
 
     def __init__(self, function, *args, state=None):
         self.parts = (function, args) if state is None else (function, args, state)
@@ -39,18 +39,18 @@ def dump(path: Path, content, protocol: int = 4) -> Path:
     return path
 
 
-def assert_same(found: dict, expected: dict) -> None:
-    assert found.keys() == expected.keys()
+def assert_same(actual: dict, expected: dict) -> None:
+    assert actual.keys() == expected.keys()
     for name, value in expected.items():
-        assert found[name].dtype == value.dtype.newbyteorder("="), name
-        assert found[name].shape == value.shape
-        np.testing.assert_array_equal(found[name], value)
+        assert actual[name].dtype == value.dtype.newbyteorder("="), name
+        assert actual[name].shape == value.shape
+        np.testing.assert_array_equal(actual[name], value)
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 @pytest.mark.parametrize("mapping", [dict, OrderedDict])
 def test_reads_arrays_of_every_kind(tmp_path, protocol, mapping):
-    # Protocol 2 has no empty bytes of its own: it calls builtins.bytes, which is refused.
+    # Protocol 2 writes empty bytes as a call of builtins.bytes, which is refused.
     state = {k: v for k, v in STATE.items() if protocol > 2 or v.size}
     content = mapping(state) | {"StructuredToParameterName@@": {"f": "linear_0.w_0"}}
     assert_same(safe_pickle.read_paddle(dump(tmp_path / "m.pdparams", content, protocol)), state)
@@ -83,23 +83,23 @@ def test_reads_what_paddle_saves(tmp_path, protocol):
     assert_same(moments, {k: v.numpy() for k, v in expected.items()})
 
 
-def test_bfloat16_of_paddle_comes_as_bits(tmp_path):
+def test_paddles_bfloat16_is_returned_as_bits(tmp_path):
     import paddle
 
     paddle.save({"w": paddle.to_tensor([1.0, -2.0]).astype("bfloat16")}, str(tmp_path / "m"))
-    found = safe_pickle.read_paddle(tmp_path / "m")["w"]
-    assert found.dtype == np.uint16
-    assert found.tolist() == [0x3F80, 0xC000]
+    loaded = safe_pickle.read_paddle(tmp_path / "m")["w"]
+    assert loaded.dtype == np.uint16
+    assert loaded.tolist() == [0x3F80, 0xC000]
 
 
-CRAFTED = {
+MALICIOUS = {
     "posix.system": lambda mark: Call(os.system, f"touch {mark}"),
     "builtins.eval": lambda mark: Call(eval, f"open({str(mark)!r}, 'w')"),
     "builtins.getattr": lambda mark: Call(getattr, np.zeros(1), "tofile"),
     "numpy.fromfile": lambda mark: Call(np.fromfile, str(mark)),
     "numpy.load": lambda mark: Call(np.load, str(mark)),
     "numpy.core.multiarray.fromfile": lambda mark: b"cnumpy.core.multiarray\nfromfile\n.",
-    # Protocol 4 walks dotted names: an allowed module with a path through it.
+    # Protocol 4 resolves dotted names: here attributes of an allowed module.
     "numpy.ndarray.tofile": lambda mark: b"\x80\x04\x8c\x05numpy\x8c\x0endarray.tofile\x93.",
     "numpy.core.multiarray._reconstruct.__self__": lambda mark: (
         b"\x80\x04\x8c\x15numpy.core.multiarray\x8c\x15_reconstruct.__self__\x93."
@@ -109,11 +109,11 @@ CRAFTED = {
 }
 
 
-@pytest.mark.parametrize("name", CRAFTED)
+@pytest.mark.parametrize("name", MALICIOUS)
 @pytest.mark.parametrize("form", ["paddle", "torch"])
-def test_crafted_file_is_refused_and_nothing_runs(tmp_path, name, form):
+def test_malicious_file_is_refused_and_nothing_runs(tmp_path, name, form):
     mark = tmp_path / "ran"
-    content = CRAFTED[name](mark)
+    content = MALICIOUS[name](mark)
     text = content if isinstance(content, bytes) else pickle.dumps({"w": content}, 2)
     text = text.replace(b"__builtin__\n", b"builtins\n")
     file = tmp_path / "weights"
@@ -123,7 +123,7 @@ def test_crafted_file_is_refused_and_nothing_runs(tmp_path, name, form):
         write_zip(file, text, {})
     with pytest.raises(WeightsError) as caught:
         (safe_pickle.read_paddle if form == "paddle" else safe_pickle.read_torch)(file)
-    assert str(caught.value).startswith(f"refused: {file} wants to run {name};")
+    assert str(caught.value).startswith(f"refused: {file} wants to run {name}, which")
     assert "\n" not in str(caught.value)
     assert not mark.exists()
 
@@ -132,17 +132,17 @@ def test_crafted_file_is_refused_and_nothing_runs(tmp_path, name, form):
     ("target", "attribute"),
     [("_codecs\nencode", "__new__"), ("numpy\ndtype", "make"), ("numpy\nndarray", "__init__")],
 )
-def test_a_pickle_cannot_alter_the_reader(tmp_path, target, attribute):
-    # BUILD with (None, {name: value}) sets attributes on whatever lies below it, here on the
-    # name that was looked up; it would stay altered for every file read afterwards.
+def test_a_pickle_cannot_change_the_unpickler(tmp_path, target, attribute):
+    # BUILD with (None, {name: value}) sets attributes on the object below it, here on the class
+    # that was looked up; the change would persist for every file read afterwards.
     text = f"c{target}\n(N}}V{attribute}\ncbuiltins\ntuple\nstb."
     (tmp_path / "m").write_text(text)
     before = {name: dict(vars(part)) for name, part in safe_pickle._NUMPY.items()}
     with pytest.raises(WeightsError, match="damaged"):
         safe_pickle.read_paddle(tmp_path / "m")
     assert {name: dict(vars(part)) for name, part in safe_pickle._NUMPY.items()} == before
-    good = {"f": STATE["f"]}
-    assert_same(safe_pickle.read_paddle(dump(tmp_path / "good", good, 2)), good)
+    valid = {"f": STATE["f"]}
+    assert_same(safe_pickle.read_paddle(dump(tmp_path / "valid", valid, 2)), valid)
 
 
 @pytest.mark.parametrize(
@@ -154,15 +154,15 @@ def test_a_pickle_cannot_alter_the_reader(tmp_path, target, attribute):
     ],
     ids=["object", "text", "record"],
 )
-def test_arrays_that_hold_no_numbers_are_refused(tmp_path, content):
+def test_non_numeric_arrays_are_refused(tmp_path, content):
     with pytest.raises(WeightsError):
         safe_pickle.read_paddle(dump(tmp_path / "m", content))
 
 
-@pytest.mark.parametrize("cut", [0, 1, 40, -5])
-def test_damaged_file(tmp_path, cut):
+@pytest.mark.parametrize("end", [0, 1, 40, -5])
+def test_truncated_file(tmp_path, end):
     text = pickle.dumps(STATE, 4)
-    (tmp_path / "m").write_bytes(text[:cut])
+    (tmp_path / "m").write_bytes(text[:end])
     with pytest.raises(WeightsError, match="damaged or incomplete"):
         safe_pickle.read_paddle(tmp_path / "m")
 
@@ -173,14 +173,17 @@ def test_no_state_dict(tmp_path):
 
 
 def torch_pickle(entries: dict[str, tuple[str, str, int, tuple, tuple]]) -> bytes:
-    """A state dict by hand: {name: (storage type, key, offset, shape, strides)}."""
+    """A handwritten pickle of a state dict: {name: (storage type, key, offset, shape, strides)}."""
     out = b"\x80\x02ccollections\nOrderedDict\n)R("
-    for name, (kind, key, offset, shape, strides) in entries.items():
-        pid = b"(Vstorage\nctorch\n%sStorage\nV%s\nVcpu\nI9\ntQ" % (kind.encode(), key.encode())
+    for name, (storage_type, key, offset, shape, strides) in entries.items():
+        pid = b"(Vstorage\nctorch\n%sStorage\nV%s\nVcpu\nI9\ntQ" % (
+            storage_type.encode(),
+            key.encode(),
+        )
         numbers = b"I%d\n" % offset + _numbers(shape) + _numbers(strides)
         rebuilt = b"(" + pid + numbers + b"\x89ccollections\nOrderedDict\n)RtR"
         out += b"V%s\nctorch._utils\n_rebuild_tensor_v2\n" % name.encode() + rebuilt
-    # torch hangs _metadata onto the OrderedDict.
+    # torch sets _metadata on the OrderedDict.
     return out + b"u}V_metadata\n}sb."
 
 
@@ -188,8 +191,10 @@ def _numbers(values) -> bytes:
     return b"(" + b"".join(b"I%d\n" % value for value in values) + b"t"
 
 
-def write_zip(path: Path, text: bytes, storages: dict[str, bytes], how=zipfile.ZIP_STORED) -> Path:
-    with zipfile.ZipFile(path, "w", how) as archive:
+def write_zip(
+    path: Path, text: bytes, storages: dict[str, bytes], compression=zipfile.ZIP_STORED
+) -> Path:
+    with zipfile.ZipFile(path, "w", compression) as archive:
         archive.writestr("archive/data.pkl", text)
         for key, data in storages.items():
             archive.writestr(f"archive/data/{key}", data)
@@ -223,9 +228,9 @@ def test_torch_views_and_types(tmp_path):
         "bits": half.view(np.uint16),
         "ids": np.arange(2).reshape(1, 2),
     }
-    found = safe_pickle.read_torch(path)
-    assert_same(found, expected)
-    assert all(value.flags.c_contiguous for value in found.values())
+    loaded = safe_pickle.read_torch(path)
+    assert_same(loaded, expected)
+    assert all(value.flags.c_contiguous for value in loaded.values())
 
 
 @pytest.mark.parametrize(
@@ -242,9 +247,9 @@ def test_torch_view_outside_its_storage(tmp_path, view):
 
 def test_torch_compressed_or_without_data(tmp_path):
     text = torch_pickle({"w": ("Float", "0", 0, (1,), (1,))})
-    packed = write_zip(tmp_path / "a.bin", text, {"0": bytes(4)}, zipfile.ZIP_DEFLATED)
+    compressed = write_zip(tmp_path / "a.bin", text, {"0": bytes(4)}, zipfile.ZIP_DEFLATED)
     with pytest.raises(WeightsError, match="compressed"):
-        safe_pickle.read_torch(packed)
+        safe_pickle.read_torch(compressed)
     with pytest.raises(WeightsError, match="damaged"):
         safe_pickle.read_torch(write_zip(tmp_path / "b.bin", text, {}))
     with pytest.raises(WeightsError, match="not a zip file"):

@@ -1,4 +1,4 @@
-"""Files of unknown origin: no code of theirs runs, and no small one fills the memory."""
+"""Untrusted files: no code of theirs runs, and no small file fills the memory."""
 
 import ast
 import pickle
@@ -21,18 +21,18 @@ RUNS_CODE = {
     *"eval exec compile __import__ os.system os.popen pickle.load pickle.loads paddle.load".split(),
     *"np.load numpy.load torch.load yaml.load marshal.loads shelve.open runpy.run_path".split(),
 }
-ANYWHERE = {"from_pretrained", "extractall", "extract", "get_checkpoint_shard_files"}
+METHODS = {"from_pretrained", "extractall", "extract", "get_checkpoint_shard_files"}
 MODULES = set("torch joblib yaml marshal shelve dill cloudpickle runpy code codeop".split())
 ARGUMENTS = {"shell", "allow_pickle", "trust_remote_code"}
 
 
-def calls(path: Path) -> set[str]:
-    """What a source file calls, imports or passes that could run code of a file it reads."""
+def unsafe_names(path: Path) -> set[str]:
+    """Calls, imports and arguments in a source file that could run code of a file it reads."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call):
             name = ast.unparse(node.func)
-            found |= {name} & RUNS_CODE | {name.rpartition(".")[2]} & ANYWHERE
+            found |= {name} & RUNS_CODE | {name.rpartition(".")[2]} & METHODS
             found |= {keyword.arg for keyword in node.keywords} & ARGUMENTS
             if name.startswith(("os.exec", "os.spawn")) or name.endswith("import_module"):
                 found.add(name)
@@ -44,10 +44,10 @@ def calls(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_nothing_in_the_code_can_run_what_a_file_holds(path):
+def test_no_source_file_can_run_code_of_a_file(path):
     allowed = {
-        "bert_paddle/models/safe_pickle.py": {"pickle"},  # its unpickler looks up no name of a file
-        # Values of the job's own processes, as Paddle's all_gather_object sends them, here over
+        "bert_paddle/models/safe_pickle.py": {"pickle"},  # its unpickler allows no name from a file
+        # Objects of the job's own processes, as Paddle's all_gather_object sends them, here over
         # connections that begin with the job's secret.
         "bert_paddle/distributed/collectives.py": {"pickle", "pickle.loads"},
         "bert_paddle/distributed/launch.py": {
@@ -70,7 +70,7 @@ def test_nothing_in_the_code_can_run_what_a_file_holds(path):
             "np.load",
         },
     }
-    assert calls(path) == allowed.get(path.relative_to(ROOT).as_posix(), set())
+    assert unsafe_names(path) == allowed.get(path.relative_to(ROOT).as_posix(), set())
 
 
 @pytest.mark.parametrize(
@@ -85,9 +85,9 @@ def test_nothing_in_the_code_can_run_what_a_file_holds(path):
         "archive.extractall()",
     ],
 )
-def test_the_search_above_finds_them(tmp_path, text):
+def test_unsafe_names_are_detected(tmp_path, text):
     (tmp_path / "x.py").write_text(text)
-    assert calls(tmp_path / "x.py")
+    assert unsafe_names(tmp_path / "x.py")
 
 
 def test_no_shell_script_evaluates_its_input():
@@ -109,28 +109,28 @@ numpy.core.multiarray fromfile|numpy.core.multiarray frombuffer|torch load|torch
 torch.storage _load_from_bytes|torch._utils _rebuild_sparse_tensor|paddle load|pydoc pipepager
 bdb Bdb|webbrowser open|socket socket|multiprocessing Process
 bert_paddle.common.atomic_files write_text"""
-CRAFTED = [tuple(name.split()) for name in re.split(r"[|\n]", NAMES)]
+UNSAFE_NAMES = [tuple(name.split()) for name in re.split(r"[|\n]", NAMES)]
 
 
-def looked_up(module: str, name: str, how: str) -> bytes:
-    """A pickle that calls module.name("x") in one of the ways that pickles know."""
-    if how == "INST":
+def pickled_call(module: str, name: str, opcode: str) -> bytes:
+    """A pickle that calls module.name("x") with one of the opcodes for that."""
+    if opcode == "INST":
         return f"(Vx\ni{module}\n{name}\n.".encode()
-    if how == "OBJ":
+    if opcode == "OBJ":
         return f"(c{module}\n{name}\nVx\no.".encode()
-    if how == "NEWOBJ":
+    if opcode == "NEWOBJ":
         return b"\x80\x02" + f"c{module}\n{name}\n(Vx\nt".encode() + b"\x81."
-    if how == "STACK_GLOBAL":
-        words = b"".join(b"\x8c" + bytes([len(w)]) + w.encode() for w in (module, name))
-        return b"\x80\x04" + words + b"\x93(Vx\ntR."
+    if opcode == "STACK_GLOBAL":
+        names = b"".join(b"\x8c" + bytes([len(n)]) + n.encode() for n in (module, name))
+        return b"\x80\x04" + names + b"\x93(Vx\ntR."
     return f"c{module}\n{name}\n(Vx\ntR.".encode()
 
 
 @pytest.mark.parametrize("form", ["paddle", "torch"])
-@pytest.mark.parametrize("how", ["REDUCE", "INST", "OBJ", "NEWOBJ", "STACK_GLOBAL"])
-def test_every_way_to_a_name_is_refused_before_the_name_is_looked_up(tmp_path, how, form):
-    for module, name in CRAFTED:
-        text = looked_up(module, name, how)
+@pytest.mark.parametrize("opcode", ["REDUCE", "INST", "OBJ", "NEWOBJ", "STACK_GLOBAL"])
+def test_every_reference_to_a_name_is_refused_before_lookup(tmp_path, opcode, form):
+    for module, name in UNSAFE_NAMES:
+        text = pickled_call(module, name, opcode)
         if form == "paddle":
             (tmp_path / "m").write_bytes(text)
         else:
@@ -139,9 +139,9 @@ def test_every_way_to_a_name_is_refused_before_the_name_is_looked_up(tmp_path, h
             (safe_pickle.read_paddle if form == "paddle" else safe_pickle.read_torch)(
                 tmp_path / "m"
             )
-        # Older protocols spell builtins and copyreg as Python 2 did; that is undone here.
-        new = {"__builtin__": "builtins", "copy_reg": "copyreg"}.get(module, module)
-        assert f"wants to run {new}.{name};" in str(caught.value).replace(module, new)
+        # Older protocols use Python 2's names of builtins and copyreg.
+        renamed = {"__builtin__": "builtins", "copy_reg": "copyreg"}.get(module, module)
+        assert f"wants to run {renamed}.{name}, which" in str(caught.value).replace(module, renamed)
 
 
 ARRAY = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntVb\ntR"
@@ -173,28 +173,28 @@ def numpy_pickle(dtype: bytes, data: bytes) -> bytes:
     ids="persistent binary-persistent extension buffer object-code object void dates record-dtype "
     "key-number key-object altered-method deep long-number".split(),
 )
-def test_other_tricks_of_pickles(tmp_path, text):
+def test_other_malicious_pickles(tmp_path, text):
     (tmp_path / "m").write_bytes(text)
     with pytest.raises(WeightsError, match="damaged or incomplete|refused"):
         safe_pickle.read_paddle(tmp_path / "m")
 
 
-def test_the_arrays_of_these_tricks_would_be_read_with_a_number_type(tmp_path):
+def test_numpy_pickle_with_a_numeric_type_is_read(tmp_path):
     (tmp_path / "m").write_bytes(numpy_pickle(b"f8", b"Vxxxxxxxx\n"))
     assert safe_pickle.read_paddle(tmp_path / "m")["w"].dtype == np.float64
 
 
-def test_a_name_in_a_pickle_is_cut_and_moves_no_cursor(tmp_path):
-    (tmp_path / "m").write_bytes(looked_up("os\x1b[2J", "x" * 100_000, "REDUCE"))
+def test_names_from_a_pickle_are_truncated_and_escaped(tmp_path):
+    (tmp_path / "m").write_bytes(pickled_call("os\x1b[2J", "x" * 100_000, "REDUCE"))
     with pytest.raises(WeightsError) as caught:
         safe_pickle.read_paddle(tmp_path / "m")
     assert "\x1b" not in str(caught.value) and len(str(caught.value)) < 500
 
 
-# A small file that would fill the memory
+# Small files that would fill the memory
 
 
-def many_names_for_one_array(count: int) -> bytes:
+def one_array_under_many_names(count: int) -> bytes:
     array = pickle.dumps(np.zeros(100_000, np.float32), 2)[2:-1]
     number = struct.pack("<I", 4000)  # of the array in the memo
     out = b"\x80\x02}(" + array + b"r" + number + b"1"
@@ -209,9 +209,9 @@ def nested_lists(depth: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
-        (many_names_for_one_array(200), "far more in memory than in the file"),
+        (one_array_under_many_names(200), "far more in memory than in the file"),
         (nested_lists(7), "far more in memory than in the file"),
         (b"\x80\x02}r\xff\xff\xff\x7f.", "memo number"),
         (b"}p2000000000\n.", "memo number"),
@@ -220,20 +220,20 @@ def nested_lists(depth: int) -> bytes:
     ],
     ids="array-named-often lists-of-lists memo memo-text bytes bytearray".split(),
 )
-def test_a_small_pickle_does_not_fill_the_memory(tmp_path, text, said):
+def test_small_pickle_does_not_fill_the_memory(tmp_path, text, message):
     (tmp_path / "m").write_bytes(text)
-    with pytest.raises(WeightsError, match=said):
+    with pytest.raises(WeightsError, match=message):
         safe_pickle.read_paddle(tmp_path / "m")
 
 
 def test_an_array_may_have_two_names(tmp_path):
-    """As tied weights do."""
-    (tmp_path / "m").write_bytes(many_names_for_one_array(2))
-    found = safe_pickle.read_paddle(tmp_path / "m")
-    assert [value.shape for value in found.values()] == [(100_000,)] * 2
+    """As tied weights have."""
+    (tmp_path / "m").write_bytes(one_array_under_many_names(2))
+    loaded = safe_pickle.read_paddle(tmp_path / "m")
+    assert [value.shape for value in loaded.values()] == [(100_000,)] * 2
 
 
-def test_a_torch_storage_is_not_named_endlessly(tmp_path):
+def test_torch_storage_referenced_too_often_is_refused(tmp_path):
     storage = {"0": bytes(400_000)}
     for count, fits in ((2, True), (50, False)):
         names = {f"w{i}": ("Float", "0", 0, (100_000,), (1,)) for i in range(count)}

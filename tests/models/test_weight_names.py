@@ -1,4 +1,4 @@
-"""Names and layouts of Hugging Face and Paddle, there and back."""
+"""Conversion between Hugging Face's and Paddle's names and layouts, both ways."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from bert_paddle.models import weight_names
 
 TINY = Path(__file__).parents[1] / "reference" / "tiny_hf"
 
-# One tensor of every kind, with unequal sides so that a missing transpose shows.
+# One tensor of every kind, not square, so that a missing transpose shows.
 PAIRS = {
     "bert.embeddings.word_embeddings.weight": ("bert.embeddings.word_embeddings.weight", False),
     "bert.embeddings.LayerNorm.weight": ("bert.embeddings.layer_norm.weight", False),
@@ -51,49 +51,49 @@ PAIRS = {
 
 def tensors() -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
-    square = ("dense.weight", "query.weight", "embeddings.weight", "classifier.weight")
-    two = (*square, "decoder.weight", "relationship.weight")
+    linear = ("dense.weight", "query.weight", "embeddings.weight", "classifier.weight")
+    matrices = (*linear, "decoder.weight", "relationship.weight")
     return {
-        name: rng.normal(size=(3, 5) if name.endswith(two) else 4).astype(np.float32)
+        name: rng.normal(size=(3, 5) if name.endswith(matrices) else 4).astype(np.float32)
         for name in PAIRS
     }
 
 
 def test_names_and_transposes():
-    theirs = tensors()
-    ours, notes = weight_names.to_paddle(theirs)
+    hugging_face = tensors()
+    converted, notes = weight_names.to_paddle(hugging_face)
     assert notes == ["Hugging Face names converted"]
-    assert ours.keys() == {name for name, _ in PAIRS.values()}
+    assert converted.keys() == {name for name, _ in PAIRS.values()}
     for name, (paddle_name, transposed) in PAIRS.items():
-        expected = theirs[name].T if transposed else theirs[name]
-        np.testing.assert_array_equal(ours[paddle_name], expected, err_msg=name)
-        assert ours[paddle_name].flags.c_contiguous  # safetensors writes memory as it lies
+        expected = hugging_face[name].T if transposed else hugging_face[name]
+        np.testing.assert_array_equal(converted[paddle_name], expected, err_msg=name)
+        assert converted[paddle_name].flags.c_contiguous  # as safetensors needs
 
 
 def test_round_trip_is_the_identity():
-    theirs = tensors()
-    back = weight_names.to_hf(weight_names.to_paddle(theirs)[0])
-    assert back.keys() == theirs.keys()
-    for name, value in theirs.items():
+    hugging_face = tensors()
+    back = weight_names.to_hf(weight_names.to_paddle(hugging_face)[0])
+    assert back.keys() == hugging_face.keys()
+    for name, value in hugging_face.items():
         np.testing.assert_array_equal(back[name], value)
         assert back[name].flags.c_contiguous
 
 
 def test_square_weights_are_transposed_too():
     square = np.arange(4.0).reshape(2, 2)
-    ours, _ = weight_names.to_paddle({"encoder.layer.0.attention.self.key.weight": square})
-    assert ours["bert.encoder.layers.0.self_attn.k_proj.weight"].tolist() == square.T.tolist()
+    converted, _ = weight_names.to_paddle({"encoder.layer.0.attention.self.key.weight": square})
+    assert converted["bert.encoder.layers.0.self_attn.k_proj.weight"].tolist() == square.T.tolist()
 
 
-def test_older_spellings_and_buffers():
+def test_older_names_and_buffers():
     old = {
         "embeddings.LayerNorm.gamma": np.ones(2),
         "encoder.layer.3.output.LayerNorm.beta": np.zeros(2),
         "embeddings.position_ids": np.arange(2),
         "cls.predictions.transform.LayerNorm.gamma": np.full(2, 7.0),
     }
-    ours, notes = weight_names.to_paddle(old)
-    assert {name: value[0] for name, value in ours.items()} == {
+    converted, notes = weight_names.to_paddle(old)
+    assert {name: value[0] for name, value in converted.items()} == {
         "bert.embeddings.layer_norm.weight": 1,
         "bert.encoder.layers.3.norm2.bias": 0,
         "cls.predictions.layer_norm.weight": 7,
@@ -106,35 +106,40 @@ def test_older_spellings_and_buffers():
     ]
 
 
-def test_tidy_paddle_adds_the_prefix_and_renames_the_old_decoder():
-    found, notes = weight_names.tidy_paddle(
+def test_normalize_paddle_adds_the_prefix_and_renames_the_old_decoder():
+    converted, notes = weight_names.normalize_paddle(
         {"encoder.layers.0.norm1.bias": np.ones(2), "cls.predictions.decoder_weight": np.ones(3)}
     )
-    assert list(found) == ["bert.encoder.layers.0.norm1.bias", "cls.predictions.decoder.weight"]
+    assert list(converted) == ["bert.encoder.layers.0.norm1.bias", "cls.predictions.decoder.weight"]
     assert notes == ["names of PaddleNLP 2.0 renamed", "prefix bert. added"]
 
 
-def test_one_name_with_and_without_prefix_is_refused():
+def test_same_name_with_and_without_prefix_is_refused():
     both = {"pooler.dense.bias": np.ones(2), "bert.pooler.dense.bias": np.zeros(2)}
     with pytest.raises(WeightsError, match="both pooler.dense.bias and bert.pooler.dense.bias"):
         weight_names.to_paddle(both)
 
 
-def test_unknown_names_stay_as_they_are():
-    odd = {"qa_outputs.weight": np.ones((2, 3)), "bert.encoder.layer.0.adapter.weight": np.ones(1)}
-    assert weight_names.to_paddle(odd)[0].keys() == odd.keys()
+def test_unknown_names_are_unchanged():
+    unknown = {
+        "qa_outputs.weight": np.ones((2, 3)),
+        "bert.encoder.layer.0.adapter.weight": np.ones(1),
+    }
+    assert weight_names.to_paddle(unknown)[0].keys() == unknown.keys()
 
 
-def test_tied_decoder_is_filled_only_where_there_is_such_a_head():
-    words, bias = np.ones((4, 2)), np.arange(4.0)
-    encoder = {"bert.embeddings.word_embeddings.weight": words}
-    assert weight_names.fill_tied(encoder) == (encoder, [])
-    found, notes = weight_names.fill_tied(encoder | {"cls.predictions.decoder_bias": bias})
-    assert found["cls.predictions.decoder.weight"] is words
-    assert found["cls.predictions.decoder.bias"] is bias
+def test_tied_decoder_is_filled_only_where_its_head_exists():
+    embeddings, bias = np.ones((4, 2)), np.arange(4.0)
+    encoder = {"bert.embeddings.word_embeddings.weight": embeddings}
+    assert weight_names.fill_tied_weights(encoder) == (encoder, [])
+    converted, notes = weight_names.fill_tied_weights(
+        encoder | {"cls.predictions.decoder_bias": bias}
+    )
+    assert converted["cls.predictions.decoder.weight"] is embeddings
+    assert converted["cls.predictions.decoder.bias"] is bias
     assert notes == ["tied decoder filled in"]
     only_nsp = encoder | {"cls.seq_relationship.bias": np.ones(2)}
-    assert weight_names.fill_tied(only_nsp)[0].keys() == only_nsp.keys()
+    assert weight_names.fill_tied_weights(only_nsp)[0].keys() == only_nsp.keys()
 
 
 HF_NAME = "encoder.layer.0.attention.self.query.weight"
@@ -142,11 +147,11 @@ PADDLE_NAME = "encoder.layers.0.self_attn.q_proj.weight"
 
 
 @pytest.mark.parametrize("prefix", ["", "bert."])
-def test_kind_by_names(prefix):
-    assert weight_names.kind_of([prefix + HF_NAME, "other"]) == "huggingface"
-    assert weight_names.kind_of(["other", prefix + PADDLE_NAME]) == "paddle"
-    assert weight_names.kind_of([prefix + HF_NAME, prefix + PADDLE_NAME]) is None
-    assert weight_names.kind_of(["classifier.weight"]) is None
+def test_format_by_names(prefix):
+    assert weight_names.detect_format([prefix + HF_NAME, "other"]) == "huggingface"
+    assert weight_names.detect_format(["other", prefix + PADDLE_NAME]) == "paddle"
+    assert weight_names.detect_format([prefix + HF_NAME, prefix + PADDLE_NAME]) is None
+    assert weight_names.detect_format(["classifier.weight"]) is None
 
 
 @pytest.mark.parametrize(
@@ -165,11 +170,11 @@ def test_kind_by_names(prefix):
     ],
 )
 def test_other_architectures_by_name(name, architecture):
-    assert weight_names.foreign_architecture([name]) == architecture
+    assert weight_names.detect_other_architecture([name]) == architecture
 
 
 def test_every_parameter_of_paddlenlp_has_a_name(tmp_path):
-    """No parameter of PaddleNLP's models is left without a rule, nor transposed wrongly."""
+    """No parameter of PaddleNLP's models lacks a rule or is transposed wrongly."""
     from paddlenlp.transformers import BertConfig, BertForPretraining, BertForSequenceClassification
 
     config = BertConfig(
@@ -182,18 +187,18 @@ def test_every_parameter_of_paddlenlp_has_a_name(tmp_path):
         type_vocab_size=2,
     )
     for model in (BertForPretraining(config), BertForSequenceClassification(config)):
-        ours = {name: value.numpy() for name, value in model.state_dict().items()}
-        theirs = weight_names.to_hf(ours)
-        assert weight_names.kind_of(theirs) == "huggingface"
-        back, _ = weight_names.to_paddle(theirs)
-        assert back.keys() == ours.keys()
-        assert not any("layers." in n or "layer_norm" in n or "_proj" in n for n in theirs)
-        for name, value in ours.items():
+        converted = {name: value.numpy() for name, value in model.state_dict().items()}
+        hugging_face = weight_names.to_hf(converted)
+        assert weight_names.detect_format(hugging_face) == "huggingface"
+        back, _ = weight_names.to_paddle(hugging_face)
+        assert back.keys() == converted.keys()
+        assert not any("layers." in n or "layer_norm" in n or "_proj" in n for n in hugging_face)
+        for name, value in converted.items():
             np.testing.assert_array_equal(back[name], value)
 
 
 def test_encoder_equals_hugging_face():
-    """Converted weights in PaddleNLP's model give the logits that transformers computed."""
+    """Converted weights in PaddleNLP's model give the logits of transformers."""
     import paddle
     from paddlenlp.transformers import BertConfig, BertForSequenceClassification
     from safetensors.numpy import load_file
@@ -204,11 +209,11 @@ def test_encoder_equals_hugging_face():
     checkpoint = load_weights.load_weights(TINY)
     config = {k: v for k, v in checkpoint.config.items() if k != "labels"}
     model = BertForSequenceClassification(BertConfig(**config, num_labels=3))
-    wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    report = load_weights.match_weights(checkpoint.tensors, wanted)
-    assert report.tensors.keys() == wanted.keys()
+    shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    matched = load_weights.match_weights(checkpoint.tensors, shapes)
+    assert matched.tensors.keys() == shapes.keys()
     for name, value in model.state_dict().items():
-        value.set_value(report.tensors[name])
+        value.set_value(matched.tensors[name])
     model.eval()
     mask = paddle.to_tensor(expected["attention_mask"])
     with paddle.no_grad():

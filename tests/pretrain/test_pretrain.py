@@ -1,4 +1,4 @@
-"""Whole pre-trainings of a two-layer model on made-up shards: files, lines, resuming, phase 2."""
+"""Pre-training runs of a two-layer model on invented shards: files, log lines, resume, phase 2."""
 
 import json
 import math
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import shards
+import shard_files
 import tiny
 from safetensors.numpy import load_file
 
@@ -37,13 +37,13 @@ def shards_dir(tmp_path_factory) -> Path:
         (schema.shard_name("t", schema.TRAINING, 1), 9, 21),
         (schema.shard_name("t", schema.TEST, 0), 10, 60),
     ):
-        shards.write(folder / name, shards.make(count, first, vocab_size=size))
+        shard_files.write_shard(folder / name, shard_files.make_rows(count, first, vocab_size=size))
     return folder
 
 
 @pytest.fixture
 def run(tiny_dir, shards_dir, tmp_path):
-    """Run the program's function in this process with flags that fit the tiny model."""
+    """Runs pre-training in this process with flags for the tiny model."""
 
     def call(*flags: str, out: str = "out", model: Path = tiny_dir, data: Path = shards_dir):
         argv = f"--model_name_or_path {model} --input_dir {data} --output_dir {tmp_path / out} "
@@ -66,13 +66,13 @@ def test_exact_files_lines_and_results(run, tmp_path, capsys):
         "state/train_state.json",
         "state/optimizer.safetensors",
     }
-    found = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}
-    wanted = {f"model_{step}/{name}" for step in (4, 8, 9) for name in files}
-    assert found == wanted | {"all_results.json", "metrics.jsonl", "settings.yaml", "run.json"}
+    written = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}
+    expected = {f"model_{step}/{name}" for step in (4, 8, 9) for name in files}
+    assert written == expected | {"all_results.json", "metrics.jsonl", "settings.yaml", "run.json"}
 
     lines = capsys.readouterr().out.splitlines()
     trained = [TRAIN_LINE.fullmatch(line) for line in lines if line.startswith("global")]
-    # 30 rows in batches of 8: four updates an epoch, the last of them with 6 rows.
+    # 30 rows in batches of 8: four steps an epoch, the last with 6 rows.
     assert [m and m.groups()[:3] for m in trained] == [
         ("2", "0", "2"),
         ("4", "0", "4"),
@@ -95,45 +95,45 @@ def test_exact_files_lines_and_results(run, tmp_path, capsys):
     assert {r["step"] for r in records if r["kind"] == "eval"} == {4, 8, 9}
 
 
-def test_it_learns_the_rows_by_heart(run, tmp_path):
+def test_it_memorizes_the_rows(run, tmp_path):
     values = run("--num_train_epochs 40 --logging_steps 10 --do_eval 0")
     assert not any(name.startswith("eval") for name in values)
     lines = (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()
     first, *_, last = [json.loads(line) for line in lines]
-    # Random labels: what is learnt is by heart, and the relation to the words at random is ln 2.
+    # Labels are random, so that only memorizing lowers the losses; the NSP loss starts at ln 2.
     assert last["mlm_loss"] < 0.8 * first["mlm_loss"] and last["nsp_loss"] < 0.5
 
 
 @pytest.mark.parametrize("stop", [3, 4, 6])
-def test_a_stopped_run_goes_on_bit_for_bit(run, tmp_path, stop, capsys):
+def test_an_interrupted_run_resumes_bit_for_bit(run, tmp_path, stop, capsys):
     plan = "--num_train_epochs 2 --save_steps 1 --logging_steps 2"
-    run(plan, out="whole")
-    whole = capsys.readouterr().out.splitlines()
-    run(plan, out="parts")
+    run(plan, out="uninterrupted")
+    uninterrupted = capsys.readouterr().out.splitlines()
+    run(plan, out="interrupted")
     for step in range(stop + 1, 9):
-        target = checkpoint.checkpoint_dir(tmp_path / "parts", step)
+        target = checkpoint.checkpoint_dir(tmp_path / "interrupted", step)
         shutil.rmtree(target)  # as a crash after `stop` would have left it
     capsys.readouterr()
-    run(plan, "--resume_from_checkpoint auto", out="parts")
-    again = capsys.readouterr().out.splitlines()
-    one, other = tmp_path / "whole" / "model_8", tmp_path / "parts" / "model_8"
-    for name in ("model.safetensors", checkpoint.OPTIMIZER):
+    run(plan, "--resume_from_checkpoint auto", out="interrupted")
+    resumed = capsys.readouterr().out.splitlines()
+    one, other = tmp_path / "uninterrupted" / "model_8", tmp_path / "interrupted" / "model_8"
+    for name in ("model.safetensors", checkpoint.OPTIMIZER_FILE):
         a, b = load_file(one / name), load_file(other / name)
         assert a.keys() == b.keys() and all(np.array_equal(a[key], b[key]) for key in a)
 
-    def plain(lines):
+    def without_speed(lines):
         return [re.sub(r"speed: .* sequences/s", "", line) for line in lines]
 
-    assert plain(again) == plain(whole)[-len(again) :]
+    assert without_speed(resumed) == without_speed(uninterrupted)[-len(resumed) :]
 
 
-def test_phase_two_begins_with_the_weights_of_phase_one(run, tmp_path):
+def test_phase_two_starts_with_the_weights_of_phase_one(run, tmp_path):
     run("--max_steps 3 --do_eval 0", out="first")
     phase_one = tmp_path / "first" / "model_3"
     longer = tmp_path / "longer"
-    rows = shards.make(9, length=40, vocab_size=tiny.CONFIG["vocab_size"])
-    shards.write(longer / schema.shard_name("t", schema.TRAINING, 0), rows)
-    # A rate of 0 in the first update of a warm-up shows the weights as they came.
+    rows = shard_files.make_rows(9, length=40, vocab_size=tiny.CONFIG["vocab_size"])
+    shard_files.write_shard(longer / schema.shard_name("t", schema.TRAINING, 0), rows)
+    # The learning rate is 0 in the first step of a warm-up, so that the loaded weights are saved.
     flags = f"--init_from {phase_one} --max_steps 1 --warmup_steps 1"
     run(flags, out="second", model=phase_one, data=longer)
     one = load_file(phase_one / "model.safetensors")
@@ -169,7 +169,7 @@ def test_held_out_evaluation_counts_each_row_once(run, shards_dir, capsys):
     assert run("--max_steps 1 --eval_batch_size 3 --max_eval_rows 7", out="c")["eval_samples"] == 7
 
 
-def test_best_checkpoint_is_that_of_the_lowest_held_out_loss(run, tmp_path):
+def test_the_best_checkpoint_has_the_lowest_held_out_loss(run, tmp_path):
     run("--max_steps 6 --save_steps 1 --save_total_limit 1 --learning_rate 0.3")
     records = [
         json.loads(line) for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()
@@ -180,40 +180,40 @@ def test_best_checkpoint_is_that_of_the_lowest_held_out_loss(run, tmp_path):
     assert kept == {f"model_{best}", "model_6"}
 
 
-def test_mistakes_are_told_before_training(run, shards_dir, tmp_path):
-    small = shards.make(4, vocab_size=tiny.CONFIG["vocab_size"])
+def test_errors_are_raised_before_training(run, shards_dir, tmp_path):
+    small = shard_files.make_rows(4, vocab_size=tiny.CONFIG["vocab_size"])
     wrong = tmp_path / "wrong"
-    shards.write(
+    shard_files.write_shard(
         wrong / "t_training_0.hdf5", small | {"input_ids": small["input_ids"].astype("f4")}
     )
     with pytest.raises(DataError, match="t_training_0.hdf5.*input_ids"):
         run(data=wrong)
     only_test = tmp_path / "only_test"
-    shards.write(only_test / "t_test_0.hdf5", small)
+    shard_files.write_shard(only_test / "t_test_0.hdf5", small)
     with pytest.raises(DataError, match="only_test"):
         run(data=only_test)
     long = tmp_path / "long"
-    shards.write(long / "t_training_0.hdf5", shards.make(4, length=80))
+    shard_files.write_shard(long / "t_training_0.hdf5", shard_files.make_rows(4, length=80))
     with pytest.raises(DataError, match="80.*64|64.*80"):
         run(data=long)
     with pytest.raises(WeightsError, match="no-such"):
         run("--init_from no-such-model")
     run("--max_steps 1", out="taken")
-    with pytest.raises(OutputError, match="already holds a run"):
+    with pytest.raises(OutputError, match="already contains a run"):
         run("--max_steps 1", out="taken")
 
 
-def test_other_shards_are_no_continuation(run, tmp_path):
+def test_resuming_with_other_shards_is_an_error(run, tmp_path):
     run("--max_steps 2")
     other = tmp_path / "other"
-    rows = shards.make(30, seed=5, vocab_size=tiny.CONFIG["vocab_size"])
-    shards.write(other / "t_training_0.hdf5", rows)
+    rows = shard_files.make_rows(30, seed=5, vocab_size=tiny.CONFIG["vocab_size"])
+    shard_files.write_shard(other / "t_training_0.hdf5", rows)
     with pytest.raises(OutputError, match="training data.*have changed"):
         run("--max_steps 2 --resume_from_checkpoint auto", data=other)
 
 
-def test_without_a_vocabulary_the_model_is_saved_and_that_is_said(run, tmp_path, capsys):
-    config = tmp_path / "alone.json"
+def test_without_a_vocabulary_the_model_is_saved_with_a_warning(run, tmp_path, capsys):
+    config = tmp_path / "config_only.json"
     config.write_text(json.dumps(tiny.CONFIG | {"model_type": "bert"}))
     run("--max_steps 1", model=config)
     assert "saved without a tokenizer" in capsys.readouterr().err

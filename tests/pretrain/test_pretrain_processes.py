@@ -1,4 +1,4 @@
-"""Pre-training as users start it: command B verbatim, and several processes as one."""
+"""Pre-training from the command line: command B verbatim, and several processes like one."""
 
 import json
 import os
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-import shards
+import shard_files
 import tiny
 from jobs import finish, without_job
 
@@ -24,9 +24,9 @@ python -u ./run_pretrain.py --model_type bert --model_name_or_path bert-base-unc
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory) -> Path:
-    """A folder with run_pretrain.py, shards, and a BERT without dropout under the known name."""
-    base = tmp_path_factory.mktemp("place")
+def workspace(tmp_path_factory) -> Path:
+    """A folder with run_pretrain.py, shards, and a BERT without dropout named bert-base-uncased."""
+    base = tmp_path_factory.mktemp("workspace")
     (base / "run_pretrain.py").symlink_to(ROOT / "run_pretrain.py")
     tiny.write_encoder(
         base / "home" / "models" / "bert-base-uncased",
@@ -39,19 +39,21 @@ def place(tmp_path_factory) -> Path:
         (schema.shard_name("t", schema.TRAINING, 1), 9, 21),
         (schema.shard_name("t", schema.TEST, 0), 11, 60),
     ):
-        shards.write(base / "data" / name, shards.make(count, first, vocab_size=size))
+        shard_files.write_shard(
+            base / "data" / name, shard_files.make_rows(count, first, vocab_size=size)
+        )
     return base
 
 
-def start(place: Path, command: str) -> subprocess.Popen:
+def start(workspace: Path, command: str) -> subprocess.Popen:
     environment = without_job() | {
-        "DATA_DIR": str(place / "data"),
-        "BERT_PADDLE_HOME": str(place / "home"),
+        "DATA_DIR": str(workspace / "data"),
+        "BERT_PADDLE_HOME": str(workspace / "home"),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
     return subprocess.Popen(
         ["bash", "-c", f"exec {command.strip()}"],
-        cwd=place,
+        cwd=workspace,
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -59,13 +61,13 @@ def start(place: Path, command: str) -> subprocess.Popen:
     )
 
 
-def test_command_b_verbatim(place):
-    """It would run for a million updates: three log lines, then an end as by Ctrl-C or a timer."""
-    job = start(place, COMMAND_B)
+def test_command_b_verbatim(workspace):
+    """It would run for a million steps: three log lines, then SIGTERM."""
+    job = start(workspace, COMMAND_B)
     lines = [job.stdout.readline() for _ in range(3)]
     job.send_signal(signal.SIGTERM)
     code, _, err = finish(job, 60)
-    # 30 rows and 64 a global batch: each epoch is one update.
+    # 30 rows and 64 a global batch: each epoch is one step.
     assert [line.split(", loss")[0] for line in lines] == [
         f"global step {step}, epoch: {step - 1}, batch: 1" for step in (1, 2, 3)
     ], err
@@ -73,8 +75,8 @@ def test_command_b_verbatim(place):
     assert "running 2 process(es) on the CPU" in err
 
 
-def losses(place: Path, out: str) -> dict[int, tuple[float, float]]:
-    lines = (place / out / "metrics.jsonl").read_text().splitlines()
+def losses(workspace: Path, out: str) -> dict[int, tuple[float, float]]:
+    lines = (workspace / out / "metrics.jsonl").read_text().splitlines()
     records = [json.loads(line) for line in lines]
     return {r["step"]: (r["mlm_loss"], r["nsp_loss"]) for r in records if r["kind"] == "train"}
 
@@ -83,8 +85,8 @@ FLAGS = (
     "run_pretrain.py --model_name_or_path bert-base-uncased --input_dir data --num_train_epochs 5 "
     "--logging_steps 1 --save_steps 100 --learning_rate 1e-2 --eval_batch_size 2 --report 0 "
 )
-# Two ways to the same global batch of eight rows; an epoch's last has six.
-WAYS = {
+# Commands with the same global batch of eight rows; an epoch's last has six.
+COMMANDS = {
     "two": f"python -u {FLAGS} --n_gpu 2 --batch_size 4 --output_dir two",
     "two accumulated": f"python -u {FLAGS} --n_gpu 2 --batch_size 2 "
     "--gradient_accumulation_steps 2 --output_dir accumulated",
@@ -94,25 +96,27 @@ WAYS = {
 
 
 @pytest.fixture(scope="module")
-def alone(place):
-    job = start(place, f"python -u {FLAGS} --batch_size 8 --output_dir alone")
+def single_process(workspace):
+    job = start(workspace, f"python -u {FLAGS} --batch_size 8 --output_dir alone")
     code, _, err = finish(job)
     assert code == 0, err
-    return losses(place, "alone"), json.loads((place / "alone/all_results.json").read_text())
+    return losses(workspace, "alone"), json.loads(
+        (workspace / "alone/all_results.json").read_text()
+    )
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_two_processes_train_and_evaluate_as_one(place, alone, way):
-    job = start(place, WAYS[way])
+@pytest.mark.parametrize("name", COMMANDS)
+def test_two_processes_train_and_evaluate_like_one(workspace, single_process, name):
+    job = start(workspace, COMMANDS[name])
     code, _, err = finish(job)
     assert code == 0, err
-    out = WAYS[way].split()[-1]
-    one, results = alone
-    other = losses(place, out)
-    assert other.keys() == one.keys() == set(range(1, 21))
-    for step, terms in one.items():
-        assert other[step] == pytest.approx(terms, rel=1e-5), step
-    theirs = json.loads((place / out / "all_results.json").read_text())
-    assert theirs["eval_samples"] == results["eval_samples"] == 11
-    for name in ("eval_mlm_loss", "eval_nsp_loss"):
-        assert theirs[name] == pytest.approx(results[name], rel=1e-5)
+    out = COMMANDS[name].split()[-1]
+    expected_losses, results = single_process
+    actual = losses(workspace, out)
+    assert actual.keys() == expected_losses.keys() == set(range(1, 21))
+    for step, terms in expected_losses.items():
+        assert actual[step] == pytest.approx(terms, rel=1e-5), step
+    actual_results = json.loads((workspace / out / "all_results.json").read_text())
+    assert actual_results["eval_samples"] == results["eval_samples"] == 11
+    for metric in ("eval_mlm_loss", "eval_nsp_loss"):
+        assert actual_results[metric] == pytest.approx(results[metric], rel=1e-5)

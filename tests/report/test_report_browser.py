@@ -1,5 +1,4 @@
-"""The report in a real browser: no scrolling sideways on a desktop or a phone, in light and dark,
-and pictures that can be told from the page."""
+"""The report in a real browser: no horizontal scrolling, legible in light and dark mode."""
 
 import html
 import re
@@ -17,7 +16,7 @@ BROWSER = next(
 )
 pytestmark = pytest.mark.skipif(not BROWSER, reason="no Chromium (apt-get install chromium)")
 
-# A browser's window cannot be as narrow as a phone: the page is measured in a frame that is.
+# A browser window cannot be as narrow as a phone: the page is measured in an iframe.
 PROBE = """<!DOCTYPE html><title>waiting</title>
 <iframe id="f" style="width: {width}px; height: 900px; border: 0" srcdoc="{page}"></iframe>
 <script>
@@ -39,16 +38,16 @@ document.getElementById("f").onload = event => {{
 def headless(tmp_path: Path, *flags: str) -> str:
     profile = f"--user-data-dir={tmp_path / 'profile'}"
     command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", profile]
-    done = subprocess.run([*command, *flags], capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    completed = subprocess.run([*command, *flags], capture_output=True, text=True, timeout=240)
+    assert completed.returncode == 0, completed.stderr
+    return completed.stdout
 
 
 def measured(tmp_path: Path, page: str, width: int, *flags: str) -> dict:
-    """What the browser says of a page in a window of that width."""
+    """The browser's measurements of a page in a window of that width."""
     import json
 
-    # The page itself forbids scripts, also those of a frame around it.
+    # The page's security policy would forbid the scripts of the surrounding frame too.
     page = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)
     probe = tmp_path / "probe.html"
     probe.write_text(PROBE.format(width=width, page=html.escape(page)))
@@ -65,7 +64,7 @@ def brightness(color: str) -> float:
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory) -> dict[str, str]:
-    """Pages with what is hardest to fit: words without a break, long names, wide tables."""
+    """Pages with content that is hard to fit: words without a break, long names, wide tables."""
     base = tmp_path_factory.mktemp("pages")
     long = "Donaudampfschiff" * 30
     one, other = base / "one", base / ("a_folder_with_a_long_name_" * 4)
@@ -86,11 +85,11 @@ def pages(tmp_path_factory) -> dict[str, str]:
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("kind", ["one", "several"])
 def test_the_page_fits_its_window(tmp_path, pages, kind, width):
-    found = measured(tmp_path, pages[kind], width)
-    assert found["width"] == width
-    assert found["needed"] <= width and not found["beyond"]
-    assert found["drawn"] >= 4
-    assert found["text"] >= 9  # pixels: legible without zooming
+    page = measured(tmp_path, pages[kind], width)
+    assert page["width"] == width
+    assert page["needed"] <= width and not page["beyond"]
+    assert page["drawn"] >= 4
+    assert page["text"] >= 9  # pixels: legible without zooming
 
 
 def test_pictures_are_legible_in_light_and_dark(tmp_path, pages):
@@ -100,8 +99,8 @@ def test_pictures_are_legible_in_light_and_dark(tmp_path, pages):
     assert brightness(dark["ink"]) - brightness(dark["paper"]) > 150
 
 
-def test_the_page_as_it_is_paints(tmp_path, pages):
-    """With its own security policy: a style that it forbids would leave black on white."""
+def test_the_page_renders_under_its_own_policy(tmp_path, pages):
+    """A style that the security policy forbids would leave black on white."""
     import numpy as np
     from PIL import Image
 

@@ -1,4 +1,4 @@
-"""Every command of docs/REPORT.md, as it stands there; one of them in a process of its own."""
+"""Every command of docs/REPORT.md, verbatim; one of them in a separate process."""
 
 import json
 import os
@@ -25,23 +25,24 @@ def test_commands_of_the_document(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert len(COMMANDS) == 3
     for command in COMMANDS[1:]:
-        words = shlex.split(command)
-        assert words[:3] == ["python", "-m", "bert_paddle"]
-        program.run(words[3:])
-    made = subprocess.run(
+        arguments = shlex.split(command)
+        assert arguments[:3] == ["python", "-m", "bert_paddle"]
+        program.run(arguments[3:])
+    completed = subprocess.run(
         [sys.executable, *shlex.split(COMMANDS[0])[1:]],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
     )
-    assert (made.returncode, made.stdout) == (0, "report: out/mrpc/report.html\n"), made.stderr
+    expected = (0, "report: out/mrpc/report.html\n")
+    assert (completed.returncode, completed.stdout) == expected, completed.stderr
     pages = {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*.html")}
     assert pages == {"out/mrpc/report.html", "seeds.html", "out/sweep/comparison.html"}
 
 
 def test_the_document_names_every_key_of_run_json(tmp_path):
-    said = json.loads((run_folders.write_run(tmp_path / "a") / "run.json").read_text())
+    run_json = json.loads((run_folders.write_run(tmp_path / "a") / "run.json").read_text())
     from bert_paddle.training.run_info import RunInfo
 
-    for name in {*said, *RunInfo.__dataclass_fields__}:
+    for name in {*run_json, *RunInfo.__dataclass_fields__}:
         assert f"`{name}`" in TEXT, name

@@ -1,4 +1,4 @@
-"""Whole runs in this process: what they leave about themselves, with a report and without."""
+"""Complete runs in this process: run.json, predictions and report that they write."""
 
 import json
 from pathlib import Path
@@ -27,31 +27,37 @@ def run(tiny_dir, data, tmp_path):
     return call
 
 
-def about(folder: Path) -> dict:
+def read_run_json(folder: Path) -> dict:
     return json.loads((folder / "run.json").read_text())
 
 
-def test_a_run_leaves_its_report_and_a_new_one_replaces_it(run, tmp_path, data, capsys):
+def test_a_run_writes_its_report_and_a_new_run_replaces_it(run, tmp_path, data, capsys):
     values = run("--max_steps 4 --save_steps 2 --logging_steps 1")
     out = tmp_path / "out"
     assert f"report: {out / 'report.html'}" in capsys.readouterr().err
-    said = about(out)
-    assert (said["program"], said["task"], said["data"]) == ("run_glue", "SST-2", "glue")
-    assert said["labels"] == ["negative", "positive"] and said["metric"] == ["accuracy"]
-    assert said["rows"] == {"train": 48, "dev": 16}
-    assert said["steps"] == {"planned": 4, "per_epoch": 6}
-    assert said["settings"]["max_seq_length"] == 12 and said["finished"] >= said["started"]
-    lengths = said["lengths"]
+    run_json = read_run_json(out)
+    assert (run_json["program"], run_json["task"], run_json["data"]) == (
+        "run_glue",
+        "SST-2",
+        "glue",
+    )
+    assert run_json["labels"] == ["negative", "positive"] and run_json["metric"] == ["accuracy"]
+    assert run_json["rows"] == {"train": 48, "dev": 16}
+    assert run_json["steps"] == {"planned": 4, "per_epoch": 6}
+    assert (
+        run_json["settings"]["max_seq_length"] == 12 and run_json["finished"] >= run_json["started"]
+    )
+    lengths = run_json["lengths"]
     assert sum(lengths["counts"]) == 48 and len(lengths["counts"]) == 13
     assert 0 < lengths["cut"] <= lengths["counts"][12]
 
     rows = [json.loads(line) for line in (out / "dev_predictions.jsonl").open()]
-    written = (data / "SST-2/dev.tsv").read_text().splitlines()[1:]
-    assert [row["text_a"] for row in rows] == [line.split("\t")[0] for line in written]
-    names = said["labels"]
-    assert [names.index(row["label"]) for row in rows] == [int(line[-1]) for line in written]
-    right = sum(row["label"] == row["prediction"] for row in rows) / 16
-    assert right == values["eval_accuracy"]
+    source_lines = (data / "SST-2/dev.tsv").read_text().splitlines()[1:]
+    assert [row["text_a"] for row in rows] == [line.split("\t")[0] for line in source_lines]
+    names = run_json["labels"]
+    assert [names.index(row["label"]) for row in rows] == [int(line[-1]) for line in source_lines]
+    accuracy = sum(row["label"] == row["prediction"] for row in rows) / 16
+    assert accuracy == values["eval_accuracy"]
     for row in rows:
         best = max(range(2), key=lambda i: row["probabilities"][i])
         assert names[best] == row["prediction"] and sum(row["probabilities"]) == pytest.approx(1)
@@ -59,12 +65,12 @@ def test_a_run_leaves_its_report_and_a_new_one_replaces_it(run, tmp_path, data, 
     (out / "pictures/confusion.png").write_text("old")
     run("--max_steps 1 --overwrite_output_dir --report 0")
     assert not (out / "report.html").exists() and not (out / "pictures").exists()
-    assert about(out)["steps"]["planned"] == 1
+    assert read_run_json(out)["steps"]["planned"] == 1
     assert checkpoint.saved_steps(out) == [1]
 
 
-def test_predictions_are_those_of_the_best_step_where_it_is_the_model(run, tmp_path, monkeypatch):
-    """--load_best_model_at_end evaluates the best step again: its rows are the ones to keep."""
+def test_predictions_are_of_the_best_step_with_load_best_model_at_end(run, tmp_path, monkeypatch):
+    """The best step is evaluated again, and its predictions are written."""
     values = run(
         "--max_steps 4 --save_steps 2 --learning_rate 0.1 --load_best_model_at_end --report 0 "
         "--do_train --do_eval"
@@ -73,55 +79,55 @@ def test_predictions_are_those_of_the_best_step_where_it_is_the_model(run, tmp_p
     assert sum(row["label"] == row["prediction"] for row in rows) / 16 == values["eval_accuracy"]
 
 
-def test_a_resumed_run_keeps_its_start(run, tmp_path, monkeypatch):
+def test_a_resumed_run_keeps_its_start_time(run, tmp_path, monkeypatch):
     from bert_paddle.training import run_info
 
     times = iter(f"2026-01-0{i}" for i in range(1, 9))
     monkeypatch.setattr(run_info, "_now", lambda: next(times))
     run("--max_steps 4 --save_steps 2 --report 0")
     run("--max_steps 4 --save_steps 2 --report 0 --resume_from_checkpoint auto")
-    said = about(tmp_path / "out")
-    assert (said["started"], said["resumed"]) == ("2026-01-01", ["2026-01-03"])
-    assert said["finished"] == "2026-01-04"
+    run_json = read_run_json(tmp_path / "out")
+    assert (run_json["started"], run_json["resumed"]) == ("2026-01-01", ["2026-01-03"])
+    assert run_json["finished"] == "2026-01-04"
 
 
-def test_a_run_that_breaks_is_said_to_be_unfinished(run, tmp_path, monkeypatch):
-    def broken(*args):
+def test_an_interrupted_run_is_reported_as_unfinished(run, tmp_path, monkeypatch):
+    def interrupt(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(checkpoint, "prune", broken)
+    monkeypatch.setattr(checkpoint, "prune", interrupt)
     with pytest.raises(KeyboardInterrupt):
         run("--max_steps 4 --save_steps 2 --logging_steps 1")
-    assert about(tmp_path / "out")["finished"] is None
+    assert read_run_json(tmp_path / "out")["finished"] is None
     assert "was not finished" in build.write_run_report(tmp_path / "out").read_text()
 
 
-def test_evaluating_later_leaves_what_the_training_said(run, tmp_path):
+def test_a_later_evaluation_keeps_run_json_of_the_training(run, tmp_path):
     run("--max_steps 2 --report 0 --do_train")
-    before = about(tmp_path / "out")
+    before = read_run_json(tmp_path / "out")
     model = tmp_path / "out/model_2"
     run("--do_eval --report 0", model=model)
-    assert about(tmp_path / "out") == before
-    run("--do_eval --report 0", out="apart", model=model)
-    said = about(tmp_path / "apart")
-    assert said["model"] == str(model) and said["trains"] is False and said["finished"]
+    assert read_run_json(tmp_path / "out") == before
+    run("--do_eval --report 0", out="other", model=model)
+    run_json = read_run_json(tmp_path / "other")
+    assert run_json["model"] == str(model) and run_json["trains"] is False and run_json["finished"]
 
 
 @pytest.mark.parametrize(
     "error", [OSError(28, "No space left on device"), MemoryError(), KeyError("x")]
 )
 def test_a_report_that_fails_does_not_fail_the_run(run, tmp_path, monkeypatch, capsys, error):
-    def broken(folder):
+    def fail(folder):
         raise error
 
-    monkeypatch.setattr(build, "write_run_report", broken)
+    monkeypatch.setattr(build, "write_run_report", fail)
     values = run("--max_steps 1")
-    assert values["global_step"] == 1 and about(tmp_path / "out")["finished"]
-    told = [line for line in capsys.readouterr().err.splitlines() if "no report" in line]
-    assert len(told) == 1 and told[0].startswith("warning: ")
+    assert values["global_step"] == 1 and read_run_json(tmp_path / "out")["finished"]
+    warnings = [line for line in capsys.readouterr().err.splitlines() if "no report" in line]
+    assert len(warnings) == 1 and warnings[0].startswith("warning: ")
 
 
-def test_scores_have_no_classes(tiny_dir, tmp_path):
+def test_regression_predictions_have_no_classes(tiny_dir, tmp_path):
     folder = tmp_path / "glue/STS-B"
     folder.mkdir(parents=True)
     head = "\t".join(["index", *"abcdef", "sentence1", "sentence2", "score"])

@@ -1,4 +1,4 @@
-"""The page: escaped, self-contained, of one run and of several; and the pictures beside it."""
+"""The page: escaped, self-contained, for one run and for several; and its picture files."""
 
 import json
 import re
@@ -32,9 +32,9 @@ class Parts(HTMLParser):
         self.text += data
 
 
-def test_all_that_is_shown_is_escaped(tmp_path):
-    """Sentences, labels, task, flags, versions, names of sets and of results, a broken half of a
-    surrogate pair; formulas are no formulas."""
+def test_all_values_are_escaped(tmp_path):
+    """Sentences, labels, task, flags, versions, names of sets and results, a lone surrogate. Text
+    is not parsed as formulas."""
     labels = [EVIL, "yes"]
     folder = run_folders.write_run(
         tmp_path / "a<b>run & co",
@@ -48,8 +48,8 @@ def test_all_that_is_shown_is_escaped(tmp_path):
     rows = [run_folders.prediction(0, EVIL, "yes", 0.9, text=f"<b>{EVIL}")]
     run_folders.write_lines(folder / "dev_predictions.jsonl", rows)
     run_folders.write_lines(folder / "test_predictions_<script>.jsonl", rows)
-    kept = run_folders.records() + [{"kind": "eval", "step": 12, f"a{EVIL}": 0.5, "dev": EVIL}]
-    run_folders.write_lines(folder / "metrics.jsonl", kept)
+    records = run_folders.records() + [{"kind": "eval", "step": 12, f"a{EVIL}": 0.5, "dev": EVIL}]
+    run_folders.write_lines(folder / "metrics.jsonl", records)
     results = {f"eval_{EVIL}": EVIL, "eval_accuracy": EVIL, "test_<script>": EVIL}
     (folder / "all_results.json").write_text(json.dumps(results))
     build.write_run_report(folder)
@@ -64,7 +64,7 @@ def test_all_that_is_shown_is_escaped(tmp_path):
         assert "&lt;/svg&gt;" in page.read_text()
 
 
-def test_nothing_is_fetched(tmp_path):
+def test_nothing_is_loaded_from_outside(tmp_path):
     text = build.write_run_report(run_folders.write_run(tmp_path / "a")).read_text()
     names = {"src", "href", "xlink:href", "action", "data"}
     links = [value for _, name, value in Parts(text).attributes if name in names]
@@ -73,7 +73,7 @@ def test_nothing_is_fetched(tmp_path):
     assert "default-src 'none'" in text
 
 
-def test_every_reference_of_a_picture_finds_its_part_once(tmp_path):
+def test_svg_ids_are_unique_and_references_resolve(tmp_path):
     folders = [run_folders.write_run(tmp_path / name) for name in "ab"]
     build.write_reports(folders, tmp_path / "both.html")
     parts = Parts((tmp_path / "both.html").read_text())
@@ -86,13 +86,13 @@ def test_every_reference_of_a_picture_finds_its_part_once(tmp_path):
 def test_colours_follow_the_page(tmp_path):
     text = build.write_run_report(run_folders.write_run(tmp_path / "a")).read_text()
     assert "var(--ink)" in text and "prefers-color-scheme: dark" in text
-    assert "#0102" not in text and "#0103" not in text  # stand-ins
+    assert "#0102" not in text and "#0103" not in text  # placeholders
 
 
-def test_the_page_says_what_the_run_was(tmp_path):
+def test_the_page_shows_results_and_settings(tmp_path):
     text = Parts(build.write_run_report(run_folders.write_run(tmp_path / "a")).read_text()).text
-    for words in ("MRPC", "0.7512", "0.6134", "2e-05", "12,345", "a processor", "1 min 15 s"):
-        assert words in text, words
+    for expected in ("MRPC", "0.7512", "0.6134", "2e-05", "12,345", "a processor", "1 min 15 s"):
+        assert expected in text, expected
     for title in ("Loss", "Metrics", "Learning rate", "Throughput", "Confusion matrix", "Lengths"):
         assert title in text, title
 
@@ -105,43 +105,45 @@ def test_epochs_are_a_table(tmp_path):
     assert "0.4321" in text and "1 min 1 s" in text
 
 
-def test_pictures_of_an_earlier_report_go_and_others_stay(tmp_path):
+def test_pictures_of_an_earlier_report_are_deleted_and_others_kept(tmp_path):
     folder = run_folders.write_run(tmp_path / "a")
     build.write_run_report(folder)
-    wanted = {"loss", "metrics", "learning_rate", "throughput", "lengths", "confusion"}
+    expected = {"loss", "metrics", "learning_rate", "throughput", "lengths", "confusion"}
     (folder / "pictures/mine.png").touch()
-    assert {p.stem for p in (folder / "pictures").iterdir()} == wanted | {"mine"}
+    assert {p.stem for p in (folder / "pictures").iterdir()} == expected | {"mine"}
     (folder / "dev_predictions.jsonl").unlink()
     build.write_run_report(folder)
-    assert {p.stem for p in (folder / "pictures").iterdir()} == (wanted | {"mine"}) - {"confusion"}
+    assert {p.stem for p in (folder / "pictures").iterdir()} == (expected | {"mine"}) - {
+        "confusion"
+    }
     assert (folder / "pictures/loss.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_several_runs_side_by_side(tmp_path, capsys):
+def test_several_runs_compared(tmp_path, capsys):
     settings = {"learning_rate": 3e-5, "seed": 42, "output_dir": "x"}
     run_folders.write_run(tmp_path / "s/lr_2")
     run_folders.write_run(tmp_path / "s/lr_3", settings=settings)
     report.main([str(tmp_path / "s")])
     assert capsys.readouterr().out == f"report: {tmp_path / 's/comparison.html'}\n"
     parts = Parts((tmp_path / "s/comparison.html").read_text())
-    apart = parts.text.index("Settings that differ"), parts.text.index("Results")
-    said = parts.text[apart[0] : apart[1]]
-    assert "learning_rate" in said and "2e-05" in said and "3e-05" in said
-    assert "seed" not in said and "output_dir" not in said
+    start, end = parts.text.index("Settings that differ"), parts.text.index("Results")
+    differing = parts.text[start:end]
+    assert "learning_rate" in differing and "2e-05" in differing and "3e-05" in differing
+    assert "seed" not in differing and "output_dir" not in differing
     assert "lr_2" in parts.text and "lr_3" in parts.text
     assert not (tmp_path / "s/lr_2/report.html").exists()
 
 
-def test_a_run_given_twice_is_one(tmp_path, capsys):
+def test_a_run_given_twice_counts_once(tmp_path, capsys):
     folder = run_folders.write_run(tmp_path / "a")
     report.main([str(folder), f"{folder}/"])
     assert capsys.readouterr().out == f"report: {folder / 'report.html'}\n"
 
 
 @pytest.mark.parametrize(
-    ("output", "said"), [(".", "is a folder"), ("no/x.html", "no such folder")]
+    ("output", "message"), [(".", "is a folder"), ("no/x.html", "no such folder")]
 )
-def test_a_page_that_cannot_be_written_is_told(tmp_path, output, said):
+def test_unwritable_page_is_an_error(tmp_path, output, message):
     folder = run_folders.write_run(tmp_path / "a")
-    with pytest.raises(OutputError, match=said):
+    with pytest.raises(OutputError, match=message):
         report.main([str(folder), "-o", str(tmp_path / output)])

@@ -1,4 +1,4 @@
-"""Folders as they are found: whole, cut short, half written, of something else."""
+"""Reading run folders: complete, cut short, half written, of something else."""
 
 import errno
 import json
@@ -14,14 +14,18 @@ from bert_paddle.common.errors import OutputError
 from bert_paddle.report import build, curves, plots, run_data, tables
 
 
-def test_the_mistakes_it_was_surest_of_come_first(tmp_path):
+def test_most_confident_mistakes_come_first(tmp_path):
     run = run_data.read(run_folders.write_run(tmp_path / "a"))
-    found = tables.mistakes(run.predictions[0], run.labels)
-    assert [m.text_a for m in found] == [f"sentence number {34 - i}" for i in range(10)]
-    assert (found[0].label, found[0].prediction, found[0].sure) == ("no", "yes", "85.0%")
+    mistakes = tables.top_mistakes(run.predictions[0], run.labels)
+    assert [m.text_a for m in mistakes] == [f"sentence number {34 - i}" for i in range(10)]
+    assert (mistakes[0].label, mistakes[0].prediction, mistakes[0].confidence) == (
+        "no",
+        "yes",
+        "85.0%",
+    )
 
 
-def test_scores_furthest_off_come_first(tmp_path):
+def test_largest_score_errors_come_first(tmp_path):
     folder = run_folders.write_run(tmp_path / "a", labels=[], metric=["pearson", "spearmanr"])
     rows = [
         {"index": i, "text_a": f"t{i}", "label": 2.5, "prediction": 2.5 + off}
@@ -29,65 +33,65 @@ def test_scores_furthest_off_come_first(tmp_path):
     ]
     run_folders.write_lines(folder / "dev_predictions.jsonl", rows)
     run = run_data.read(folder)
-    assert [m.text_a for m in tables.mistakes(run.predictions[0], [])] == ["t1", "t2", "t0"]
-    assert "scatter" in {picture.name for picture in plots.of_run(run)}
+    assert [m.text_a for m in tables.top_mistakes(run.predictions[0], [])] == ["t1", "t2", "t0"]
+    assert "scatter" in {picture.name for picture in plots.pictures(run)}
 
 
-def test_the_confusion_counts_labels_by_prediction(tmp_path):
+def test_confusion_counts_are_labels_by_prediction(tmp_path):
     run = run_data.read(run_folders.write_run(tmp_path / "a"))
-    names, counts = plots.confusion(run.predictions[0], run.labels)
+    names, counts = plots.confusion_counts(run.predictions[0], run.labels)
     assert names == ["no", "yes"] and counts.tolist() == [[0, 15], [0, 20]]
 
 
 def test_matthews_by_batches_of_the_test_set(tmp_path):
-    """The dev set has 35 rows; the labelled test set, which counts, has 40: batches of 32 and 8."""
+    """The labelled test set is used, of 40 rows (batches of 32 and 8), not the dev set of 35."""
     folder = run_folders.write_run(tmp_path / "a", metric=["matthews_correlation"])
     rows = [run_folders.prediction(i, "yes" if i % 2 else "no", "yes", 0.9) for i in range(32)]
     rows += [run_folders.prediction(i, *["yes", "no"][i % 2 :][:1] * 2, 0.9) for i in range(8)]
     run_folders.write_lines(folder / "test_predictions_ood.jsonl", rows)
-    found = [p for p in plots.of_run(run_data.read(folder)) if p.name == "mcc_by_batch"]
-    drawn = bars(found[0])
-    assert "test set ood" in found[0].note
-    assert drawn == pytest.approx([0.0, 1.0])
+    matching = [p for p in plots.pictures(run_data.read(folder)) if p.name == "mcc_by_batch"]
+    heights = bars(matching[0])
+    assert "test set ood" in matching[0].note
+    assert heights == pytest.approx([0.0, 1.0])
 
 
 def bars(picture) -> list[float]:
     from matplotlib.figure import Figure
 
-    from bert_paddle.report.figures import PRINT
+    from bert_paddle.report.figures import PRINT_PALETTE
 
     axes = Figure().add_subplot()
-    picture.draw(axes, PRINT)
+    picture.draw(axes, PRINT_PALETTE)
     return [patch.get_height() for patch in axes.patches]
 
 
-def test_cut_rows_are_told_and_stacked_on_the_longest(tmp_path):
+def test_truncated_rows_are_noted_and_stacked_on_the_last_bar(tmp_path):
     run = run_data.read(run_folders.write_run(tmp_path / "a"))
-    picture = next(p for p in plots.of_run(run) if p.name == "lengths")
-    assert "6 of 40 rows (15.0%) were cut to 8" in picture.note
-    assert bars(picture) == [0, 0, 0, 5, 10, 5, 5, 5, 4, 6]  # 4 whole ones and 6 cut
+    picture = next(p for p in plots.pictures(run) if p.name == "lengths")
+    assert "6 of 40 rows (15.0%) were truncated to 8" in picture.note
+    assert bars(picture) == [0, 0, 0, 5, 10, 5, 5, 5, 4, 6]  # 4 complete and 6 truncated
 
 
-def test_what_is_there_of_a_run_cut_short_is_shown(tmp_path):
+def test_unfinished_run_is_shown(tmp_path):
     folder = run_folders.write_run(tmp_path / "a", finished=None)
     (folder / "all_results.json").unlink()
     (folder / "dev_predictions.jsonl").unlink()
     with (folder / "metrics.jsonl").open("a") as file:
         file.write('{"kind": "train", "st')
     text = build.write_run_report(folder).read_text()
-    assert "The run was not finished: the last record is of update 10 of 10." in text
-    assert "<svg" in text and "0.6000" in text  # f1 of the last evaluation on record
+    assert "The run was not finished: the last record is of step 10 of 10." in text
+    assert "<svg" in text and "0.6000" in text  # f1 of the last recorded evaluation
     (folder / ".in_use").touch()
-    assert "still at work, or was killed" in build.write_run_report(folder).read_text()
+    assert "still in progress, or was killed" in build.write_run_report(folder).read_text()
 
 
-def test_broken_files_become_remarks(tmp_path):
+def test_unreadable_files_become_problems(tmp_path):
     folder = run_folders.write_run(tmp_path / "a")
     (folder / "run.json").write_text("{half")
     (folder / "all_results.json").write_text("[]")
     (folder / "dev_predictions.jsonl").write_bytes(b"\xff\xfe\n[1]\n")
     run = run_data.read(folder)
-    assert len(run.remarks) == 3
+    assert len(run.problems) == 3
     text = build.write_run_report(folder).read_text()
     assert all(name in text for name in ("run.json cannot be read", "all_results.json does not"))
 
@@ -106,7 +110,7 @@ def test_no_content_of_run_json_breaks_the_page(tmp_path, odd):
     )
 
 
-def test_numbers_that_are_none_are_left_out_of_curves(tmp_path):
+def test_non_finite_numbers_are_left_out_of_curves(tmp_path):
     folder = run_folders.write_run(tmp_path / "a")
     odd = [None, float("nan"), float("inf"), True, "3", 10**400, [], 0.25]
     rows = [{"kind": "train", "step": i, "loss": value} for i, value in enumerate(odd)]
@@ -114,7 +118,7 @@ def test_numbers_that_are_none_are_left_out_of_curves(tmp_path):
     assert run_data.by_step(run_data.read(folder).train, "loss") == ([7.0], [0.25])
 
 
-def test_an_evaluation_of_a_later_command_is_no_point_of_the_curve(tmp_path):
+def test_a_later_evaluation_is_not_on_the_curve(tmp_path):
     folder = run_folders.write_run(tmp_path / "a")
     later = {"kind": "eval", "step": 0, "loss": 9.0, "accuracy": 0.1}
     run_folders.write_lines(folder / "metrics.jsonl", [*run_folders.records(), later])
@@ -123,7 +127,7 @@ def test_an_evaluation_of_a_later_command_is_no_point_of_the_curve(tmp_path):
     assert run_data.by_step(run_data.read(folder).evals[""], "accuracy") == ([0.0], [0.1])
 
 
-def test_long_curves_are_means_of_neighbours(tmp_path):
+def test_long_curves_are_downsampled(tmp_path):
     folder = run_folders.write_run(tmp_path / "a")
     rows = [{"kind": "train", "step": i, "loss": i % 2} for i in range(1, 2001)]
     run_folders.write_lines(folder / "metrics.jsonl", rows)
@@ -139,25 +143,25 @@ def test_demo_data_is_marked(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "message"),
     [
         (lambda f: None, "no such folder"),
-        (lambda f: f.mkdir(), "holds no run"),
+        (lambda f: f.mkdir(), "contains no run"),
         (lambda f: f.write_text("x"), "x is a file; give the --output_dir"),
         (lambda f: [f.mkdir(), (f / "metrics.jsonl").touch()], "before its first log line"),
         (lambda f: [f.mkdir(), (f / "metrics.jsonl").write_bytes(b"\xff")], "cannot be read"),
         (lambda f: [f.mkdir(), (f / "all_results.json").write_text("{")], "cannot be read"),
     ],
 )
-def test_a_folder_without_a_measurement_is_refused(tmp_path, make, said):
+def test_folder_without_metrics_is_refused(tmp_path, make, message):
     make(tmp_path / "x")
-    with pytest.raises(OutputError, match=said):
+    with pytest.raises(OutputError, match=message):
         report.main([str(tmp_path / "x")])
 
 
 @pytest.mark.parametrize("code", [errno.ENOENT, errno.EROFS, errno.ENOSPC])
-def test_a_page_that_cannot_be_written_is_told_by_its_name(tmp_path, monkeypatch, capsys, code):
-    """By the name that was asked for, not by that of the file that is built beside it."""
+def test_unwritable_page_error_names_the_page(tmp_path, monkeypatch, capsys, code):
+    """The message has the requested name, not that of the temporary file."""
     folder, page = run_folders.write_run(tmp_path / "a"), tmp_path / "page.html"
 
     def refuse(path, text):
@@ -167,13 +171,13 @@ def test_a_page_that_cannot_be_written_is_told_by_its_name(tmp_path, monkeypatch
     for argv, named in (([str(folder)], folder), ([str(folder), "-o", str(page)], page)):
         with pytest.raises(SystemExit) as ended, exit_with_one_line(debug=False):
             report.main(argv)
-        said = capsys.readouterr().err
+        message = capsys.readouterr().err
         assert ended.value.code == (1 if code == errno.ENOSPC else 2)
-        assert str(named) in said and ".part" not in said
-        assert ("free some space" if code == errno.ENOSPC else "--output") in said
+        assert str(named) in message and ".part" not in message
+        assert ("free some space" if code == errno.ENOSPC else "--output") in message
 
 
-def test_a_checkpoint_points_to_its_run(tmp_path):
+def test_checkpoint_error_names_the_run(tmp_path):
     checkpoint = tmp_path / "run" / "model_5"
     checkpoint.mkdir(parents=True)
     (checkpoint / "config.json").touch()
@@ -181,7 +185,7 @@ def test_a_checkpoint_points_to_its_run(tmp_path):
         run_data.read(checkpoint)
 
 
-def test_flags_of_a_run_from_before_run_json(tmp_path):
+def test_settings_come_from_a_checkpoint_without_run_json(tmp_path):
     folder = run_folders.write_run(tmp_path / "a")
     (folder / "run.json").unlink()
     (folder / "model_5/state").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""make_demo_data.py: a set in SST-2's format, without overlap, not solved by counting words."""
+"""make_demo_data.py: SST-2's format, no duplicates, not solved by counting words."""
 
 import subprocess
 import sys
@@ -28,7 +28,7 @@ def demo(tmp_path_factory) -> Path:
 
 
 def examples(folder: Path, split: str) -> tsv.Examples:
-    return tsv.load(get_task("SST-2"), folder / f"{split}.tsv", split)
+    return tsv.read_task_file(get_task("SST-2"), folder / f"{split}.tsv", split)
 
 
 def words(sentence: str) -> tuple[str, ...]:
@@ -36,7 +36,7 @@ def words(sentence: str) -> tuple[str, ...]:
     return tuple(letters.split())
 
 
-def test_files_are_readable_as_sst2_and_known_as_demo(demo):
+def test_files_are_readable_as_sst2_and_recognized_as_demo(demo):
     assert tuple(sorted(path.name for path in demo.iterdir())) == FILES
     assert tsv.is_demo(demo)
     sizes = {split: len(examples(demo, split)) for split in ("train", "dev", "test")}
@@ -45,40 +45,44 @@ def test_files_are_readable_as_sst2_and_known_as_demo(demo):
 
 
 @pytest.mark.parametrize("split", ["train", "dev"])
-def test_labels_are_balanced_and_in_no_order(demo, split):
+def test_labels_are_balanced_and_shuffled(demo, split):
     labels = examples(demo, split).labels.tolist()
     assert Counter(labels) == {0: len(labels) // 2, 1: len(labels) // 2}
     assert 0.3 < sum(labels[: len(labels) // 4]) / (len(labels) // 4) < 0.7
 
 
-def test_no_sentence_comes_twice_in_or_between_the_files(demo):
-    every = [words(s) for name in ("train", "dev", "test") for s in examples(demo, name).texts_a]
-    assert len(set(every)) == len(every) == 2100
+def test_no_sentence_is_duplicated_within_or_between_files(demo):
+    sentences = [
+        words(s) for name in ("train", "dev", "test") for s in examples(demo, name).texts_a
+    ]
+    assert len(set(sentences)) == len(sentences) == 2100
 
 
-def test_dev_has_words_that_training_lacks_in_about_half_of_its_rows(demo):
-    known = {word for sentence in examples(demo, "train").texts_a for word in words(sentence)}
+def test_about_half_of_the_dev_rows_have_unseen_words(demo):
+    training_words = {
+        word for sentence in examples(demo, "train").texts_a for word in words(sentence)
+    }
     dev = examples(demo, "dev").texts_a
-    new = sum(any(word not in known for word in words(sentence)) for sentence in dev)
+    new = sum(any(word not in training_words for word in words(sentence)) for sentence in dev)
     assert 0.4 < new / len(dev) < 0.9
 
 
 def test_counting_good_and_bad_words_does_not_solve_it(demo):
-    """Naive Bayes on single words, trained on the training file, stays far from perfect."""
+    """Naive Bayes on single words, fitted on the training file, stays below 80% accuracy."""
     train, dev = examples(demo, "train"), examples(demo, "dev")
     counts = {0: Counter(), 1: Counter()}
     for sentence, label in zip(train.texts_a, train.labels.tolist(), strict=True):
         counts[label].update(words(sentence))
-    right = 0
+    correct = 0
     for sentence, label in zip(dev.texts_a, dev.labels.tolist(), strict=True):
         odds = 1.0
         for word in words(sentence):
             odds *= (counts[1][word] + 1) / (counts[0][word] + 1)
-        right += int((odds > 1) == bool(label))
-    assert right / len(dev) < 0.8
+        correct += int((odds > 1) == bool(label))
+    assert correct / len(dev) < 0.8
 
 
-def test_a_or_an_fits_the_next_word(demo):
+def test_articles_match_the_next_word(demo):
     for sentence in examples(demo, "train").texts_a:
         tokens = sentence.split()
         for article, following in zip(tokens, tokens[1:], strict=False):

@@ -1,4 +1,4 @@
-"""make_demo_text.py: documents with a thread, in words that the demo SST-2 needs."""
+"""make_demo_text.py: coherent documents, with the vocabulary of the demo SST-2 set."""
 
 import subprocess
 import sys
@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from bert_paddle.models.tokenizer import Tokenizer
-from bert_paddle.pretrain.create import documents as create_documents
 from bert_paddle.pretrain.create import vocab
+from bert_paddle.pretrain.create.documents import Document, read_documents
+from bert_paddle.pretrain.create.text_files import find_files
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
@@ -29,14 +30,12 @@ def demo(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def documents(demo) -> list[list[str]]:
-    found = list(
-        create_documents.read_documents(create_documents.find_files([str(demo)]), "lines", "en")
-    )
-    assert all(document.part == 0 for document in found)
-    return [document.sentences for document in found]
+    read = list(read_documents(find_files([str(demo)]), "lines", "en"))
+    assert all(document.part == 0 for document in read)
+    return [document.sentences for document in read]
 
 
-def test_there_are_documents_of_8_to_20_different_sentences(demo, documents):
+def test_documents_have_8_to_20_different_sentences(demo, documents):
     assert sorted(path.name for path in demo.iterdir()) == ["DEMO", "demo.txt"]
     assert len(documents) == 120
     for sentences in documents:
@@ -45,8 +44,8 @@ def test_there_are_documents_of_8_to_20_different_sentences(demo, documents):
     assert {len(sentences) for sentences in documents} >= {8, 20}
 
 
-def test_what_follows_shares_more_words_than_what_does_not(documents):
-    """What the next-sentence task can learn from."""
+def test_consecutive_halves_share_more_words_than_random_ones(documents):
+    """The signal for next-sentence prediction."""
 
     words_of = [{w for line in sentences for w in line.split()} for sentences in documents]
     seen = Counter(word for words in words_of for word in words)
@@ -64,38 +63,38 @@ def test_what_follows_shares_more_words_than_what_does_not(documents):
     assert right / len(halves) > 0.95
 
 
-def test_a_document_keeps_to_one_opinion(documents):
+def test_each_document_has_mostly_one_polarity(documents):
     sys.path.insert(0, str(SCRIPTS))
     try:
         import make_demo_data
     finally:
         sys.path.remove(str(SCRIPTS))
     good, bad = set(make_demo_data.GOOD), set(make_demo_data.BAD)
-    praised, kept_to = 0, 0.0
+    positive, majority_share = 0, 0.0
     for sentences in documents:
         words = [word for line in sentences for word in line.split()]
-        for_it, against = (sum(word in kind for word in words) for kind in (good, bad))
-        assert for_it != against
-        praised += for_it > against
-        kept_to += max(for_it, against) / (for_it + against) / len(documents)
-    assert kept_to > 0.75
-    assert 0.3 < praised / len(documents) < 0.7
-    every = {word for sentences in documents for line in sentences for word in line.split()}
-    assert good | bad <= every  # the words that the demo SST-2 keeps from training, too
+        positives, negatives = (sum(word in kind for word in words) for kind in (good, bad))
+        assert positives != negatives
+        positive += positives > negatives
+        majority_share += max(positives, negatives) / (positives + negatives) / len(documents)
+    assert majority_share > 0.75
+    assert 0.3 < positive / len(documents) < 0.7
+    all_words = {word for sentences in documents for line in sentences for word in line.split()}
+    assert good | bad <= all_words  # also those held out of the demo SST-2 training file
 
 
-def test_its_vocabulary_spells_all_of_the_demo_sst2(demo, documents, tmp_path):
-    words = vocab.count_words([create_documents.Document(0, 0, sum(documents, []), "demo")], True)
+def test_its_vocabulary_covers_the_demo_sst2_set(demo, documents, tmp_path):
+    words = vocab.count_words([Document(0, 0, sum(documents, []), "demo")], True)
     pieces = vocab.train(words, 1000, 2, 1000, lambda note: None)
     subprocess.run([sys.executable, str(SCRIPTS / "make_demo_data.py"), str(tmp_path)], check=True)
     lines = (tmp_path / "dev.tsv").read_text().split("\n")[1:-1]
     tokens = Tokenizer(pieces)
-    found = tokens.pieces([line.split("\t")[0] for line in lines])
-    assert not any(tokens.unk_id in ids for ids in found)
-    assert sum(map(len, found)) < 1.8 * sum(len(line.split()) for line in lines)
+    token_ids = tokens.tokenize_to_ids([line.split("\t")[0] for line in lines])
+    assert not any(tokens.unk_id in ids for ids in token_ids)
+    assert sum(map(len, token_ids)) < 1.8 * sum(len(line.split()) for line in lines)
 
 
-def test_no_sentence_is_one_of_the_demo_sst2(documents, tmp_path):
+def test_no_sentence_is_in_the_demo_sst2_set(documents, tmp_path):
     subprocess.run([sys.executable, str(SCRIPTS / "make_demo_data.py"), str(tmp_path)], check=True)
     rated = {
         line.split("\t")[0]
@@ -113,11 +112,11 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(demo, tmp_pa
     assert (tmp_path / "same/demo.txt").read_bytes() == same
     assert (tmp_path / "other/demo.txt").read_bytes() != same
     assert same.startswith((tmp_path / "few/demo.txt").read_bytes())
-    assert make(tmp_path / "same").returncode == 0  # its own files may be made again
+    assert make(tmp_path / "same").returncode == 0  # its own files may be overwritten
 
 
 @pytest.mark.parametrize("name", ["train.tsv", "demo.txt"])
-def test_a_folder_with_other_files_is_left_alone(tmp_path, name):
+def test_a_folder_with_other_files_is_not_overwritten(tmp_path, name):
     (tmp_path / name).write_text("real")
     done = make(tmp_path)
     assert done.returncode == 2 and done.stderr.startswith("error: ")

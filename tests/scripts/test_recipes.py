@@ -1,6 +1,6 @@
-"""The recipes with a pretended run_glue.py: what they call it with, and what they make of its end.
+"""The recipe scripts with a fake run_glue.py: the flags they pass, and how they handle exit codes.
 
-The pretended program notes its arguments, prints an evaluation line and writes all_results.json;
+The fake program logs its arguments, prints an evaluation line and writes all_results.json;
 for the task that $FAIL names it exits with $FAIL_CODE instead.
 """
 
@@ -31,7 +31,7 @@ print("eval loss: 0.500000, accu: 0.500000")
 
 
 class Copy:
-    """The scripts beside the package, with an environment that is simply this Python."""
+    """A copy of the scripts next to the package, with this Python as the environment."""
 
     def __init__(self, folder: Path):
         self.root = folder
@@ -71,7 +71,7 @@ def copy(tmp_path) -> Copy:
 
 
 @pytest.mark.parametrize(("script", "task"), [("sst2.sh", "SST-2"), ("qnli.sh", "QNLI")])
-def test_a_recipe_passes_variables_and_flags_on(copy, script, task):
+def test_recipes_pass_on_variables_and_flags(copy, script, task):
     assert copy.run(script, "--max_steps", "9").returncode == 0
     variables = {"MODEL": "m", "EPOCHS": "2", "BATCH_SIZE": "8", "LR": "1e-4", "N_GPU": "2"}
     copy.run(script, OUTPUT_DIR="an out", EXTRA="--seed 5", **variables)
@@ -90,13 +90,13 @@ def test_a_recipe_passes_variables_and_flags_on(copy, script, task):
 
 
 @pytest.mark.parametrize("code", [1, 2, 130])
-def test_the_exit_code_of_a_recipe_is_the_programs(copy, code):
+def test_recipes_exit_with_the_programs_exit_code(copy, code):
     assert copy.run("sst2.sh", FAIL="SST-2", FAIL_CODE=str(code)).returncode == code
 
 
 @pytest.fixture
 def no_download(tmp_path) -> str:
-    """A PATH on which `timeout`, under which the download runs, fails as it does offline."""
+    """A PATH whose `timeout`, which runs the download, fails as it does offline."""
     folder = tmp_path / "path"
     folder.mkdir()
     (folder / "timeout").write_text("#!/bin/sh\nexit 2\n")
@@ -104,7 +104,7 @@ def no_download(tmp_path) -> str:
     return f"{folder}:{os.environ['PATH']}"
 
 
-def test_quickstart_without_data_takes_the_demo_set_and_says_so(copy, tmp_path, no_download):
+def test_quickstart_without_data_uses_the_demo_set(copy, tmp_path, no_download):
     home = tmp_path / "home"
     done = copy.run("quickstart.sh", PATH=no_download, BERT_PADDLE_HOME=str(home))
     assert done.returncode == 0, done.stderr
@@ -119,13 +119,13 @@ def test_quickstart_without_data_takes_the_demo_set_and_says_so(copy, tmp_path, 
     assert "QUICKSTART_DIR=" in again.stdout
 
 
-def test_a_data_folder_that_was_named_but_lacks_sst2_is_an_error(copy, tmp_path):
+def test_a_data_dir_without_sst2_is_an_error(copy, tmp_path):
     done = copy.run("quickstart.sh", DATA_DIR=str(tmp_path / "wrong"))
     assert done.returncode == 2 and done.stderr.startswith("error: SST-2")
     assert str(tmp_path / "wrong") in done.stderr and copy.calls() == []
 
 
-def test_quickstart_takes_real_data_and_a_fresh_folder_beside_an_unfinished_run(copy):
+def test_quickstart_uses_real_data_and_a_new_folder_after_an_unfinished_run(copy):
     (copy.data / "SST-2").mkdir()
     for split in ("train", "dev"):
         (copy.data / "SST-2" / f"{split}.tsv").write_text("sentence\tlabel\ngood\t1\n")
@@ -138,13 +138,13 @@ def test_quickstart_takes_real_data_and_a_fresh_folder_beside_an_unfinished_run(
 
 
 @pytest.mark.parametrize("code", [1, 2, 143])
-def test_a_quickstart_that_fails_has_the_programs_exit_code_and_no_result(copy, code):
+def test_a_failed_quickstart_exits_with_the_programs_code_and_prints_no_result(copy, code):
     variables = {"DEMO": "1", "FAIL": "SST-2", "FAIL_CODE": str(code)}
     done = copy.run("quickstart.sh", **variables)
     assert done.returncode == code and "result:" not in done.stdout
 
 
-def test_results_are_made_once_an_epoch_evaluated_and_written_down(copy):
+def test_reproduce_results_trains_once_and_writes_the_tables(copy):
     done = copy.run("reproduce_results.sh", TASKS="RTE WNLI")
     assert done.returncode == 0, done.stderr
     for call in copy.calls():
@@ -159,7 +159,7 @@ def test_results_are_made_once_an_epoch_evaluated_and_written_down(copy):
     assert len(copy.calls()) == 2
 
 
-def test_a_task_that_fails_does_not_end_the_series_but_its_exit_code_stays(copy):
+def test_a_failed_task_does_not_stop_the_series_but_sets_the_exit_code(copy):
     done = copy.run("reproduce_results.sh", TASKS="RTE WNLI", FAIL="RTE", FAIL_CODE="2")
     assert done.returncode == 2 and "RTE: stopped with exit code 2" in done.stderr
     assert [call["--task_name"] for call in copy.calls()] == ["RTE", "WNLI"]
@@ -168,12 +168,12 @@ def test_a_task_that_fails_does_not_end_the_series_but_its_exit_code_stays(copy)
     assert [call["--task_name"] for call in copy.calls()] == ["RTE", "WNLI", "RTE"]
 
 
-def test_an_interruption_ends_the_series(copy):
+def test_an_interrupt_stops_the_series(copy):
     done = copy.run("reproduce_results.sh", TASKS="RTE WNLI", FAIL="RTE", FAIL_CODE="130")
     assert done.returncode == 130 and len(copy.calls()) == 1
 
 
-def test_ax_is_answered_by_the_mnli_model_where_its_file_is(copy):
+def test_ax_is_predicted_by_the_mnli_model_if_its_file_exists(copy):
     assert copy.run("all_tasks.sh", TASKS="WNLI").returncode == 0
     assert [call["--task_name"] for call in copy.calls()] == ["WNLI"]
     (copy.data / "diagnostic").mkdir()

@@ -1,4 +1,4 @@
-"""All scripts: they parse, say what they are for, and name no host and no foreign folder."""
+"""All scripts: valid syntax, a describing comment, no host names or absolute paths."""
 
 import re
 import subprocess
@@ -17,20 +17,20 @@ def names(path: Path) -> str:
 
 
 @pytest.mark.parametrize("path", SHELL, ids=names)
-def test_bash_parses_it(path):
+def test_syntax_is_valid(path):
     done = subprocess.run(["bash", "-n", str(path)], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("path", SHELL, ids=names)
-def test_it_begins_with_what_it_does_and_stops_at_the_first_failure(path):
+def test_scripts_start_with_a_description_and_stop_on_errors(path):
     lines = path.read_text(encoding="utf-8").splitlines()
     assert lines[0] == "#!/usr/bin/env bash" and lines[1].startswith("# ")
     assert "set -euo pipefail" in lines
 
 
 @pytest.mark.parametrize("path", SHELL, ids=names)
-def test_variables_that_it_takes_are_in_its_comment(path):
+def test_variables_are_documented_in_the_comment(path):
     text = path.read_text(encoding="utf-8")
     comment = "\n".join(line for line in text.splitlines() if line.startswith("#"))
     if "recipe.sh" in text:
@@ -43,18 +43,18 @@ def test_variables_that_it_takes_are_in_its_comment(path):
 @pytest.mark.parametrize(
     "path", [*SHELL, *SETTINGS, *sorted((ROOT / "scripts").glob("*.py"))], ids=names
 )
-def test_no_address_and_no_path_of_one_machine(path):
+def test_no_url_and_no_absolute_path(path):
     text = path.read_text(encoding="utf-8")
     assert not re.search(r"\w+://", text)
     assert not re.search(r"(?<![\w.$}{])/(root|home|work|tmp)/", text)
 
 
-def test_every_script_that_make_calls_is_there():
+def test_scripts_called_by_make_exist():
     called = re.findall(r"bash (\S+)", (ROOT / "Makefile").read_text(encoding="utf-8"))
     assert called and all((ROOT / name).is_file() for name in called)
 
 
-def test_the_lock_has_a_hash_for_everything_and_the_pins_asked_for():
+def test_the_lock_file_has_hashes_and_the_pinned_versions():
     lock = (ROOT / "requirements-lock.txt").read_text(encoding="utf-8")
     entries = re.split(r"\n(?=\S)", lock.strip())
     assert all(re.match(r"\S+==\S+ \\\n    --hash=sha256:", entry) for entry in entries)
@@ -66,7 +66,7 @@ def test_the_lock_has_a_hash_for_everything_and_the_pins_asked_for():
         assert name.replace("_", "-") in locked
 
 
-def test_the_gpu_build_is_the_version_of_the_lock():
+def test_the_gpu_build_has_the_locked_version():
     gpu = dict(PINNED.findall((ROOT / "requirements-gpu.txt").read_text(encoding="utf-8")))
     locked = dict(PINNED.findall((ROOT / "requirements-lock.txt").read_text(encoding="utf-8")))
     assert gpu == {"paddlepaddle-gpu": locked["paddlepaddle"]}

@@ -1,4 +1,4 @@
-"""A web server on this machine that can also misbehave, and an invented SST-2.zip for it."""
+"""A local HTTP server that can simulate failures, and an invented SST-2.zip for it."""
 
 import contextlib
 import hashlib
@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from bert_paddle.common.errors import DataError
-from bert_paddle.glue.data.download import Source, ensure
-from bert_paddle.glue.data.tsv import find
+from bert_paddle.glue.data.download import RemoteFile, ensure_downloaded
+from bert_paddle.glue.data.tsv import find_task_dir
 from bert_paddle.glue.tasks import TASKS
 
 SST2 = TASKS["SST-2"]
@@ -28,7 +28,7 @@ SST2_FILES = {
 }
 
 
-def zipped(members: dict[str, str], links=()) -> bytes:
+def make_zip(members: dict[str, str], links=()) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in members.items():
@@ -40,29 +40,29 @@ def zipped(members: dict[str, str], links=()) -> bytes:
     return buffer.getvalue()
 
 
-def source(path: str, content: bytes) -> Source:
-    return Source(path, len(content), hashlib.sha256(content).hexdigest())
+def remote_file(path: str, content: bytes) -> RemoteFile:
+    return RemoteFile(path, len(content), hashlib.sha256(content).hexdigest())
 
 
-SST2_ZIP = zipped({"SST-2/": ""} | {f"SST-2/{name}": text for name, text in SST2_FILES.items()})
-SST2_SOURCE = source("glue/data/SST-2.zip", SST2_ZIP)
+SST2_ZIP = make_zip({"SST-2/": ""} | {f"SST-2/{name}": text for name, text in SST2_FILES.items()})
+SST2_SOURCE = remote_file("glue/data/SST-2.zip", SST2_ZIP)
 
 
 class Server:
-    """Serves `files` by path; the attributes say how it misbehaves."""
+    """Serves `files` by path; the attributes control the simulated failures."""
 
     def __init__(self):
         self.files: dict[str, bytes] = {}
-        self.ranges = True  # honours Range
-        self.stop_after: list[int] = []  # bytes after which the next answers break off
+        self.ranges = True  # supports Range requests
+        self.stop_after: list[int] = []  # bytes after which the next responses break off
         self.announce = True  # sends Content-Length
         self.chunk_pause = 0.0  # seconds between chunks
-        self.asked: list[tuple[str, str | None]] = []  # path, Range
+        self.requests: list[tuple[str, str | None]] = []  # path, Range
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
-                outer.answer(self)
+                outer.respond(self)
 
             def log_message(self, *args):
                 pass
@@ -70,15 +70,15 @@ class Server:
         self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.http.server_port}"
 
-    def answer(self, request):
-        wanted = request.headers.get("Range")
-        self.asked.append((request.path, wanted))
+    def respond(self, request):
+        byte_range = request.headers.get("Range")
+        self.requests.append((request.path, byte_range))
         content = self.files.get(request.path.removeprefix("/"))
         if content is None:
             return request.send_error(404)
         start = 0
-        if wanted and self.ranges:
-            start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+        if byte_range and self.ranges:
+            start = int(byte_range.removeprefix("bytes=").removesuffix("-"))
             if start >= len(content):
                 return request.send_error(416)
         request.send_response(206 if start else 200)
@@ -90,16 +90,16 @@ class Server:
         request.end_headers()
         stop = self.stop_after.pop(0) if self.stop_after else len(content)
         body = content[start : start + stop]
-        for at in range(0, len(body), 65536):
-            request.wfile.write(body[at : at + 65536])
+        for offset in range(0, len(body), 65536):
+            request.wfile.write(body[offset : offset + 65536])
             request.wfile.flush()
             time.sleep(self.chunk_pause)
         return None
 
 
 @contextlib.contextmanager
-def serving() -> Iterator[Server]:
-    """A running server that has the invented SST-2.zip where the official one is."""
+def running_server() -> Iterator[Server]:
+    """A running server with the invented SST-2.zip at the official path."""
     server = Server()
     server.files[SST2_SOURCE.path] = SST2_ZIP
     thread = threading.Thread(target=server.http.serve_forever, args=(0.05,), daemon=True)
@@ -110,19 +110,19 @@ def serving() -> Iterator[Server]:
     thread.join()
 
 
-def fetch(home, server, task=SST2, sources=(SST2_SOURCE,), **kwargs) -> Path:
-    return ensure(task, home, base_url=server.url, sources=sources, **kwargs)
+def download_task(home, server, task=SST2, sources=(SST2_SOURCE,), **kwargs) -> Path:
+    return ensure_downloaded(task, home, base_url=server.url, sources=sources, **kwargs)
 
 
-def refused(home, server, task=SST2, sources=(SST2_SOURCE,), **kwargs) -> str:
+def download_error(home, server, task=SST2, sources=(SST2_SOURCE,), **kwargs) -> str:
     with pytest.raises(DataError) as caught:
-        fetch(home, server, task, sources, **kwargs)
+        download_task(home, server, task, sources, **kwargs)
     assert "\n" not in str(caught.value)
     assert not (Path(home) / "glue" / task.folder).exists()
-    assert find(task, None, {}, home).folder is None
+    assert find_task_dir(task, None, {}, home).folder is None
     return str(caught.value)
 
 
-def left(home) -> list[str]:
-    """What is in the data folder, locks aside."""
+def data_dir_entries(home) -> list[str]:
+    """Names in the data folder, without lock files."""
     return sorted(p.name for p in (Path(home) / "glue").iterdir() if p.suffix != ".lock")

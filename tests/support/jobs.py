@@ -1,4 +1,4 @@
-"""Programs as processes of their own: waiting for them, and finding the ranks of a job."""
+"""Programs in subprocesses: waiting for them, and finding the ranks of a job."""
 
 import os
 import subprocess
@@ -8,10 +8,10 @@ import pytest
 
 
 def without_job() -> dict[str, str]:
-    """This process's environment as a user has it: of no job, without GPUs, without a choice of
-    threads (the tests' own, for one process, would be too many for several)."""
-    of_a_job = ("PADDLE_", "OMP_NUM_THREADS")
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(of_a_job)}
+    """A user's environment: not in a job, without GPUs, and without the tests' thread count (set
+    for one process, it is too high for several)."""
+    excluded = ("PADDLE_", "OMP_NUM_THREADS")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(excluded)}
     return environment | {"CUDA_VISIBLE_DEVICES": ""}
 
 
@@ -26,7 +26,7 @@ def finish(process: subprocess.Popen, seconds: int = 120) -> tuple[int, str, str
 
 
 def ranks_in_training(job: subprocess.Popen) -> list[int]:
-    """The two child processes, once the first log line is out."""
+    """The two child processes, after the first log line."""
     assert job.stdout is not None
     assert job.stdout.readline().startswith("global step 1,"), finish(job)
     children = Path(f"/proc/{job.pid}/task/{job.pid}/children").read_text().split()

@@ -1,6 +1,6 @@
-"""Programs for the processes of a job, and how tests start them: `python ranks.py NAME FOLDER N`.
+"""Programs that tests run as jobs: `python ranks.py NAME FOLDER N`.
 
-Each runs through `launch` like run_glue.py, so in one process, in N spawned ones, or under Paddle's
+Each runs through `launch` like run_glue.py: in one process, in N spawned ones, or under Paddle's
 launcher.
 """
 
@@ -24,7 +24,7 @@ def command(name: str, folder: Path, processes: int) -> list[str]:
 
 
 def start(name: str, folder: Path, processes: int, *launcher: str, **variables: str):
-    """The job as a subprocess, as a user without GPUs has it."""
+    """Start the job as a subprocess, in the environment of a user without GPUs."""
     from jobs import without_job
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -40,8 +40,8 @@ def start(name: str, folder: Path, processes: int, *launcher: str, **variables: 
 
 
 def train(args) -> None:
-    """Every run of <folder>/plan.json, {name: [wing, variant, flags]}; rank 0 keeps each update's
-    gradients after their exchange in <name>.npz, with the number of exchanges."""
+    """Run everything in <folder>/plan.json, {name: [program, variant, flags]}; rank 0 writes each
+    step's gradients after the all-reduce, and the number of all-reduces, to <name>.npz."""
     import paddle.distributed
 
     from bert_paddle.distributed import collectives
@@ -50,66 +50,69 @@ def train(args) -> None:
     from bert_paddle.pretrain import pretrain
     from bert_paddle.pretrain.args import parse_args as pretrain_args
 
-    real = (
+    original = (
         collectives.all_reduce_gradients,
         paddle.distributed.all_reduce,
         collectives.all_reduce_counts,
     )
     gradients: list[np.ndarray] = []
-    exchanges: list[int] = []
+    all_reduces: list[int] = []
 
-    def kept(parameters) -> None:
-        real[0](parameters)
-        every = [p.grad.numpy().ravel() for p in parameters if p.grad is not None]
-        gradients.append(np.concatenate(every))
+    def recorded(parameters) -> None:
+        original[0](parameters)
+        flat = [p.grad.numpy().ravel() for p in parameters if p.grad is not None]
+        gradients.append(np.concatenate(flat))
 
     def counted(*tensors, **options):
-        exchanges.append(1)
-        return real[1](*tensors, **options)
+        all_reduces.append(1)
+        return original[1](*tensors, **options)
 
     def means_of_ranks(counts: dict[str, int]) -> dict[str, int]:
-        """What a mean over the ranks' own means divides by."""
+        """The divisor of a mean over the ranks' own means."""
         size = collectives.get_world().size
-        signals_too = real[2](counts)
-        return {name: counts.get(name, 0) * size for name in signals_too}
+        summed = original[2](counts)
+        return {name: counts.get(name, 0) * size for name in summed}
 
-    collectives.all_reduce_gradients, paddle.distributed.all_reduce = kept, counted
+    collectives.all_reduce_gradients, paddle.distributed.all_reduce = recorded, counted
     folder = Path(args.output_dir)
-    for name, (wing, variant, flags) in json.loads((folder / "plan.json").read_text()).items():
-        collectives.all_reduce_counts = means_of_ranks if variant == "mean of means" else real[2]
-        gradients.clear(), exchanges.clear()
+    for name, (program, variant, flags) in json.loads((folder / "plan.json").read_text()).items():
+        collectives.all_reduce_counts = (
+            means_of_ranks if variant == "mean of means" else original[2]
+        )
+        gradients.clear(), all_reduces.clear()
         argv = [*flags, "--output_dir", str(folder / name)]
-        if wing == "glue":
+        if program == "glue":
             finetune.run(glue_args(argv))
         else:
             pretrain.run(pretrain_args(argv))
         if collectives.get_world().is_main:
-            np.savez(folder / f"{name}.npz", gradients=gradients, exchanges=len(exchanges))
+            np.savez(folder / f"{name}.npz", gradients=gradients, all_reduces=len(all_reduces))
 
 
 def exchange(args) -> None:
-    """Exchange numbers without end; at the third, the rank of $RANKS_WHO does $RANKS_DOES."""
+    """All-gather numbers endlessly; at number 3, rank $RANKS_FAULTY has the fault $RANKS_FAULT."""
     from bert_paddle.common.errors import RunError
     from bert_paddle.distributed import collectives
 
     rank = collectives.get_world().rank
-    who, does = int(os.environ.get("RANKS_WHO", "-1")), os.environ.get("RANKS_DOES", "")
+    faulty_rank = int(os.environ.get("RANKS_FAULTY", "-1"))
+    fault = os.environ.get("RANKS_FAULT", "")
     (Path(args.output_dir) / f"pid{rank}").write_text(str(os.getpid()))
     for number in range(10**9):
-        if number == 3 and rank == who:
-            if does in ("SIGSTOP", "SIGKILL"):
-                os.kill(os.getpid(), getattr(signal, does))
-            elif does == "RunError":
+        if number == 3 and rank == faulty_rank:
+            if fault in ("SIGSTOP", "SIGKILL"):
+                os.kill(os.getpid(), getattr(signal, fault))
+            elif fault == "RunError":
                 raise RunError("the loss is nan")
-            elif does == "MemoryError":
+            elif fault == "MemoryError":
                 raise MemoryError("Cannot allocate 8 GB")
-            elif does == "fault":
-                raise ZeroDivisionError("a fault of ours")
-            elif does == "sleep":
+            elif fault == "bug":
+                raise ZeroDivisionError("a bug")
+            elif fault == "sleep":
                 time.sleep(float(os.environ["RANKS_SECONDS"]))
                 collectives.all_gather(number)
                 return
-        elif number == 4 and does == "sleep":
+        elif number == 4 and fault == "sleep":
             return
         assert collectives.all_gather(number) == [number] * collectives.get_world().size
         if number < 5 and collectives.get_world().is_main:
@@ -118,10 +121,10 @@ def exchange(args) -> None:
 
 
 def who_runs_first(args) -> None:
-    """Leave in <folder>/order the ranks in the order in which main_first calls them."""
+    """Write to <folder>/order the ranks in the order in which run_on_main_first calls them."""
     from bert_paddle.distributed import collectives
 
-    def note() -> int:
+    def append_rank() -> int:
         with (Path(args.output_dir) / "order").open("a") as file:
             file.write(f"{collectives.get_world().rank}\n")
         time.sleep(0.2)
@@ -129,7 +132,7 @@ def who_runs_first(args) -> None:
 
     if os.environ.get("RANKS_HOSTS"):
         os.environ["PADDLE_TRAINER_ENDPOINTS"] = os.environ["RANKS_HOSTS"]
-    assert collectives.run_on_main_first(note) == collectives.get_world().rank
+    assert collectives.run_on_main_first(append_rank) == collectives.get_world().rank
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Invented run folders: the plain files that a run leaves, without a run."""
+"""Synthetic run folders: the files that a run writes, without a run."""
 
 import json
 from pathlib import Path
@@ -12,28 +12,37 @@ def write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def records(steps: int = 10, **marks: str) -> list[dict[str, Any]]:
-    """A log line for each update, an evaluation at every fifth."""
-    found: list[dict[str, Any]] = []
+    """A training record for each step, an evaluation every five."""
+    entries: list[dict[str, Any]] = []
     for step in range(1, steps + 1):
         logged = {"loss": 1 / step, "learning_rate": 1e-4 / step, "sequences_per_second": 9.5}
-        found.append({"kind": "train", "step": step, "epoch": 0, **logged, **marks})
+        entries.append({"kind": "train", "step": step, "epoch": 0, **logged, **marks})
         if step % 5 == 0:
             scores = {"loss": 0.5, "accuracy": 0.75, "f1": 0.5 + step / 100}
-            found.append({"kind": "eval", "step": step, **scores, **marks})
-    return found
+            entries.append({"kind": "eval", "step": step, **scores, **marks})
+    return entries
 
 
-def prediction(index: int, label: str, answer: str, sure: float, text: str = "") -> dict[str, Any]:
-    share = [sure, 1 - sure] if answer == LABELS[0] else [1 - sure, sure]
-    words = {"text_a": text or f"sentence number {index}", "text_b": f"its pair {index}"}
-    named = {"label": label, "prediction": answer, "probabilities": share}
-    return {"index": index, **words, **named}
+def prediction(
+    index: int, label: str, predicted: str, confidence: float, text: str = ""
+) -> dict[str, Any]:
+    probabilities = [confidence, 1 - confidence]
+    if predicted != LABELS[0]:
+        probabilities.reverse()
+    return {
+        "index": index,
+        "text_a": text or f"sentence number {index}",
+        "text_b": f"its pair {index}",
+        "label": label,
+        "prediction": predicted,
+        "probabilities": probabilities,
+    }
 
 
-def write_run(folder: Path, **about: Any) -> Path:
-    """A finished run on pairs; `about` changes its run.json."""
+def write_run(folder: Path, **changes: Any) -> Path:
+    """A finished run on sentence pairs. changes: of its run.json."""
     folder.mkdir(parents=True)
-    said = {
+    run_info = {
         "program": "run_glue",
         "task": "MRPC",
         "data": "glue",
@@ -52,7 +61,7 @@ def write_run(folder: Path, **about: Any) -> Path:
         "lengths": {"max_seq_length": 8, "counts": [0, 0, 0, 5, 10, 5, 5, 5, 10], "cut": 6},
         "steps": {"planned": 10, "per_epoch": 5},
     }
-    (folder / "run.json").write_text(json.dumps(said | about))
+    (folder / "run.json").write_text(json.dumps(run_info | changes))
     write_lines(folder / "metrics.jsonl", records())
     results = {"task": "MRPC", "data": "glue", "eval_accuracy": 0.7512, "eval_f1": 0.6134}
     results |= {"eval_loss": 0.5, "global_step": 10, "train_runtime": 75.0, "best_step": 5}

@@ -1,8 +1,8 @@
-"""Kills and refusals of the disk, one after the other, each followed by a resume and a comparison.
+"""Kills and disk errors, one after the other, each followed by a resume and a comparison.
 
     python tests/support/soak.py --kills 100 --table FILE      all of them (scripts/soak.sh)
 
-tests/training/test_crashes.py does a part. What is promised: docs/RELIABILITY.md.
+tests/training/test_crashes.py runs a part. The guarantees: docs/RELIABILITY.md.
 """
 
 import argparse
@@ -22,37 +22,37 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import same
-from faults import STEPS, Ended, Server
+from faults import STEPS, RunResult, Server
 
 from bert_paddle.training import checkpoint
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a fault: the exit code, and where the next start went on from."""
+    """The effect of a fault: the exit code, and what the next run resumed from."""
 
     code: int
-    went_on_from: str
+    resumed_from: str
 
 
 @dataclass
-class Story:
-    """A way that a folder may look when a run is started in it."""
+class Scenario:
+    """A state of the output folder when a run starts in it."""
 
     program: str
-    make: Any  # puts the reference's checkpoints into a folder
-    whole: Path = field(default_factory=Path)  # a run that nothing stopped
+    prepare: Any  # function that puts the reference run's checkpoints into a folder
+    reference: Path = field(default_factory=Path)  # an uninterrupted run
     events: list[str] = field(default_factory=list)
 
 
-def nothing(reference: Path, out: Path) -> None:
+def new_folder(reference: Path, out: Path) -> None:
     """A new folder."""
 
 
 def newest_damaged(reference: Path, out: Path) -> None:
-    """A whole checkpoint, a newer one with a flipped bit, and what earlier crashes left."""
+    """A complete checkpoint, a newer one with a flipped bit, and leftovers of earlier crashes."""
     shutil.copytree(reference, out)
-    path = out / "model_4" / checkpoint.OPTIMIZER
+    path = out / "model_4" / checkpoint.OPTIMIZER_FILE
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 8
     path.write_bytes(content)
@@ -64,124 +64,124 @@ def newest_damaged(reference: Path, out: Path) -> None:
 
 
 def all_damaged(reference: Path, out: Path) -> None:
-    """Two checkpoints, none of them whole: the run begins anew and replaces them."""
+    """Two damaged checkpoints: the run starts from scratch and replaces them."""
     newest_damaged(reference, out)
     os.truncate(out / "model_2" / "model.safetensors", 100)
 
 
 def replaced(reference: Path, out: Path) -> None:
-    """A crash while a checkpoint was replaced by one of the same step."""
+    """A crash while a checkpoint was being replaced by one of the same step."""
     newest_damaged(reference, out)
     (out / "model_2").rename(out / "model_2.old")
 
 
 def steps_in_place(events: list[str]) -> set[int]:
-    """Which checkpoints a run had put into place, and not begun to take away, by its events."""
+    """The checkpoints that a run had put in place and not started to remove, by its events."""
     steps: set[int] = set()
     for event in events:
-        if found := re.match(r"rename model_(\d+)\.partial", event):
-            steps.add(int(found[1]))
-        elif found := re.match(r"rename model_(\d+)( #\d+)?$", event):
-            steps.discard(int(found[1]))
+        if match := re.match(r"rename model_(\d+)\.partial", event):
+            steps.add(int(match[1]))
+        elif match := re.match(r"rename model_(\d+)( #\d+)?$", event):
+            steps.discard(int(match[1]))
     return steps
 
 
 class Soak:
-    """The stories with their references, and what came of every fault."""
+    """The scenarios with their reference runs."""
 
     def __init__(self, place: Path):
         place.mkdir(parents=True, exist_ok=True)
         self.server, self.place = Server(place), place
         self.count = 0
-        self.stories = {
-            "new folder, fine-tuning": Story("glue", nothing),
-            "new folder, pre-training": Story("pretrain", nothing),
-            "newest damaged": Story("glue", newest_damaged),
-            "all damaged": Story("glue", all_damaged),
-            "killed while replacing": Story("glue", replaced),
+        self.scenarios = {
+            "new folder, fine-tuning": Scenario("glue", new_folder),
+            "new folder, pre-training": Scenario("pretrain", new_folder),
+            "newest damaged": Scenario("glue", newest_damaged),
+            "all damaged": Scenario("glue", all_damaged),
+            "killed while replacing": Scenario("glue", replaced),
         }
         for program in ("glue", "pretrain"):
-            whole = place / f"whole-{program}"
-            ended = self.server.run(program, whole, "--save_total_limit -1")
+            reference = place / f"reference-{program}"
+            ended = self.server.run(program, reference, "--save_total_limit -1")
             assert ended.code == 0, ended.err
-            for story in self.stories.values():
-                if story.program == program:
-                    story.whole = whole
-        for story in self.stories.values():
-            ended = self.server.run(story.program, self.folder(story))
+            for scenario in self.scenarios.values():
+                if scenario.program == program:
+                    scenario.reference = reference
+        for scenario in self.scenarios.values():
+            ended = self.server.run(scenario.program, self.folder(scenario))
             assert ended.code == 0, ended.err
-            story.events = ended.events
+            scenario.events = ended.events
 
-    def folder(self, story: Story) -> Path:
-        """A new folder as the story has it."""
+    def folder(self, scenario: Scenario) -> Path:
+        """A new folder in the scenario's initial state."""
         self.count += 1
         out = self.place / f"run{self.count}"
-        story.make(story.whole, out)
+        scenario.prepare(scenario.reference, out)
         return out
 
-    def fault(self, story: Story, event: str, kind: str) -> "Outcome":
-        """Do one fault, look at what is left, resume, compare."""
-        out = self.folder(story)
-        before = {s for s in checkpoint.saved_steps(out) if whole(out, s)}
-        ended = self.server.run(story.program, out, event=event, kind=kind)
+    def fault(self, scenario: Scenario, event: str, kind: str) -> "Outcome":
+        """Inject one fault, check the folder, resume, compare."""
+        out = self.folder(scenario)
+        before = {s for s in checkpoint.saved_steps(out) if is_complete(out, s)}
+        ended = self.server.run(scenario.program, out, event=event, kind=kind)
         if kind in ("full", "readonly"):
-            # Tidying up may be refused without harm; all else is told in one line, and at the
-            # start (exit code 2) it is the folder that is at fault.
+            # A failed cleanup is harmless; other failures give one line, with exit code 2 at the
+            # start, where the folder is the problem.
             lines = [line for line in ended.err.splitlines() if line.startswith("error: ")]
             assert ended.code == 0 or ended.code in (1, 2) and len(lines) == 1, (event, ended.err)
             assert "Traceback" not in ended.err, (event, ended.err)
         else:
             assert ended.code == -9, (event, ended.code, ended.err)
         expected = steps_in_place(ended.events) | (before if not ended.events else set())
-        newest = [s for s in checkpoint.saved_steps(out) if whole(out, s)][-1:]
+        newest = [s for s in checkpoint.saved_steps(out) if is_complete(out, s)][-1:]
         if expected and kind != "torn":
             assert newest and newest[0] >= max(expected), (event, kind, expected, os.listdir(out))
-        again = self.resume(story, out, f"{kind} at {event}")
+        resumed = self.resume(scenario, out, f"{kind} at {event}")
         shutil.rmtree(out)
-        return Outcome(ended.code, again.went_on_from())
+        return Outcome(ended.code, resumed.resumed_from())
 
-    def resume(self, story: Story, out: Path, why: str) -> Ended:
-        """Go on to the end; nothing may differ from the run that nothing stopped."""
-        again = self.server.run(story.program, out)
-        assert again.code == 0, (why, again.err)
-        differ = same.differences(story.whole, out, STEPS)
+    def resume(self, scenario: Scenario, out: Path, why: str) -> RunResult:
+        """Resume to the end; the result must be identical to the uninterrupted run's."""
+        resumed = self.server.run(scenario.program, out)
+        assert resumed.code == 0, (why, resumed.err)
+        differ = same.differences(scenario.reference, out, STEPS)
         assert not differ, (why, differ)
-        lines = same.plain_lines(Path(f"{story.whole}.log.out").read_text())
-        told = same.plain_lines(again.out)
-        assert told == lines[len(lines) - len(told) :], (why, told)
+        lines = same.plain_lines(Path(f"{scenario.reference}.log.out").read_text())
+        printed = same.plain_lines(resumed.out)
+        assert printed == lines[len(lines) - len(printed) :], (why, printed)
         names = {p.name for p in out.iterdir() if ".aside" not in p.name}
-        wanted = {f"model_{STEPS}", "metrics.jsonl", "all_results.json"}
-        wanted |= {"settings.yaml", "run.json"}
+        expected = {f"model_{STEPS}", "metrics.jsonl", "all_results.json"}
+        expected |= {"settings.yaml", "run.json"}
         best = json.loads((out / "all_results.json").read_text())["best_step"]
-        wanted |= {f"model_{best}"} if best else set()
-        assert names == wanted - {f"model_{STEPS - 2}"}, (why, names)
-        return again
+        expected |= {f"model_{best}"} if best else set()
+        assert names == expected - {f"model_{STEPS - 2}"}, (why, names)
+        return resumed
 
-    def random_kills(self, story: Story, kills: int, seed: int) -> collections.Counter:
-        """Kill at random times and start again, in one folder until its run ends, then in another;
-        how often a start went on from which checkpoint."""
-        rng, done, begun_from = random.Random(seed), 0, collections.Counter[str]()
-        length = self.server.run(story.program, self.folder(story)).seconds
-        out = self.folder(story)
+    def random_kills(self, scenario: Scenario, kills: int, seed: int) -> collections.Counter:
+        """Kill at random times and restart, in one folder until its run ends, then in another.
+        Returns the number of starts by the checkpoint that they resumed from."""
+        rng, done, starts = random.Random(seed), 0, collections.Counter[str]()
+        length = self.server.run(scenario.program, self.folder(scenario)).seconds
+        out = self.folder(scenario)
         while done < kills:
-            ended = self.server.run(story.program, out, kill_after=rng.uniform(0, length))
+            ended = self.server.run(scenario.program, out, kill_after=rng.uniform(0, length))
             if ended.code == -9:
                 done += 1
-                begun_from[ended.went_on_from()] += 1
+                starts[ended.resumed_from()] += 1
             else:
                 assert ended.code == 0, ended.err
-                self.resume(story, out, "after its end")
-                out = self.folder(story)
-        self.resume(story, out, f"kill {done} of seed {seed}")
-        return begun_from
+                self.resume(scenario, out, "after its end")
+                out = self.folder(scenario)
+        self.resume(scenario, out, f"kill {done} of seed {seed}")
+        return starts
 
 
-def whole(out: Path, step: int) -> bool:
+def is_complete(out: Path, step: int) -> bool:
     return checkpoint.find_damage(checkpoint.checkpoint_dir(out, step)) is None
 
 
-STAGES = (  # of what a run writes, by the names of events; the first that fits
-    (r"(mkdir|unlink) \.(writable|in_use)?$", "taking and leaving the folder"),
+STAGES = (  # of writing, by patterns of event names; the first match counts
+    (r"(mkdir|unlink) \.(writable|in_use)?$", "locking and unlocking the folder"),
     (r".*all_results", "writing all_results.json"),
     (r"append", "a line of metrics.jsonl"),
     (r"unlink \.metrics", "tidying up"),
@@ -202,7 +202,7 @@ def stage_of(event: str) -> str:
 
 
 def kinds_for(name: str, event: str) -> tuple[str, ...]:
-    """The faults to do at an event: the disk's refusals at one save of a new run."""
+    """The faults to inject at an event; disk errors only at one save of a new run."""
     torn = ("torn",) if event.startswith("write") else ()
     full = {"new folder, fine-tuning": "full", "new folder, pre-training": "readonly"}.get(name)
     if full is None or re.search(r"model_[26]\.partial|model_4\.gone", event):
@@ -210,22 +210,24 @@ def kinds_for(name: str, event: str) -> tuple[str, ...]:
     return ("kill", *torn, full)
 
 
-def table(found: list[tuple[str, str, str, Outcome]]) -> list[str]:
+def table(results: list[tuple[str, str, str, Outcome]]) -> list[str]:
     """(start, fault, stage, outcome) counted by start, and by stage."""
     lines: list[str] = []
     for title, place in (("start", 0), ("while", 2)):
         groups: dict[tuple[str, str], list[Outcome]] = {}
-        for row in found:
+        for row in results:
             groups.setdefault((row[place], row[1]), []).append(row[3])
-        order = (*ORDER, *dict.fromkeys(row[0] for row in found))
-        lines += ["", f"| {title} | fault | points | exit code | went on from | ended identical |"]
+        order = (*ORDER, *dict.fromkeys(row[0] for row in results))
+        lines += ["", f"| {title} | fault | points | exit code | resumed from | ended identical |"]
         lines += ["|---|---|---|---|---|---|"]
-        for (name, kind), some in sorted(groups.items(), key=lambda g: order.index(g[0][0])):
-            codes = ", ".join(str(code) for code in sorted({outcome.code for outcome in some}))
-            begun = collections.Counter(outcome.went_on_from for outcome in some)
-            went = ", ".join(f"{step} {count}" for step, count in sorted(begun.items()))
-            # A run that did not end so would have stopped everything.
-            lines.append(f"| {name} | {kind} | {len(some)} | {codes} | {went} | {len(some)} |")
+        for (name, kind), outcomes in sorted(groups.items(), key=lambda g: order.index(g[0][0])):
+            codes = ", ".join(str(code) for code in sorted({outcome.code for outcome in outcomes}))
+            starts = collections.Counter(outcome.resumed_from for outcome in outcomes)
+            resumed = ", ".join(f"{step} {count}" for step, count in sorted(starts.items()))
+            # Always the number of points: a run that ends differently fails the assertions.
+            lines.append(
+                f"| {name} | {kind} | {len(outcomes)} | {codes} | {resumed} | {len(outcomes)} |"
+            )
     return lines[1:]
 
 
@@ -235,21 +237,21 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--table", type=Path, required=True, help="Markdown, written at the end")
     flags = parser.parse_args()
-    found: list[tuple[str, str, str, Outcome]] = []
+    results: list[tuple[str, str, str, Outcome]] = []
     with tempfile.TemporaryDirectory() as place:
         soak = Soak(Path(place))
-        for name, story in soak.stories.items():
-            for event in story.events:
+        for name, scenario in soak.scenarios.items():
+            for event in scenario.events:
                 for kind in kinds_for(name, event):
-                    outcome = soak.fault(story, event, kind)
-                    found.append((name, kind, stage_of(event), outcome))
+                    outcome = soak.fault(scenario, event, kind)
+                    results.append((name, kind, stage_of(event), outcome))
                     print(f"{name}: {kind} at {event}: {outcome}", flush=True)
-        lines = table(found)
+        lines = table(results)
         for name in ("new folder, fine-tuning", "new folder, pre-training"):
-            kills = soak.random_kills(soak.stories[name], flags.kills, flags.seed)
+            kills = soak.random_kills(soak.scenarios[name], flags.kills, flags.seed)
             lines += [
                 "",
-                f"{name}, killed at {flags.kills} random times, each start went on from: ",
+                f"{name}, killed at {flags.kills} random times, each start resumed from: ",
             ]
             lines[-1] += ", ".join(f"{place} {count} times" for place, count in kills.items())
         soak.server.close()

@@ -1,17 +1,21 @@
-"""A BERT that trains in seconds, and invented GLUE files for it."""
+"""A BERT that trains in seconds, and made-up GLUE files for it."""
 
 import random
 from pathlib import Path
 
-from bert_paddle.models import classifier as models_classifier
-from bert_paddle.models import paddlenlp_bert
-from bert_paddle.models.tokenizer import SPECIAL, Tokenizer
+from bert_paddle.models import model_state, paddlenlp_bert
+from bert_paddle.models.classifier import classifier_config
+from bert_paddle.models.tokenizer import SPECIAL_TOKENS, Tokenizer
 
 WORDS = (
     "the a film story cast plot was is not very good great fine bad dull poor and but it they "
     "cat dog sat ran on mat home red blue old new man woman who sees loves"
 ).split()
-VOCAB = [*SPECIAL, *"abcdefghijklmnopqrstuvwxyz", *(f"##{c}" for c in "abcdefghijklmnopqrstuvwxyz")]
+VOCAB = [
+    *SPECIAL_TOKENS,
+    *"abcdefghijklmnopqrstuvwxyz",
+    *(f"##{c}" for c in "abcdefghijklmnopqrstuvwxyz"),
+]
 VOCAB += [*WORDS, ".", ",", "'", "?", "0", "1"]
 VOCAB = list(dict.fromkeys(VOCAB))
 CONFIG = {
@@ -26,39 +30,38 @@ CONFIG = {
 
 
 def write_model(folder: Path, labels: tuple[str, ...] = ("no", "yes"), **config) -> Path:
-    """A random classifier in our own saved form; `labels` name its classes."""
+    """Write a model folder with a random classifier; labels: its class names."""
     import paddle
 
     paddle.seed(1)
     bert = paddlenlp_bert.bert_module()
-    settings = bert.BertConfig(**{**CONFIG, **config}, num_labels=max(1, len(labels)))
-    classifier = bert.BertForSequenceClassification(settings)
+    bert_config = bert.BertConfig(**{**CONFIG, **config}, num_labels=max(1, len(labels)))
+    model = bert.BertForSequenceClassification(bert_config)
     folder.mkdir(parents=True)
-    models_classifier.model_writer(classifier, models_classifier.classifier_config(labels, "tiny"))(
-        folder
-    )
+    write = model_state.model_writer(model, classifier_config(labels, "tiny"))
+    write(folder)
     Tokenizer(VOCAB).save(folder)
     return folder
 
 
 def write_encoder(folder: Path, **config) -> Path:
-    """As `write_model`, without a classifier: what a pre-trained model looks like."""
+    """`write_model` without the classifier, like a pre-trained model."""
     from safetensors.numpy import load_file, save_file
 
     write_model(folder, **config)
-    path = folder / models_classifier.WEIGHTS_FILE
+    path = folder / model_state.WEIGHTS_FILE
     tensors = {k: v for k, v in load_file(path).items() if not k.startswith("classifier.")}
     save_file(tensors, path, metadata={"format": "np"})
     return folder
 
 
 def sentence(rng: random.Random, words: int | None = None) -> str:
-    """Some words of the vocabulary."""
+    """Random words of the vocabulary."""
     return " ".join(rng.choice(WORDS) for _ in range(words or rng.randint(3, 14)))
 
 
 def write_sst2(folder: Path, train: int = 48, dev: int = 16, test: int = 8, seed: int = 0) -> Path:
-    """Invented SST-2 files: a sentence is positive when it says "good", negative with "bad"."""
+    """Made-up SST-2 files: a sentence is positive with the word "good", negative with "bad"."""
     rng = random.Random(seed)
 
     def row(label: int) -> str:

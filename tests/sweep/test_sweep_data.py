@@ -32,24 +32,24 @@ def folders(tmp_path, monkeypatch) -> Path:
 def mark(folder: Path, data: str, rows: int) -> None:
     """Have a run's files say what data it was of."""
     for name in ("run.json", "all_results.json"):
-        said = json.loads((folder / name).read_text())
-        said |= {"data": data, "rows": {"train": rows}} if name == "run.json" else {"data": data}
-        (folder / name).write_text(json.dumps(said))
+        info = json.loads((folder / name).read_text())
+        info |= {"data": data, "rows": {"train": rows}} if name == "run.json" else {"data": data}
+        (folder / name).write_text(json.dumps(info))
 
 
 def grid_of(root: Path, *more: str, rates: str = "1e-5"):
     base = [*BASE, *more]
-    return plan.of_grid(root / "out", {"learning_rate": rates.split(",")}, base, "1")
+    return plan.plan_grid(root / "out", {"learning_rate": rates.split(",")}, base, "1")
 
 
 def test_demo_runs_are_not_gone_on_with_on_real_data(folders, monkeypatch):
     data = ["--data_dir", str(folders / "demo")]
-    sweep.run(grid_of(folders, *data), program=FAKE)
+    sweep.run_sweep(grid_of(folders, *data), program=FAKE)
     mark(folders / "out" / "learning_rate_1e-5-seed_1", "demo", 8)
-    sweep.run(grid_of(folders, *data), program=FAKE)  # the same again is finished
+    sweep.run_sweep(grid_of(folders, *data), program=FAKE)  # the same again is finished
     monkeypatch.setenv("GLUE_DATA_DIR", str(folders / "real"))
     with pytest.raises(OutputError, match="the data were 'demo' and are 'glue'"):
-        sweep.run(grid_of(folders, rates="1e-5,2e-5"), program=FAKE)
+        sweep.run_sweep(grid_of(folders, rates="1e-5,2e-5"), program=FAKE)
     calls = (folders / "out" / "calls").read_text().splitlines()
     assert len(calls) == 1
 
@@ -57,14 +57,16 @@ def test_demo_runs_are_not_gone_on_with_on_real_data(folders, monkeypatch):
 def test_demo_seeds_are_not_gone_on_with_on_real_data(folders):
     flags = [*BASE, "--output_dir", str(folders / "out"), "--seeds"]
     demo, real = (["--data_dir", str(folders / kind)] for kind in ("demo", "real"))
-    seeds.run(parse_args([*flags, "1", *demo]), FAKE)
+    seeds.run_seeds(parse_args([*flags, "1", *demo]), FAKE)
     mark(folders / "out" / "seed_1", "demo", 8)
     with pytest.raises(OutputError, match="the data were 'demo' and are 'glue'"):
-        seeds.run(parse_args([*flags, "1,2", *real, "--resume_from_checkpoint", "auto"]), FAKE)
+        seeds.run_seeds(
+            parse_args([*flags, "1,2", *real, "--resume_from_checkpoint", "auto"]), FAKE
+        )
 
 
 @pytest.mark.parametrize(
-    ("kinds", "rows", "said"),
+    ("kinds", "rows", "remark"),
     [
         (("demo", "glue"), (8, 8), "mixed data (demo, glue): the runs do not compare"),
         (("glue", "glue"), (8, 9), "runs on sets of different sizes: they do not compare"),
@@ -72,19 +74,21 @@ def test_demo_seeds_are_not_gone_on_with_on_real_data(folders):
         (("glue", "glue"), (8, 8), ""),
     ],
 )
-def test_a_table_says_what_data_its_runs_are_of(folders, kinds, rows, said):
+def test_a_table_says_what_data_its_runs_are_of(folders, kinds, rows, remark):
     made = grid_of(folders, rates="1e-5,2e-5")
-    sweep.run(made, program=FAKE)
+    sweep.run_sweep(made, program=FAKE)
     for run, kind, count in zip(made.runs, kinds, rows, strict=True):
         mark(run.folder, kind, count)
-    outcomes = [table.Outcome(run, sweep_summary.results_of(run.folder)) for run in made.runs]
+    outcomes = [
+        table.RunOutcome(run, sweep_summary.results_or_none(run.folder)) for run in made.runs
+    ]
     summary = table.summarize(made, outcomes)
-    (last,) = sweep_summary.lines(summary)
-    assert last.endswith(f"seed_1; {said}" if said else "seed_1.")
+    (last,) = sweep_summary.summary_lines(summary)
+    assert last.endswith(f"seed_1; {remark}" if remark else "seed_1.")
     page = table.markdown(summary, [])
     assert ("**Demo data**" in page) == ("demo" in kinds)
-    assert ("do not compare" in page) == ("compare" in said)
+    assert ("do not compare" in page) == ("compare" in remark)
     sweep_summary.write_results(summary)
     results = json.loads((folders / "out" / "all_results.json").read_text())
     assert results["data"] == ("demo" if "demo" in kinds else "glue")
-    assert results.get("warning", "") == (said if "compare" in said else "")
+    assert results.get("warning", "") == (remark if "compare" in remark else "")

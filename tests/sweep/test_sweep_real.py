@@ -22,11 +22,11 @@ def test_a_real_run_is_known_again_and_goes_on_for_predictions(
     assert "Best run: batch_size 8, seed 7, " in capfd.readouterr().out
 
     command.main([*argv, *base.split()])
-    assert "[1/1] batch_size 8, seed 7: finished before" in capfd.readouterr().out
+    assert "[1/1] batch_size 8, seed 7: already finished" in capfd.readouterr().out
     assert run_info.read(folder) == first
 
     command.main([*argv, *base.split(), "--do_predict"])
     assert (folder / "predictions" / "SST-2.tsv").is_file()
     log = (folder / "log.txt").read_text()
     assert log.count("# command: ") == 2 and log.count("global step") == 0
-    assert log.count(f"going on from {folder / 'model_2'}: step 2 of 2") == 1
+    assert log.count(f"resuming from {folder / 'model_2'}: step 2 of 2") == 1

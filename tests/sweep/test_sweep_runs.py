@@ -1,4 +1,4 @@
-"""Sweeps of a pretended program: which runs are made, in what order, what their ends come to."""
+"""Sweeps of a fake program: which runs are started, in which order, and how exits are handled."""
 
 import csv
 import json
@@ -26,8 +26,8 @@ def go(tmp_path):
     """Sweep the fake program over a grid in tmp_path/out."""
 
     def call(grid: dict[str, list[str]], *base: str, parallel: int | None = None, seeds=None):
-        made = plan.of_grid(tmp_path / "out", grid, [*BASE, *base], seeds)
-        return sweep.run(made, parallel, FAKE)
+        made = plan.plan_grid(tmp_path / "out", grid, [*BASE, *base], seeds)
+        return sweep.run_sweep(made, parallel, FAKE)
 
     return call
 
@@ -53,9 +53,9 @@ def test_every_combination_with_every_seed_ranked(go, tmp_path, capsys):
     assert "eval_samples" not in best and "eval_runtime" not in best
     page = (out / "sweep.md").read_text()
     assert "| 32 | 2e-5 | 2 | 0.3220 ± 0.0014 | 1.5000 ± 0.0000 | 7.2 ± 0.0 |" in page
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     best_run = "Best run: batch_size 32, learning_rate 2e-5, seed 3, 0.3230"
-    assert best_run in said and best_run in page
+    assert best_run in output and best_run in page
     assert f"# command: {sys.executable}" in (out / names[0] / "log.txt").read_text()
 
 
@@ -64,7 +64,7 @@ def test_finished_runs_are_not_repeated_and_a_grid_can_grow(go, tmp_path, capsys
     go({"batch_size": ["8", "16"]}, "--logging_steps", "7", seeds="1,2")
     done = calls(tmp_path / "out")
     assert [c[0] for c in done] == [1, 2, 1, 2] and {c[1] for c in done} == {"auto"}
-    assert "[1/4] batch_size 8, seed 1: finished before" in capsys.readouterr().out
+    assert "[1/4] batch_size 8, seed 1: already finished" in capsys.readouterr().out
     assert [row["finished"] for row in rows(tmp_path / "out")] == ["2", "2"]
 
 
@@ -86,7 +86,7 @@ def test_a_finished_run_is_called_again_for_predictions(go, tmp_path):
 
 def test_a_failure_is_shown_and_the_others_run(go, tmp_path, capsys):
     grid = {"weight_decay": ["0.9", "0.8", "0.1"]}
-    with pytest.raises(RunError, match=r"2 of 3 runs failed .*the same command tries them again"):
+    with pytest.raises(RunError, match=r"2 of 3 runs failed .*the same command runs them again"):
         go(grid)
     out = tmp_path / "out"
     page = (out / "sweep.md").read_text()
@@ -110,7 +110,7 @@ def test_results_of_an_earlier_start_do_not_hide_a_failure(go, tmp_path):
     assert rows(tmp_path / "out")[0]["finished"] == "0"
 
 
-def test_ctrl_c_lets_the_runs_save_and_says_how_to_go_on(go, tmp_path):
+def test_ctrl_c_lets_the_runs_save_and_says_how_to_resume(go, tmp_path):
     out = tmp_path / "out"
 
     def interrupt():
@@ -122,7 +122,7 @@ def test_ctrl_c_lets_the_runs_save_and_says_how_to_go_on(go, tmp_path):
     threading.Thread(target=interrupt, daemon=True).start()
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(
-        Interrupted, match="SIGINT: stopped with 0 of 3 .*same command goes on"
+        Interrupted, match="SIGINT: stopped with 0 of 3 .*same command resumes"
     ) as e:
         go({"weight_decay": ["0.7"]}, seeds="1,2,3", parallel=2)
     assert e.value.exit_code == 130 and signal.getsignal(signal.SIGINT) is before
@@ -149,43 +149,43 @@ def test_gpus_are_dealt_out(go, tmp_path, monkeypatch):
     go({"batch_size": ["8"]}, seeds="1,2,3")
     given = [c[2] for c in calls(tmp_path / "out")]
     assert sorted(given[:2]) == ["0", "3"] and given[2] in ("0", "3")
-    assert child_processes.slots(2, ["0", "1", "2", "3", "4"], None) == [
+    assert child_processes.make_slots(2, ["0", "1", "2", "3", "4"], None) == [
         {"CUDA_VISIBLE_DEVICES": "0,1"},
         {"CUDA_VISIBLE_DEVICES": "2,3"},
     ]
     assert (
-        len(child_processes.slots(1, ["0", "1"], 4)) == 4
-        and len(child_processes.slots(1, ["0", "1"], 1)) == 1
+        len(child_processes.make_slots(1, ["0", "1"], 4)) == 4
+        and len(child_processes.make_slots(1, ["0", "1"], 1)) == 1
     )
     assert (
-        len(child_processes.slots(4, ["0", "1"], None)) == 1
+        len(child_processes.make_slots(4, ["0", "1"], None)) == 1
     )  # the run itself says that it needs more
 
 
-def test_runs_beside_each_other_share_the_cores(monkeypatch):
+def test_parallel_runs_share_the_cores(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
-    assert child_processes.slots(2, [], 2) == [{"OMP_NUM_THREADS": "2"}] * 2
+    assert child_processes.make_slots(2, [], 2) == [{"OMP_NUM_THREADS": "2"}] * 2
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert child_processes.slots(1, [], 2) == [{}, {}]
+    assert child_processes.make_slots(1, [], 2) == [{}, {}]
 
 
-def test_seeds_leave_mean_and_deviation(tmp_path, capsys):
+def test_seeds_write_mean_and_deviation(tmp_path, capsys):
     flags = [*BASE, "--batch_size", "16", "--output_dir", str(tmp_path / "out")]
-    seeds.run(parse_args([*flags, "--seeds", "1,2,3,1"]), FAKE)
+    seeds.run_seeds(parse_args([*flags, "--seeds", "1,2,3,1"]), FAKE)
     results = json.loads((tmp_path / "out" / "all_results.json").read_text())
     assert results["seeds"] == [1, 2, 3] and results["failed_seeds"] == []
     assert results["eval_accuracy"] == pytest.approx(0.162)
     assert results["eval_accuracy_std"] == pytest.approx(0.001)
     assert results["per_seed"]["3"] == {"eval_accuracy": 0.163, "eval_loss": 1.5}
-    said = capsys.readouterr().out
-    assert "eval_accuracy: 0.162000 ± 0.001000 (seeds: 3)" in said
+    output = capsys.readouterr().out
+    assert "eval_accuracy: 0.162000 ± 0.001000 (seeds: 3)" in output
     page = (tmp_path / "out" / "seeds.md").read_text()
     assert "| mean ± standard deviation | 0.1620 ± 0.0010 | 1.5000 ± 0.0000 |" in page
     with pytest.raises(OutputError, match="already holds runs .*--resume_from_checkpoint auto"):
-        seeds.run(parse_args([*flags, "--seeds", "1,2,3,4"]), FAKE)
+        seeds.run_seeds(parse_args([*flags, "--seeds", "1,2,3,4"]), FAKE)
     resume = ["--resume_from_checkpoint", "auto"]
-    seeds.run(parse_args([*flags, "--seeds", "1,2,3,4", *resume]), FAKE)
+    seeds.run_seeds(parse_args([*flags, "--seeds", "1,2,3,4", *resume]), FAKE)
     assert [c[0] for c in calls(tmp_path / "out")] == [1, 2, 3, 4]
     again = parse_args(["--config", str(tmp_path / "out" / "settings.yaml")])
     assert (again.seeds, again.batch_size) == ("1,2,3,4", 16)
@@ -201,7 +201,7 @@ def test_seeds_of_which_one_fails(tmp_path):
         f"runpy.run_path({FAKE[1]!r}, run_name='__main__')\n"
     )
     with pytest.raises(RunError, match=r"1 of 2 runs failed \(seed_1\)"):
-        seeds.run(parse_args(flags), (sys.executable, str(broken)))
+        seeds.run_seeds(parse_args(flags), (sys.executable, str(broken)))
     results = json.loads((tmp_path / "out" / "all_results.json").read_text())
     assert (results["seeds"], results["failed_seeds"]) == ([2], [1])
     assert results["eval_accuracy"] == pytest.approx(0.082)
@@ -211,7 +211,7 @@ def test_seeds_of_which_one_fails(tmp_path):
 def test_seeds_are_not_for_the_launcher(tmp_path, monkeypatch):
     monkeypatch.setenv("PADDLE_TRAINER_ID", "0")
     with pytest.raises(FlagError, match="without paddle.distributed.launch"):
-        seeds.run(parse_args([*BASE, "--output_dir", str(tmp_path / "out"), "--seeds", "1"]))
+        seeds.run_seeds(parse_args([*BASE, "--output_dir", str(tmp_path / "out"), "--seeds", "1"]))
 
 
 def test_the_folder_of_a_single_run_is_not_taken(go, tmp_path):

@@ -1,4 +1,4 @@
-"""Checkpoints are whole or are none; the newest whole one is found; what is kept and what goes."""
+"""Checkpoints: atomic writes, verification, finding the newest complete one, pruning, recovery."""
 
 import json
 import os
@@ -23,29 +23,31 @@ def save(out: Path, step: int) -> Path:
     return checkpoint.save(out, TrainState(total=9, step=step), TENSORS, write_model)
 
 
-def test_what_is_saved_is_read_back(tmp_path):
+def test_save_and_load_round_trip(tmp_path):
     state = TrainState(total=9, step=4, epoch=1, rows=16, best_metric=0.25)
     state.window_losses = {"loss": [0.5]}
     folder = checkpoint.save(tmp_path, state, TENSORS, write_model)
-    again, tensors = checkpoint.load(folder)
-    assert again == state
+    loaded, tensors = checkpoint.load(folder)
+    assert loaded == state
     assert np.array_equal(tensors["w|moment1_0"], TENSORS["w|moment1_0"])
     manifest = json.loads((folder / "manifest.json").read_text())["files"]
     assert manifest["model.safetensors"]["bytes"] == 7
-    assert set(manifest) == {"model.safetensors", checkpoint.STATE, checkpoint.OPTIMIZER}
+    assert set(manifest) == {"model.safetensors", checkpoint.STATE_FILE, checkpoint.OPTIMIZER_FILE}
 
 
-@pytest.mark.parametrize("stage", ["write_model", "write_tensors", "write_json", "seal", "_swap"])
-def test_breaking_off_leaves_the_earlier_ones_and_no_half_one(tmp_path, monkeypatch, stage):
+@pytest.mark.parametrize(
+    "stage", ["write_model", "write_tensors", "write_json", "write_manifest", "_swap"]
+)
+def test_failed_save_keeps_earlier_checkpoints_and_leaves_no_partial(tmp_path, monkeypatch, stage):
     save(tmp_path, 1)
 
-    def broken(*args, **kwargs):
+    def raise_error(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setitem(globals(), stage, broken) if stage == "write_model" else None
-    for place in (checkpoint, atomic_files):
-        if hasattr(place, stage):
-            monkeypatch.setattr(place, stage, broken)
+    monkeypatch.setitem(globals(), stage, raise_error) if stage == "write_model" else None
+    for module in (checkpoint, atomic_files):
+        if hasattr(module, stage):
+            monkeypatch.setattr(module, stage, raise_error)
     with pytest.raises(OSError):
         save(tmp_path, 2)
     monkeypatch.undo()
@@ -53,23 +55,23 @@ def test_breaking_off_leaves_the_earlier_ones_and_no_half_one(tmp_path, monkeypa
     assert checkpoint.latest_complete(tmp_path, print) == tmp_path / "model_1"
 
 
-def test_a_step_saved_again_replaces_the_old_one(tmp_path):
+def test_saving_a_step_again_replaces_its_checkpoint(tmp_path):
     save(tmp_path, 3)
     folder = checkpoint.save(tmp_path, TrainState(total=9, step=3, epoch=7), TENSORS, write_model)
     assert checkpoint.load(folder)[0].epoch == 7
     assert [p.name for p in tmp_path.iterdir()] == ["model_3"]
 
 
-def test_leftovers_of_a_crash_are_tidied_up(tmp_path):
+def test_recover_from_crash(tmp_path):
     save(tmp_path, 1)
     save(tmp_path, 2).rename(tmp_path / "model_2.old")  # killed between the two renames
     (tmp_path / "model_5.partial").mkdir()
-    checkpoint.clear_leftovers(tmp_path)
+    checkpoint.recover_from_crash(tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model_1", "model_2"]
 
 
 @pytest.mark.parametrize(
-    ("harm", "said"),
+    ("damage", "message"),
     [
         (lambda f: (f / "manifest.json").unlink(), "no manifest.json"),
         (lambda f: (f / "manifest.json").write_text("{"), "cannot be read"),
@@ -78,20 +80,34 @@ def test_leftovers_of_a_crash_are_tidied_up(tmp_path):
         (lambda f: (f / "model.safetensors").write_bytes(b"weightz"), "differs from its checksum"),
     ],
 )
-def test_a_damaged_one_is_passed_over_and_named(tmp_path, harm, said):
+def test_damaged_checkpoint_is_skipped_and_named(tmp_path, damage, message):
     save(tmp_path, 1)
-    harm(save(tmp_path, 2))
-    told: list[str] = []
-    assert checkpoint.latest_complete(tmp_path, told.append) == tmp_path / "model_1"
-    assert len(told) == 1 and "model_2" in told[0] and said in told[0]
-    with pytest.raises(OutputError, match=said):
+    damage(save(tmp_path, 2))
+    warnings: list[str] = []
+    assert checkpoint.latest_complete(tmp_path, warnings.append) == tmp_path / "model_1"
+    assert len(warnings) == 1 and "model_2" in warnings[0] and message in warnings[0]
+    with pytest.raises(OutputError, match=message):
         checkpoint.load(tmp_path / "model_2")
 
 
-def test_a_state_of_another_version_is_refused(tmp_path):
+def test_unsupported_version_is_refused(tmp_path):
     folder = checkpoint.save(tmp_path, TrainState(total=1, version=99), TENSORS, write_model)
     with pytest.raises(OutputError, match="version 99"):
         checkpoint.load(folder)
+
+
+def test_version_4_checkpoint_loads_as_the_same_state(tmp_path):
+    """Version 4 has other names for two fields."""
+    state = TrainState(total=9, step=4, window_steps=3, rows_per_step=8)
+    folder = checkpoint.save(tmp_path, state, TENSORS, write_model)
+    values = json.loads((folder / checkpoint.STATE_FILE).read_text())
+    values["window_updates"] = values.pop("window_steps")
+    values["rows_per_update"] = values.pop("rows_per_step")
+    values["version"] = 4
+    (folder / checkpoint.STATE_FILE).write_text(json.dumps(values))
+    (folder / checkpoint.MANIFEST_FILE).unlink()
+    atomic_files.write_manifest(folder, checkpoint.MANIFEST_FILE, 4)
+    assert checkpoint.load(folder)[0] == state
 
 
 @pytest.mark.parametrize(
@@ -104,33 +120,33 @@ def test_a_state_of_another_version_is_refused(tmp_path):
         (5, 4, [2, 4, 10]),
     ],
 )
-def test_pruning_keeps_the_newest_and_the_best(tmp_path, limit, best, kept):
+def test_prune_keeps_the_newest_and_the_best(tmp_path, limit, best, kept):
     for step in (2, 4, 10):
         save(tmp_path, step)
     checkpoint.prune(tmp_path, limit, best)
     assert checkpoint.saved_steps(tmp_path) == kept  # numbers, not names: 10 is newer than 4
 
 
-def test_differences_are_named():
+def test_changed_flags_and_data_are_named():
     saved = TrainState(total=1, args={"learning_rate": 1.0, "save_steps": 1}, fingerprint="a")
-    now = TrainState(total=1, args={"learning_rate": 2.0, "save_steps": 9}, fingerprint="b")
+    new = TrainState(total=1, args={"learning_rate": 2.0, "save_steps": 9}, fingerprint="b")
     with pytest.raises(OutputError) as caught:
-        train_state.check_same_run(saved, now, Path("model_1"))
+        train_state.check_same_run(saved, new, Path("model_1"))
     assert "--learning_rate was 1.0 and is 2.0" in str(caught.value)
     assert "the training data, its labels or the vocabulary have changed" in str(caught.value)
     assert "save_steps" not in str(caught.value)
-    now.args["learning_rate"], now.fingerprint = 1.0, "a"
-    train_state.check_same_run(saved, now, Path("model_1"))
+    new.args["learning_rate"], new.fingerprint = 1.0, "a"
+    train_state.check_same_run(saved, new, Path("model_1"))
 
 
-def test_a_failed_replacement_puts_the_old_one_back(tmp_path, monkeypatch):
+def test_failed_replacement_restores_the_old_checkpoint(tmp_path, monkeypatch):
     save(tmp_path, 3)
-    real = Path.rename
+    original = Path.rename
 
     def rename(self, target):
         if self.name.endswith(".partial"):
             raise OSError(5, "Input/output error")
-        return real(self, target)
+        return original(self, target)
 
     monkeypatch.setattr(Path, "rename", rename)
     with pytest.raises(OSError):
@@ -139,8 +155,8 @@ def test_a_failed_replacement_puts_the_old_one_back(tmp_path, monkeypatch):
     assert checkpoint.find_damage(tmp_path / "model_3") is None
 
 
-def test_a_save_is_the_newest_one_and_survives_the_deletion_of_old_ones(tmp_path):
-    """A run that began anew, as all checkpoints were damaged, is not to lose its own first one."""
+def test_new_checkpoint_is_newest_and_survives_pruning(tmp_path):
+    """A run that started over because all checkpoints were damaged must keep its first one."""
     (save(tmp_path, 4) / "model.safetensors").write_bytes(b"")
     save(tmp_path, 2)
     checkpoint.prune(tmp_path, 1, None)
@@ -148,7 +164,7 @@ def test_a_save_is_the_newest_one_and_survives_the_deletion_of_old_ones(tmp_path
     assert (tmp_path / "model_4.aside").is_dir()
 
 
-def test_what_was_set_aside_stays_when_more_is(tmp_path):
+def test_set_aside_never_overwrites(tmp_path):
     for _ in range(3):
         save(tmp_path, 2)
         assert checkpoint.set_aside_newer(tmp_path, 1)
@@ -157,9 +173,9 @@ def test_what_was_set_aside_stays_when_more_is(tmp_path):
     assert all(checkpoint.find_damage(tmp_path / name) is None for name in names)
 
 
-def test_the_whole_one_of_two_of_a_step_is_kept(tmp_path):
-    """A crash while a checkpoint was replaced: the new one, unless only the old one is whole."""
-    for damaged, kept in (("model_2", 1), ("model_2.old", 9), (None, 9)):
+def test_recovery_keeps_the_complete_one_of_new_and_old(tmp_path):
+    """After a crash during a replacement: the new one, unless only the old one is complete."""
+    for damaged, expected_total in (("model_2", 1), ("model_2.old", 9), (None, 9)):
         out = tmp_path / str(damaged)
         for total, name in ((9, "new"), (1, "model_2.old")):
             folder = checkpoint.save(out, TrainState(total, 2), TENSORS, write_model)
@@ -167,27 +183,27 @@ def test_the_whole_one_of_two_of_a_step_is_kept(tmp_path):
         (out / "new").rename(out / "model_2")
         if damaged:
             (out / damaged / "model.safetensors").write_bytes(b"")
-        checkpoint.clear_leftovers(out)
+        checkpoint.recover_from_crash(out)
         assert [p.name for p in out.iterdir()] == ["model_2"]
-        assert checkpoint.load(out / "model_2")[0].total == kept
+        assert checkpoint.load(out / "model_2")[0].total == expected_total
 
 
-def test_only_what_runs_leave_is_tidied_up(tmp_path):
+def test_recovery_touches_only_run_artifacts(tmp_path):
     for name in ("model_2.partial", "model_3.gone", "predictions.gone", "model_x.partial"):
         (tmp_path / name).mkdir()
     for name in (".metrics.jsonl.12.part", ".notes.12.part", "model_2.old.txt"):
         (tmp_path / name).write_text("")
-    checkpoint.clear_leftovers(tmp_path)
-    left = {p.name for p in tmp_path.iterdir()}
-    assert left == {"model_x.partial", ".notes.12.part", "model_2.old.txt"}
+    checkpoint.recover_from_crash(tmp_path)
+    remaining = {path.name for path in tmp_path.iterdir()}
+    assert remaining == {"model_x.partial", ".notes.12.part", "model_2.old.txt"}
 
 
-def test_a_resume_reads_each_file_once_and_another_time_again(tmp_path, monkeypatch):
-    folder, read = save(tmp_path, 2), []
-    real = atomic_files.sha256
-    monkeypatch.setattr(atomic_files, "sha256", lambda path: read.append(path) or real(path))
+def test_resume_verifies_each_file_once_and_a_second_load_again(tmp_path, monkeypatch):
+    folder, hashed = save(tmp_path, 2), []
+    original = atomic_files.sha256
+    monkeypatch.setattr(atomic_files, "sha256", lambda path: hashed.append(path) or original(path))
     checkpoint.load(checkpoint.latest_complete(tmp_path, print))
-    assert len(read) == len(set(read)) == 3
+    assert len(hashed) == len(set(hashed)) == 3
     (folder / "model.safetensors").write_bytes(b"weightz")
     with pytest.raises(OutputError, match="checksum"):
         checkpoint.load(folder)

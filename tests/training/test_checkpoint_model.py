@@ -1,4 +1,4 @@
-"""A checkpoint is of one model: another under the same path is no continuation."""
+"""Resuming with another model under the same path is refused."""
 
 import shutil
 
@@ -11,7 +11,7 @@ from bert_paddle.glue.args import parse_args
 
 
 @pytest.mark.parametrize("changed", [{"intermediate_size": 48}, {"hidden_dropout_prob": 0.5}])
-def test_another_model_under_the_same_path_is_refused(tmp_path, changed):
+def test_changed_model_config_is_refused(tmp_path, changed):
     tiny.write_model(tmp_path / "model")
     tiny.write_sst2(tmp_path / "SST-2")
     argv = f"--task_name sst2 --model_name_or_path {tmp_path / 'model'} --data_dir {tmp_path} "

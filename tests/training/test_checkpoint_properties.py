@@ -1,4 +1,4 @@
-"""Checkpoints: any state comes back, any damage is seen, and a crafted one is told in one line."""
+"""Checkpoints: any state round-trips, any damage is detected, bad files give a one-line error."""
 
 import dataclasses
 import hashlib
@@ -45,106 +45,106 @@ def save(out: Path, state: TrainState | None = None) -> Path:
 
 @QUICK
 @given(state=STATES)
-def test_any_state_comes_back(tmp_path, state):
-    again, tensors = checkpoint.load(save(tmp_path, state))
-    assert again == state
+def test_any_state_round_trips(tmp_path, state):
+    loaded, tensors = checkpoint.load(save(tmp_path, state))
+    assert loaded == state
     assert np.array_equal(tensors["w|moment1_0"], TENSORS["w|moment1_0"])
 
 
 @QUICK
 @given(data=st.data())
-def test_a_changed_byte_or_a_lost_tail_of_any_file_is_seen(tmp_path, data):
+def test_changed_byte_or_truncation_of_any_file_is_detected(tmp_path, data):
     folder = save(tmp_path)
-    names = ["model.safetensors", checkpoint.STATE, checkpoint.OPTIMIZER]
+    names = ["model.safetensors", checkpoint.STATE_FILE, checkpoint.OPTIMIZER_FILE]
     path = folder / data.draw(st.sampled_from(names))
     content = bytearray(path.read_bytes())
-    place = data.draw(st.integers(0, len(content) - 1))
+    position = data.draw(st.integers(0, len(content) - 1))
     if data.draw(st.booleans()):
-        content[place] ^= data.draw(st.integers(1, 255))
+        content[position] ^= data.draw(st.integers(1, 255))
     else:
-        del content[place:]
+        del content[position:]
     path.write_bytes(content)
-    told: list[str] = []
-    assert checkpoint.latest_complete(tmp_path, told.append) is None
-    assert len(told) == 1 and path.name in told[0]
-    with pytest.raises(OutputError, match="not a whole checkpoint"):
+    warnings: list[str] = []
+    assert checkpoint.latest_complete(tmp_path, warnings.append) is None
+    assert len(warnings) == 1 and path.name in warnings[0]
+    with pytest.raises(OutputError, match="not a complete checkpoint"):
         checkpoint.load(folder)
 
 
-def replace(folder: Path, name: str, text: bytes) -> None:
-    """Put other content into a file of a checkpoint, and make the manifest agree."""
-    (folder / name).write_bytes(text)
-    manifest = json.loads((folder / checkpoint.MANIFEST).read_text())
-    manifest["files"][name] = {"bytes": len(text), "sha256": hashlib.sha256(text).hexdigest()}
-    (folder / checkpoint.MANIFEST).write_text(json.dumps(manifest))
+def replace(folder: Path, name: str, content: bytes) -> None:
+    """Replace a file of a checkpoint, and update the manifest to match."""
+    (folder / name).write_bytes(content)
+    manifest = json.loads((folder / checkpoint.MANIFEST_FILE).read_text())
+    manifest["files"][name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    (folder / checkpoint.MANIFEST_FILE).write_text(json.dumps(manifest))
 
 
 def state_with(**changed) -> bytes:
     return json.dumps(dataclasses.asdict(TrainState(9, 3)) | changed).encode()
 
 
-def without(name: str) -> bytes:
+def state_without(name: str) -> bytes:
     values = dataclasses.asdict(TrainState(9, 3))
     del values[name]
     return json.dumps(values).encode()
 
 
 CRAFTED = {
-    "manifest is no object": (checkpoint.MANIFEST, b"[]"),
-    "files are no object": (checkpoint.MANIFEST, b'{"files": [1]}'),
+    "manifest is not an object": (checkpoint.MANIFEST_FILE, b"[]"),
+    "files are not an object": (checkpoint.MANIFEST_FILE, b'{"files": [1]}'),
     "an entry without its size": (
-        checkpoint.MANIFEST,
+        checkpoint.MANIFEST_FILE,
         b'{"files": {"state/train_state.json": {"sha256": "0"}}}',
     ),
-    "an entry that is no object": (
-        checkpoint.MANIFEST,
+    "an entry that is not an object": (
+        checkpoint.MANIFEST_FILE,
         b'{"files": {"state/train_state.json": 1}}',
     ),
-    "manifest nested deeply": (checkpoint.MANIFEST, b"[" * 100_000),
-    "a state of another version": (checkpoint.STATE, state_with(version=1)),
-    "an unknown field": (checkpoint.STATE, state_with(extra=1)),
-    "state is not JSON": (checkpoint.STATE, b"{"),
-    "state is not UTF-8": (checkpoint.STATE, b'{"args": "\xff"}'),
-    "state is a list": (checkpoint.STATE, b"[]"),
-    "state without a field": (checkpoint.STATE, without("total")),
-    "a step that is no number": (checkpoint.STATE, state_with(step="3")),
-    "flags that are no object": (checkpoint.STATE, state_with(args=[])),
-    "optimizer is no safetensors": (checkpoint.OPTIMIZER, b"\x80\x04N."),
-    "optimizer is empty": (checkpoint.OPTIMIZER, b""),
+    "manifest deeply nested": (checkpoint.MANIFEST_FILE, b"[" * 100_000),
+    "a state of another version": (checkpoint.STATE_FILE, state_with(version=1)),
+    "an unknown field": (checkpoint.STATE_FILE, state_with(extra=1)),
+    "state is not JSON": (checkpoint.STATE_FILE, b"{"),
+    "state is not UTF-8": (checkpoint.STATE_FILE, b'{"args": "\xff"}'),
+    "state is a list": (checkpoint.STATE_FILE, b"[]"),
+    "state without a field": (checkpoint.STATE_FILE, state_without("total")),
+    "a step that is not a number": (checkpoint.STATE_FILE, state_with(step="3")),
+    "flags that are not an object": (checkpoint.STATE_FILE, state_with(args=[])),
+    "optimizer is not safetensors": (checkpoint.OPTIMIZER_FILE, b"\x80\x04N."),
+    "optimizer is empty": (checkpoint.OPTIMIZER_FILE, b""),
 }
 
 
-@pytest.mark.parametrize("what", CRAFTED)
-def test_a_checkpoint_whose_checksums_agree_but_whose_content_is_wrong(tmp_path, what):
-    name, text = CRAFTED[what]
+@pytest.mark.parametrize("case", CRAFTED)
+def test_invalid_content_with_matching_checksums_is_refused(tmp_path, case):
+    name, content = CRAFTED[case]
     folder = save(tmp_path)
-    if name == checkpoint.MANIFEST:
-        (folder / name).write_bytes(text)
+    if name == checkpoint.MANIFEST_FILE:
+        (folder / name).write_bytes(content)
     else:
-        replace(folder, name, text)
+        replace(folder, name, content)
     with pytest.raises(OutputError) as caught:
         checkpoint.load(folder)
     assert str(folder) in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_an_optimizer_that_the_manifest_leaves_out_is_missed(tmp_path):
+def test_manifest_without_the_optimizer_is_refused(tmp_path):
     folder = save(tmp_path)
-    (folder / checkpoint.OPTIMIZER).unlink()
-    manifest = json.loads((folder / checkpoint.MANIFEST).read_text())
-    del manifest["files"][checkpoint.OPTIMIZER]
-    (folder / checkpoint.MANIFEST).write_text(json.dumps(manifest))
+    (folder / checkpoint.OPTIMIZER_FILE).unlink()
+    manifest = json.loads((folder / checkpoint.MANIFEST_FILE).read_text())
+    del manifest["files"][checkpoint.OPTIMIZER_FILE]
+    (folder / checkpoint.MANIFEST_FILE).write_text(json.dumps(manifest))
     with pytest.raises(OutputError):
         checkpoint.load(folder)
 
 
 @pytest.mark.parametrize("path", ["../outside", "state/../../outside"])
-def test_a_manifest_names_files_of_its_folder_alone(tmp_path, path):
+def test_manifest_path_outside_the_folder_is_refused(tmp_path, path):
     folder = save(tmp_path)
     (tmp_path / "outside").write_bytes(b"x")
-    manifest = json.loads((folder / checkpoint.MANIFEST).read_text())
+    manifest = json.loads((folder / checkpoint.MANIFEST_FILE).read_text())
     content = (folder / path).read_bytes()
     entry = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     manifest["files"][path] = entry
-    (folder / checkpoint.MANIFEST).write_text(json.dumps(manifest))
+    (folder / checkpoint.MANIFEST_FILE).write_text(json.dumps(manifest))
     with pytest.raises(OutputError):
         checkpoint.load(folder)

@@ -1,4 +1,4 @@
-"""--save_strategy epoch, and what metrics.jsonl and stderr say of each epoch."""
+"""--save_strategy epoch, and the metrics of each epoch in metrics.jsonl and on stderr."""
 
 import json
 from pathlib import Path
@@ -11,14 +11,14 @@ import tiny
 from bert_paddle.glue import finetune, results
 from bert_paddle.glue.args import parse_args
 from bert_paddle.glue.data.load import EncodedData
-from bert_paddle.glue.evaluate import Result
+from bert_paddle.glue.evaluate import EvalResult
 from bert_paddle.glue.tasks import DevSet
 from bert_paddle.training import checkpoint, epoch_metrics
 
 
 @pytest.fixture(scope="session")
 def sst2_of_44(tmp_path_factory) -> Path:
-    """44 training rows: in batches of 8, six updates an epoch, the last one of four rows."""
+    """44 training rows: in batches of 8, six steps an epoch, the last one of four rows."""
     return tiny.write_sst2(tmp_path_factory.mktemp("epochs") / "SST-2", train=44).parent
 
 
@@ -42,62 +42,69 @@ def test_each_epoch_is_evaluated_saved_and_recorded(run, tmp_path, capsys):
     run(*"--num_train_epochs 2.5 --save_strategy epoch --save_steps 1".split())
     out = tmp_path / "out"
     assert checkpoint.saved_steps(out) == [6, 12, 15]
-    found, evaluated = records(out, "epoch"), records(out, "eval")
-    assert [(r["step"], r["epoch"]) for r in found] == [
+    epochs, evaluations = records(out, "epoch"), records(out, "eval")
+    assert [(r["step"], r["epoch"]) for r in epochs] == [
         (6, 1),
         (12, 2),
         (15, 2.5),
     ]
-    for one, of_eval in zip(found, evaluated, strict=True):
-        assert one["step"] == of_eval["step"]
-        assert (one["eval_loss"], one["accuracy"]) == (of_eval["loss"], of_eval["accuracy"])
-        assert one["train_seconds"] > 0 and one["eval_seconds"] > 0
-    updates = {r["step"]: r["loss"] for r in records(out, "train")}
-    # The mean over rows: an epoch's last update, of 4 rows, counts half as much as another.
-    for steps, one in zip((range(1, 7), range(7, 13), range(13, 16)), found, strict=True):
+    for epoch, evaluation in zip(epochs, evaluations, strict=True):
+        assert epoch["step"] == evaluation["step"]
+        assert (epoch["eval_loss"], epoch["accuracy"]) == (
+            evaluation["loss"],
+            evaluation["accuracy"],
+        )
+        assert epoch["train_seconds"] > 0 and epoch["eval_seconds"] > 0
+    losses = {r["step"]: r["loss"] for r in records(out, "train")}
+    # The mean over rows: an epoch's last step, of 4 rows, counts half as much as another.
+    for steps, epoch in zip((range(1, 7), range(7, 13), range(13, 16)), epochs, strict=True):
         weights = [4 if step % 6 == 0 else 8 for step in steps]
-        wanted = np.average([updates[step] for step in steps], weights=weights)
-        assert one["train_loss"] == pytest.approx(wanted, rel=1e-6)
-    table = capsys.readouterr().err.split("epoch  update  train loss")[1].splitlines()
+        expected = np.average([losses[step] for step in steps], weights=weights)
+        assert epoch["train_loss"] == pytest.approx(expected, rel=1e-6)
+    table = capsys.readouterr().err.split("epoch  step  train loss")[1].splitlines()
     assert [line.split()[:2] for line in table[1:4]] == [["1", "6"], ["2", "12"], ["2.5", "15"]]
 
 
 def test_seconds_of_epochs_add_up_to_the_training_time(run, tmp_path):
     values = run(*"--num_train_epochs 2 --save_strategy epoch".split())
-    found = records(tmp_path / "out", "epoch")
-    assert sum(r["train_seconds"] for r in found) == pytest.approx(values["train_runtime"], rel=0.1)
-    assert all(r["train_seconds"] < values["train_runtime"] for r in found)
+    epochs = records(tmp_path / "out", "epoch")
+    assert sum(r["train_seconds"] for r in epochs) == pytest.approx(
+        values["train_runtime"], rel=0.1
+    )
+    assert all(r["train_seconds"] < values["train_runtime"] for r in epochs)
 
 
-def test_an_epoch_that_was_broken_off_has_the_loss_of_one_that_was_not(run, tmp_path, monkeypatch):
-    run(*"--num_train_epochs 2 --save_strategy epoch".split(), out="straight")
-    real = checkpoint.prune
+def test_interrupted_epoch_has_the_loss_of_an_uninterrupted_one(run, tmp_path, monkeypatch):
+    run(*"--num_train_epochs 2 --save_strategy epoch".split(), out="uninterrupted")
+    real_prune = checkpoint.prune
 
-    def broken(*args):
-        monkeypatch.setattr(checkpoint, "prune", real)
+    def interrupt(*args):
+        monkeypatch.setattr(checkpoint, "prune", real_prune)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(checkpoint, "prune", broken)  # after model_4, in the middle of an epoch
+    monkeypatch.setattr(checkpoint, "prune", interrupt)  # after model_4, in the middle of an epoch
     with pytest.raises(KeyboardInterrupt):
-        run(*"--num_train_epochs 2 --save_steps 4".split(), out="broken")
-    assert checkpoint.saved_steps(tmp_path / "broken") == [4]
-    go_on = "--num_train_epochs 2 --save_strategy epoch --resume_from_checkpoint auto"
-    run(*go_on.split(), out="broken")
-    assert checkpoint.saved_steps(tmp_path / "broken") == [4, 6, 12]
-    straight, resumed = (same.records(tmp_path / name) for name in ("straight", "broken"))
-    evaluated_at_4 = [r for r in resumed if r["kind"] == "eval" and r["step"] == 4]
-    assert len(evaluated_at_4) == 1
-    assert straight == [r for r in resumed if r not in evaluated_at_4]
+        run(*"--num_train_epochs 2 --save_steps 4".split(), out="interrupted")
+    assert checkpoint.saved_steps(tmp_path / "interrupted") == [4]
+    resume = "--num_train_epochs 2 --save_strategy epoch --resume_from_checkpoint auto"
+    run(*resume.split(), out="interrupted")
+    assert checkpoint.saved_steps(tmp_path / "interrupted") == [4, 6, 12]
+    uninterrupted, resumed = (
+        same.records(tmp_path / name) for name in ("uninterrupted", "interrupted")
+    )
+    evaluations_at_4 = [r for r in resumed if r["kind"] == "eval" and r["step"] == 4]
+    assert len(evaluations_at_4) == 1
+    assert uninterrupted == [r for r in resumed if r not in evaluations_at_4]
 
 
-def test_with_steps_only_an_evaluation_at_an_epochs_end_makes_a_record(run, tmp_path, capsys):
+def test_with_save_steps_only_an_evaluation_at_an_epochs_end_is_recorded(run, tmp_path, capsys):
     run(*"--num_train_epochs 2 --save_steps 5".split())
     assert [r["step"] for r in records(tmp_path / "out", "eval")] == [5, 10, 12]
     assert [(r["step"], r["epoch"]) for r in records(tmp_path / "out", "epoch")] == [(12, 2)]
     assert "train loss" not in capsys.readouterr().err  # one epoch is no table
 
 
-def test_without_evaluation_there_is_a_checkpoint_and_no_record(run, tmp_path):
+def test_without_evaluation_a_checkpoint_but_no_record_is_written(run, tmp_path):
     run(*"--do_train --num_train_epochs 1 --save_strategy epoch".split())
     assert checkpoint.saved_steps(tmp_path / "out") == [6]
     assert records(tmp_path / "out", "epoch") == []
@@ -105,8 +112,8 @@ def test_without_evaluation_there_is_a_checkpoint_and_no_record(run, tmp_path):
 
 def test_the_second_dev_set_has_its_suffix():
     data = EncodedData(dev=[(DevSet("a.tsv", 1), None), (DevSet("b.tsv", 1, suffix="_mm"), None)])
-    evaluated = [Result(0.5, {"accuracy": 0.75}), Result(0.25, {"accuracy": 1.0})]
-    assert results.of_epoch(data, evaluated) == {
+    evaluated = [EvalResult(0.5, {"accuracy": 0.75}), EvalResult(0.25, {"accuracy": 1.0})]
+    assert results.epoch_values(data, evaluated) == {
         "eval_loss": 0.5,
         "accuracy": 0.75,
         "eval_loss_mm": 0.25,
@@ -114,15 +121,15 @@ def test_the_second_dev_set_has_its_suffix():
     }
 
 
-def test_the_table_aligns_and_says_nothing_for_what_is_no_number():
-    lines = epoch_metrics.table(
+def test_the_table_is_aligned_and_has_a_dash_for_a_missing_number():
+    lines = epoch_metrics.format_epoch_table(
         [
             {"kind": "epoch", "step": 9, "epoch": 1, "train_loss": 0.5, "train_seconds": 61.26},
             {"kind": "epoch", "step": 18, "epoch": 2, "train_loss": None, "train_seconds": 5},
         ]
     ).splitlines()
     assert lines == [
-        "epoch  update  train loss  train seconds",
-        "    1       9      0.5000           61.3",
-        "    2      18           -            5.0",
+        "epoch  step  train loss  train seconds",
+        "    1     9      0.5000           61.3",
+        "    2    18           -            5.0",
     ]

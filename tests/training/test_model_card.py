@@ -1,4 +1,4 @@
-"""The README.md of a saved model: valid for Hugging Face's hub, escaped, the same at every run."""
+"""The README.md of a saved model: valid for Hugging Face's hub, escaped, reproducible."""
 
 import shutil
 from dataclasses import replace
@@ -10,9 +10,18 @@ import tiny
 from bert_paddle.glue import finetune
 from bert_paddle.glue.args import parse_args
 from bert_paddle.training import model_card
-from bert_paddle.training.model_card import CardFacts, escaped, front_matter, parts, table, text
+from bert_paddle.training.model_card import (
+    CardFacts,
+    escape_markdown,
+    front_matter,
+    markdown_table,
+    render_card,
+    split_front_matter,
+)
 
-NASTY = 'x|y `z` <script>alert(1)</script> *b* [l](http://a) _i_ # "q" : - !!python/object ñ 中 \\'
+SPECIAL = (
+    'x|y `z` <script>alert(1)</script> *b* [l](http://a) _i_ # "q" : - !!python/object ñ 中 \\'
+)
 FACTS = CardFacts(
     "MRPC",
     "classification",
@@ -28,99 +37,99 @@ FACTS = CardFacts(
 )
 
 
-def rendered(markdown: str) -> str:
+def render_html(markdown: str) -> str:
     from markdown_it import MarkdownIt
 
-    # As GitHub and the hub render: tables, raw HTML let through, bare links made links.
+    # As GitHub and the hub render: with tables, raw HTML and automatic links.
     return MarkdownIt("gfm-like", {"html": True, "linkify": False}).render(markdown)
 
 
 def test_the_hub_reads_the_metadata_and_the_results():
     from huggingface_hub import ModelCard
 
-    card = ModelCard(text(FACTS), ignore_metadata_errors=False)
+    card = ModelCard(render_card(FACTS), ignore_metadata_errors=False)
     assert card.data.base_model == "bert-base-uncased" and card.data.language == "en"
     assert card.data.metrics == ["accuracy", "f1"] and card.data.datasets == ["nyu-mll/glue"]
-    found = {one.metric_type: one.metric_value for one in card.data.eval_results}
-    assert found == {"accuracy": 0.75, "f1": 0.875}
-    assert {one.dataset_config for one in card.data.eval_results} == {"mrpc"}
+    metrics = {result.metric_type: result.metric_value for result in card.data.eval_results}
+    assert metrics == {"accuracy": 0.75, "f1": 0.875}
+    assert {result.dataset_config for result in card.data.eval_results} == {"mrpc"}
     assert card.text.lstrip().startswith("# MRPC, step 20")
 
 
-def test_names_with_specials_stay_text():
-    facts = replace(FACTS, task=NASTY, labels=("a|b", NASTY), base="/data/" + NASTY, hub=None)
-    card = text(facts)
-    front, body = parts(card)
-    assert front == front_matter(facts)  # YAML gives back what was put in
-    html = rendered(body)
+def test_special_characters_are_escaped():
+    facts = replace(FACTS, task=SPECIAL, labels=("a|b", SPECIAL), base="/data/" + SPECIAL, hub=None)
+    card = render_card(facts)
+    front, body = split_front_matter(card)
+    assert front == front_matter(facts)  # round trip through YAML
+    html = render_html(body)
     for tag in ("<script", "<em>", "<a ", "<strong>"):
         assert tag not in html
-    shown = NASTY.replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
-    assert f"<td>{shown}</td>" in html
-    assert html.count("<h1>") == 1 and f"<h1>{shown}, step 20</h1>" in html
+    escaped = SPECIAL.replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
+    assert f"<td>{escaped}</td>" in html
+    assert html.count("<h1>") == 1 and f"<h1>{escaped}, step 20</h1>" in html
 
 
-def test_a_name_of_several_lines_cannot_begin_a_heading_or_end_a_table():
-    assert escaped("a\n# b\r\n| c") == "a \\# b \\| c"
-    assert "<h1>" not in rendered(table(("x",), [("a\n\n# b",)]))
+def test_a_name_with_line_breaks_cannot_start_a_heading_or_end_a_table():
+    assert escape_markdown("a\n# b\r\n| c") == "a \\# b \\| c"
+    assert "<h1>" not in render_html(markdown_table(("x",), [("a\n\n# b",)]))
 
 
-def test_what_is_not_comparable_is_not_listed_on_the_hub():
+def test_results_on_other_data_are_not_listed_on_the_hub():
     assert "model-index" not in front_matter(replace(FACTS, hub=None))
     assert "datasets" not in front_matter(replace(FACTS, hub=None))
     unevaluated = replace(FACTS, results={})
     assert "metrics" not in front_matter(unevaluated)
-    assert "not evaluated when they were saved" in text(unevaluated)
+    assert "not evaluated when they were saved" in render_card(unevaluated)
 
 
-def test_a_folder_is_no_base_model_and_its_path_is_not_told(tmp_path):
+def test_a_folder_is_no_base_model_and_its_path_is_not_shown(tmp_path):
     facts = replace(FACTS, base=str(tmp_path / "mine"))
     assert "base_model" not in front_matter(facts)
-    assert str(tmp_path) not in text(facts) and "from mine:" in text(facts)
+    assert str(tmp_path) not in render_card(facts) and "from mine:" in render_card(facts)
 
 
 def test_metrics_have_the_hubs_names():
     facts = replace(FACTS, kind="regression", labels=(), results={"pearson": 0.5, "spearmanr": 0.4})
     assert front_matter(facts)["metrics"] == ["pearsonr", "spearmanr"]
-    assert "a score" in text(facts) and "## Classes" not in text(facts)
+    assert "a score" in render_card(facts) and "## Classes" not in render_card(facts)
 
 
 @pytest.mark.parametrize(
-    "broken", ["", "no metadata", "---\n{: [\n---\nbody", "---\n- a\n---\nbody"]
+    "malformed", ["", "no metadata", "---\n{: [\n---\nbody", "---\n- a\n---\nbody"]
 )
-def test_metadata_that_cannot_be_read_is_none(broken):
-    assert parts(broken)[0] == {}
+def test_malformed_metadata_is_empty(malformed):
+    assert split_front_matter(malformed)[0] == {}
 
 
 @pytest.fixture(scope="module")
 def run_dir(tmp_path_factory, tiny_dir) -> Path:
-    """A run of two updates on invented rows, with an evaluation at each save."""
-    place = tmp_path_factory.mktemp("card")
-    tiny.write_sst2(place / "SST-2")
-    argv = f"--task_name sst2 --model_name_or_path {tiny_dir} --data_dir {place} --batch_size 8 "
-    argv += f"--max_seq_length 32 --max_steps 2 --save_steps 1 --report 0 --output_dir {place}/out"
+    """A run of two steps on invented rows, with an evaluation at each save."""
+    root = tmp_path_factory.mktemp("card")
+    tiny.write_sst2(root / "SST-2")
+    argv = f"--task_name sst2 --model_name_or_path {tiny_dir} --data_dir {root} --batch_size 8 "
+    argv += f"--max_seq_length 32 --max_steps 2 --save_steps 1 --report 0 --output_dir {root}/out"
     finetune.run(parse_args(argv.split()))
-    return place / "out"
+    return root / "out"
 
 
-def test_every_saved_folder_has_the_card_of_its_step(run_dir):
+def test_every_checkpoint_has_the_card_of_its_step(run_dir):
     import json
 
     records = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
-    accuracy = {one["step"]: one["accuracy"] for one in records if one["kind"] == "eval"}
+    accuracy = {r["step"]: r["accuracy"] for r in records if r["kind"] == "eval"}
     for step in (1, 2):
         card = (run_dir / f"model_{step}" / "README.md").read_text()
         assert f"# SST-2, step {step}\n" in card
         assert f"| accuracy | {accuracy[step]:.6f} |" in card
-        assert f"| updates | {step} of 2 planned |" in card
-        assert "| training | 48 |" in card and "| rows per update | 8 |" in card
+        assert f"| steps | {step} of 2 planned |" in card
+        assert "| training | 48 |" in card and "| rows per step | 8 |" in card
         assert "Trained on 48 rows; the official training file has 67,349." in card
         assert str(run_dir) not in card
     manifest = json.loads((run_dir / "model_2" / "manifest.json").read_text())
     assert "README.md" in manifest["files"]
 
 
-def test_the_cards_paddlenlp_lines_load_the_model(run_dir, monkeypatch):
+def test_the_cards_paddlenlp_code_loads_the_model(run_dir, monkeypatch):
     import numpy as np
     import paddle
     from safetensors.numpy import load_file
@@ -138,12 +147,12 @@ def test_the_cards_paddlenlp_lines_load_the_model(run_dir, monkeypatch):
     paddle.seed(0)
 
 
-def test_a_saved_folder_with_a_card_still_begins_another_run(run_dir, tmp_path):
-    """The card is no part of what a model folder needs."""
+def test_export_of_a_model_whose_card_is_unreadable(run_dir, tmp_path):
+    """A model folder does not need its card."""
     copy = shutil.copytree(run_dir / "model_2", tmp_path / "m")
     (copy / model_card.CARD_FILE).write_bytes(b"\xff\xfe")
     from bert_paddle.export import card, source
 
-    assert card._of_model(source.ExportSource(copy, None, {}, ("a",), None, False))[1].startswith(
-        "# m\n"
-    )
+    assert card._read_model_card(source.ExportSource(copy, None, {}, ("a",), None, False))[
+        1
+    ].startswith("# m\n")

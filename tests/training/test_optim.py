@@ -1,4 +1,4 @@
-"""The learning rate worked by hand, the decay groups, one AdamW and one LAMB step by hand."""
+"""The learning-rate schedules, the decay groups, clipping, one AdamW and one LAMB step in numpy."""
 
 import numpy as np
 import pytest
@@ -9,20 +9,20 @@ from bert_paddle.training import optim
 NEEDED = ["--task_name", "sst-2", "--model_name_or_path", "m", "--output_dir", "o"]
 
 
-def rates(kind, total=10, warmup=4):
-    return [optim.learning_rate(step, total, 1.0, warmup, kind) for step in range(1, total + 1)]
+def learning_rates(schedule, total=10, warmup=4):
+    return [optim.learning_rate(step, total, 1.0, warmup, schedule) for step in range(1, total + 1)]
 
 
 def test_linear_rises_and_falls():
-    wanted = [0, 0.25, 0.5, 0.75, 1, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6]
-    assert rates("linear") == pytest.approx(wanted)
-    assert rates("linear", warmup=0)[0] == 1.0
+    expected = [0, 0.25, 0.5, 0.75, 1, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6]
+    assert learning_rates("linear") == pytest.approx(expected)
+    assert learning_rates("linear", warmup=0)[0] == 1.0
 
 
 def test_constant_and_poly():
-    assert rates("constant") == [0, 0.25, 0.5, 0.75] + [1.0] * 6
-    # NVIDIA's polynomial: the root of the share of all updates that is left.
-    assert rates("poly")[4:] == pytest.approx([np.sqrt(1 - k / 10) for k in range(4, 10)])
+    assert learning_rates("constant") == [0, 0.25, 0.5, 0.75] + [1.0] * 6
+    # NVIDIA's polynomial: the square root of the share of steps left.
+    assert learning_rates("poly")[4:] == pytest.approx([np.sqrt(1 - k / 10) for k in range(4, 10)])
 
 
 def test_warmup_by_steps_and_by_share():
@@ -31,22 +31,22 @@ def test_warmup_by_steps_and_by_share():
 
 
 def test_decay_groups():
-    assert optim.decays("bert.embeddings.word_embeddings.weight")
-    assert optim.decays("bert.encoder.layers.0.linear1.weight")
-    assert not optim.decays("bert.encoder.layers.0.linear1.bias")
-    assert not optim.decays("bert.encoder.layers.0.norm1.weight")
-    assert not optim.decays("bert.embeddings.layer_norm.weight")
+    assert optim.is_decayed("bert.embeddings.word_embeddings.weight")
+    assert optim.is_decayed("bert.encoder.layers.0.linear1.weight")
+    assert not optim.is_decayed("bert.encoder.layers.0.linear1.bias")
+    assert not optim.is_decayed("bert.encoder.layers.0.norm1.weight")
+    assert not optim.is_decayed("bert.embeddings.layer_norm.weight")
 
 
 def one_step(optimizer_name, clip):
-    """Weights before and after one update of a Linear layer with known gradients."""
+    """A Linear layer after one step, and the gradients of its weight and bias."""
     import paddle
 
     argv = f"--optimizer {optimizer_name} --weight_decay 0.1 --max_grad_norm {clip}".split()
     layer = paddle.nn.Linear(2, 2)
     layer.weight.set_value(np.array([[1.0, 2.0], [3.0, 4.0]], "float32"))
     layer.bias.set_value(np.array([1.0, 1.0], "float32"))
-    optimizer = optim.build(layer, parse_args([*NEEDED, *argv]))
+    optimizer = optim.build_optimizer(layer, parse_args([*NEEDED, *argv]))
     optimizer.set_lr(0.01)
     weight, bias = np.array([[0.3, -0.4], [0.0, 1.2]]), np.array([0.5, -0.5])
     loss = (layer.weight * paddle.to_tensor(weight.astype("float32"))).sum()
@@ -63,8 +63,8 @@ def adam_direction(gradient, epsilon=1e-8):
 def test_adamw_decays_weights_and_not_biases():
     layer, weight, bias = one_step("adamw", clip=0)
     before = np.array([[1.0, 2.0], [3.0, 4.0]])
-    wanted = before * (1 - 0.01 * 0.1) - 0.01 * adam_direction(weight)
-    np.testing.assert_allclose(layer.weight.numpy(), wanted, rtol=1e-5)
+    expected = before * (1 - 0.01 * 0.1) - 0.01 * adam_direction(weight)
+    np.testing.assert_allclose(layer.weight.numpy(), expected, rtol=1e-5)
     np.testing.assert_allclose(layer.bias.numpy(), 1 - 0.01 * adam_direction(bias), rtol=1e-5)
 
 
@@ -79,29 +79,29 @@ def test_lamb_scales_by_the_trust_ratio():
     np.testing.assert_allclose(layer.bias.numpy(), 1 - 0.01 * ratio * update, rtol=1e-4)
 
 
-@pytest.mark.parametrize("on_gpu", [False, True])  # two ways to the same; both run anywhere
-def test_gradients_are_really_clipped(on_gpu):
-    """With an epsilon as large as the gradients, Adam's step shows their size."""
+@pytest.mark.parametrize("on_gpu", [False, True])  # both code paths run on any device
+def test_gradients_are_clipped(on_gpu):
+    """With an epsilon as large as the gradients, the size of Adam's step depends on theirs."""
     import paddle
 
-    def moved(clip):
+    def step_size(clip):
         layer = paddle.nn.Linear(1, 1, bias_attr=False)
         layer.weight.set_value(np.zeros((1, 1), "float32"))
         argv = f"--max_grad_norm {clip} --adam_epsilon 1".split()
-        optimizer = optim.build(layer, parse_args([*NEEDED, *argv]), on_gpu)
+        optimizer = optim.build_optimizer(layer, parse_args([*NEEDED, *argv]), on_gpu)
         optimizer.set_lr(1.0)
         (layer.weight * 100.0).sum().backward()
-        norm = optim.clip(optimizer, layer.parameters(), clip, on_gpu)
+        norm = optim.clip_gradients(optimizer, layer.parameters(), clip, on_gpu)
         assert float(norm) == pytest.approx(100.0)
         optimizer.step()
         return -float(layer.weight)
 
-    assert moved(0) == pytest.approx(100 / 101, rel=1e-4)
-    assert moved(2.0) == pytest.approx(2 / 3, rel=1e-4)
+    assert step_size(0) == pytest.approx(100 / 101, rel=1e-4)
+    assert step_size(2.0) == pytest.approx(2 / 3, rel=1e-4)
 
 
 @pytest.mark.parametrize("on_gpu", [False, True])
-def test_clipping_is_by_the_norm_of_all_and_that_of_paddle(on_gpu):
+def test_clipping_by_global_norm_equals_paddles(on_gpu):
     import paddle
 
     def gradients(clip):
@@ -112,12 +112,12 @@ def test_clipping_is_by_the_norm_of_all_and_that_of_paddle(on_gpu):
         clip(layer)
         return [p.grad.numpy() for p in layer.parameters()]
 
-    def theirs(layer):
+    def clip_by_paddle(layer):
         pairs = paddle.nn.ClipGradByGlobalNorm(1.5)([(p, p.grad) for p in layer.parameters()])
         for parameter, gradient in pairs:
             parameter.grad = gradient
 
-    ours = gradients(lambda layer: optim.clip(None, layer.parameters(), 1.5, on_gpu))
-    for one, other in zip(ours, gradients(theirs), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-6)
+    ours = gradients(lambda layer: optim.clip_gradients(None, layer.parameters(), 1.5, on_gpu))
+    for our_gradient, their_gradient in zip(ours, gradients(clip_by_paddle), strict=True):
+        np.testing.assert_allclose(our_gradient, their_gradient, rtol=1e-6)
     assert sum((g**2).sum() for g in ours) == pytest.approx(1.5**2, rel=1e-5)

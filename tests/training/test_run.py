@@ -1,4 +1,4 @@
-"""A run in its output folder: what all_results.json keeps."""
+"""A run in its output folder: what all_results.json keeps, and the lock on the folder."""
 
 import json
 import math
@@ -13,17 +13,21 @@ from bert_paddle.common.errors import OutputError
 from bert_paddle.training import output_lock, run
 
 
-def test_results_keep_earlier_values_and_say_nan_as_null(tmp_path):
-    def now(**values):
+def test_results_keep_earlier_values_and_write_nan_as_null(tmp_path):
+    def write(**values):
         return json.loads(run.write_results(tmp_path, values).read_text())
 
-    first = now(task="STS-B", global_step=3, eval_loss=1.0, eval_pearson=math.nan)
+    first = write(task="STS-B", global_step=3, eval_loss=1.0, eval_pearson=math.nan)
     assert first == {"task": "STS-B", "global_step": 3, "eval_loss": 1.0, "eval_pearson": None}
-    assert now(task="STS-B", eval_loss=2.0) == {"task": "STS-B", "global_step": 3, "eval_loss": 2.0}
-    assert now(task="RTE", eval_loss=3.0) == {"task": "RTE", "eval_loss": 3.0}
+    assert write(task="STS-B", eval_loss=2.0) == {
+        "task": "STS-B",
+        "global_step": 3,
+        "eval_loss": 2.0,
+    }
+    assert write(task="RTE", eval_loss=3.0) == {"task": "RTE", "eval_loss": 3.0}
 
 
-def test_a_folder_belongs_to_one_live_run(tmp_path):
+def test_output_dir_in_use_is_refused(tmp_path):
     folder = tmp_path / "out"
     with output_lock.lock_output_dir(folder):
         with pytest.raises(OutputError, match=rf"in use by another run \(process {os.getpid()} on"):
@@ -34,15 +38,15 @@ def test_a_folder_belongs_to_one_live_run(tmp_path):
         pass
 
 
-def test_a_dead_run_leaves_no_claim(tmp_path):
-    """Killed, it cannot remove its file; the system drops its hold."""
+def test_killed_run_leaves_no_lock(tmp_path):
+    """A killed process cannot delete the lock file, but the system releases its lock."""
     script = (
         "import os, sys; from pathlib import Path; from bert_paddle.training import output_lock\n"
-        "with output_lock.claimed(Path(sys.argv[1])): os.kill(os.getpid(), 9)"
+        "with output_lock.lock_output_dir(Path(sys.argv[1])): os.kill(os.getpid(), 9)"
     )
     root = Path(__file__).parents[2]
-    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=root)
-    assert done.returncode == -9 and (tmp_path / output_lock.LOCK_FILE).is_file()
+    completed = subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=root)
+    assert completed.returncode == -9 and (tmp_path / output_lock.LOCK_FILE).is_file()
     with output_lock.lock_output_dir(tmp_path):
         assert (tmp_path / output_lock.LOCK_FILE).is_file()
     assert list(tmp_path.iterdir()) == []

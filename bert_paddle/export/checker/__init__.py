@@ -1,1 +1,1 @@
-"""Run by path, in the environment of the tool that checks an export: see __main__.py."""
+"""Run by its path, in the environment of the tool that checks an export: see __main__.py."""

@@ -1,12 +1,12 @@
-"""Logits of an exported folder, computed by the tool it was made for.
+"""Compute the logits of an exported folder with the tool of its format.
 
     PYTHON path/to/checker FORMAT FOLDER SAMPLE.npz ANSWER
 
-FORMAT: hf, onnx or paddle_inference. SAMPLE holds the inputs of batch i as input_ids_i,
-attention_mask_i, token_type_ids_i, and texts (JSON). Into ANSWER.npz go the outputs of batch i, as
-<i>_<output>, and into ANSWER.json what checked, or why nothing could.
+FORMAT: hf, onnx or paddle_inference. SAMPLE has the inputs of batch i as input_ids_i,
+attention_mask_i, token_type_ids_i, and texts (JSON). ANSWER.npz gets the outputs of batch i as
+<i>_<output>, ANSWER.json the tool, or the skip_reason if it is not installed.
 
-PYTHON may be of another environment, so this file uses nothing of bert_paddle.
+PYTHON may belong to another environment, so this file does not import bert_paddle.
 """
 
 import importlib
@@ -14,72 +14,76 @@ import json
 import os
 import sys
 
-open("begun", "w").close()  # says that this is a Python, before anything can be missing
+open("started", "w").close()  # proves that PYTHON is a Python, before an import can fail
 
 import numpy as np  # noqa: E402
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
-class NotHere(Exception):
-    """What the check needs is not installed."""
+class NotInstalledError(Exception):
+    """A module that the check needs is not installed."""
 
 
-def needed(*names):
-    """Import modules. Raises NotHere for one that is not installed."""
+def require(*names):
+    """Import modules. Raises NotInstalledError if one is missing."""
     for name in names:
         try:
             importlib.import_module(name)
         except ImportError as error:
-            # The module itself, or one that it cannot do without.
+            # The module itself, or a dependency of it.
             missing = getattr(error, "name", None) or name
-            raise NotHere(f"{missing} is not installed for {sys.executable}") from None
+            raise NotInstalledError(f"{missing} is not installed for {sys.executable}") from None
 
 
-def by_transformers(folder, batches, texts):
-    """The tokenizer's ids must be the sample's; then the model's outputs."""
-    needed("transformers", "torch", "safetensors")
+def run_transformers(folder, batches, texts):
+    """Check the tokenizer's ids against the sample's, then run transformers."""
+    require("transformers", "torch", "safetensors")
     import torch
     import transformers
 
     transformers.logging.set_verbosity_error()
     if os.path.exists(os.path.join(folder, "tokenizer.json")):
-        same_ids(transformers.AutoTokenizer.from_pretrained(folder), batches, texts)
+        check_token_ids(transformers.AutoTokenizer.from_pretrained(folder), batches, texts)
     with open(os.path.join(folder, "config.json"), encoding="utf-8") as file:
-        kind = json.load(file)["architectures"][0]
-    auto = "AutoModelForPreTraining"
-    if kind == "BertForSequenceClassification":
-        auto = "AutoModelForSequenceClassification"
-    model, told = getattr(transformers, auto).from_pretrained(folder, output_loading_info=True)
-    for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-        if told.get(what):
-            raise SystemExit(f"transformers reports {what}: {sorted(map(str, told[what]))[:5]}")
+        architecture = json.load(file)["architectures"][0]
+    auto_class = "AutoModelForPreTraining"
+    if architecture == "BertForSequenceClassification":
+        auto_class = "AutoModelForSequenceClassification"
+    model, info = getattr(transformers, auto_class).from_pretrained(
+        folder, output_loading_info=True
+    )
+    for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        if info.get(problem):
+            raise SystemExit(
+                f"transformers reports {problem}: {sorted(map(str, info[problem]))[:5]}"
+            )
     model.eval()
     outputs = []
     with torch.no_grad():
         for batch in batches:
-            made = model(**{name: torch.from_numpy(value) for name, value in batch.items()})
+            output = model(**{name: torch.from_numpy(value) for name, value in batch.items()})
             names = ["logits"]
-            if kind != "BertForSequenceClassification":
+            if architecture != "BertForSequenceClassification":
                 names = ["prediction_logits", "seq_relationship_logits"]
-            outputs.append([made[name].float().numpy() for name in names])
+            outputs.append([output[name].float().numpy() for name in names])
     return outputs, f"transformers {transformers.__version__}"
 
 
-def same_ids(tokenizer, batches, texts):
-    """Raises SystemExit where the tokenizer makes other rows of the sample's texts."""
+def check_token_ids(tokenizer, batches, texts):
+    """Raises SystemExit if the tokenizer encodes the sample's texts differently."""
     for batch, rows in zip(batches, texts, strict=True):
-        for number, (first, second) in enumerate(rows):
-            made = tokenizer(first, second)
-            length = int(batch["attention_mask"][number].sum())
+        for row, (first, second) in enumerate(rows):
+            encoded = tokenizer(first, second)
+            length = int(batch["attention_mask"][row].sum())
             for name in INPUTS:
-                if list(made[name]) != batch[name][number, :length].tolist():
+                if list(encoded[name]) != batch[name][row, :length].tolist():
                     raise SystemExit(f"transformers' tokenizer gives other {name} for {first!r}")
 
 
-def by_onnxruntime(folder, batches, texts):
-    """ONNX Runtime on the processor."""
-    needed("onnxruntime")
+def run_onnxruntime(folder, batches, texts):
+    """Run ONNX Runtime on the CPU."""
+    require("onnxruntime")
     import onnxruntime
 
     path = os.path.join(folder, "model.onnx")
@@ -88,9 +92,9 @@ def by_onnxruntime(folder, batches, texts):
     return outputs, f"ONNX Runtime {onnxruntime.__version__}"
 
 
-def by_paddle_inference(folder, batches, texts):
-    """Paddle's inference engine on the processor."""
-    needed("paddle")
+def run_paddle_inference(folder, batches, texts):
+    """Run Paddle Inference on the CPU."""
+    require("paddle")
     import paddle
     import paddle.inference
 
@@ -109,31 +113,31 @@ def by_paddle_inference(folder, batches, texts):
     return outputs, f"Paddle Inference {paddle.__version__}"
 
 
-CHECKS = {
-    "hf": by_transformers,
-    "onnx": by_onnxruntime,
-    "paddle_inference": by_paddle_inference,
+RUNNERS = {
+    "hf": run_transformers,
+    "onnx": run_onnxruntime,
+    "paddle_inference": run_paddle_inference,
 }
 
 
-def main(form, folder, sample, answer):
-    """Check, and write the answer."""
-    with np.load(sample) as held:
-        texts = json.loads(str(held["texts"]))
+def main(export_format, folder, sample, answer):
+    """Run the export on the sample and write the answer files."""
+    with np.load(sample) as stored:
+        texts = json.loads(str(stored["texts"]))
         batches = [
-            {name: np.ascontiguousarray(held[f"{name}_{i}"]) for name in INPUTS}
+            {name: np.ascontiguousarray(stored[f"{name}_{i}"]) for name in INPUTS}
             for i in range(len(texts))
         ]
     try:
-        outputs, by = CHECKS[form](folder, batches, texts)
-    except NotHere as error:
-        said = {"unchecked": str(error)}
+        outputs, tool = RUNNERS[export_format](folder, batches, texts)
+    except NotInstalledError as error:
+        result = {"skip_reason": str(error)}
     else:
-        said = {"by": by}
-        arrays = {f"{i}_{k}": v for i, made in enumerate(outputs) for k, v in enumerate(made)}
+        result = {"tool": tool}
+        arrays = {f"{i}_{k}": v for i, batch in enumerate(outputs) for k, v in enumerate(batch)}
         np.savez(answer + ".npz", **arrays)
     with open(answer + ".json", "w", encoding="utf-8") as file:
-        json.dump(said, file)
+        json.dump(result, file)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Which columns of a user's file are the texts and the label, and their values."""
+"""The text and label columns of a user's file, and their values."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from bert_paddle.common.errors import DataError
 from bert_paddle.glue.custom.files import Table
 from bert_paddle.glue.data import tsv
 
-# Names that data sets on Hugging Face's hub and in GLUE give these columns; the first match counts.
-_PAIRS = (
+# Usual column names, from GLUE and the Hugging Face hub; the first match is taken.
+_PAIR_NAMES = (
     ("sentence1", "sentence2"),
     ("question1", "question2"),
     ("premise", "hypothesis"),
@@ -23,13 +23,18 @@ _PAIRS = (
     ("query", "document"),
     ("#1 string", "#2 string"),
 )
-_TEXTS = ("sentence", "text", "review", "content", "comment", "sentence1", "question", "tweet")
-_LABELS = (
+_TEXT_NAMES = ("sentence", "text", "review", "content", "comment", "sentence1", "question", "tweet")
+_LABEL_NAMES = (
     *("label", "labels", "gold_label", "class", "target", "category", "score", "sentiment"),
     *("rating", "stars", "similarity", "similarity_score", "is_duplicate", "quality"),
 )
-_KINDS = {type(None): "nothing (null)", bool: "true or false", list: "a list", dict: "an object"}
-_NUMBERS = ("id", "idx", "index", "guid", "")
+_TYPE_NAMES = {
+    type(None): "nothing (null)",
+    bool: "true or false",
+    list: "a list",
+    dict: "an object",
+}
+_INDEX_NAMES = ("id", "idx", "index", "guid", "")
 
 
 @dataclass(frozen=True)
@@ -45,35 +50,37 @@ class ChosenColumns:
         """The columns of the one or two texts."""
         return (self.text,) if self.pair is None else (self.text, self.pair)
 
-    def told(self) -> str:
-        """The columns as a log line has them."""
-        said = "text from " + " and ".join(map(tsv.shown, self.texts))
-        return said + (f", label from {tsv.shown(self.label)}" if self.label else ", no labels")
+    def describe(self) -> str:
+        """The columns, for a log line."""
+        texts = "text from " + " and ".join(map(tsv.quote_value, self.texts))
+        return texts + (
+            f", label from {tsv.quote_value(self.label)}" if self.label else ", no labels"
+        )
 
     def as_dict(self) -> dict[str, str | None]:
-        """What a saved model remembers."""
+        """The entry of a saved model's config.json."""
         return asdict(self)
 
 
-def choose(
+def choose_columns(
     table: Table,
-    given: Sequence[str | None],
-    remembered: ChosenColumns | None = None,
+    flags: Sequence[str | None],
+    saved: ChosenColumns | None = None,
     pairs: bool | None = None,
     need_label: bool = True,
 ) -> ChosenColumns:
-    """The columns of a file. given: text, pair and label, as flags name them, or None each.
+    """The columns of a file. flags: the text, pair and label columns that flags name, None where
+    not given.
 
-    remembered: those that the model was fine-tuned on, taken where the file has them. pairs:
-    whether there have to be two texts, or one; None for either. A file without labels is good
-    enough unless `need_label`. Raises DataError for a column that is not there, and where the
-    columns' names do not tell which is the text.
+    saved: those that the model was fine-tuned on, used if the file has them. pairs: whether two
+    texts are required (True), or one (False). Raises DataError for a missing column, and where the
+    text or, with `need_label`, the label cannot be inferred from the column names.
     """
-    text, pair, label = given
-    label = _label(table, label, remembered, need_label)
+    text, pair, label = flags
+    label = _label_column(table, label, saved, need_label)
     for column in (text, pair):
         if column is not None and column not in table.columns:
-            raise table.missing(column)
+            raise table.missing_column(column)
     if text is not None:
         if pairs is not None and pairs != (pair is not None):
             raise DataError(
@@ -81,111 +88,116 @@ def choose(
                 + ("pairs of texts: give --text_pair_column too" if pairs else "one text, no pairs")
             )
         return ChosenColumns(text, pair, label)
-    if remembered and set(remembered.texts) <= set(table.columns):
-        return ChosenColumns(remembered.text, remembered.pair, label)
-    return ChosenColumns(*_texts(table, label, pairs), label)
+    if saved and set(saved.texts) <= set(table.columns):
+        return ChosenColumns(saved.text, saved.pair, label)
+    return ChosenColumns(*_text_columns(table, label, pairs), label)
 
 
-def _label(
-    table: Table, given: str | None, remembered: ChosenColumns | None, needed: bool
+def _label_column(
+    table: Table, flag: str | None, saved: ChosenColumns | None, required: bool
 ) -> str | None:
-    if given is not None:
-        if given not in table.columns and needed:
-            raise table.missing(given)
-        return given if given in table.columns else None
-    if remembered and remembered.label in table.columns:
-        return remembered.label
-    by_name = _by_plain_name(table)
-    found = next((by_name[name] for name in _LABELS if name in by_name), None)
-    if found is None and needed:
-        columns = tsv.shown(", ".join(table.columns), 200)
+    if flag is not None:
+        if flag not in table.columns and required:
+            raise table.missing_column(flag)
+        return flag if flag in table.columns else None
+    if saved and saved.label in table.columns:
+        return saved.label
+    by_name = _columns_by_lower_name(table)
+    label = next((by_name[name] for name in _LABEL_NAMES if name in by_name), None)
+    if label is None and required:
+        columns = tsv.quote_value(", ".join(table.columns), 200)
         raise DataError(
             f"{table.path}: which column is the label? give --label_column; there are {columns}"
-            f"{_no_header(table)}"
+            f"{_header_hint(table)}"
         )
-    return found
+    return label
 
 
-def _texts(table: Table, label: str | None, pairs: bool | None) -> tuple[str, str | None]:
-    """The one text or the two, by the columns' names; what alone is left is the text or texts."""
-    by_name = {name: column for name, column in _by_plain_name(table).items() if column != label}
-    left = [column for name, column in by_name.items() if name not in _NUMBERS]
+def _text_columns(table: Table, label: str | None, pairs: bool | None) -> tuple[str, str | None]:
+    """The text column and, of pairs, the second, by their names; else the only columns left."""
+    by_name = {
+        name: column for name, column in _columns_by_lower_name(table).items() if column != label
+    }
+    candidates = [column for name, column in by_name.items() if name not in _INDEX_NAMES]
     if pairs is not False:
-        for one, other in _PAIRS:
-            if one in by_name and other in by_name:
-                return by_name[one], by_name[other]
-        if pairs and len(left) == 2:
-            return left[0], left[1]
+        for name_a, name_b in _PAIR_NAMES:
+            if name_a in by_name and name_b in by_name:
+                return by_name[name_a], by_name[name_b]
+        if pairs and len(candidates) == 2:
+            return candidates[0], candidates[1]
     if not pairs:
-        for name in _TEXTS:
+        for name in _TEXT_NAMES:
             if name in by_name:
                 return by_name[name], None
-        if len(left) == 1:
-            return left[0], None
-    columns = tsv.shown(", ".join(table.columns), 200)
-    which = "columns are the two texts" if pairs else "column is the text"
+        if len(candidates) == 1:
+            return candidates[0], None
+    columns = tsv.quote_value(", ".join(table.columns), 200)
+    question = "columns are the two texts" if pairs else "column is the text"
     flags = "--text_column and --text_pair_column" if pairs else "--text_column"
-    also = "" if pairs is not None else " (and --text_pair_column, of two)"
+    pair_flag = "" if pairs is not None else " (and --text_pair_column, of two)"
     raise DataError(
-        f"{table.path}: which {which}? give {flags}{also}; there are {columns}{_no_header(table)}"
+        f"{table.path}: which {question}? give {flags}{pair_flag}; there are {columns}"
+        f"{_header_hint(table)}"
     )
 
 
-def _by_plain_name(table: Table) -> dict[str, str]:
+def _columns_by_lower_name(table: Table) -> dict[str, str]:
     return {column.strip().lower(): column for column in table.columns}
 
 
-def _no_header(table: Table) -> str:
+def _header_hint(table: Table) -> str:
     if len(table.columns) == 1 and ";" in table.columns[0]:
         return " (semicolons? save the file with commas between the fields)"
     return " (no header line? give --column_names)"
 
 
-def text_value(row: dict[str, Any], column: str, table: Table, number: int) -> str:
-    """A row's text. Raises DataError where there is none, or something else."""
-    value = _value(row, column, table, number)
+def read_text(row: dict[str, Any], column: str, table: Table, number: int) -> str:
+    """A row's text. Raises DataError where it is missing or not a string."""
+    value = _read_field(row, column, table, number)
     if not isinstance(value, str):
-        kind = _KINDS.get(type(value), "a number")
+        type_name = _TYPE_NAMES.get(type(value), "a number")
         raise DataError(
-            f"{table.place(number)}: {tsv.shown(column)} is {kind} where a text is expected"
+            f"{table.location(number)}: {tsv.quote_value(column)} is {type_name} "
+            "where a text is expected"
         )
     if not value.isascii():
         try:
             value.encode("utf-8")
-        except UnicodeEncodeError:  # half of a pair, as only the escapes of JSON can spell it
-            raise DataError(f"{table.place(number)}: the text has a lone surrogate") from None
+        except UnicodeEncodeError:  # half of a surrogate pair, possible in JSON escapes only
+            raise DataError(f"{table.location(number)}: the text has a lone surrogate") from None
     return value
 
 
-def label_value(row: dict[str, Any], column: str, table: Table, number: int) -> str:
-    """A row's label as text: "" where it has none; a whole number as such also where it is spelled
-    2.0, as pandas does where a label is missing."""
-    value = _value(row, column, table, number)
+def read_label(row: dict[str, Any], column: str, table: Table, number: int) -> str:
+    """A row's label as text, "" if it has none. An integer loses its decimals: pandas writes 2.0
+    where other labels are missing."""
+    value = _read_field(row, column, table, number)
     if value is None:
         return ""
     if isinstance(value, bool):
         return str(value).lower()
     if not isinstance(value, str | int | float):
-        kind = _KINDS[type(value)]
+        type_name = _TYPE_NAMES[type(value)]
         raise DataError(
-            f"{table.place(number)}: {tsv.shown(column)} is {kind} where a label is expected"
+            f"{table.location(number)}: {tsv.quote_value(column)} is {type_name} "
+            "where a label is expected"
         )
-    return plain_label(str(value))
+    return normalize_label(str(value))
 
 
-def plain_label(text: str) -> str:
-    """A label without blanks around it, and a whole number without its decimals."""
+def normalize_label(text: str) -> str:
+    """A label without surrounding blanks; an integer without its decimals."""
     text = text.strip()
-    whole, point, decimals = text.partition(".")
-    if point and decimals and not decimals.strip("0") and whole.lstrip("+-").isdecimal():
-        return whole
+    integer, point, decimals = text.partition(".")
+    if point and decimals and not decimals.strip("0") and integer.lstrip("+-").isdecimal():
+        return integer
     return text
 
 
-def _value(row: dict[str, Any], column: str, table: Table, number: int) -> Any:
+def _read_field(row: dict[str, Any], column: str, table: Table, number: int) -> Any:
     if column not in row:
-        found = tsv.shown(", ".join(row))
+        columns = tsv.quote_value(", ".join(row))
         raise DataError(
-            f"{table.place(number)}: the row has no {tsv.shown(column)}; it has {found}"
+            f"{table.location(number)}: the row has no {tsv.quote_value(column)}; it has {columns}"
         )
     return row[column]

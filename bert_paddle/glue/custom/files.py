@@ -1,4 +1,4 @@
-"""Tables of any of the formats that a user's own data come in, row by row, by column name.
+"""Read a user's data files row by row, as dicts by column name. The formats:
 
     tsv         fields between tabs, no quoting, as in GLUE: a quotation mark is a character
     csv         RFC 4180: commas, and quotation marks around fields with commas or line breaks
@@ -6,7 +6,7 @@
     jsonl       an object a line
     json        a list of objects, or an object a line
 
-All are UTF-8. Whatever does not fit stops the reading with its file and line.
+All are UTF-8. Malformed content raises an error with file and line.
 """
 
 from __future__ import annotations
@@ -28,58 +28,60 @@ Row = tuple[int, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Table:
-    """A file's columns, and its rows with the number of each: the line it begins on, or, in a list
-    of objects, its place from 1."""
+    """A file's columns and numbered rows: by the line each begins on or, in a JSON list, by the
+    object's position from 1."""
 
     path: str
     columns: tuple[str, ...]
     rows: Iterator[Row]
-    counted_in: str = "line"
+    row_unit: str = "line"
 
-    def place(self, number: int) -> str:
-        """Where a row stands, for a message."""
-        return f"{self.path}{':' if self.counted_in == 'line' else ', object '}{number}"
+    def location(self, number: int) -> str:
+        """The file and row, for a message."""
+        return f"{self.path}{':' if self.row_unit == 'line' else ', object '}{number}"
 
-    def missing(self, column: str) -> DataError:
-        """What is said of a column that the file does not have."""
-        found = tsv.shown(", ".join(self.columns), 200)
-        return DataError(f"{self.path} has no column {tsv.shown(column)}; its columns are {found}")
+    def missing_column(self, column: str) -> DataError:
+        """The error for a column that the file does not have."""
+        columns = tsv.quote_value(", ".join(self.columns), 200)
+        return DataError(
+            f"{self.path} has no column {tsv.quote_value(column)}; its columns are {columns}"
+        )
 
 
-def read(path: str, file_format: str | None, names: Sequence[str] = ()) -> Table:
-    """Open a table; names: of its columns, where the file has no header line.
+def open_table(path: str, file_format: str | None, names: Sequence[str] = ()) -> Table:
+    """Open a table. names: its column names, for a file without a header line.
 
-    Raises DataError for a file that is empty or malformed, while the rows are read too.
+    Raises DataError for an empty or malformed file, also while its rows are iterated.
     """
-    kind = custom_args.format_of(path, file_format)
-    assert kind is not None  # the flags were checked
-    counted_in = "line"
-    if kind == custom_args.JSON and _first_byte(path) == b"[":
-        rows, counted_in = _listed(path), "object"
-    elif kind in (custom_args.JSON, custom_args.JSON_LINES):
-        rows = _objects(path)
+    format_name = custom_args.detect_format(path, file_format)
+    assert format_name is not None  # the flags were checked
+    row_unit = "line"
+    if format_name == custom_args.JSON and _first_byte(path) == b"[":
+        rows, row_unit = _json_list_rows(path), "object"
+    elif format_name in (custom_args.JSON, custom_args.JSON_LINES):
+        rows = _json_lines_rows(path)
     else:
-        rows = _delimited(path, _SPLITTERS[kind], names)
+        rows = _delimited_rows(path, _ROW_READERS[format_name], names)
     first = next(rows, None)
     if first is None:
         raise DataError(f"{path}: the file is empty")
-    return Table(path, tuple(first[1]), chain([first], rows), counted_in)
+    return Table(path, tuple(first[1]), chain([first], rows), row_unit)
 
 
-def _lines(path: str) -> Iterator[tuple[int, str]]:
-    """The lines of a file with their numbers and line ends. Empty lines may only end a file."""
+def _decoded_lines(path: str) -> Iterator[tuple[int, str]]:
+    """The lines of a file with their numbers, line ends included."""
     try:
         with open(path, "rb") as file:
             for number, raw in enumerate(file, 1):
                 if number == 1:
                     raw = raw.removeprefix(tsv.BOM)
-                yield number, tsv.decoded(raw, path, number)
+                yield number, tsv.decode_line(raw, path, number)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def _first_byte(path: str) -> bytes:
-    """The first byte that is not white space, b"" in an empty file."""
+    """The first byte that is not white space; b"" for an empty file."""
     try:
         with open(path, "rb") as file:
             start = file.read(1 << 16).removeprefix(tsv.BOM).lstrip()
@@ -88,48 +90,50 @@ def _first_byte(path: str) -> bytes:
     return start[:1]
 
 
-# Delimited files: header, fields, and how many there must be.
+# Delimited files.
 
-Split = Callable[[str], Iterator[tuple[int, list[str]]]]
+RowReader = Callable[[str], Iterator[tuple[int, list[str]]]]
 
 
-def _delimited(path: str, split: Split, names: Sequence[str]) -> Iterator[Row]:
-    rows = _without_last_blanks(split(path), path)
+def _delimited_rows(path: str, read_rows: RowReader, names: Sequence[str]) -> Iterator[Row]:
+    rows = _drop_trailing_empty_lines(read_rows(path), path)
     columns = list(names)
     if not names:
         _, columns = next(rows, (0, []))
         _check_header(columns, path)
-    count, empty = len(columns), True
-    by = "comma" if split is _csv_rows else "tab"
+    count, no_rows = len(columns), True
+    delimiter = "comma" if read_rows is _csv_rows else "tab"
     for number, fields in rows:
         if len(fields) != count:
-            raise tsv.wrong_count(path, number, fields or [""], count, by)
-        if names and empty and fields == columns:
+            raise tsv.field_count_error(path, number, fields or [""], count, delimiter)
+        if names and no_rows and fields == columns:
             raise DataError(f"{path}:1 is a header line: leave --column_names out")
-        empty = False
+        no_rows = False
         yield number, dict(zip(columns, fields, strict=True))
-    if empty and columns and not names:
+    if no_rows and columns and not names:
         raise DataError(f"{path}: a header and no row")
 
 
-def _without_last_blanks(
+def _drop_trailing_empty_lines(
     rows: Iterator[tuple[int, list[str]]], path: str
 ) -> Iterator[tuple[int, list[str]]]:
-    """The rows; empty lines are let pass where no other row comes after them."""
-    blank = 0
+    """The rows without empty lines at the end. Raises DataError for other empty lines."""
+    first_empty = 0
     for number, fields in rows:
         if fields in ([], [""]):
-            blank = blank or number
+            first_empty = first_empty or number
             continue
-        if blank:
-            raise DataError(f"{path}:{blank}: an empty line; take it out")
+        if first_empty:
+            raise DataError(f"{path}:{first_empty}: an empty line; remove it")
         yield number, fields
 
 
 def _check_header(columns: list[str], path: str) -> None:
-    twice = sorted({name for name in columns if columns.count(name) > 1})
-    if twice:
-        raise DataError(f"{path}:1: the header names {tsv.shown(', '.join(twice))} twice")
+    duplicates = sorted({name for name in columns if columns.count(name) > 1})
+    if duplicates:
+        raise DataError(
+            f"{path}:1: the header names {tsv.quote_value(', '.join(duplicates))} twice"
+        )
     if any(len(name) > 1 and name[0] == name[-1] == '"' for name in columns):
         raise DataError(
             f"{path}:1: the header has quotation marks, and a .tsv has no quoting: give "
@@ -138,23 +142,25 @@ def _check_header(columns: list[str], path: str) -> None:
 
 
 def _tsv_rows(path: str) -> Iterator[tuple[int, list[str]]]:
-    for number, text in _lines(path):
-        yield number, tsv.without_end(text).split("\t")
+    for number, text in _decoded_lines(path):
+        yield number, tsv.strip_line_end(text).split("\t")
 
 
 def _csv_rows(path: str) -> Iterator[tuple[int, list[str]]]:
-    return _quoted(path, ",")
+    return _quoted_rows(path, ",")
 
 
 def _quoted_tsv_rows(path: str) -> Iterator[tuple[int, list[str]]]:
-    return _quoted(path, "\t")
+    return _quoted_rows(path, "\t")
 
 
-def _quoted(path: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Rows with the line each begins on: a quoted field may have line breaks."""
-    reader = csv.reader((text for _, text in _lines(path)), delimiter=delimiter, strict=True)
+def _quoted_rows(path: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Rows with the line each begins on, since a quoted field may contain line breaks."""
+    reader = csv.reader(
+        (text for _, text in _decoded_lines(path)), delimiter=delimiter, strict=True
+    )
     while True:
-        begins = reader.line_num + 1
+        first_line = reader.line_num + 1
         limit = csv.field_size_limit(_FIELD_LIMIT)
         try:
             fields = next(reader)
@@ -162,15 +168,15 @@ def _quoted(path: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
             return
         except csv.Error as error:
             raise DataError(
-                f"{path}:{begins}: the row's quotation marks do not fit together ({error}); those "
-                'within a field are doubled ("")'
+                f"{path}:{first_line}: the row's quotation marks do not fit together ({error}); "
+                'those within a field are doubled ("")'
             ) from None
         finally:
             csv.field_size_limit(limit)
-        yield begins, fields
+        yield first_line, fields
 
 
-_SPLITTERS: dict[str, Split] = {
+_ROW_READERS: dict[str, RowReader] = {
     custom_args.TSV: _tsv_rows,
     custom_args.QUOTED_TSV: _quoted_tsv_rows,
     custom_args.CSV: _csv_rows,
@@ -180,31 +186,31 @@ _SPLITTERS: dict[str, Split] = {
 # JSON.
 
 
-def _objects(path: str) -> Iterator[Row]:
-    """An object a line; empty lines are let pass, as most readers of JSON lines do."""
-    for number, text in _lines(path):
+def _json_lines_rows(path: str) -> Iterator[Row]:
+    """An object a line; empty lines are skipped, as most readers of JSON Lines do."""
+    for number, text in _decoded_lines(path):
         if text.strip():
             try:
-                found = json.loads(text)
+                value = json.loads(text)
             except (ValueError, RecursionError) as error:
-                words = str(error).partition(":")[0]
-                raise DataError(f"{path}:{number}: not a JSON object a line ({words})") from None
-            yield number, _object(found, f"{path}:{number}")
+                reason = str(error).partition(":")[0]
+                raise DataError(f"{path}:{number}: not a JSON object a line ({reason})") from None
+            yield number, _check_object(value, f"{path}:{number}")
 
 
-def _listed(path: str) -> Iterator[Row]:
-    """The objects of a list, which is read whole."""
+def _json_list_rows(path: str) -> Iterator[Row]:
+    """The objects of a JSON list, which is read into memory."""
     try:
-        found = json.loads("".join(text for _, text in _lines(path)))
+        values = json.loads("".join(text for _, text in _decoded_lines(path)))
     except ValueError as error:
         raise DataError(f"{path} is not JSON ({error})") from None
     except RecursionError:
         raise DataError(f"{path} is nested too deeply for a list of objects") from None
-    for number, item in enumerate(found, 1):
-        yield number, _object(item, f"{path}, object {number}")
+    for number, value in enumerate(values, 1):
+        yield number, _check_object(value, f"{path}, object {number}")
 
 
-def _object(found: Any, place: str) -> dict[str, Any]:
-    if not isinstance(found, dict):
-        raise DataError(f"{place}: {tsv.shown(str(found))} where an object is expected")
-    return found
+def _check_object(value: Any, location: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise DataError(f"{location}: {tsv.quote_value(str(value))} where an object is expected")
+    return value

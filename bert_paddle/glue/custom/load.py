@@ -1,4 +1,4 @@
-"""A user's own files in place of a GLUE task's, or as the test set of one: docs/OWN_DATA.md."""
+"""Read a user's files in place of a GLUE task's, or as its test set: docs/OWN_DATA.md."""
 
 from __future__ import annotations
 
@@ -24,226 +24,235 @@ from bert_paddle.glue.tasks import TASKS, DevSet, Task, TestSet, TrainSet
 from bert_paddle.models import model_config
 from bert_paddle.models.model_config import ModelConfig
 
-_IN_CONFIG = "own_data"  # what a saved model's config.json calls the columns
-_SPLIT = 0x5B117  # keeps the split's random numbers apart from the data order's
+_CONFIG_KEY = "own_data"  # of the columns in a saved model's config.json
+_SPLIT_SEED = 0x5B117  # makes the split's random numbers independent of the data order's
 
 
 @dataclass
-class Content:
-    """A file's texts, its labels as they are spelled (None: it has none), and its columns."""
+class CustomFile:
+    """A file's texts, its labels as spelled there (None: no labels), and its columns."""
 
     texts_a: list[str]
     texts_b: list[str] | None
-    labelled: LabelColumn | None
+    label_column: LabelColumn | None
     columns: ChosenColumns
     path: str
 
     def examples(self, task: Task) -> Examples:
-        """The rows for a task. Raises DataError for a label that the task has not."""
-        labels = None if self.labelled is None else custom_task.values(self.labelled, task)
+        """The rows for a task. Raises DataError for a label that is not the task's."""
+        column = self.label_column
+        labels = None if column is None else custom_task.encode_labels(column, task)
         return Examples(self.texts_a, self.texts_b, labels, self.path)
 
 
 @dataclass(frozen=True)
 class SavedTask:
-    """What a fine-tuned model's folder says of its task; of a model that is to be trained anew,
-    nothing. labels: as a Task has them, None where unknown. pairs: None where unknown."""
+    """The task of a fine-tuned model, from its config.json; the defaults for a model to train.
+    labels: as in Task, None if unknown. pairs: None if unknown. glue_task: a GLUE model's task."""
 
     name: str = "own"
     labels: tuple[str, ...] | None = None
     columns: ChosenColumns | None = None
     pairs: bool | None = None
-    glue: Task | None = None
+    glue_task: Task | None = None
 
 
-def read(args: GlueArgs, config: ModelConfig, log: RunLog) -> tuple[Task, RawData]:
-    """The task that the flags' files make, and their rows.
+def read_custom_data(args: GlueArgs, config: ModelConfig, log: RunLog) -> tuple[Task, RawData]:
+    """The task of the files that the flags name, and their rows.
 
-    In a training the classes come from the training file; else they are the model's. Raises
-    DataError for a file that does not fit.
+    When training, the classes come from the training file; else from the model. Raises DataError
+    for a file that is malformed or does not fit the model.
     """
-    known = SavedTask() if args.do_train else known_of(config)
-    files, task = RawData(own=True), None
+    saved = SavedTask() if args.do_train else saved_task(config)
+    data, task = RawData(custom=True), None
     if args.do_train or (args.do_eval and not args.validation_file):
         assert args.train_file
-        content = load(args.train_file, args, known, log)
-        known = replace(known, columns=content.columns, pairs=content.columns.pair is not None)
+        file = read_file(args.train_file, args, saved, log)
+        saved = replace(saved, columns=file.columns, pairs=file.columns.pair is not None)
         if args.do_train:
-            assert content.labelled
-            labels = custom_task.learn(content.labelled, args, log)
-            known = replace(known, name=custom_task.name_of(args.train_file), labels=labels)
-        task = _task(known, args, log)
-        rest, held = split(content.examples(task), args.dev_share(), args.seed)
-        files.train = rest if args.do_train else None
-        if args.do_eval and held is not None:
-            files.dev = [(DevSet(Path(content.path).name, len(held)), held)]
+            assert file.label_column
+            labels = custom_task.infer_labels(file.label_column, args, log)
+            saved = replace(saved, name=custom_task.task_name(args.train_file), labels=labels)
+        task = _build_task(saved, args, log)
+        train_rows, dev_rows = split_dev_rows(file.examples(task), args.dev_share(), args.seed)
+        data.train = train_rows if args.do_train else None
+        if args.do_eval and dev_rows is not None:
+            data.dev = [(DevSet(Path(file.path).name, len(dev_rows)), dev_rows)]
     if args.do_eval and args.validation_file:
-        content = load(args.validation_file, args, known, log)
-        known = replace(known, columns=content.columns, pairs=content.columns.pair is not None)
-        task = task or _task(known, args, log)
-        examples = content.examples(task)
-        files.dev = [(DevSet(Path(content.path).name, len(examples)), examples)]
+        file = read_file(args.validation_file, args, saved, log)
+        saved = replace(saved, columns=file.columns, pairs=file.columns.pair is not None)
+        task = task or _build_task(saved, args, log)
+        examples = file.examples(task)
+        data.dev = [(DevSet(Path(file.path).name, len(examples)), examples)]
     if args.do_predict:
-        task = _add_test(task, known, args, files, log)
+        task = _add_test_set(task, saved, args, data, log)
     assert task is not None
-    return _with_files(task, files), files
+    return _with_data_sets(task, data), data
 
 
-def add_test(task: Task, args: GlueArgs, files: RawData, log: RunLog) -> None:
-    """Add --test_file to a GLUE task's files, as what is to be predicted."""
-    known = SavedTask(task.name, task.labels, _columns_of(task), task.is_pair, task)
-    _add_test(task, known, args, files, log)
+def add_test_file(task: Task, args: GlueArgs, data: RawData, log: RunLog) -> None:
+    """Add --test_file to a GLUE task's data, as the test set to predict."""
+    saved = SavedTask(task.name, task.labels, _glue_test_columns(task), task.is_pair, task)
+    _add_test_set(task, saved, args, data, log)
 
 
-def remembered(task: Task) -> dict[str, Any]:
-    """What a saved model's config.json says so that a file like the training file can be read."""
+def config_entry(task: Task) -> dict[str, Any]:
+    """The columns, for a saved model's config.json: later files are read by the same names."""
     layout = task.labelled_columns
     assert layout
-    return {_IN_CONFIG: {"text": layout.text_a, "pair": layout.text_b, "label": layout.label}}
+    return {_CONFIG_KEY: {"text": layout.text_a, "pair": layout.text_b, "label": layout.label}}
 
 
-def split(examples: Examples, share: float, seed: int) -> tuple[Examples, Examples | None]:
-    """The rows without a share drawn by `seed`, and those of the share (at least one row); both in
-    the order of the file. No share, or a single row: all of them, and None."""
+def split_dev_rows(examples: Examples, share: float, seed: int) -> tuple[Examples, Examples | None]:
+    """Hold out a share of the rows, at least one, by `seed`: (training rows, dev rows), both in
+    file order. With share 0 or a single row: (all rows, None)."""
     count = min(math.ceil(share * len(examples) - 1e-9), len(examples) - 1)
     if count < 1:
         return examples, None
-    order = np.random.default_rng([_SPLIT, seed]).permutation(len(examples))
-    held = np.sort(order[:count])
-    rest = np.sort(order[count:])
-    return _rows(examples, rest, "without those held out"), _rows(examples, held, "held out")
-
-
-def _rows(examples: Examples, rows: np.ndarray, what: str) -> Examples:
-    second, labels = examples.texts_b, examples.labels
-    return Examples(
-        [examples.texts_a[i] for i in rows],
-        None if second is None else [second[i] for i in rows],
-        None if labels is None else labels[rows],
-        f"{examples.source} ({what})",
+    order = np.random.default_rng([_SPLIT_SEED, seed]).permutation(len(examples))
+    dev_rows = np.sort(order[:count])
+    train_rows = np.sort(order[count:])
+    return (
+        _select_rows(examples, train_rows, "without the held-out rows"),
+        _select_rows(examples, dev_rows, "held-out rows"),
     )
 
 
-def load(
-    path: str, args: GlueArgs, known: SavedTask, log: RunLog, need_label: bool = True
-) -> Content:
-    """Read one file; says which of its columns are taken."""
-    table = custom_files.read(path, args.file_format, custom_args.names(args.column_names))
-    given = (args.text_column, args.text_pair_column, args.label_column)
-    columns = custom_columns.choose(table, given, known.columns, known.pairs, need_label)
+def _select_rows(examples: Examples, rows: np.ndarray, part: str) -> Examples:
+    texts_b, labels = examples.texts_b, examples.labels
+    return Examples(
+        [examples.texts_a[i] for i in rows],
+        None if texts_b is None else [texts_b[i] for i in rows],
+        None if labels is None else labels[rows],
+        f"{examples.source} ({part})",
+    )
+
+
+def read_file(
+    path: str, args: GlueArgs, saved: SavedTask, log: RunLog, need_label: bool = True
+) -> CustomFile:
+    """Read one file; logs which columns are used."""
+    table = custom_files.open_table(
+        path, args.file_format, custom_args.split_names(args.column_names)
+    )
+    column_flags = (args.text_column, args.text_pair_column, args.label_column)
+    columns = custom_columns.choose_columns(
+        table, column_flags, saved.columns, saved.pairs, need_label
+    )
     texts: list[list[str]] = [[] for _ in columns.texts]
-    labelled = LabelColumn([], [], table.place, path)
-    empty = 0
+    label_column = LabelColumn([], [], table.location, path)
+    empty_texts = 0
     for number, row in table.rows:
         for values, column in zip(texts, columns.texts, strict=True):
-            values.append(custom_columns.text_value(row, column, table, number))
-        empty += not all(values[-1].strip() for values in texts)
+            values.append(custom_columns.read_text(row, column, table, number))
+        empty_texts += not all(values[-1].strip() for values in texts)
         if columns.label is not None:
-            labelled.texts.append(custom_columns.label_value(row, columns.label, table, number))
-            labelled.numbers.append(number)
-    log.note(f"data: {path}: {len(texts[0])} rows, {columns.told()}")
-    if empty:
-        log.warning(f"{path}: {empty} row(s) have an empty text")
-    second = texts[1] if len(texts) > 1 else None
-    return Content(texts[0], second, labelled if columns.label else None, columns, path)
+            label_column.texts.append(custom_columns.read_label(row, columns.label, table, number))
+            label_column.numbers.append(number)
+    log.note(f"data: {path}: {len(texts[0])} rows, {columns.describe()}")
+    if empty_texts:
+        log.warning(f"{path}: {empty_texts} row(s) have an empty text")
+    texts_b = texts[1] if len(texts) > 1 else None
+    return CustomFile(texts[0], texts_b, label_column if columns.label else None, columns, path)
 
 
-def _task(known: SavedTask, args: GlueArgs, log: RunLog) -> Task:
+def _build_task(saved: SavedTask, args: GlueArgs, log: RunLog) -> Task:
     """The task of a run without --task_name."""
-    assert known.columns
-    labels = known.labels
+    assert saved.columns
+    labels = saved.labels
     if not args.do_train:
         if args.labels:
-            labels = custom_args.names(args.labels)
+            labels = custom_args.split_names(args.labels)
         elif args.regression:
             labels = ()
-        elif known.glue:
+        elif saved.glue_task:
             if args.metric is None:
-                return known.glue
-            computed, primary = custom_task.metrics(known.glue.labels, args.metric)
-            return replace(known.glue, metrics=computed, primary=primary)
-    # Two classes without names are what a configuration that names none stands for.
+                return saved.glue_task
+            metrics, primary = custom_task.choose_metrics(saved.glue_task.labels, args.metric)
+            return replace(saved.glue_task, metrics=metrics, primary=primary)
+    # A config.json without id2label means two unnamed classes.
     labels = ("LABEL_0", "LABEL_1") if labels is None else labels
-    task = custom_task.make(known.name, labels, known.columns, args.metric)
+    task = custom_task.make_task(saved.name, labels, saved.columns, args.metric)
     if not labels:
         log.note("labels: numbers (a regression)")
     else:
-        few = ", ".join(labels[:20]) + (", ..." if len(labels) > 20 else "")
+        listed = ", ".join(labels[:20]) + (", ..." if len(labels) > 20 else "")
         f1 = f"; f1 is that of {labels[1]}" if len(labels) == 2 else ""
-        log.note(f"labels: {len(labels)} classes: {few}{f1}")
+        log.note(f"labels: {len(labels)} classes: {listed}{f1}")
     return task
 
 
-def _add_test(
-    task: Task | None, known: SavedTask, args: GlueArgs, files: RawData, log: RunLog
+def _add_test_set(
+    task: Task | None, saved: SavedTask, args: GlueArgs, data: RawData, log: RunLog
 ) -> Task:
     assert args.test_file
-    content = load(args.test_file, args, known, log, need_label=False)
-    known = replace(known, columns=content.columns)
-    task = task or _task(known, args, log)
-    content.labelled = _test_labels(content, task, args, log)
-    name = Path(args.test_file)
-    test_set = TestSet(name.name, len(content.texts_a), f"{name.stem}.tsv", own=True)
-    files.test.append((task, test_set, content.examples(task)))
+    file = read_file(args.test_file, args, saved, log, need_label=False)
+    saved = replace(saved, columns=file.columns)
+    task = task or _build_task(saved, args, log)
+    file.label_column = _test_labels(file, task, args, log)
+    path = Path(args.test_file)
+    test_set = TestSet(path.name, len(file.texts_a), f"{path.stem}.tsv", custom=True)
+    data.test.append((task, test_set, file.examples(task)))
     return task
 
 
-def _test_labels(content: Content, task: Task, args: GlueArgs, log: RunLog) -> LabelColumn | None:
-    """The labels of a test file, or None where they are blanks, or -1 as in published test sets,
-    or where the column was guessed, wrongly."""
-    found = content.labelled
-    if found is None:
+def _test_labels(file: CustomFile, task: Task, args: GlueArgs, log: RunLog) -> LabelColumn | None:
+    """The labels of a test file. None if all are blank, or all -1 as in published test sets, or if
+    the inferred column has no value that is a class."""
+    column = file.label_column
+    if column is None:
         return None
-    distinct, index = set(found.texts), custom_task.indices(task)
+    distinct, index = set(column.texts), custom_task.label_indices(task)
     if distinct in ({""}, {"-1"}) and not distinct & index.keys():
-        log.note(f"{found.path}: no label is given ({distinct.pop() or 'all blank'}): not scored")
+        log.note(f"{column.path}: no labels ({distinct.pop() or 'all blank'}): not scored")
         return None
     if args.label_column is None and index and not distinct & index.keys():
         log.warning(
-            f"{found.path}: no value of {content.columns.label!r} is a class of the model: not "
+            f"{column.path}: no value of {file.columns.label!r} is a class of the model: not "
             "scored (--label_column names the label)"
         )
         return None
-    return found
+    return column
 
 
-def _with_files(task: Task, files: RawData) -> Task:
-    """The task with the sets that there are."""
+def _with_data_sets(task: Task, data: RawData) -> Task:
+    """The task with the data sets of this run; a GLUE task stays as it is."""
     if task.name in TASKS:
         return task
     return replace(
         task,
-        train=TrainSet(Path(files.train.source).name, len(files.train)) if files.train else None,
-        dev_sets=tuple(dev for dev, _ in files.dev),
-        test_sets=tuple(test for _, test, _ in files.test),
+        train=TrainSet(Path(data.train.source).name, len(data.train)) if data.train else None,
+        dev_sets=tuple(dev for dev, _ in data.dev),
+        test_sets=tuple(test for _, test, _ in data.test),
     )
 
 
-def known_of(config: ModelConfig) -> SavedTask:
-    """What the configuration of a fine-tuned model says."""
-    raw = model_config.read_object(config.path)
+def saved_task(config: ModelConfig) -> SavedTask:
+    """The task that a fine-tuned model's config.json describes."""
+    raw = model_config.read_json_object(config.path)
     labels = config.values["labels"]
     if labels is not None and len(labels) == 1 or raw.get("problem_type") == "regression":
         labels = ()
-    glue = TASKS.get(str(raw.get("finetuning_task")))
-    if glue and labels == glue.labels:
-        return SavedTask(glue.name, labels, _columns_of(glue), glue.is_pair, glue)
-    columns = _columns_in(raw.get(_IN_CONFIG))
+    glue_task = TASKS.get(str(raw.get("finetuning_task")))
+    if glue_task and labels == glue_task.labels:
+        columns = _glue_test_columns(glue_task)
+        return SavedTask(glue_task.name, labels, columns, glue_task.is_pair, glue_task)
+    columns = _columns_from_config(raw.get(_CONFIG_KEY))
     name = str(raw.get("finetuning_task") or "own") if columns else "own"
     return SavedTask(name, labels, columns, None if columns is None else columns.pair is not None)
 
 
-def _columns_in(found: Any) -> ChosenColumns | None:
-    """The columns that a configuration names, if these are names."""
-    if not isinstance(found, Mapping) or not isinstance(found.get("text"), str):
+def _columns_from_config(entry: Any) -> ChosenColumns | None:
+    """The columns of a config.json entry; None if it is malformed."""
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("text"), str):
         return None
-    pair, label = found.get("pair"), found.get("label")
+    pair, label = entry.get("pair"), entry.get("label")
     pair, label = (name if isinstance(name, str) else None for name in (pair, label))
-    return ChosenColumns(found["text"], pair, label)
+    return ChosenColumns(entry["text"], pair, label)
 
 
-def _columns_of(task: Task) -> ChosenColumns | None:
-    """The columns of a GLUE task's test file, where they go by one name."""
+def _glue_test_columns(task: Task) -> ChosenColumns | None:
+    """The columns of a GLUE task's test file; None if a column has several accepted names."""
     layout = task.test_columns
     if not isinstance(layout.text_a, str) or not isinstance(layout.text_b, str | None):
         return None

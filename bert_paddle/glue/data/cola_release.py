@@ -1,4 +1,4 @@
-"""The original CoLA release, which its walk-through works on: found, or downloaded.
+"""Find or download the original CoLA release, which the CoLA walk-through uses.
 
 Warstadt et al. 2019 (arXiv:1805.12471). Its files have no header and four fields: source, label,
 the author's mark, sentence. GLUE's dev set is in_domain_dev and out_of_domain_dev together; GLUE's
@@ -11,12 +11,12 @@ from pathlib import Path
 
 from bert_paddle.common.errors import DataError
 from bert_paddle.glue.data import download, tsv
-from bert_paddle.glue.data.fetch import Source
+from bert_paddle.glue.data.fetch import RemoteFile
 from bert_paddle.glue.tasks import TASKS, DevSet, TrainSet
 
 COLUMNS = ("source", "label", "mark", "sentence")
 TRAIN_FILE, TEST_FILE = "in_domain_train.tsv", "out_of_domain_dev.tsv"
-# The release as a task, so that the readers and the download know its files.
+# The release as a task, for the readers and the download.
 RELEASE = replace(
     TASKS["CoLA"],
     name="CoLA, the original release",
@@ -26,12 +26,12 @@ RELEASE = replace(
     test_sets=(),
 )
 BASE_URL = "https://nyu-mll.github.io"
-# Neither its size nor a checksum has been published: what is unpacked is checked by its rows.
-SOURCES = (Source("CoLA/cola_public_1.1.zip", None, None),)
-VARIABLE = "COLA_PUBLIC_DIR"
+# No size or checksum is published; the unpacked files are checked by their row counts.
+REMOTE_FILES = (RemoteFile("CoLA/cola_public_1.1.zip", None, None),)
+DIR_VARIABLE = "COLA_PUBLIC_DIR"
 
 
-def locate(
+def find_release(
     data_dir: str | None,
     environ: Mapping[str, str],
     home: Path,
@@ -39,47 +39,47 @@ def locate(
     base_url: str = BASE_URL,
 ) -> Path:
     """The folder of the release's files: below `data_dir`, else $COLA_PUBLIC_DIR, else
-    <home>/glue, where it is downloaded to if need be.
+    <home>/glue, where it is downloaded to if missing.
 
-    Each may be cola_public/raw, cola_public, or the folder that holds it. `warn` is told where the
-    rows are not as many as the release has. Raises DataError where the files are not in
-    `data_dir`, and where a download fails or is not the release.
+    Each may be cola_public/raw, cola_public, or its parent. `warn` is called for files whose row
+    count is not the release's. Raises DataError where the folder named by the flag or the variable
+    lacks the files, and where a download fails or is not the release.
     """
     if data_dir == "":
         raise DataError("--data_dir is empty: give the folder, or leave the flag out")
-    named = data_dir if data_dir is not None else environ.get(VARIABLE)
-    if named:
-        found = _inside(Path(named))
-        if found is None:
-            said = "--data_dir" if data_dir else f"${VARIABLE}"
+    given_dir = data_dir if data_dir is not None else environ.get(DIR_VARIABLE)
+    if given_dir:
+        folder = _find_inside(Path(given_dir))
+        if folder is None:
+            option = "--data_dir" if data_dir else f"${DIR_VARIABLE}"
             raise DataError(
-                f"{said} {named}: no {TRAIN_FILE} and {TEST_FILE} there, nor in its raw or "
-                "cola_public/raw: give the folder of the original release, or none for a download"
+                f"{option} {given_dir}: no {TRAIN_FILE} and {TEST_FILE} there, nor in its raw or "
+                "cola_public/raw: give the folder of the original release, or none to download it"
             )
-        for wrong in _wrong_counts(found):
-            warn(f"{wrong}: figures got with it are not those of the release")
-        return found
-    folder = download.ensure(
-        RELEASE, home, (), base_url, SOURCES, f"give --data_dir, set {VARIABLE}"
+        for problem in _row_count_problems(folder):
+            warn(f"{problem}: its results are not comparable with those of the release")
+        return folder
+    folder = download.ensure_downloaded(
+        RELEASE, home, (), base_url, REMOTE_FILES, f"give --data_dir, set {DIR_VARIABLE}"
     )
-    for wrong in _wrong_counts(folder):
-        raise DataError(f"{wrong}: delete {folder} for a new download, or give --data_dir")
+    for problem in _row_count_problems(folder):
+        raise DataError(f"{problem}: delete {folder} to download it again, or give --data_dir")
     return folder
 
 
-def _inside(folder: Path) -> Path | None:
-    for inside in ("", "raw", "cola_public/raw"):
-        if all((folder / inside / name).is_file() for name in (TRAIN_FILE, TEST_FILE)):
-            return folder / inside
+def _find_inside(folder: Path) -> Path | None:
+    for subfolder in ("", "raw", "cola_public/raw"):
+        if all((folder / subfolder / name).is_file() for name in (TRAIN_FILE, TEST_FILE)):
+            return folder / subfolder
     return None
 
 
-def _wrong_counts(folder: Path) -> list[str]:
-    """What is wrong with the numbers of rows of the files that are there."""
-    wrong = []
-    for name in (part for part in RELEASE.files if (folder / part).is_file()):
-        count = len(tsv.load(RELEASE, folder / name, "train"))
+def _row_count_problems(folder: Path) -> list[str]:
+    """Files whose row count differs from the release's; missing files are ignored."""
+    problems = []
+    for name in (file for file in RELEASE.files if (folder / file).is_file()):
+        count = len(tsv.read_task_file(RELEASE, folder / name, "train"))
         (official,) = RELEASE.official_rows(name)
         if count != official:
-            wrong.append(f"{folder / name}: {count} rows, the release has {official}")
-    return wrong
+            problems.append(f"{folder / name}: {count} rows, the release has {official}")
+    return problems

@@ -1,10 +1,10 @@
-"""The official GLUE files, fetched with a checked SHA-256 into `<home>/glue/<folder>`.
+"""Download the official GLUE files, with checked SHA-256, into `<home>/glue/<folder>`.
 
-    <home>/glue/SST-2.zip.part    bytes received so far; the next run goes on from there
-    <home>/glue/.SST-2-x1y2       files being unpacked; of no use to anyone, and cleared away
-    <home>/glue/SST-2             the one above under its name: there means whole
+    <home>/glue/SST-2.zip.part    bytes received so far; the next run resumes from there
+    <home>/glue/.SST-2-x1y2       temporary folder for unpacking; deleted
+    <home>/glue/SST-2             the temporary folder, renamed when complete
 
-A rename is the last step, so that a run killed anywhere leaves no folder that only looks whole.
+The rename comes last, so that an interrupted run never leaves an incomplete task folder.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from bert_paddle.common.errors import DataError, RunError
-from bert_paddle.glue.data.fetch import CHUNK, Refused, Source, fetch, say
+from bert_paddle.glue.data.fetch import CHUNK, DownloadError, RemoteFile, fetch_file, print_status
 from bert_paddle.glue.tasks import Task
 
 BASE_URL = "https://dl.fbaipublicfiles.com"
@@ -29,92 +29,94 @@ MAX_UNPACKED = 4 << 30  # bytes of one task's files; MNLI, the largest, stays be
 
 
 # fmt: off
-# Sizes and sums as TensorFlow Datasets publishes them; the AX file is the diagnostic TSV itself.
-SOURCES: dict[str, tuple[Source, ...]] = {
-    "CoLA": (Source("glue/data/CoLA.zip", 376_971,
+# Sizes and checksums as published by TensorFlow Datasets; AX is the diagnostic TSV itself.
+OFFICIAL_FILES: dict[str, tuple[RemoteFile, ...]] = {
+    "CoLA": (RemoteFile("glue/data/CoLA.zip", 376_971,
         "f212fcd832b8f7b435fb991f101abf89f96b933ab400603bf198960dfc32cbff"),),
-    "SST-2": (Source("glue/data/SST-2.zip", 7_439_277,
+    "SST-2": (RemoteFile("glue/data/SST-2.zip", 7_439_277,
         "d67e16fb55739c1b32cdce9877596db1c127dc322d93c082281f64057c16deaa"),),
-    "STS-B": (Source("glue/data/STS-B.zip", 802_872,
+    "STS-B": (RemoteFile("glue/data/STS-B.zip", 802_872,
         "e60a6393de5a8b5b9bac5020a1554b54e3691f9d600b775bd131e613ac179c85"),),
-    "QQP": (Source("glue/data/QQP.zip", 60_534_884,
+    "QQP": (RemoteFile("glue/data/QQP.zip", 60_534_884,
         "67cb8f5fe66c90a0bc1bf5792e3924f63008b064ab7a473736c919d20bb140ad"),),
-    "MNLI": (Source("glue/data/MNLI.zip", 312_783_507,
+    "MNLI": (RemoteFile("glue/data/MNLI.zip", 312_783_507,
         "e7c1d896d26ed6caf700110645df426cc2d8ebf02a5ab743d5a5c68ac1c83633"),),
-    "QNLI": (Source("glue/data/QNLIv2.zip", 10_627_589,
+    "QNLI": (RemoteFile("glue/data/QNLIv2.zip", 10_627_589,
         "e634e78627a29adaecd4f955359b22bf5e70f2cbd93b493f2d624138a0c0e5f5"),),
-    "RTE": (Source("glue/data/RTE.zip", 697_150,
+    "RTE": (RemoteFile("glue/data/RTE.zip", 697_150,
         "6bf86de103ecd335f3441bd43574d23fef87ecc695977a63b82d5efb206556ee"),),
-    "WNLI": (Source("glue/data/WNLI.zip", 28_999,
+    "WNLI": (RemoteFile("glue/data/WNLI.zip", 28_999,
         "ae0e8e4d16f4d46d4a0a566ec7ecceccfd3fbfaa4a7a4b4e02848c0f2561ac46"),),
     "MRPC": (
-        Source("senteval/senteval_data/msr_paraphrase_train.txt", 1_047_044,
+        RemoteFile("senteval/senteval_data/msr_paraphrase_train.txt", 1_047_044,
             "60a9b09084528f0673eedee2b69cb941920f0b8cd0eeccefc464a98768457f89"),
-        Source("senteval/senteval_data/msr_paraphrase_test.txt", 441_275,
+        RemoteFile("senteval/senteval_data/msr_paraphrase_test.txt", 441_275,
             "a04e271090879aaba6423d65b94950c089298587d9c084bf9cd7439bd785f784"),
-        Source("glue/data/mrpc_dev_ids.tsv", 6_222,
+        RemoteFile("glue/data/mrpc_dev_ids.tsv", 6_222,
             "971d7767d81b997fd9060ade0ec23c4fc31cbb226a55d1bd4a1bac474eb81dc7"),
     ),
-    "AX": (Source("glue/data/AX.tsv", 222_257,
+    "AX": (RemoteFile("glue/data/AX.tsv", 222_257,
         "0e13510b1bb14436ff7e2ee82338f0efb0133ecf2e73507a697dc210db3f05fd"),),
 }
 # fmt: on
 
 
-def ensure(
+def ensure_downloaded(
     task: Task,
     home: str | Path,
-    looked: Sequence[str] = (),
+    searched: Sequence[str] = (),
     base_url: str = BASE_URL,
-    sources: Sequence[Source] | None = None,
-    ways: str = "give --data_dir, set GLUE_DATA_DIR",
+    sources: Sequence[RemoteFile] | None = None,
+    remedies: str = "give --data_dir, set GLUE_DATA_DIR",
 ) -> Path:
-    """Return `<home>/glue/<folder>`, downloading and unpacking the official files if need be.
+    """Return `<home>/glue/<folder>`, downloading the official files if any is missing.
 
-    `looked` names the places searched before, and `ways` other ways out, for the error message.
-    Safe for several processes at once, and to interrupt at any point. Raises DataError when the
-    files cannot be had (offline, 404, wrong checksum ...), RunError when the disk is full.
+    For the error message, `searched` names the places searched before, and `remedies` what else to
+    do. Safe with concurrent processes, and to interrupt at any point. Raises DataError when the
+    download fails (offline, 404, wrong checksum ...), RunError when the disk is full.
     """
     root = Path(home) / "glue"
     target = root / task.folder
-    if not _lacks(task, target):
+    if not _missing_files(task, target):
         return target
-    sources = SOURCES[task.name] if sources is None else sources
+    sources = OFFICIAL_FILES[task.name] if sources is None else sources
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with _alone(root / f".{_plain(task)}.lock"):
+        with _exclusive_lock(root / f".{_file_prefix(task)}.lock"):
             _download(task, root, base_url, sources)
-    except Refused as refused:
+    except DownloadError as error:
         urls = " and ".join(f"{base_url}/{source.path}" for source in sources)
         raise DataError(
-            f"{task.name}: no data found and no download: {refused}; looked in: "
-            f"{'; '.join(looked or (str(target),))}; {ways}, put "
+            f"{task.name}: no data found and no download: {error}; looked in: "
+            f"{'; '.join(searched or (str(target),))}; {remedies}, put "
             f"{', '.join(task.files)} into {target}, or fetch {urls} into {root} and run again"
         ) from None
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        raise (RunError if full else DataError)(
+        disk_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        raise (RunError if disk_full else DataError)(
             f"{error.filename or root}: {error.strerror or error}; make room there for "
             f"the download of {task.name} or set BERT_PADDLE_HOME to another folder"
         ) from None
     return target
 
 
-def _download(task: Task, root: Path, base_url: str, sources: Sequence[Source]) -> None:
+def _download(task: Task, root: Path, base_url: str, sources: Sequence[RemoteFile]) -> None:
     target = root / task.folder
-    lacks = _lacks(task, target)
-    if not lacks:
-        return  # another process was faster
+    missing = _missing_files(task, target)
+    if not missing:
+        return  # downloaded by another process meanwhile
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        # Official files beside somebody's own would make a set that nobody published.
-        raise Refused(f"{target} is there without {', '.join(lacks)}; move it away for a new one")
-    fetched = [fetch(f"{base_url}/{source.path}", source, root) for source in sources]
-    for left in root.glob(f".{_plain(task)}-*"):
-        shutil.rmtree(left, ignore_errors=True)  # by a killed run: we hold the lock
-    folder = Path(tempfile.mkdtemp(prefix=f".{_plain(task)}-", dir=root))
+        # Adding official files to a user's would make a mixed set.
+        raise DownloadError(
+            f"{target} exists without {', '.join(missing)}; move it away to download the task"
+        )
+    fetched = [fetch_file(f"{base_url}/{source.path}", source, root) for source in sources]
+    for stale in root.glob(f".{_file_prefix(task)}-*"):
+        shutil.rmtree(stale, ignore_errors=True)  # of a killed run: this process holds the lock
+    folder = Path(tempfile.mkdtemp(prefix=f".{_file_prefix(task)}-", dir=root))
     try:
-        folder.chmod(0o755)  # others who share the cache may read it
-        _unpack_or_forget(task, sources, fetched, folder)
+        folder.chmod(0o755)  # readable by other users of the cache
+        _unpack_or_discard(task, sources, fetched, folder)
         for path in folder.iterdir():
             with open(path, "rb") as file:
                 os.fsync(file.fileno())
@@ -126,35 +128,35 @@ def _download(task: Task, root: Path, base_url: str, sources: Sequence[Source]) 
         (root / f"{source.name}.part").unlink(missing_ok=True)
 
 
-def _plain(task: Task) -> str:
+def _file_prefix(task: Task) -> str:
     return task.folder.replace("/", "-")
 
 
-def _lacks(task: Task, folder: Path) -> list[str]:
+def _missing_files(task: Task, folder: Path) -> list[str]:
     return [name for name in task.files if not (folder / name).is_file()]
 
 
 @contextlib.contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    """Hold a lock that the system gives back however the process ends."""
+def _exclusive_lock(lock: Path) -> Iterator[None]:
+    """Hold an exclusive lock, which the system releases when the process ends."""
     import fcntl
 
     with open(lock, "a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("waiting for another process that is downloading the same task")
+            print_status("waiting for another process that is downloading the same task")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
-def _unpack_or_forget(
-    task: Task, sources: Sequence[Source], fetched: Sequence[Path], folder: Path
+def _unpack_or_discard(
+    task: Task, sources: Sequence[RemoteFile], fetched: Sequence[Path], folder: Path
 ) -> None:
-    """Unpack; what cannot be unpacked and has no known SHA-256 is received anew the next time."""
+    """Unpack; on failure delete downloads without a known SHA-256, to start over the next time."""
     try:
         _unpack(task, fetched, folder)
-    except Refused:
+    except DownloadError:
         for source, path in zip(sources, fetched, strict=True):
             if source.sha256 is None and path.suffix == ".part":
                 path.unlink(missing_ok=True)
@@ -171,34 +173,34 @@ def _unpack(task: Task, fetched: Sequence[Path], folder: Path) -> None:
 
 
 def _unzip(task: Task, path: Path, folder: Path) -> None:
-    """Unpack the task's own files; no path that the archive names is ever written to."""
+    """Unpack the task's files, by their names alone: paths of the archive are never written to."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = {member.filename: member for member in archive.infolist()}
             for name, member in members.items():
-                inside = PurePosixPath(name.replace("\\", "/"))
+                member_path = PurePosixPath(name.replace("\\", "/"))
                 is_link = stat.S_ISLNK(member.external_attr >> 16)
-                if is_link or inside.is_absolute() or ".." in inside.parts:
-                    raise Refused(f"{path.name}: unsafe member {name!r}")
-            lacks = [name for name in task.files if f"{task.folder}/{name}" not in members]
-            if lacks:
-                raise Refused(f"{path.name} has no {task.folder}/{lacks[0]}")
-            wanted = {name: members[f"{task.folder}/{name}"] for name in task.files}
-            if sum(member.file_size for member in wanted.values()) > MAX_UNPACKED:
-                raise Refused(f"{path.name} unpacks to more than {MAX_UNPACKED} bytes")
-            for name, member in wanted.items():
+                if is_link or member_path.is_absolute() or ".." in member_path.parts:
+                    raise DownloadError(f"{path.name}: unsafe member {name!r}")
+            missing = [name for name in task.files if f"{task.folder}/{name}" not in members]
+            if missing:
+                raise DownloadError(f"{path.name} has no {task.folder}/{missing[0]}")
+            task_members = {name: members[f"{task.folder}/{name}"] for name in task.files}
+            if sum(member.file_size for member in task_members.values()) > MAX_UNPACKED:
+                raise DownloadError(f"{path.name} unpacks to more than {MAX_UNPACKED} bytes")
+            for name, member in task_members.items():
                 with archive.open(member) as packed, open(folder / name, "xb") as file:
                     shutil.copyfileobj(packed, file, CHUNK)
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-        raise Refused(f"{path.name} cannot be unpacked: {error}") from None
+        raise DownloadError(f"{path.name} cannot be unpacked: {error}") from None
 
 
 def _split_mrpc(fetched: Sequence[Path], folder: Path) -> None:
-    """Make GLUE's three files of the corpus' two and the list of the id pairs that are dev."""
+    """Make GLUE's three files of the corpus' two files and the list of the dev set's id pairs."""
     train, test, ids = (path.read_bytes().rstrip(b"\n").split(b"\n") for path in fetched)
     pairs = {tuple(line.split(b"\t")) for line in ids}
     in_dev = [tuple(row.split(b"\t")[1:3]) in pairs for row in train]
-    # In the test file a running index stands where the label was.
+    # The test file has a running index in place of the label.
     index = [b"index", *(b"%d" % i for i in range(len(test) - 1))]
     files = {
         "train.tsv": [row for row, dev in zip(train, in_dev, strict=True) if not dev],

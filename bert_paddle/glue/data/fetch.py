@@ -1,4 +1,4 @@
-"""A published file, received whatever the connection does, and its SHA-256 checked."""
+"""Download one published file: resume broken connections, check the SHA-256."""
 
 import contextlib
 import http.client
@@ -13,14 +13,14 @@ from typing import Any
 from bert_paddle.common import atomic_files
 
 TIMEOUT_S = 15.0  # to connect, and between two reads
-ATTEMPTS = 5  # each going on where a broken connection left off
+ATTEMPTS = 5  # each resumes where the connection broke
 CHUNK = 1 << 18
 
 
 @dataclass(frozen=True)
-class Source:
-    """A published file: its path below the base URL, its bytes and their SHA-256; None where nobody
-    has published these. Its size is then what the server says."""
+class RemoteFile:
+    """A published file: its path below the base URL, and its size in bytes and SHA-256, None where
+    not published; the size is then the server's."""
 
     path: str
     size: int | None
@@ -31,106 +31,111 @@ class Source:
         return PurePosixPath(self.path).name
 
 
-class Refused(Exception):
-    """Why a file could not be had or cannot be used; becomes part of the DataError."""
+class DownloadError(Exception):
+    """Why a file could not be downloaded or used; becomes part of a DataError."""
 
 
-def say(text: str, end: str = "\n") -> None:
-    """A line for the one who waits, on stderr."""
+def print_status(text: str, end: str = "\n") -> None:
+    """Print a progress line to stderr."""
     print(text, end=end, file=sys.stderr, flush=True)
 
 
-def fetch(url: str, source: Source, root: Path) -> Path:
-    """Return a file with the source's SHA-256: one put there by hand, or the one received.
+def fetch_file(url: str, source: RemoteFile, root: Path) -> Path:
+    """The path of `source` in `root`, with its SHA-256: a file put there by the user, or
+    `<name>.part`, downloaded from `url`.
 
-    Raises Refused, after which the next call goes on with what has been received."""
-    by_hand = root / source.name
-    if by_hand.is_file():
-        digest = atomic_files.sha256(by_hand)
+    Raises DownloadError, after which the next call resumes from the bytes received."""
+    placed = root / source.name
+    if placed.is_file():
+        digest = atomic_files.sha256(placed)
         if source.sha256 not in (None, digest):
-            raise Refused(f"{by_hand} is not the official file: its SHA-256 is {digest}")
-        return by_hand
+            raise DownloadError(f"{placed} is not the official file: its SHA-256 is {digest}")
+        return placed
     part = root / f"{source.name}.part"
-    left_over = part.exists()
-    size = _announced(url) if source.size is None else source.size
-    if _size(part) > size:
-        part.unlink()  # of a file that has been replaced since
+    resumed = part.exists()
+    size = _remote_size(url) if source.size is None else source.size
+    if _file_size(part) > size:
+        part.unlink()  # of an earlier version of the file
     for _ in range(ATTEMPTS):
-        had = _size(part)
-        if had < size:
-            _receive(url, size, part)
-        if _size(part) < size:
-            if _size(part) <= had:
+        size_before = _file_size(part)
+        if size_before < size:
+            _download_rest(url, size, part)
+        if _file_size(part) < size:
+            if _file_size(part) <= size_before:
                 break
             continue
         digest = atomic_files.sha256(part)
         if source.sha256 in (None, digest):
             return part
         part.unlink()
-        if not left_over:
-            raise Refused(f"{url} has the SHA-256 {digest} instead of {source.sha256}")
-        left_over = False  # what an earlier run left may be to blame: once more, from the start
-    raise Refused(f"{url}: broke off; {_size(part)} of {size} bytes are kept to go on from")
+        if not resumed:
+            raise DownloadError(f"{url} has the SHA-256 {digest} instead of {source.sha256}")
+        resumed = False  # the bytes of an earlier run may be wrong: start over, once
+    raise DownloadError(
+        f"{url}: connection lost; {_file_size(part)} of {size} bytes are kept: run again to resume"
+    )
 
 
-def _announced(url: str) -> int:
-    """The size of a file, as the server says it."""
-    response = _opened(url, {})
-    assert response is not None  # None answers a range alone
+def _remote_size(url: str) -> int:
+    """The size of a file in bytes, by the server's Content-Length."""
+    response = _open_url(url, {})
+    assert response is not None  # None is for range requests only
     with response:
         if response.length is None:
-            raise Refused(f"{url}: the server does not say how many bytes it has")
+            raise DownloadError(f"{url}: the server does not give its size")
         return int(response.length)
 
 
-def _opened(url: str, headers: dict[str, str]) -> Any:
-    """The answer to a request; None where there is no such range in what the server has."""
+def _open_url(url: str, headers: dict[str, str]) -> Any:
+    """The response to a GET request; None where the requested range does not exist (416)."""
     try:
         request = urllib.request.Request(url, headers={"User-Agent": "bert_paddle"} | headers)
         return urllib.request.urlopen(request, timeout=TIMEOUT_S)
     except urllib.error.HTTPError as error:
         error.close()
         if not (headers and error.code == 416):
-            raise Refused(f"{url}: HTTP {error.code} {error.reason}") from None
+            raise DownloadError(f"{url}: HTTP {error.code} {error.reason}") from None
         return None
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise Refused(f"{url}: {getattr(error, 'reason', None) or error}") from None
+        raise DownloadError(f"{url}: {getattr(error, 'reason', None) or error}") from None
 
 
-def _receive(url: str, size: int, part: Path) -> None:
-    """Add to `part` what the server sends until it is whole or the connection ends."""
-    have = _size(part)
-    response = _opened(url, {"Range": f"bytes={have}-"} if have else {})
+def _download_rest(url: str, size: int, part: Path) -> None:
+    """Append to `part` until it is complete or the connection ends."""
+    received = _file_size(part)
+    response = _open_url(url, {"Range": f"bytes={received}-"} if received else {})
     if response is None:
         part.unlink()
-        return _receive(url, size, part)
+        return _download_rest(url, size, part)
     with response:
         if response.status != 206:
-            have = 0  # no ranges here: the whole file comes again
-        elif not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+            received = 0  # ranges are not supported: the server sends the whole file
+        elif not response.headers.get("Content-Range", "").startswith(f"bytes {received}-"):
             part.unlink(missing_ok=True)
-            raise Refused(f"{url}: not the range asked for; run again to begin afresh")
-        if response.length is not None and have + response.length != size:
-            have += response.length
-            raise Refused(f"{url}: {have} bytes where {size} are expected")
-        say(f"downloading {url} ({size / 1e6:.1f} MB)")
-        with open(part, "ab" if have else "wb") as file:
-            for chunk in _chunks(response):
-                have += len(chunk)
-                if have > size:
+            raise DownloadError(
+                f"{url}: the server sent another range than requested; run again to start over"
+            )
+        if response.length is not None and received + response.length != size:
+            received += response.length
+            raise DownloadError(f"{url}: {received} bytes where {size} are expected")
+        print_status(f"downloading {url} ({size / 1e6:.1f} MB)")
+        with open(part, "ab" if received else "wb") as file:
+            for chunk in _read_chunks(response):
+                received += len(chunk)
+                if received > size:
                     part.unlink()
-                    raise Refused(f"{url}: more than the {size} bytes expected")
+                    raise DownloadError(f"{url}: more than the {size} bytes expected")
                 file.write(chunk)
                 if sys.stderr.isatty():
-                    say(f"\r{have / 1e6:.1f} MB", end="\n" if have == size else "")
+                    print_status(f"\r{received / 1e6:.1f} MB", end="\n" if received == size else "")
 
 
-def _chunks(response: Any) -> Iterator[bytes]:
-    """The body, up to where it or the connection ends."""
+def _read_chunks(response: Any) -> Iterator[bytes]:
+    """The body in chunks, until it or the connection ends."""
     with contextlib.suppress(OSError, http.client.HTTPException):
         while chunk := response.read(CHUNK):
             yield chunk
 
 
-def _size(path: Path) -> int:
+def _file_size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0

@@ -1,4 +1,4 @@
-"""From a task's name to encoded rows: find or download the files, read them, encode them."""
+"""The data of a run: find or download the task's files, read and tokenize them."""
 
 import os
 from dataclasses import dataclass, field
@@ -11,134 +11,136 @@ from bert_paddle.common.run_log import RunLog
 from bert_paddle.distributed import collectives
 from bert_paddle.glue.args import GlueArgs
 from bert_paddle.glue.data import download, tsv
-from bert_paddle.glue.data.dataset import EncodedDataset, encode
+from bert_paddle.glue.data.dataset import EncodedDataset, encode_examples
 from bert_paddle.glue.data.tsv import Examples
 from bert_paddle.glue.tasks import TASKS, DevSet, Task, TestSet
 from bert_paddle.models.tokenizer import Tokenizer
 
-Content = TypeVar("Content", Examples, EncodedDataset)
+Rows = TypeVar("Rows", Examples, EncodedDataset)
 
 
 @dataclass
-class TaskData(Generic[Content]):
-    """The sets a run works on. `demo` marks invented rows, whose results are no GLUE results, `own`
-    data of the user's own."""
+class TaskData(Generic[Rows]):
+    """The data sets of a run. `demo` marks invented rows, whose results are no GLUE results;
+    `custom` marks the user's own files."""
 
-    train: Content | None = None
-    dev: list[tuple[DevSet, Content]] = field(default_factory=list)
-    test: list[tuple[Task, TestSet, Content]] = field(default_factory=list)
+    train: Rows | None = None
+    dev: list[tuple[DevSet, Rows]] = field(default_factory=list)
+    test: list[tuple[Task, TestSet, Rows]] = field(default_factory=list)
     demo: bool = False
-    own: bool = False
+    custom: bool = False
 
     @property
-    def kind(self) -> str:
-        """What results and records say of the data."""
-        return "own" if self.own else "demo" if self.demo else "glue"
+    def origin(self) -> str:
+        """The value of "data" in all_results.json and run.json."""
+        return "own" if self.custom else "demo" if self.demo else "glue"
 
 
 RawData = TaskData[Examples]  # before encoding
 EncodedData = TaskData[EncodedDataset]
 
 
-def read(task: Task, args: GlueArgs, log: RunLog) -> RawData:
-    """Read the task's files that the flags ask for; a user's --test_file is not read here.
+def read_task_data(task: Task, args: GlueArgs, log: RunLog) -> RawData:
+    """Read the task's files that the flags ask for; --test_file is not read here.
 
-    Raises DataError for a missing or malformed one.
+    Raises DataError for a missing or malformed file.
     """
-    predicted = args.do_predict and not args.test_file
-    if not (args.do_train or args.do_eval or predicted):
+    predict_glue = args.do_predict and not args.test_file
+    if not (args.do_train or args.do_eval or predict_glue):
         return RawData()
-    folder = collectives.run_on_main_first(lambda: _folder(task, args, log))
+    folder = collectives.run_on_main_first(lambda: _task_dir(task, args, log))
     log.note(f"data: {folder}")
-    found = RawData(demo=tsv.is_demo(folder))
-    if found.demo:
+    data = RawData(demo=tsv.is_demo(folder))
+    if data.demo:
         log.note(
             f"data: {folder} is a demo set of invented sentences: its results are no GLUE results"
         )
     if args.do_train and task.train:
-        found.train = _load(task, folder / task.train.file, "train", log)
+        data.train = _read_file(task, folder / task.train.file, "train", log)
     if args.do_eval:
-        found.dev = _dev_sets(task, folder, log)
-    if predicted:
+        data.dev = _read_dev_sets(task, folder, log)
+    if predict_glue:
         for test_set in task.test_sets:
-            examples = _load(task, folder / test_set.file, "test", log)
-            found.test.append((task, test_set, examples))
-        found.test += _diagnostic(task, args, log)
-    return found
+            examples = _read_file(task, folder / test_set.file, "test", log)
+            data.test.append((task, test_set, examples))
+        data.test += _read_diagnostic_sets(task, args, log)
+    return data
 
 
-def _folder(task: Task, args: GlueArgs, log: RunLog) -> Path:
+def _task_dir(task: Task, args: GlueArgs, log: RunLog) -> Path:
     needed = [task.train.file] if args.do_train and task.train else []
     needed += [dev.file for dev in task.dev_sets[:1] if args.do_eval]
     needed += [t.file for t in task.test_sets if args.do_predict and not args.test_file]
-    found = tsv.find(task, args.data_dir, os.environ, runtime.home_dir(), needed)
-    if found.folder:
-        if found.looked:
-            log.warning(f"data: not found in {'; '.join(found.looked)}; taking {found.folder}")
-        return found.folder
-    log.note(f"{task.name} is not here, downloading it into {runtime.home_dir() / 'glue'}")
-    return download.ensure(task, runtime.home_dir(), found.looked)
+    search = tsv.find_task_dir(task, args.data_dir, os.environ, runtime.home_dir(), needed)
+    if search.folder:
+        if search.searched:
+            log.warning(f"data: not found in {'; '.join(search.searched)}; using {search.folder}")
+        return search.folder
+    log.note(f"{task.name}: no local files, downloading them into {runtime.home_dir() / 'glue'}")
+    return download.ensure_downloaded(task, runtime.home_dir(), search.searched)
 
 
-def _dev_sets(task: Task, folder: Path, log: RunLog) -> list[tuple[DevSet, Examples]]:
+def _read_dev_sets(task: Task, folder: Path, log: RunLog) -> list[tuple[DevSet, Examples]]:
     sets: list[tuple[DevSet, Examples]] = []
     for dev in task.dev_sets:
         if sets and not (folder / dev.file).is_file():
-            log.warning(f"{folder} has no {dev.file}: the {dev.name} dev set is left out")
+            log.warning(f"{folder} has no {dev.file}: the {dev.name} dev set is skipped")
             continue
-        sets.append((dev, _load(task, folder / dev.file, "dev", log)))
+        sets.append((dev, _read_file(task, folder / dev.file, "dev", log)))
     return sets
 
 
-def _diagnostic(task: Task, args: GlueArgs, log: RunLog) -> list[tuple[Task, TestSet, Examples]]:
-    """AX, which an MNLI model predicts too, when it lies beside."""
+def _read_diagnostic_sets(
+    task: Task, args: GlueArgs, log: RunLog
+) -> list[tuple[Task, TestSet, Examples]]:
+    """AX, which an MNLI model predicts too, where its files exist."""
     sets: list[tuple[Task, TestSet, Examples]] = []
     for other in TASKS.values():
         if other.model_task == task.name:
-            found = tsv.find(other, args.data_dir, os.environ, runtime.home_dir())
-            if found.folder is None:
-                log.note(f"{other.name} is not beside {task.name}: no prediction file for it")
+            search = tsv.find_task_dir(other, args.data_dir, os.environ, runtime.home_dir())
+            if search.folder is None:
+                log.note(f"{other.name}: no local files, so no predictions for it")
                 continue
             for test_set in other.test_sets:
-                examples = _load(other, found.folder / test_set.file, "test", log)
+                examples = _read_file(other, search.folder / test_set.file, "test", log)
                 sets.append((other, test_set, examples))
     return sets
 
 
-def _load(task: Task, path: Path, split: str, log: RunLog) -> Examples:
+def _read_file(task: Task, path: Path, split: str, log: RunLog) -> Examples:
     if not path.is_file():
         raise DataError(
             f"{task.name}: {path} is missing; put the official file there, or give --data_dir"
         )
-    examples = tsv.load(task, path, split)
+    examples = tsv.read_task_file(task, path, split)
     if examples.skipped:
         log.warning(f"{path}: {examples.skipped} row(s) with too few fields were skipped")
     official = task.official_rows(path.name)
     if official and len(examples) not in official and not tsv.is_demo(path.parent):
         log.warning(
-            f"{path}: {len(examples)} rows, the official file has {official[0]}: figures got with "
-            "it are those of a subset or another split"
+            f"{path}: {len(examples)} rows, the official file has {official[0]}: the results "
+            "are those of a subset or another split"
         )
     return examples
 
 
-def encode_all(found: RawData, tokenizer: Tokenizer, args: GlueArgs, log: RunLog) -> EncodedData:
-    """All sets as word pieces; says how many rows were cut."""
+def encode_data(data: RawData, tokenizer: Tokenizer, args: GlueArgs, log: RunLog) -> EncodedData:
+    """Tokenize all data sets; logs how many rows were truncated."""
 
-    def rows(examples: Examples, keep: bool = True) -> EncodedDataset:
-        encoded = encode(examples, tokenizer, args.max_seq_length)
-        if encoded.encoded.cut:
+    def encode(examples: Examples, keep: bool = True) -> EncodedDataset:
+        encoded = encode_examples(examples, tokenizer, args.max_seq_length)
+        if encoded.encoded.truncated:
             log.note(
-                f"{examples.source}: {encoded.encoded.cut} of {len(encoded)} rows are cut to "
-                f"{args.max_seq_length} word pieces"
+                f"{examples.source}: {encoded.encoded.truncated} of {len(encoded)} rows are "
+                f"truncated to {args.max_seq_length} tokens"
             )
         encoded.examples = examples if keep else None
         return encoded
 
     return EncodedData(
-        rows(found.train, keep=False) if found.train else None,
-        [(dev, rows(examples)) for dev, examples in found.dev],
-        [(task, test_set, rows(examples)) for task, test_set, examples in found.test],
-        found.demo,
-        found.own,
+        encode(data.train, keep=False) if data.train else None,
+        [(dev, encode(examples)) for dev, examples in data.dev],
+        [(task, test_set, encode(examples)) for task, test_set, examples in data.test],
+        data.demo,
+        data.custom,
     )

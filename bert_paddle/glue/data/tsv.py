@@ -1,8 +1,8 @@
-"""GLUE's TSV files: finding them, and reading them strictly.
+"""Find GLUE's TSV files and read them strictly.
 
 The files are UTF-8, tab-separated and unquoted: a quotation mark is an ordinary character, only a
-line feed ends a row, and a text keeps every character it has. A row that breaks this stops the
-reading with its file and line, since a row silently lost changes every figure computed later.
+line feed ends a row, and texts are kept verbatim. A malformed row raises an error with file and
+line, since silently skipping it would change every metric computed later.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import BinaryIO
 import numpy as np
 
 from bert_paddle.common.errors import DataError
-from bert_paddle.glue.tasks import TASKS, Column, Columns, Task, plain
+from bert_paddle.glue.tasks import TASKS, Column, Columns, Task, normalize_name
 
 BOM = b"\xef\xbb\xbf"
 
@@ -25,8 +25,8 @@ BOM = b"\xef\xbb\xbf"
 class Examples:
     """One file's examples, in the order of the file.
 
-    `texts_b` is None for one-text tasks; `labels` is None in a test file, else int64 [n] (indices
-    into `Task.labels`) or, for regression, float32 [n]. `skipped` counts rows left out.
+    `texts_b` is None for single-text tasks; `labels` is None in a test file, else int64 [n]
+    (indices into `Task.labels`) or, for regression, float32 [n]. `skipped` counts skipped rows.
     """
 
     texts_a: list[str]
@@ -39,17 +39,17 @@ class Examples:
         return len(self.texts_a)
 
 
-def load(task: Task, path: str | Path, split: str) -> Examples:
+def read_task_file(task: Task, path: str | Path, split: str) -> Examples:
     """Read one TSV file as the task's `split` ("train", "dev" or "test").
 
-    Raises DataError, naming `path:line` (from 1, header included), for whatever does not fit.
+    Raises DataError, naming `path:line` (from 1, header included), for a malformed file.
     """
     columns = task.columns(split)
     if columns is None:
         raise DataError(f"{task.name} has no {split} file; it has {', '.join(task.files)}")
     try:
         with open(path, "rb") as file:
-            return _read(task, columns, split, file, str(path))
+            return _parse(task, columns, split, file, str(path))
     except IsADirectoryError:
         raise DataError(f"{path}: a folder where a TSV file is expected") from None
     except FileNotFoundError:
@@ -58,128 +58,129 @@ def load(task: Task, path: str | Path, split: str) -> Examples:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def _read(task: Task, columns: Columns, split: str, file: BinaryIO, path: str) -> Examples:
-    may_skip = task.skip_short_rows and split != "test"
-    first = file.readline().removeprefix(BOM)
-    if not first:
+def _parse(task: Task, columns: Columns, split: str, file: BinaryIO, path: str) -> Examples:
+    skip_short = task.skip_short_rows and split != "test"
+    first_line = file.readline().removeprefix(BOM)
+    if not first_line:
         raise DataError(f"{path}: the file is empty")
-    fields = _fields(first, path, 1)
-    at_a, at_b, at_label, count = _positions(columns, fields, path)
-    rows = enumerate(file, 2) if columns.header else enumerate(chain([first], file), 1)
+    fields = _split_fields(first_line, path, 1)
+    column_a, column_b, label_column, count = _column_indices(columns, fields, path)
+    rows = enumerate(file, 2) if columns.header else enumerate(chain([first_line], file), 1)
 
     texts_a: list[str] = []
     texts_b: list[str] = []
     raw_labels: list[str] = []
-    lines: list[int] = []  # of each label, for the error message
+    label_lines: list[int] = []  # line number of each label, for error messages
     skipped = 0
     for line, raw in rows:
-        fields = _fields(raw, path, line)
+        fields = _split_fields(raw, path, line)
         if len(fields) != count:
-            if may_skip and len(fields) < count:
+            if skip_short and len(fields) < count:
                 skipped += 1
                 continue
-            raise wrong_count(path, line, fields, count)
-        texts_a.append(fields[at_a])
-        if at_b is not None:
-            texts_b.append(fields[at_b])
-        if at_label is not None:
-            raw_labels.append(fields[at_label])
-            lines.append(line)
+            raise field_count_error(path, line, fields, count)
+        texts_a.append(fields[column_a])
+        if column_b is not None:
+            texts_b.append(fields[column_b])
+        if label_column is not None:
+            raw_labels.append(fields[label_column])
+            label_lines.append(line)
     if not texts_a:
-        short = f" ({skipped} rows have too few fields)" if skipped else ""
-        raise DataError(f"{path}: a header and no row{short}")
+        hint = f" ({skipped} rows have too few fields)" if skipped else ""
+        raise DataError(f"{path}: a header and no row{hint}")
 
     labels = None
-    if at_label is not None:
-        convert = _scores if task.is_regression else _indices
-        labels = convert(task, raw_labels, lines, path)
-    return Examples(texts_a, texts_b if at_b is not None else None, labels, path, skipped)
+    if label_column is not None:
+        convert = _parse_scores if task.is_regression else _parse_classes
+        labels = convert(task, raw_labels, label_lines, path)
+    return Examples(texts_a, texts_b if column_b is not None else None, labels, path, skipped)
 
 
-def _fields(raw: bytes, path: str, line: int) -> list[str]:
-    """Split one line of the file, without its line end, into its fields."""
-    return without_end(decoded(raw, path, line)).split("\t")
+def _split_fields(raw: bytes, path: str, line: int) -> list[str]:
+    """The fields of one line, without its line end."""
+    return strip_line_end(decode_line(raw, path, line)).split("\t")
 
 
-def decoded(raw: bytes, path: str, line: int) -> str:
-    """One line of a file as text. Raises DataError for what is no UTF-8 text."""
+def decode_line(raw: bytes, path: str, line: int) -> str:
+    """One line of a file as text. Raises DataError for bytes that are not UTF-8 text."""
     if b"\0" in raw:
         raise DataError(f"{path}:{line}: a NUL byte; this is not a text file, or a damaged one")
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        bad = f"byte 0x{raw[error.start]:02x} at byte {error.start + 1} of the line"
-        raise DataError(f"{path}:{line}: not UTF-8 ({bad}); save the file as UTF-8") from None
+        position = f"byte 0x{raw[error.start]:02x} at byte {error.start + 1} of the line"
+        raise DataError(f"{path}:{line}: not UTF-8 ({position}); save the file as UTF-8") from None
 
 
-def without_end(text: str) -> str:
-    """A line without its line feed, or carriage return and line feed."""
+def strip_line_end(text: str) -> str:
+    """A line without its LF or CR LF."""
     return text[:-2] if text.endswith("\r\n") else text.removesuffix("\n")
 
 
-def _positions(
-    columns: Columns, first: list[str], path: str
+def _column_indices(
+    columns: Columns, first_row: list[str], path: str
 ) -> tuple[int, int | None, int | None, int]:
-    """Turn a layout into positions, given the first line's fields: text a, text b, label, count."""
-    count = columns.count or len(first)
-    if columns.header and len(first) != count:
-        raise wrong_count(path, 1, first, count)
+    """Indices of text a, text b and the label, and the number of columns. first_row: the fields of
+    the first line, the header where the layout has one."""
+    count = columns.count or len(first_row)
+    if columns.header and len(first_row) != count:
+        raise field_count_error(path, 1, first_row, count)
 
-    at_a = _position(columns.text_a, first, path)
-    at_b = None if columns.text_b is None else _position(columns.text_b, first, path)
-    at_label = None
+    column_a = _column_index(columns.text_a, first_row, path)
+    column_b = None if columns.text_b is None else _column_index(columns.text_b, first_row, path)
+    label_column = None
     if columns.label is not None and not (
-        columns.label_optional and not _has(columns.label, first)
+        columns.label_optional and not _has_column(columns.label, first_row)
     ):
-        at_label = _position(columns.label, first, path)
-        if columns.header and is_number(first[at_label]):
+        label_column = _column_index(columns.label, first_row, path)
+        if columns.header and is_number(first_row[label_column]):
             raise DataError(f"{path}:1: a row where the header should be; add the header line")
-    return at_a, at_b, at_label, count
+    return column_a, column_b, label_column, count
 
 
-def _has(column: Column, header: list[str]) -> bool:
-    return isinstance(column, int) or any(name in header for name in _names(column))
+def _has_column(column: Column, header: list[str]) -> bool:
+    return isinstance(column, int) or any(name in header for name in _accepted_names(column))
 
 
-def _names(column: str | tuple[str, ...]) -> tuple[str, ...]:
+def _accepted_names(column: str | tuple[str, ...]) -> tuple[str, ...]:
     return (column,) if isinstance(column, str) else column
 
 
-def _position(column: Column, header: list[str], path: str) -> int:
+def _column_index(column: Column, header: list[str], path: str) -> int:
     if isinstance(column, int):
         return column
-    for name in _names(column):
+    for name in _accepted_names(column):
         if name in header:
             return header.index(name)
-    wanted = " or ".join(repr(name) for name in _names(column))
-    found = shown(", ".join(header))
-    raise DataError(f"{path}:1: the header has no column {wanted}; found {found}")
+    names = " or ".join(repr(name) for name in _accepted_names(column))
+    columns = quote_value(", ".join(header))
+    raise DataError(f"{path}:1: the header has no column {names}; found {columns}")
 
 
-def _indices(task: Task, raw: Sequence[str], lines: Sequence[int], path: str) -> np.ndarray:
+def _parse_classes(task: Task, raw: Sequence[str], lines: Sequence[int], path: str) -> np.ndarray:
     """Labels of a file as indices into `task.labels`, int64 [n]."""
-    index = {label: i for i, label in enumerate(task.file_labels)}
-    found = [index.get(label, -1) for label in raw]
-    if -1 in found:
-        bad = [f"{path}:{line}" for line, i in zip(lines, found, strict=True) if i < 0]
-        raise bad_labels(bad, raw[found.index(-1)], "one of " + ", ".join(index))
-    return np.array(found, dtype=np.int64)
+    index_of = {label: i for i, label in enumerate(task.file_labels)}
+    indices = [index_of.get(label, -1) for label in raw]
+    if -1 in indices:
+        bad = [f"{path}:{line}" for line, i in zip(lines, indices, strict=True) if i < 0]
+        raise label_error(bad, raw[indices.index(-1)], "one of " + ", ".join(index_of))
+    return np.array(indices, dtype=np.int64)
 
 
-def _scores(task: Task, raw: Sequence[str], lines: Sequence[int], path: str) -> np.ndarray:
+def _parse_scores(task: Task, raw: Sequence[str], lines: Sequence[int], path: str) -> np.ndarray:
     """Scores of a file within `task.score_range`, float32 [n]."""
     low, high = task.score_range or (-np.inf, np.inf)
-    # NaN fails the comparison, and so is refused with the values out of range.
-    good = [is_number(text) and low <= float(text) <= high for text in raw]
-    if not all(good):
-        bad = [f"{path}:{line}" for line, ok in zip(lines, good, strict=True) if not ok]
+    # NaN fails the comparison and is rejected like values out of range.
+    valid = [is_number(text) and low <= float(text) <= high for text in raw]
+    if not all(valid):
+        bad = [f"{path}:{line}" for line, ok in zip(lines, valid, strict=True) if not ok]
         expected = f"a number from {low:g} to {high:g}"
-        raise bad_labels(bad, raw[good.index(False)], expected)
+        raise label_error(bad, raw[valid.index(False)], expected)
     return np.array([float(text) for text in raw], dtype=np.float32)
 
 
 def is_number(text: str) -> bool:
-    """Whether a label is a number as files have it; "nan" and "inf" are."""
+    """Whether a label is a plain ASCII number ("nan" and "inf" are; "1_0" is not)."""
     try:
         float(text)
     except ValueError:
@@ -187,49 +188,51 @@ def is_number(text: str) -> bool:
     return text.isascii() and "_" not in text
 
 
-def bad_labels(places: Sequence[str], text: str, expected: str) -> DataError:
-    """What is said of labels that will not do: where they stand, the first one, what is wanted."""
-    what = f"label {shown(text)}" if text else "an empty label"
+def label_error(places: Sequence[str], text: str, expected: str) -> DataError:
+    """The error for invalid labels. places: `path:line` of each; text: the first one."""
+    label = f"label {quote_value(text)}" if text else "an empty label"
     more = f"; {len(places)} rows of the file have such labels" if len(places) > 1 else ""
-    return DataError(f"{places[0]}: {what} where {expected} is expected{more}")
+    return DataError(f"{places[0]}: {label} where {expected} is expected{more}")
 
 
-def wrong_count(
+def field_count_error(
     path: str, line: int, fields: Sequence[str], count: int, by: str = "tab"
 ) -> DataError:
-    """What is said of a row with more or fewer fields than the others."""
+    """The error for a row with more or fewer fields than the header."""
     found = "found an empty line" if fields == [""] else f"found {len(fields)}"
     return DataError(f"{path}:{line}: expected {count} {by}-separated fields, {found}")
 
 
-def shown(text: str, limit: int = 80) -> str:
-    """A value for a message: quoted, on one line, cut where it is long."""
+def quote_value(text: str, limit: int = 80) -> str:
+    """A value for a message: quoted, on one line, truncated to `limit` characters."""
     return repr(text if len(text) <= limit else text[:limit] + "...")
 
 
 @dataclass(frozen=True)
-class FoundData:
-    """Where a task's files are, or None; and every place looked in, each with what it lacked."""
+class TaskDirSearch:
+    """The folder of a task's files, or None; and every place searched without success, each with
+    what it lacks."""
 
     folder: Path | None
-    looked: tuple[str, ...]
+    searched: tuple[str, ...]
 
 
-def find(
+def find_task_dir(
     task: Task,
     data_dir: str | None,
     environ: Mapping[str, str],
     home: str | Path,
     needed: Sequence[str] | None = None,
-) -> FoundData:
+) -> TaskDirSearch:
     """Look for the task's folder: `data_dir`, $GLUE_DATA_DIR, then `home`/glue.
 
-    `data_dir` is a folder of task folders, or the task's own. A place counts only where it holds
-    every file of `needed` (by default the training file and the first dev file; AX: its file).
+    `data_dir` is a folder of task folders, or the task's folder itself. A folder is accepted only
+    with every file of `needed` (by default the training file and the first dev file; AX: its
+    file).
     """
     if needed is None:
         needed = task.files[:2] if task.train else task.files[:1]
-    looked: list[str] = []
+    searched: list[str] = []
     roots = [
         (data_dir, "--data_dir"),
         (environ.get("GLUE_DATA_DIR"), "$GLUE_DATA_DIR"),
@@ -238,34 +241,38 @@ def find(
     for root, source in roots:
         if not root:
             continue
-        candidates = _task_folders(task, Path(root), or_itself=source == "--data_dir")
+        candidates = _task_folders(task, Path(root), include_root=source == "--data_dir")
         if not candidates:
             lacks = f"no folder {task.folder}" if Path(root).is_dir() else "no such folder"
-            looked.append(f"{source} {root} ({lacks})")
+            searched.append(f"{source} {root} ({lacks})")
         for folder in candidates:
             missing = [name for name in needed if not (folder / name).is_file()]
             if not missing:
-                return FoundData(folder, tuple(looked))
+                return TaskDirSearch(folder, tuple(searched))
             lacks = f"no folder {task.folder}, and " if folder == Path(root) else ""
-            looked.append(f"{source} {folder} ({lacks}no {', '.join(missing)})")
-    return FoundData(None, tuple(looked))
+            searched.append(f"{source} {folder} ({lacks}no {', '.join(missing)})")
+    return TaskDirSearch(None, tuple(searched))
 
 
-def _task_folders(task: Task, root: Path, or_itself: bool) -> list[Path]:
-    """Folders under `root` named for the task, exact spelling first; then perhaps `root`."""
-    names = {plain(task.folder), plain(task.name)}
+def _task_folders(task: Task, root: Path, include_root: bool) -> list[Path]:
+    """Folders under `root` named like the task, exact spelling first; then, if asked, `root`."""
+    names = {normalize_name(task.folder), normalize_name(task.name)}
     try:
-        folders = [path for path in root.iterdir() if plain(path.name) in names and path.is_dir()]
+        folders = [
+            path for path in root.iterdir() if normalize_name(path.name) in names and path.is_dir()
+        ]
     except OSError:
         return []
     folders.sort(key=lambda path: (path.name != task.folder, path.name))
-    # The files of most tasks have the same names: another task's folder is not this one's.
-    others = {plain(name) for t in TASKS.values() for name in (t.folder, t.name)} - names
-    if or_itself and plain(root.resolve().name) not in others:
+    # Most tasks' files have the same names, so another task's folder must not be taken.
+    other_tasks = {
+        normalize_name(name) for t in TASKS.values() for name in (t.folder, t.name)
+    } - names
+    if include_root and normalize_name(root.resolve().name) not in other_tasks:
         folders.append(root)
     return folders
 
 
 def is_demo(folder: str | Path) -> bool:
-    """True for a folder of invented rows, which holds a file named DEMO: results say so."""
+    """Whether a folder holds the demo set of invented rows, marked by a file named DEMO."""
     return (Path(folder) / "DEMO").exists()

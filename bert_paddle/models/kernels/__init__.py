@@ -1,1 +1,1 @@
-"""BERT's encoder on CPUs by kernels of our own, beside PaddleNLP's layers and on their weights."""
+"""Our own kernels: BERT's encoder on CPUs, on the weights of PaddleNLP's layers, and AdamW."""

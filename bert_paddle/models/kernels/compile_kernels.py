@@ -1,4 +1,4 @@
-"""kernels.c as a library of this machine: compiled at the first use, kept for the next."""
+"""kernels.c as a shared library: compiled for this machine on first use, then cached."""
 
 import contextlib
 import ctypes
@@ -17,42 +17,40 @@ from typing import Any
 from bert_paddle.common import atomic_files, hardware, runtime
 
 SOURCE = Path(__file__).with_name("kernels.c")
-# Sums may be reordered, so that they can be made in vectors; infinities stay what they are.
+# Sums may be reordered, which vectorizing them needs; infinities and NaN stay exact.
 _FLAGS = "-O3 -march=native -ffast-math -fno-finite-math-only -fopenmp -fPIC -std=gnu11".split()
 if platform.machine() == "x86_64":
     _FLAGS.append("-mprefer-vector-width=512")
-_LARGE, _REAL, _SEED, _POINTER = ctypes.c_int64, ctypes.c_float, ctypes.c_uint32, ctypes.c_void_p
-_DROPOUT = [_SEED, _SEED, _REAL]  # seed, threshold, scale
+_INT64, _FLOAT, _UINT32, _POINTER = ctypes.c_int64, ctypes.c_float, ctypes.c_uint32, ctypes.c_void_p
+_DROPOUT = [_UINT32, _UINT32, _FLOAT]  # seed, threshold, scale
 _SIGNATURES: dict[str, list[Any]] = {
-    "bias_gelu": [*[_POINTER] * 3, _LARGE, _LARGE],
-    "bias_gelu_grad": [*[_POINTER] * 3, _LARGE, _LARGE],
-    "dropout_add_norm": [*[_POINTER] * 7, _LARGE, _LARGE, *_DROPOUT, _REAL],
-    "dropout_add_norm_grad": [*[_POINTER] * 9, _LARGE, _LARGE, *_DROPOUT],
-    "embed": [*[_POINTER] * 11, _LARGE, _LARGE, *_DROPOUT, _REAL],
-    "embed_grad": [*[_POINTER] * 13, *[_LARGE] * 5, *_DROPOUT],
-    "column_sums": [*[_POINTER] * 2, _LARGE, _LARGE],
-    "squares": [*[_POINTER] * 2, _LARGE],
-    "adamw": [_POINTER, _LARGE, *[_REAL] * 6],
-    "attention": [*[_POINTER] * 11, _LARGE, _LARGE, _LARGE, *_DROPOUT],
-    "attention_grad": [*[_POINTER] * 11, _LARGE, _LARGE, _LARGE, *_DROPOUT],
+    "bias_gelu": [*[_POINTER] * 3, _INT64, _INT64],
+    "bias_gelu_grad": [*[_POINTER] * 3, _INT64, _INT64],
+    "dropout_add_norm": [*[_POINTER] * 7, _INT64, _INT64, *_DROPOUT, _FLOAT],
+    "dropout_add_norm_grad": [*[_POINTER] * 9, _INT64, _INT64, *_DROPOUT],
+    "embed": [*[_POINTER] * 11, _INT64, _INT64, *_DROPOUT, _FLOAT],
+    "embed_grad": [*[_POINTER] * 13, *[_INT64] * 5, *_DROPOUT],
+    "column_sums": [*[_POINTER] * 2, _INT64, _INT64],
+    "squares": [*[_POINTER] * 2, _INT64],
+    "adamw": [_POINTER, _INT64, *[_FLOAT] * 6],
+    "attention": [*[_POINTER] * 11, _INT64, _INT64, _INT64, *_DROPOUT],
+    "attention_grad": [*[_POINTER] * 11, _INT64, _INT64, _INT64, *_DROPOUT],
 }
 
-
-_DIGEST = hashlib.sha256().digest_size  # of a library of the cache, written behind it
-
-# Those that take memory of their own, and say whether they got it.
+# Kernels that allocate memory and return -1 where there is none.
 _CHECKED = {
     "column_sums",
     "attention",
     "squares",
     *(name for name in _SIGNATURES if name.endswith("_grad")),
 }
+_DIGEST_SIZE = hashlib.sha256().digest_size  # the digest is appended to a cached library
 
 
 class Kernels:
     """The functions of kernels.c, called with Paddle tensors and numpy arrays in place of pointers.
 
-    The interpreter is free for other threads while one runs. Raises MemoryError for want of memory.
+    A call releases the GIL.
     """
 
     def __init__(self, path: Path):
@@ -64,97 +62,104 @@ class Kernels:
             function.argtypes = arguments
             function.restype = ctypes.c_int if name in _CHECKED else None
 
-    def __call__(self, name: str, *arguments: Any) -> None:
-        values = [_plain(value) for value in arguments]
-        with self._event(name):  # for a profile
+    def run(self, name: str, *arguments: Any) -> None:
+        """Call the kernel `name`. Raises MemoryError when it cannot allocate memory."""
+        values = [_as_pointer(value) for value in arguments]
+        with self._event(name):  # shown by --profile
             failed = getattr(self._library, name)(*values)
         if failed and name in _CHECKED:
-            raise MemoryError(f"no memory for {name}")
+            raise MemoryError(f"no memory for the kernel {name}")
 
 
-def _plain(value: Any) -> Any:
+def _as_pointer(value: Any) -> Any:
     if hasattr(value, "data_ptr"):
         return value.data_ptr()
     return value.ctypes.data if hasattr(value, "ctypes") else value
 
 
 @functools.cache
-def kernels() -> tuple[Kernels | None, str]:
-    """The kernels, or None and why there are none. To be called after paddle is imported, whose
-    thread pool they share."""
-    chosen = os.environ.get("CC", "")
+def load_kernels() -> tuple[Kernels | None, str]:
+    """The kernels, or None and the reason why there are none. Import paddle before calling: the
+    kernels share its thread pool."""
+    cc = os.environ.get("CC", "")
     try:
-        compilers = _compilers(chosen)
+        compilers = _compiler_commands(cc)
     except ValueError as error:
-        return None, f"CC is {chosen!r}: {error}"
-    compiler = next((one for one in compilers if shutil.which(one[0])), None)
+        return None, f"CC is {cc!r}: {error}"
+    compiler = next((command for command in compilers if shutil.which(command[0])), None)
     if compiler is None:
-        names = " or ".join(" ".join(one) for one in compilers)
-        return None, f"no C compiler is here ({names})"
+        names = " or ".join(" ".join(command) for command in compilers)
+        return None, f"no C compiler found ({names})"
     try:
-        return _loaded(compiler), ""
+        return _load_or_compile(compiler), ""
     except (OSError, subprocess.SubprocessError) as error:
-        return None, f"{' '.join(compiler)} could not make them: {_reason(error)}"
+        return None, f"{' '.join(compiler)} could not compile them: {_error_line(error)}"
 
 
-def _compilers(chosen: str) -> list[list[str]]:
-    words = [word for word in shlex.split(chosen) if word]
-    return [words] if words else [["gcc"], ["cc"], ["clang"]]
+def _compiler_commands(cc: str) -> list[list[str]]:
+    command = [part for part in shlex.split(cc) if part]
+    return [command] if command else [["gcc"], ["cc"], ["clang"]]
 
 
-def _reason(error: Exception) -> str:
-    """One line of what a compiler said: that of its error, not what led there."""
+def _error_line(error: Exception) -> str:
+    """The first line of a compiler's output that is an error, or else its first line."""
     lines = (getattr(error, "stderr", None) or "").strip().splitlines() or [str(error)]
     return next((line for line in lines if "error:" in line.lower()), lines[0])
 
 
-def _loaded(compiler: Sequence[str]) -> Kernels:
-    """The kernels of the cache, compiled where they are not there yet, are damaged or cannot be
-    loaded: made where the C library is newer, say."""
+def _load_or_compile(compiler: Sequence[str]) -> Kernels:
+    """The cached kernels; compiled where they are missing, damaged or cannot be loaded (compiled
+    against a newer C library, say)."""
     import paddle
 
-    # Paddle's own OpenMP library: a second one would have a second set of threads, and each set's
-    # waiting threads would take the cores from the other's working ones.
-    threads = next((Path(paddle.__file__).parent / "libs").glob("libiomp5*"), None)
-    if threads is None:
-        raise OSError("this PaddlePaddle brings no libiomp5")
-    about = [*compiler, hardware.processor(), hardware.instructions(), paddle.__version__, *_FLAGS]
-    text = chr(0).join([*about, SOURCE.read_text("utf-8")])
-    path = runtime.cache_dir() / "kernels" / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.so"
-    if _whole(path):
+    # Link Paddle's own OpenMP library: with a second one, the idle threads of each pool would spin
+    # on the cores that the other needs.
+    openmp = next((Path(paddle.__file__).parent / "libs").glob("libiomp5*"), None)
+    if openmp is None:
+        raise OSError("this PaddlePaddle ships no libiomp5")
+    build = [
+        *compiler,
+        hardware.processor(),
+        hardware.instruction_sets(),
+        paddle.__version__,
+        *_FLAGS,
+    ]
+    key = chr(0).join([*build, SOURCE.read_text("utf-8")])
+    path = runtime.cache_dir() / "kernels" / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
+    if _is_intact(path):
         with contextlib.suppress(OSError):
             return Kernels(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as scratch:
-            made = _compile(compiler, threads, Path(scratch))
-            content = made.read_bytes()
-            made.write_bytes(content + hashlib.sha256(content).digest())
-            atomic_files.sync(made)
-            os.replace(made, path)
+            library = _compile(compiler, openmp, Path(scratch))
+            content = library.read_bytes()
+            library.write_bytes(content + hashlib.sha256(content).digest())
+            atomic_files.sync(library)
+            os.replace(library, path)
         return Kernels(path)
-    # A home that cannot be written, has no room left, or from which nothing may be run.
+    # The cache is not writable, full, or mounted noexec.
     except (OSError, subprocess.CalledProcessError):
         with tempfile.TemporaryDirectory() as scratch:
-            # Once loaded, the file need not be there any more.
-            return Kernels(_compile(compiler, threads, Path(scratch)))
+            # The library stays mapped after its file is deleted.
+            return Kernels(_compile(compiler, openmp, Path(scratch)))
 
 
-def _whole(path: Path) -> bool:
-    """Whether a library of the cache is as it was written: the loader would map one that is cut
-    off, and the process be killed at a page that is missing."""
+def _is_intact(path: Path) -> bool:
+    """Whether a cached library is as it was written. The loader would map a truncated one, and the
+    process would die of SIGBUS at a missing page."""
     try:
         content = path.read_bytes()
     except OSError:
         return False
-    return hashlib.sha256(content[:-_DIGEST]).digest() == content[-_DIGEST:]
+    return hashlib.sha256(content[:-_DIGEST_SIZE]).digest() == content[-_DIGEST_SIZE:]
 
 
-def _compile(compiler: Sequence[str], threads: Path, scratch: Path) -> Path:
-    unit, library = scratch / "kernels.o", scratch / "kernels.so"
+def _compile(compiler: Sequence[str], openmp: Path, scratch: Path) -> Path:
+    object_file, library = scratch / "kernels.o", scratch / "kernels.so"
     for command in (
-        [*compiler, *_FLAGS, "-c", str(SOURCE), "-o", str(unit)],
-        [*compiler, "-shared", str(unit), str(threads), "-lm", "-o", str(library)],
+        [*compiler, *_FLAGS, "-c", str(SOURCE), "-o", str(object_file)],
+        [*compiler, "-shared", str(object_file), str(openmp), "-lm", "-o", str(library)],
     ):
         subprocess.run(
             command, check=True, capture_output=True, text=True, errors="replace", timeout=120

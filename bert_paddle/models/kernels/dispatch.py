@@ -1,4 +1,4 @@
-"""PaddleNLP's classifier and pre-training model with their encoder computed on packed rows."""
+"""PaddleNLP's classifier and pre-training model with the encoder computed by our kernels."""
 
 from typing import Any
 
@@ -11,57 +11,59 @@ from bert_paddle.models.kernels import encoder
 Batch = dict[str, np.ndarray]
 
 
-def choose_encoder(model: Any, wanted: bool, log: RunLog) -> None:
-    """Decide how a model is computed, and say so where it is the slower way."""
-    against = encoder.unsupported_reason(model.bert) if wanted else "--cpu_kernels 0"
-    # All processes compute alike, or they would drift apart by rounding.
-    everyone = collectives.all_gather(against)
-    if not against and any(everyone):
-        rank = next(rank for rank, one in enumerate(everyone) if one)
-        against = f"rank {rank} cannot: {everyone[rank]}"
-    model.by_kernels = not against
-    if against and not collectives.on_gpu():
-        log.note(f"encoder: PaddleNLP's layers, which take longer than our kernels ({against})")
+def choose_encoder(model: Any, cpu_kernels: bool, log: RunLog) -> None:
+    """Choose our kernels or PaddleNLP's layers for a model; note why where it is the slower one."""
+    reason = encoder.unsupported_reason(model.bert) if cpu_kernels else "--cpu_kernels 0"
+    # All ranks compute alike: otherwise their weights would drift apart by rounding.
+    reasons = collectives.all_gather(reason)
+    if not reason and any(reasons):
+        rank = next(rank for rank, other in enumerate(reasons) if other)
+        reason = f"rank {rank} cannot use them: {reasons[rank]}"
+    model.use_cpu_kernels = not reason
+    if reason and not collectives.on_gpu():
+        log.note(f"encoder: PaddleNLP's layers, slower than our kernels ({reason})")
 
 
 def uses_kernels(model: Any) -> bool:
-    """Whether the model is computed by our kernels: on the CPU, with a C compiler, unless `prepare`
-    was told otherwise. Either way results are the same up to rounding, and dropout draws from the
-    same distribution."""
+    """Whether our kernels compute the model: on the CPU, with a C compiler, unless `choose_encoder`
+    decided otherwise. Either way the results are the same up to rounding, and dropout draws from
+    the same distribution."""
     if not hasattr(model, "bert"):
         return False
-    if not hasattr(model, "by_kernels"):
-        model.by_kernels = not encoder.unsupported_reason(model.bert)
-    return model.by_kernels
+    if not hasattr(model, "use_cpu_kernels"):
+        model.use_cpu_kernels = not encoder.unsupported_reason(model.bert)
+    return model.use_cpu_kernels
 
 
-def classify(model: Any, batch: Batch) -> Any:
+def classification_logits(model: Any, batch: Batch) -> Any:
     """The logits [rows, classes] of a BertForSequenceClassification, a tensor.
 
     batch: input_ids, input_mask, segment_ids, int64 [rows, length].
     """
     rows, length = batch["input_ids"].shape
-    pooled = model.bert.pooler(_encoded(model, batch, np.arange(rows) * length).unsqueeze(1))
+    first_tokens = _encode(model, batch, np.arange(rows) * length)
+    pooled = model.bert.pooler(first_tokens.unsqueeze(1))
     return model.classifier(model.dropout(pooled))
 
 
 def pretraining_logits(model: Any, batch: Batch) -> tuple[Any, Any]:
-    """Logits of a BertForPretraining over the vocabulary [masked positions, vocab] and over the
-    two relations [rows, 2].
+    """The MLM logits [masked positions, vocab] and NSP logits [rows, 2] of a BertForPretraining.
 
-    batch: as for `classify`, and masked_positions, flat indices into [rows, length].
+    batch: as for `classification_logits`, and masked_positions, flat indices into [rows, length].
     """
     import paddle
 
     rows, length = batch["input_ids"].shape
     first, masked = np.arange(rows) * length, batch["masked_positions"]
-    wanted = np.union1d(first, masked)
-    found = _encoded(model, batch, wanted)
-    places = [paddle.to_tensor(np.searchsorted(wanted, one)) for one in (first, masked)]
-    pooled = model.bert.pooler(paddle.gather(found, places[0]).unsqueeze(1))
-    return model.cls(paddle.gather(found, places[1]), pooled)
+    positions = np.union1d(first, masked)
+    encoded = _encode(model, batch, positions)
+    first_index, masked_index = (
+        paddle.to_tensor(np.searchsorted(positions, part)) for part in (first, masked)
+    )
+    pooled = model.bert.pooler(paddle.gather(encoded, first_index).unsqueeze(1))
+    return model.cls(paddle.gather(encoded, masked_index), pooled)
 
 
-def _encoded(model: Any, batch: Batch, wanted: np.ndarray) -> Any:
+def _encode(model: Any, batch: Batch, positions: np.ndarray) -> Any:
     ids, mask, segments = batch["input_ids"], batch["input_mask"], batch["segment_ids"]
-    return encoder.encode(model.bert, ids, mask, segments, wanted)
+    return encoder.encode(model.bert, ids, mask, segments, positions)

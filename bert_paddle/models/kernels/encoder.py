@@ -1,5 +1,5 @@
-"""PaddleNLP's BERT encoder, computed on packed rows: no padding, and in the last layer only what is
-asked for."""
+"""PaddleNLP's BERT encoder computed on packed rows: without padding, and in the last layer only the
+positions that the caller needs."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,17 +11,17 @@ from bert_paddle.models.kernels import compile_kernels, embedding, encoder_layer
 
 
 def unsupported_reason(bert: Any) -> str:
-    """Why this BertModel has to be computed by PaddleNLP's layers; "" when it has not."""
+    """Why our kernels cannot compute this BertModel; "" when they can."""
     config = bert.config
     if collectives.on_gpu():
-        return "on a GPU Paddle's own are faster"
+        return "on a GPU Paddle's own kernels are faster"
     if config.hidden_act != "gelu":
-        return f"they know GELU, not {config.hidden_act}"
+        return f"they implement GELU, not {config.hidden_act}"
     if bert.fuse:
-        return "its query, key and value are one layer"
+        return "query, key and value are fused into one layer"
     if any(str(p.dtype) != "paddle.float32" or p.stop_gradient for p in bert.parameters()):
-        return "a weight is not float32, or frozen"
-    return compile_kernels.kernels()[1]
+        return "a weight is frozen or not float32"
+    return compile_kernels.load_kernels()[1]
 
 
 def encode(
@@ -29,71 +29,73 @@ def encode(
     input_ids: np.ndarray,
     input_mask: np.ndarray,
     segment_ids: np.ndarray,
-    wanted: np.ndarray,
+    positions: np.ndarray,
 ) -> Any:
-    """The encoder's output for the wanted positions, a tensor [len(wanted), hidden].
+    """The encoder's output at `positions`, a tensor [len(positions), hidden].
 
-    The arrays are [rows, length]; wanted: ascending flat indices into them, of positions that the
-    mask keeps, at least one of each row.
+    The other arrays are [rows, length]; positions: ascending flat indices into them, unmasked, at
+    least one in each row.
 
     Raises ValueError for an id that the model has no embedding for.
     """
     import paddle
 
     length = input_ids.shape[1]
-    kept = np.flatnonzero(input_mask)
-    words, segments = input_ids.reshape(-1)[kept], segment_ids.reshape(-1)[kept]
+    unmasked = np.flatnonzero(input_mask)
+    ids, segments = input_ids.reshape(-1)[unmasked], segment_ids.reshape(-1)[unmasked]
     layers, heads = bert.encoder.layers, bert.config.num_attention_heads
-    _check(words, bert.embeddings.word_embeddings, "token id")
-    _check(segments, bert.embeddings.token_type_embeddings, "segment id")
-    if length > bert.embeddings.position_embeddings.weight.shape[0]:
-        raise ValueError(f"rows of {length} tokens are longer than the model's positions")
+    _check_ids(ids, bert.embeddings.word_embeddings, "token id")
+    _check_ids(segments, bert.embeddings.token_type_embeddings, "segment id")
+    limit = bert.embeddings.position_embeddings.weight.shape[0]
+    if length > limit:
+        raise ValueError(f"rows of {length} tokens are longer than the model's {limit} positions")
     keys = np.count_nonzero(input_mask, axis=1).astype(np.int64)
-    queries = np.bincount(wanted // length, minlength=len(input_ids)).astype(np.int64)
-    draws = [len(layers) + 1]
-    seeds = paddle.randint(0, 2**31 - 1, draws).tolist() if bert.training else [0] * draws[0]
+    queries = np.bincount(positions // length, minlength=len(input_ids)).astype(np.int64)
+    count = len(layers) + 1  # a seed for each layer, and one for the embeddings
+    seeds = paddle.randint(0, 2**31 - 1, [count]).tolist() if bert.training else [0] * count
     dropout = encoder_layer.Dropout(bert.embeddings.dropout.p if bert.training else 0.0, seeds[-1])
-    x = embedding.apply(bert.embeddings, (words, kept % length, segments), _run(), dropout)
-    full, last = encoder_layer.spans(keys, keys, heads), encoder_layer.spans(queries, keys, heads)
-    for number, one in enumerate(layers):
-        is_last = number == len(layers) - 1
-        rows = paddle.to_tensor(np.searchsorted(kept, wanted)) if is_last else None
-        settings = _settings(one, last if is_last else full, heads, seeds[number])
-        asked = paddle.gather(x, rows) if is_last else x
-        x = encoder_layer.apply(asked, x, _parameters(one), settings)
+    x = embedding.apply(bert.embeddings, (ids, unmasked % length, segments), _kernels(), dropout)
+    full = encoder_layer.make_spans(keys, keys, heads)
+    last = encoder_layer.make_spans(queries, keys, heads)
+    for index, layer in enumerate(layers):
+        is_last = index == len(layers) - 1
+        rows = paddle.to_tensor(np.searchsorted(unmasked, positions)) if is_last else None
+        settings = _settings(layer, last if is_last else full, heads, seeds[index])
+        x_queries = paddle.gather(x, rows) if is_last else x
+        x = encoder_layer.apply(x_queries, x, _parameters(layer), settings)
     return x
 
 
-def _check(ids: np.ndarray, table: Any, what: str) -> None:
-    """The kernels would read, and write, beside the table."""
+def _check_ids(ids: np.ndarray, table: Any, what: str) -> None:
+    """The kernels do not check bounds: such an id would read and write outside the table."""
     if ids.min() < 0 or ids.max() >= table.weight.shape[0]:
-        wrong = ids.min() if ids.min() < 0 else ids.max()
-        raise ValueError(f"{what} {wrong} is not one of the model's {table.weight.shape[0]}")
+        invalid = ids.min() if ids.min() < 0 else ids.max()
+        raise ValueError(f"{what} {invalid} is not one of the model's {table.weight.shape[0]}")
 
 
 def _settings(
-    one: Any, spans: encoder_layer.Spans, heads: int, seed: int
+    layer: Any, spans: encoder_layer.Spans, heads: int, seed: int
 ) -> encoder_layer.Settings:
-    attention = one.self_attn.dropout if one.training else 0.0
-    hidden = one.dropout1.p if one.training else 0.0
+    attention = layer.self_attn.dropout if layer.training else 0.0
+    hidden = layer.dropout1.p if layer.training else 0.0
     return encoder_layer.Settings(
-        _run(),
+        _kernels(),
         spans,
         heads,
         encoder_layer.Dropout(attention, seed),
         encoder_layer.Dropout(hidden, seed),
-        (one.norm1._epsilon, one.norm2._epsilon),
+        (layer.norm1._epsilon, layer.norm2._epsilon),
     )
 
 
-def _run() -> compile_kernels.Kernels:
-    run, why = compile_kernels.kernels()
-    assert run is not None, why  # `whats_against` was asked
-    return run
+def _kernels() -> compile_kernels.Kernels:
+    kernels, reason = compile_kernels.load_kernels()
+    assert kernels is not None, reason  # `unsupported_reason` has checked
+    return kernels
 
 
-def _parameters(one: Any) -> Sequence[Any]:
-    attention = one.self_attn
+def _parameters(layer: Any) -> Sequence[Any]:
+    attention = layer.self_attn
     projections = (attention.q_proj, attention.k_proj, attention.v_proj, attention.out_proj)
-    parts = (*projections, one.norm1, one.linear1, one.linear2, one.norm2)
+    parts = (*projections, layer.norm1, layer.linear1, layer.linear2, layer.norm2)
     return [tensor for part in parts for tensor in (part.weight, part.bias)]

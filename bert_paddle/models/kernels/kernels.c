@@ -1,17 +1,20 @@
-/* What stands between the matrix products of a BERT layer, on the CPU: one pass over memory each,
- * on all threads. Float32, rows contiguous; sums over rows are made in blocks of fixed size, so a
- * result does not depend on the number of threads. The mathematics is that of layer.py's docstring.
+/* The operations between the matrix products of a BERT layer, and AdamW, on the CPU: one pass over
+ * memory each, on all threads. Float32, rows contiguous; sums over rows are computed in blocks of
+ * fixed size, so results do not depend on the number of threads. The formulas are in the docstring
+ * of encoder_layer.py.
  *
- * Dropout is a function of (seed, index of the element): nothing is stored for the backward pass.
+ * Dropout is a function of (seed, element index): no mask is stored for the backward pass.
+ *
+ * Functions that return int return -1 when they cannot allocate memory, otherwise 0.
  */
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define BLOCK 32 /* rows whose sums are made in float before they are added up */
+#define BLOCK 32 /* rows that are summed in float; the sums of blocks are added in double */
 
-/* A 32-bit mixing function (multiply and xor-shift, full avalanche); `seed` moves the sequence. */
+/* A 32-bit hash (multiply and xor-shift, full avalanche); `seed` selects the sequence. */
 static inline uint32_t mixed(uint32_t index, uint32_t seed) {
     uint32_t x = index * 0x9E3779B9u + seed;
     x ^= x >> 16;
@@ -22,12 +25,12 @@ static inline uint32_t mixed(uint32_t index, uint32_t seed) {
     return x;
 }
 
-/* Keeps an element with probability 1 - p, where threshold = p * 2^32. */
+/* The factor of an element: `scale` with probability 1 - p, otherwise 0; threshold = p * 2^32. */
 static inline float kept(uint32_t index, uint32_t seed, uint32_t threshold, float scale) {
     return mixed(index, seed) >= threshold ? scale : 0.0f;
 }
 
-static inline float exponential(float x) { /* to about one unit in the last place */
+static inline float exponential(float x) { /* accurate to about 1 ulp */
     x = x < -87.0f ? -87.0f : (x > 88.0f ? 88.0f : x);
     float whole = rintf(x * 1.44269504089f);
     float r = x - whole * 0.693359375f + whole * 2.12194440e-4f;
@@ -45,8 +48,8 @@ static inline float exponential(float x) { /* to about one unit in the last plac
     return y * power.f;
 }
 
-/* The distribution function of the normal distribution (Abramowitz and Stegun 7.1.26, absolute
- * error 1e-7) and its density, which shares the exponential. */
+/* CDF of the standard normal distribution (Abramowitz and Stegun 7.1.26, absolute error 1e-7) and
+ * its density, which shares the exponential. */
 static inline void normal(float x, float *distribution, float *density) {
     float e = exponential(-0.5f * x * x);
     float t = 1.0f / (1.0f + 0.3275911f * 0.70710678f * fabsf(x));
@@ -88,7 +91,7 @@ void bias_gelu(float *x, const float *bias, float *y, int64_t n, int64_t f) {
     }
 }
 
-/* dy *= d(x Phi(x))/dx; dbias = column sums of dy.  Returns -1 for want of memory. */
+/* dy *= d(x Phi(x))/dx; dbias = column sums of dy. */
 int bias_gelu_grad(const float *x, float *dy, float *dbias, int64_t n, int64_t f) {
     int64_t blocks = blocks_of(n);
     float *partial = calloc((size_t)(blocks * f), sizeof(float));
@@ -114,7 +117,7 @@ int bias_gelu_grad(const float *x, float *dy, float *dbias, int64_t n, int64_t f
     return 0;
 }
 
-/* y = (z - mean) * rstd * gamma + beta of one row; stats: mean and rstd. */
+/* LayerNorm of one row: y = (z - mean) * rstd * gamma + beta; stats: mean and rstd. */
 static inline void norm(const float *z, const float *gamma, const float *beta, float *y,
                         float *stats, int64_t h, float epsilon) {
     float sum = 0.0f, squares = 0.0f;
@@ -127,7 +130,7 @@ static inline void norm(const float *z, const float *gamma, const float *beta, f
     stats[1] = rstd;
 }
 
-/* dz of one row, which may be dy itself; adds to the sums of dgamma and dbeta. */
+/* Gradient of norm for one row: dz, which may alias dy; accumulates into dgamma and dbeta. */
 static inline void norm_grad(const float *dy, const float *z, const float *stats,
                              const float *gamma, float *dz, float *dgamma, float *dbeta,
                              int64_t h) {
@@ -145,7 +148,7 @@ static inline void norm_grad(const float *dy, const float *z, const float *stats
         dz[j] = (dy[j] * gamma[j] - sum - (z[j] - mean) * rstd * product) * rstd;
 }
 
-/* z = dropout(x + bias) + residual, left in x; y = (z - mean) * rstd * gamma + beta.
+/* z = dropout(x + bias) + residual, stored in x; y = (z - mean) * rstd * gamma + beta.
  * All [n, h]; stats: [n, 2], mean and rstd. */
 void dropout_add_norm(float *x, const float *bias, const float *residual, const float *gamma,
                       const float *beta, float *y, float *stats, int64_t n, int64_t h,
@@ -165,8 +168,8 @@ void dropout_add_norm(float *x, const float *bias, const float *residual, const 
     }
 }
 
-/* The gradients of dropout_add_norm: dresidual and dx [n, h] (dx may be dy itself); dgamma, dbeta,
- * dbias [h].  Returns -1 for want of memory. */
+/* The gradients of dropout_add_norm: dresidual and dx [n, h] (dx may alias dy); dgamma, dbeta,
+ * dbias [h]. */
 int dropout_add_norm_grad(const float *dy, const float *z, const float *stats, const float *gamma,
                           float *dresidual, float *dx, float *dgamma, float *dbeta, float *dbias,
                           int64_t n, int64_t h, uint32_t seed, uint32_t threshold, float scale) {
@@ -221,8 +224,8 @@ void embed(const int64_t *words, const int64_t *positions, const int64_t *segmen
     }
 }
 
-/* out [rows, h] = 0, and out[places[i]] += grad[i]. Threads share the columns out, so that each sum
- * is made in the order of the rows. */
+/* out [rows, h] = 0, then out[places[i]] += grad[i]. Threads split the columns, so each sum is
+ * computed in row order. */
 static void scatter(const int64_t *places, const float *grad, float *out, int64_t rows, int64_t n,
                     int64_t h) {
 #pragma omp parallel for schedule(static)
@@ -236,7 +239,7 @@ static void scatter(const int64_t *places, const float *grad, float *out, int64_
 }
 
 /* The gradients of embed: dw [vocabulary, h], dp [lengths, h], dt [kinds, h], dgamma and dbeta [h];
- * dz [n, h] is room to work in.  Returns -1 for want of memory. */
+ * dz [n, h] is workspace. */
 int embed_grad(const float *dy, const float *z, const float *stats, const float *gamma,
                const int64_t *words, const int64_t *positions, const int64_t *segments, float *dz,
                float *dw, float *dp, float *dt, float *dgamma, float *dbeta, int64_t vocabulary,
@@ -269,7 +272,7 @@ int embed_grad(const float *dy, const float *z, const float *stats, const float 
     return 0;
 }
 
-/* sums[j] = column sums of x [n, h].  Returns -1 for want of memory. */
+/* sums[j] = column sums of x [n, h]. */
 int column_sums(const float *x, float *sums, int64_t n, int64_t h) {
     int64_t blocks = blocks_of(n);
     float *partial = calloc((size_t)(blocks * h), sizeof(float));
@@ -285,16 +288,16 @@ int column_sums(const float *x, float *sums, int64_t n, int64_t h) {
     return 0;
 }
 
-/* Tensors as rows of addresses and sizes: parameter, gradient, first and second moment, the powers of
- * the two betas, number of elements, whether it decays. */
+/* One parameter as pointers and sizes: parameter, gradient, first and second moment, powers of both
+ * betas, number of elements, whether weight decay applies. */
 typedef struct {
     float *p, *g, *m, *v, *power1, *power2;
     int64_t count, decays;
 } Tensor;
 
-#define CHUNK 8192 /* elements that one thread takes at a time */
+#define CHUNK 8192 /* elements per work item of a thread */
 
-/* sum[0] = the squares of all gradients.  Returns -1 for want of memory. */
+/* sum[0] = sum of squares of all gradients. */
 int squares(const Tensor *tensors, double *sum, int64_t n) {
     int64_t chunks = 0, first = 0;
     for (int64_t i = 0; i < n; i++) chunks += (tensors[i].count + CHUNK - 1) / CHUNK;
@@ -319,7 +322,7 @@ int squares(const Tensor *tensors, double *sum, int64_t n) {
     return 0;
 }
 
-/* One update of AdamW (Loshchilov and Hutter, arXiv:1711.05101) with gradients times `scale`. */
+/* One step of AdamW (Loshchilov and Hutter, arXiv:1711.05101) with gradients times `scale`. */
 void adamw(const Tensor *tensors, int64_t n, float rate, float decay, float beta1, float beta2,
            float epsilon, float scale) {
 #pragma omp parallel
@@ -346,13 +349,13 @@ void adamw(const Tensor *tensors, int64_t n, float rate, float decay, float beta
     }
 }
 
-/* C [m, n] = factor * A B with B's rows contiguous; A[i][k] at a[i * row + k * column]. A tile of C
- * stays in registers while k runs. */
+/* C [m, n] = factor * A B, where B's rows are contiguous and A[i][k] is a[i * row + k * column]. A
+ * tile of C stays in registers during the loop over k. */
 #define WIDE 16
 typedef float Vector __attribute__((vector_size(4 * WIDE), aligned(4)));
 
-/* Vectors beside each other in a tile of 8 rows: with 32 registers, two, so that what is loaded is
- * used twice. */
+/* Adjacent vectors per row of a tile of 8 rows: two where there are 32 registers, so that each
+ * loaded element of A is used twice. */
 #ifdef __AVX512F__
 #define BESIDE 2
 #else
@@ -383,7 +386,7 @@ static inline __attribute__((always_inline)) void tile(int rows, int beside, con
             *(Vector *)(c + r * ldc + w * WIDE) = factor * sum[r * beside + w];
 }
 
-/* The columns of C from b's and c's first on, WIDE * beside of them. */
+/* WIDE * beside columns of C, starting at the first column of b and c. */
 static inline __attribute__((always_inline)) void tiles(int beside, const float *a, int64_t row,
                                                         int64_t column, const float *b, int64_t ldb,
                                                         float *c, int64_t ldc, int64_t m,
@@ -412,7 +415,7 @@ static void product(const float *a, int64_t row, int64_t column, const float *b,
         }
 }
 
-/* out[c][r] = x[r][c]; columns up to `wide` are zeros. */
+/* out[c][r] = x[r][c]; out is zero-padded to `wide` columns. */
 static void transpose(const float *x, int64_t rows, int64_t stride, int64_t d, int64_t wide,
                       float *out) {
     for (int64_t c = 0; c < d; c++) {
@@ -421,12 +424,13 @@ static void transpose(const float *x, int64_t rows, int64_t stride, int64_t d, i
     }
 }
 
-/* Attention of sequences that lie one after the other without padding: sequence b has the queries
- * first_q[b] .. first_q[b+1]-1 of q [nq, h] and the keys first_k[b] .. of k and v [nk, h], h = heads x d.
- * Its probabilities before dropout are kept at place[b], [heads, queries, keys rounded up to WIDE].
+/* Attention of packed sequences (no padding between them): sequence b has the queries
+ * first_q[b] .. first_q[b+1]-1 of q [nq, h] and the keys first_k[b] .. first_k[b+1]-1 of k and v
+ * [nk, h], h = heads x d. Its probabilities before dropout are stored from place[b] on:
+ * [heads, queries, keys rounded up to WIDE]. A Unit is one head of one sequence.
  */
 typedef struct {
-    int64_t queries, keys, wide, q, k, p; /* q, k: the head's first element; p: of probabilities */
+    int64_t queries, keys, wide, q, k, p; /* q, k, p: offset of the first query, key, probability */
     uint32_t index;
 } Unit;
 
@@ -442,7 +446,7 @@ static Unit unit_of(int64_t number, int64_t heads, int64_t d, const int64_t *fir
     return u;
 }
 
-/* The most elements that any sequence's [d, keys] and [queries, keys] have. */
+/* Largest [d, keys] and [queries, keys] of any sequence, in elements: sizes of the workspace. */
 static void largest(const int64_t *first_q, const int64_t *first_k, int64_t sequences, int64_t d,
                     int64_t *turned, int64_t *scores) {
     *turned = *scores = 0;
@@ -461,7 +465,7 @@ static void drop(const float *p, float *out, int64_t count, uint32_t index, uint
 
 static void softmax(float *p, int64_t keys, int64_t wide) {
     float top = p[0], sum = 0.0f;
-#pragma omp simd reduction(max : top) /* which is not made in vectors else, for what NaN would be */
+#pragma omp simd reduction(max : top) /* not vectorized otherwise, because of NaN */
     for (int64_t j = 1; j < keys; j++) top = p[j] > top ? p[j] : top;
     for (int64_t j = 0; j < keys; j++) {
         p[j] = exponential(p[j] - top);
@@ -477,7 +481,7 @@ static void add_bias(float *x, const float *bias, int64_t rows, int64_t h, int64
         for (int64_t c = 0; c < d; c++) x[i * h + c] += bias[c];
 }
 
-/* Adds the biases to q, k and v in place; out [nq, h].  Returns -1 for want of memory. */
+/* Adds the biases to q, k and v in place; out [nq, h]. */
 int attention(float *q, float *k, float *v, const float *bias_q, const float *bias_k,
               const float *bias_v, const int64_t *first_q, const int64_t *first_k,
               const int64_t *place, float *probabilities, float *out, int64_t sequences,
@@ -514,7 +518,7 @@ int attention(float *q, float *k, float *v, const float *bias_q, const float *bi
     return -failed;
 }
 
-/* The gradients of attention: dq [nq, h], dk and dv [nk, h].  Returns -1 for want of memory. */
+/* The gradients of attention: dq [nq, h], dk and dv [nk, h]. */
 int attention_grad(const float *dout, const float *q, const float *k, const float *v,
                    const int64_t *first_q, const int64_t *first_k, const int64_t *place,
                    const float *probabilities, float *dq, float *dk, float *dv, int64_t sequences,

@@ -1,17 +1,17 @@
-"""Documents of sentences from text files, plain or gzipped, read as a stream. No paddle.
+"""Read documents, as lists of sentences, from text files, plain or gzipped, as a stream. No paddle.
 
-Two forms:
+Two formats:
 
-    lines   one sentence a line, blank lines between documents      it rained .
+    lines   one sentence per line, blank lines between documents    it rained .
                                                                     he went home .
 
                                                                     another document .
-    prose   running text, a file is one document; blank lines separate paragraphs, whose lines are
-            joined and cut into sentences by the `sentencex` library
+    prose   running text, one document per file; blank lines separate paragraphs, whose lines are
+            joined and split into sentences by the `sentencex` library
 
-The end of a file ends a document in both. What is in memory at a time is bounded: a long document
-comes in parts, and a line of more than a megabyte (lines) or a sentence of more than 32,000
-characters (prose) is cut.
+The end of a file ends a document in both. Memory use is bounded: a long document is returned in
+parts, and a line of more than a megabyte (lines) or a sentence of more than 32,000 characters
+(prose) is split.
 """
 
 import re
@@ -20,29 +20,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bert_paddle.common.errors import DataError
-from bert_paddle.pretrain.create.text_files import LINE_BYTES, find_files, line_blocks
-
-__all__ = ["FORMS", "Document", "find_files", "language_code", "read_documents"]
+from bert_paddle.pretrain.create.text_files import LINE_BYTES, read_line_blocks
 
 FORMS = ("lines", "prose")
-PART_BYTES = 256 * 1024  # UTF-8 bytes of the sentences of one part of a document
+PART_BYTES = 256 * 1024  # UTF-8 bytes of the sentences in one part of a document
 PART_SENTENCES = 2_000
 
-# Characters given to `sentencex` at once: its time grows with the square of that (64,000 Chinese
+# Characters passed to `sentencex` at once: its time is quadratic in them (64,000 Chinese
 # characters took 2 s), and nearly all paragraphs are shorter.
-_WINDOW = 8_000
-_LONGEST = 32_000  # characters of a sentence of prose
-_SPACELESS = ("zh", "ja")  # languages written without spaces between words
+_WINDOW_CHARS = 8_000
+_MAX_SENTENCE_CHARS = 32_000
+_SPACELESS_LANGUAGES = ("zh", "ja")  # written without spaces between words
 
-Note = Callable[[str], None]
+Warn = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Document:
     """A document, or a part of a long one.
 
-    number: from 0, over all files; the parts of a document have the same. part: from 0 within the
-    document, in order and next to each other. sentences: at least one, none empty, no "\\n" inside.
+    number: from 0, over all files; all parts of a document have the same. part: from 0 within the
+    document, in order and consecutive. sentences: at least one, none empty, none with "\\n".
     source: the file.
     """
 
@@ -53,9 +51,9 @@ class Document:
 
 
 def language_code(language: str) -> str:
-    """The bare code of a language, as `sentencex` knows it: "en" for "EN" or "en-GB".
+    """The primary code of a language, as `sentencex` expects it: "en" for "EN" or "en-GB".
 
-    Raises DataError for what is no code (the library would take other rules without a word).
+    Raises DataError for an invalid code (the library would silently use other rules).
     """
     code = re.split("[-_]", language.strip().lower())[0]
     if not re.fullmatch("[a-z]{2,3}", code):
@@ -64,98 +62,106 @@ def language_code(language: str) -> str:
 
 
 def read_documents(
-    files: Iterable[Path], form: str, language: str, note: Note | None = None
+    files: Iterable[Path], form: str, language: str, warn: Warn | None = None
 ) -> Iterator[Document]:
-    """The documents of `files`, in order; a file without text has none.
+    """Yield the documents of `files`, in order; a file without text has none.
 
-    form: "lines" or "prose". language: a code such as "en" or "zh", which chooses the rules of
-    `sentencex` (its general ones for a code it does not know); only "prose" uses it. note: is given
-    one line of text for each file in which something had to be cut.
-    Raises DataError for a language that is no code, and for a file that is not UTF-8 (with or
-    without a byte order mark), holds NUL bytes, or is a damaged gzip file.
+    form: "lines" or "prose". language: a code such as "en" or "zh" that selects the rules of
+    `sentencex` (general rules for a code it does not support); used by "prose" only. warn: called
+    with one message for each file with lines or sentences that had to be split.
+    Raises DataError for an invalid language code, and for a file that is not UTF-8 (with or
+    without a byte order mark), contains NUL bytes, or is a damaged gzip file.
     """
     if form not in FORMS:
         raise ValueError(f"form is one of {', '.join(FORMS)}, not {form!r}")
     language = language_code(language)
     number = -1
     for path in files:
-        cuts: list[int] = []
-        sentences = _of_lines(path, cuts) if form == "lines" else _of_prose(path, language, cuts)
-        for part, held in _parts(sentences):
+        split_lines: list[int] = []
+        if form == "lines":
+            sentences = _read_lines(path, split_lines)
+        else:
+            sentences = _read_prose(path, language, split_lines)
+        for part, part_sentences in _group_into_parts(sentences):
             number += part == 0
-            yield Document(number, part, held, str(path))
-        if cuts and note is not None:
-            lines = f"lines of more than {LINE_BYTES:,} bytes"
-            what = lines if form == "lines" else f"sentences of more than {_LONGEST:,} characters"
-            note(f"{path}: {what} were cut in {len(cuts)} place(s), the first near line {cuts[0]}")
+            yield Document(number, part, part_sentences, str(path))
+        if split_lines and warn is not None:
+            if form == "lines":
+                too_long = f"lines of more than {LINE_BYTES:,} bytes"
+            else:
+                too_long = f"sentences of more than {_MAX_SENTENCE_CHARS:,} characters"
+            warn(
+                f"{path}: {too_long} were split in {len(split_lines)} place(s), the first near "
+                f"line {split_lines[0]}"
+            )
 
 
-def _parts(sentences: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
-    """Sentences gathered into (part, sentences); an empty one ends the document."""
-    held: list[str] = []
+def _group_into_parts(sentences: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
+    """Group sentences into (part number, sentences); an empty sentence ends the document."""
+    current: list[str] = []
     part = size = 0
     for sentence in sentences:
         if not sentence:
-            if held:
-                yield part, held
-                held, size = [], 0
+            if current:
+                yield part, current
+                current, size = [], 0
             part = 0
             continue
         length = len(sentence) if sentence.isascii() else len(sentence.encode())
-        if held and (size + length > PART_BYTES or len(held) == PART_SENTENCES):
-            yield part, held
-            held, size = [], 0
+        if current and (size + length > PART_BYTES or len(current) == PART_SENTENCES):
+            yield part, current
+            current, size = [], 0
             part += 1
-        held.append(sentence)
+        current.append(sentence)
         size += length
-    if held:
-        yield part, held
+    if current:
+        yield part, current
 
 
-def _of_lines(path: Path, cuts: list[int]) -> Iterator[str]:
-    """The lines of a file, stripped, empty ones included."""
-    for lines in line_blocks(path, cuts):
+def _read_lines(path: Path, split_lines: list[int]) -> Iterator[str]:
+    """The lines of a file, stripped, including empty ones."""
+    for lines in read_line_blocks(path, split_lines):
         for line in lines:
             yield line.strip()
 
 
-def _of_prose(path: Path, language: str, cuts: list[int]) -> Iterator[str]:
-    """The sentences of a file's paragraphs; never an empty one, for the file is one document.
+def _read_prose(path: Path, language: str, split_lines: list[int]) -> Iterator[str]:
+    """The sentences of a file's paragraphs; never an empty one, since the file is one document.
 
-    A long paragraph is cut into sentences bit by bit: the last sentence found is kept back, since
-    the text may go on in it.
+    A long paragraph is split into sentences window by window; the last sentence of a window is
+    carried over, since it may continue in the next.
     """
     from sentencex import segment
 
-    text, limit, number = "", _WINDOW, 0
-    for lines in line_blocks(path, []):
+    text, limit, number = "", _WINDOW_CHARS, 0
+    for lines in read_line_blocks(path, []):
         for line in lines:
             number += 1
-            words = " ".join(line.split())
-            if not words:
+            content = " ".join(line.split())
+            if not content:
                 yield from filter(None, map(str.strip, segment(language, text)))
-                text, limit = "", _WINDOW
+                text, limit = "", _WINDOW_CHARS
                 continue
-            text += _glue(text, words, language)
-            for start in range(0, len(words), _WINDOW):
-                text += words[start : start + _WINDOW]
+            text += _line_separator(text, content, language)
+            for start in range(0, len(content), _WINDOW_CHARS):
+                text += content[start : start + _WINDOW_CHARS]
                 if len(text) <= limit:
                     continue
-                *whole, text = segment(language, text)
-                yield from filter(None, map(str.strip, whole))
-                if len(text) > _LONGEST:
-                    cuts.append(number)
+                *complete, text = segment(language, text)
+                yield from filter(None, map(str.strip, complete))
+                if len(text) > _MAX_SENTENCE_CHARS:
+                    split_lines.append(number)
                     head, _, tail = text.rpartition(" ")
                     yield head or tail
                     text = tail if head else ""
-                # Twice what was kept back, so that a text without sentences takes linear time.
-                limit = min(max(_WINDOW, 2 * len(text)), _LONGEST)
+                # Twice the carried-over text, so that text without sentence ends takes linear time.
+                limit = min(max(_WINDOW_CHARS, 2 * len(text)), _MAX_SENTENCE_CHARS)
     yield from filter(None, map(str.strip, segment(language, text)))
 
 
-def _glue(text: str, line: str, language: str) -> str:
-    """What joins the lines of a paragraph: a space, but between two Chinese characters nothing."""
-    if not text or (language in _SPACELESS and _is_cjk(text[-1]) and _is_cjk(line[0])):
+def _line_separator(text: str, line: str, language: str) -> str:
+    """The separator between lines of a paragraph: a space, but none between Chinese characters."""
+    if not text or (language in _SPACELESS_LANGUAGES and _is_cjk(text[-1]) and _is_cjk(line[0])):
         return ""
     return " "
 

@@ -1,7 +1,7 @@
-"""One shard from its text: a job that any process on any machine does alike. No paddle.
+"""Create one shard from its text: a job that runs alike in any process on any machine. No paddle.
 
-Text is read in blocks; of each block's sentences the word pieces are made once, and then, as often
-as dupe_factor says, pairs. All pairs of a block are shuffled, laid out, masked and written.
+Text is read in blocks; the sentences of a block are tokenized once, and sentence pairs are made
+from them dupe_factor times. All pairs of a block are shuffled, built into rows, masked and written.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,10 +17,10 @@ from bert_paddle.common.errors import DataError, RunError
 from bert_paddle.models import tokenizer
 from bert_paddle.pretrain.create import masking, partition, sentence_pairs
 from bert_paddle.pretrain.create.documents import Document
-from bert_paddle.pretrain.create.masking import Masking, Pool
-from bert_paddle.pretrain.create.sentence_pairs import Labels, Text
-from bert_paddle.pretrain.create.shard_writer import ShardFile
-from bert_paddle.pretrain.create.wordpiece import WordPieceEncoder, ordinary_ids
+from bert_paddle.pretrain.create.masking import MaskingConfig, TokenPool
+from bert_paddle.pretrain.create.sentence_pairs import BalancedLabels, TokenizedDocuments
+from bert_paddle.pretrain.create.shard_writer import ShardWriter
+from bert_paddle.pretrain.create.wordpiece import WordPieceEncoder, replacement_ids
 from bert_paddle.pretrain.data import schema
 
 BLOCK_CHARS, BLOCK_SENTENCES = 4_000_000, 40_000
@@ -42,21 +42,21 @@ class Recipe:
 
 @dataclass(frozen=True)
 class ShardJob:
-    """A shard to make. output: its file. folder: the spool, with the vocabulary in it; rules: what
-    tells that vocabulary from others, for a process that serves several runs."""
+    """A shard to create. path: its file. work_dir: the folder with its text and the vocabulary.
+    vocabulary_key: identifies that vocabulary, for a process that serves several runs."""
 
-    output: Path
-    folder: Path
+    path: Path
+    work_dir: Path
     split: str
     index: int
-    rules: str
+    vocabulary_key: str
     recipe: Recipe
 
 
 @dataclass
 class ShardCounts:
-    """What is in a shard. size: bytes of the file; sentences: of its text; tokens: real ones, with
-    [CLS] and [SEP]; masked, random, kept: of the predictions."""
+    """Statistics of a shard. size: bytes of the file; sentences: of its text; tokens: without
+    padding, with [CLS] and [SEP]; masked, random, kept: of the predictions."""
 
     name: str
     size: int = 0
@@ -70,140 +70,142 @@ class ShardCounts:
     kept: int = 0
 
 
-def make_shard(job: ShardJob) -> ShardCounts:
-    """Make the shard of a job; the file appears whole or not at all.
+def create_shard(job: ShardJob) -> ShardCounts:
+    """Create the shard of a job; the file appears complete or not at all.
 
-    Raises DataError for a text of which no rows can be made, RunError when the disk refuses.
+    Raises DataError for a text that yields no rows, RunError when the file cannot be written.
     """
-    if not job.folder.is_dir():
+    if not job.work_dir.is_dir():
         raise RunError(
-            f"{job.folder}: not there for this worker; --output_dir has to be on a disk that all "
+            f"{job.work_dir}: not there for this worker; --output_dir has to be on a disk that all "
             "workers of the cluster share, under the same path"
         )
-    out = None
+    writer = None
     try:
         recipe = job.recipe
-        out = ShardFile(job.output, recipe.max_seq_length, recipe.max_predictions_per_seq)
-        counts = ShardCounts(job.output.name)
-        _fill(job, out, counts)
-        counts.rows = out.rows
-        counts.size = out.close()
+        writer = ShardWriter(job.path, recipe.max_seq_length, recipe.max_predictions_per_seq)
+        counts = ShardCounts(job.path.name)
+        _write_rows(job, writer, counts)
+        counts.rows = writer.rows
+        counts.size = writer.close()
         return counts
-    except (OSError, RuntimeError) as error:  # h5py has both for a full disk
+    except (OSError, RuntimeError) as error:  # h5py raises either when the disk is full
         reason = getattr(error, "strerror", None) or str(error).split("\n")[0]
         raise RunError(
-            f"{job.output}: cannot be made ({reason}); see to it and run the same command again: "
-            "whole shards are kept"
+            f"{job.path}: cannot be written ({reason}); fix that and run the same command again: "
+            "complete shards are kept"
         ) from error
     finally:
-        if out is not None:
+        if writer is not None:
             with suppress(OSError):
-                out.discard()
+                writer.remove_temporary_files()
 
 
-def _fill(job: ShardJob, out: ShardFile, counts: ShardCounts) -> None:
-    """All rows of a shard, block by block."""
+def _write_rows(job: ShardJob, writer: ShardWriter, counts: ShardCounts) -> None:
+    """Write all rows of a shard, block by block."""
     recipe = job.recipe
-    words, special, how = _tools(job.folder, job.rules, recipe)
+    encoder, special_ids, config = _load_encoder(job.work_dir, job.vocabulary_key, recipe)
     seed = [recipe.random_seed, int(job.split == schema.TEST), job.index]
-    coins, rng = Random(repr(seed)), np.random.Generator(np.random.SFC64(seed))
-    labels = Labels(coins)
-    guests = list(partition.read_parts(partition.guests_path(job.folder, job.split)))
-    for block in blocks(
-        partition.read_parts(partition.shard_path(job.folder, job.split, job.index))
-    ):
+    pair_rng, rng = Random(repr(seed)), np.random.Generator(np.random.SFC64(seed))
+    labels = BalancedLabels(pair_rng)
+    extra = list(partition.read_parts(partition.extra_documents_path(job.work_dir, job.split)))
+    parts = partition.read_parts(partition.shard_text_path(job.work_dir, job.split, job.index))
+    for block in group_into_blocks(parts):
         counts.sentences += sum(len(document.sentences) for document in block)
-        text, pool = _prepared(block, guests, words, special)
-        if not text.own:
+        text, pool = _encode_block(block, extra, encoder, special_ids)
+        if not text.num_primary:
             continue
         if len({number for _, _, number in text.documents}) < 2:
             raise DataError(
-                f"{job.output.name}: all but one of its documents have no word pieces (nothing but "
+                f"{job.path.name}: all but one of its documents have no word pieces (nothing but "
                 "control characters?): give more text"
             )
-        made = [
-            sentence_pairs.make_pairs(
-                text, recipe.max_seq_length, recipe.short_seq_prob, coins, labels
+        passes = [
+            sentence_pairs.make_sentence_pairs(
+                text, recipe.max_seq_length, recipe.short_seq_prob, pair_rng, labels
             )
             for _ in range(recipe.dupe_factor)
         ]
-        every = sentence_pairs.truncate(np.concatenate(made), recipe.max_seq_length, rng)
-        every = every[rng.permutation(len(every))]
+        pairs = sentence_pairs.truncate_pairs(np.concatenate(passes), recipe.max_seq_length, rng)
+        pairs = pairs[rng.permutation(len(pairs))]
         begin = 0
-        while begin < len(every):
-            part = every[begin : begin + out.room]
-            begin += len(part)
-            rows, where = masking.lay_out(part, pool, recipe.max_seq_length)
-            masked, random, kept = masking.mask(rows, where, pool, how, rng)
-            out.add(rows)
+        while begin < len(pairs):
+            chunk = pairs[begin : begin + writer.rows_left_in_chunk]
+            begin += len(chunk)
+            rows, pool_index = masking.build_rows(chunk, pool, recipe.max_seq_length)
+            masked, random, kept = masking.mask_tokens(rows, pool_index, pool, config, rng)
+            writer.add(rows)
             counts.tokens += int(rows["input_mask"].sum(dtype=np.int64))
             counts.random_next += int(rows["next_sentence_labels"].sum(dtype=np.int64))
             counts.predictions += masked + random + kept
             counts.masked += masked
             counts.random += random
             counts.kept += kept
-    if not out.rows:
+    if not writer.rows:
         raise DataError(
-            f"{job.output.name}: its text has no word pieces (nothing but control characters?): "
+            f"{job.path.name}: its text has no word pieces (nothing but control characters?): "
             "give fewer --shards, or more text"
         )
 
 
-def blocks(parts: Iterator[Document]) -> Iterator[list[Document]]:
-    """Parts of documents gathered until they hold BLOCK_CHARS or BLOCK_SENTENCES; parts that follow
-    each other in a document become one."""
-    held: list[Document] = []
+def group_into_blocks(parts: Iterator[Document]) -> Iterator[list[Document]]:
+    """Group parts of documents into blocks of BLOCK_CHARS or BLOCK_SENTENCES; consecutive parts of
+    a document are merged."""
+    block: list[Document] = []
     chars = sentences = 0
-    last = (-1, -1)
+    previous = (-1, -1)
     for part in parts:
-        if held and (part.number, part.part) == (last[0], last[1] + 1):
-            held[-1].sentences.extend(part.sentences)
+        if block and (part.number, part.part) == (previous[0], previous[1] + 1):
+            block[-1].sentences.extend(part.sentences)
         else:
-            held.append(Document(part.number, part.part, list(part.sentences), part.source))
-        last = part.number, part.part
+            block.append(Document(part.number, part.part, list(part.sentences), part.source))
+        previous = part.number, part.part
         chars += sum(map(len, part.sentences))
         sentences += len(part.sentences)
         if chars >= BLOCK_CHARS or sentences >= BLOCK_SENTENCES:
-            yield held
-            held, chars, sentences = [], 0, 0
-    if held:
-        yield held
+            yield block
+            block, chars, sentences = [], 0, 0
+    if block:
+        yield block
 
 
-def _prepared(
+def _encode_block(
     block: Sequence[Document],
-    guests: Sequence[Document],
-    words: WordPieceEncoder,
-    special: tuple[int, int, int],
-) -> tuple[Text, Pool]:
-    """A block as word pieces, with guests behind its own documents where these are few."""
+    extra: Sequence[Document],
+    encoder: WordPieceEncoder,
+    special_ids: tuple[int, int, int],
+) -> tuple[TokenizedDocuments, TokenPool]:
+    """Tokenize a block; if it has few documents, the extra documents are appended to them."""
     numbers = {document.number for document in block}
-    few = len(numbers) < partition.GUESTS
-    lenders = [guest for guest in guests if few and guest.number not in numbers]
-    everyone = [*block, *lenders]
-    pieces = words.encode([sentence for document in everyone for sentence in document.sentences])
-    filled = np.diff(pieces.offsets) > 0
-    offsets = [*pieces.offsets[:-1][filled].tolist(), len(pieces.ids)]
-    ends = np.cumsum([len(document.sentences) for document in everyone])
-    upto = np.append(0, np.cumsum(filled))[np.append(0, ends)]
-    counts = np.diff(upto).tolist()
-    documents = sentence_pairs.documents_of([document.number for document in everyone], counts)
-    own = sum(count > 0 for count in counts[: len(block)])
-    return Text(offsets, documents, own), Pool.of(pieces.ids, pieces.starts, special)
+    too_few = len(numbers) < partition.EXTRA_DOCUMENTS
+    appended = [document for document in extra if too_few and document.number not in numbers]
+    documents = [*block, *appended]
+    encoded = encoder.encode(
+        [sentence for document in documents for sentence in document.sentences]
+    )
+    nonempty = np.diff(encoded.offsets) > 0
+    offsets = [*encoded.offsets[:-1][nonempty].tolist(), len(encoded.ids)]
+    ends = np.cumsum([len(document.sentences) for document in documents])
+    nonempty_before = np.append(0, np.cumsum(nonempty))[np.append(0, ends)]
+    counts = np.diff(nonempty_before).tolist()
+    ranges = sentence_pairs.document_ranges([document.number for document in documents], counts)
+    num_primary = sum(count > 0 for count in counts[: len(block)])
+    pool = TokenPool.with_special_tokens(encoded.ids, encoded.starts, special_ids)
+    return TokenizedDocuments(offsets, ranges, num_primary), pool
 
 
 @lru_cache(maxsize=1)
-def _tools(
-    folder: Path, rules: str, recipe: Recipe
-) -> tuple[WordPieceEncoder, tuple[int, int, int], Masking]:
-    """What needs the vocabulary; kept from shard to shard, with the words known by then."""
-    loaded = tokenizer.load(folder)
-    how = Masking(
+def _load_encoder(
+    work_dir: Path, vocabulary_key: str, recipe: Recipe
+) -> tuple[WordPieceEncoder, tuple[int, int, int], MaskingConfig]:
+    """What needs the vocabulary; cached between shards, with the encoder's cache of words."""
+    loaded = tokenizer.load_tokenizer(work_dir)
+    config = MaskingConfig(
         recipe.max_predictions_per_seq,
         recipe.masked_lm_prob,
         recipe.whole_word_mask,
         loaded.mask_id,
-        ordinary_ids(loaded.vocab),
+        replacement_ids(loaded.vocab),
     )
-    words = WordPieceEncoder(loaded, recipe.segmenter)
-    return words, (loaded.cls_id, loaded.sep_id, loaded.pad_id), how
+    encoder = WordPieceEncoder(loaded, recipe.segmenter)
+    return encoder, (loaded.cls_id, loaded.sep_id, loaded.pad_id), config

@@ -1,12 +1,13 @@
-"""The folder that shards are made in: what is whole, what it was made from, what is left over.
+"""The output folder of shards: which are complete, what they were made from, temporary files.
 
-A folder belongs to one set of flags and inputs for each corpus. They stand in the plan, while
-shards are being made, and then in the metadata; what does not fit them is refused.
+For each corpus a folder belongs to one set of flags and inputs. They are recorded in the plan
+while shards are being made, then in the metadata; anything that differs from them is refused.
 """
 
 import json
 import shutil
 from collections.abc import Mapping
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -16,105 +17,107 @@ from bert_paddle.pretrain.create import partition
 from bert_paddle.pretrain.data import schema
 
 PLAN_FILE = "plan.json"
-_ANEW = "give another folder or --corpus_name, or start anew with --overwrite_output_dir"
+_START_OVER = "give another folder or --corpus_name, or replace it with --overwrite_output_dir"
 
 
 class ShardOutputDir:
-    """`path` with the shards of `corpus`, its spool beside them."""
+    """`path` with the shards of `corpus`, and its temporary `work_dir`."""
 
     def __init__(self, path: Path, corpus: str):
         self.path, self.corpus = path, corpus
-        self.spool = path / f".{corpus}_spool"
-        self.metadata = path / f"{corpus}{schema.METADATA_SUFFIX}"
+        self.work_dir = path / f".{corpus}_spool"
+        self.metadata_path = path / f"{corpus}{schema.METADATA_SUFFIX}"
         self._made_from: dict[str, Any] = {}
 
-    def begin(self, made_from: dict[str, Any], overwrite: bool) -> bool:
-        """Make the folder ready; False when everything is there already.
+    def prepare(self, made_from: dict[str, Any], overwrite: bool) -> bool:
+        """Prepare the folder; returns False when it is complete already.
 
         made_from: all that the shards' content depends on, as JSON values. overwrite: remove what
         was made from something else. Raises OutputError for a folder that cannot be written, and,
-        without overwrite, for shards made from something else or from who knows what.
+        without overwrite, for shards made from something else or of unknown origin.
         """
-        self._make_writable()
+        self._ensure_writable()
         self._made_from = made_from
         try:
-            known = self._known()
-            if known is None and self._shards():
+            recorded = self._recorded_made_from()
+            if recorded is None and self._existing_shards():
                 raise OutputError(
-                    f"{self.path} holds shards named {self.corpus} of which it is not known how "
-                    f"they were made: {_ANEW}"
+                    f"{self.path} has shards named {self.corpus} without a record of how they were "
+                    f"made: {_START_OVER}"
                 )
-            if known is not None and known != made_from:
+            if recorded is not None and recorded != made_from:
                 raise OutputError(
-                    f"{self.path} holds shards of {self.corpus} made otherwise "
-                    f"({_difference(known, made_from)}): {_ANEW}"
+                    f"{self.path} has shards of {self.corpus} made with other settings "
+                    f"({_describe_difference(recorded, made_from)}): {_START_OVER}"
                 )
         except OutputError:
             if not overwrite:
                 raise
-            self._clear()
-        for pattern in ("chunks", "part"):
-            for path in self.path.glob(f".{_escaped(self.corpus)}_*{schema.SUFFIX}.*.{pattern}"):
+            self._remove_all()
+        for suffix in ("chunks", "part"):
+            for path in self.path.glob(f".{escape(self.corpus)}_*{schema.SUFFIX}.*.{suffix}"):
                 path.unlink(missing_ok=True)
-        content = self._content(self.metadata)
+        content = self._read_json(self.metadata_path)
         if not content:
             return True
-        counts = partition.from_json(content["sets"])
-        return len(self.made(counts)) < len(self.names(counts))
+        counts = partition.counts_from_json(content["sets"])
+        return len(self.complete_shards(counts)) < len(self.shard_names(counts))
 
     def has_other_corpora(self) -> bool:
-        """Whether shards of another corpus lie in the folder."""
-        own = f"{self.corpus}_"
+        """Whether the folder has shards of another corpus."""
+        prefix = f"{self.corpus}_"
         shards = self.path.glob(f"*{schema.SUFFIX}") if self.path.is_dir() else ()
-        return any(not path.name.startswith(own) for path in shards)
+        return any(not path.name.startswith(prefix) for path in shards)
 
-    def plan(self) -> dict[str, partition.Counts] | None:
-        """What the sets are made of, when the spool is whole; else None."""
-        content = self._content(self.spool / PLAN_FILE)
-        return partition.from_json(content["sets"]) if content else None
+    def load_plan(self) -> dict[str, partition.SplitCounts] | None:
+        """The counts of the sets if the input has been partitioned completely, else None."""
+        content = self._read_json(self.work_dir / PLAN_FILE)
+        return partition.counts_from_json(content["sets"]) if content else None
 
-    def keep_plan(self, counts: dict[str, partition.Counts]) -> None:
-        """Declare the spool whole."""
-        for path in self.spool.iterdir():
+    def save_plan(self, counts: dict[str, partition.SplitCounts]) -> None:
+        """Flush the partitioned text and mark it as complete."""
+        for path in self.work_dir.iterdir():
             atomic_files.sync(path)
-        content = {"made_from": self._made_from, "sets": partition.as_json(counts)}
-        atomic_files.write_json(self.spool / PLAN_FILE, content)
+        content = {"made_from": self._made_from, "sets": partition.counts_to_json(counts)}
+        atomic_files.write_json(self.work_dir / PLAN_FILE, content)
 
-    def empty_spool(self) -> None:
-        """Make the spool anew."""
-        shutil.rmtree(self.spool, ignore_errors=True)
-        self.spool.mkdir()
+    def reset_work_dir(self) -> None:
+        """Create an empty work_dir, in place of an existing one."""
+        shutil.rmtree(self.work_dir, ignore_errors=True)
+        self.work_dir.mkdir()
 
-    def names(self, counts: dict[str, partition.Counts]) -> list[str]:
-        """The names of all shards."""
+    def shard_names(self, counts: dict[str, partition.SplitCounts]) -> list[str]:
+        """The file names of all shards."""
         return [
             schema.shard_name(self.corpus, split, index)
-            for split, own in counts.items()
-            for index in range(own.shards)
+            for split, split_counts in counts.items()
+            for index in range(split_counts.shards)
         ]
 
-    def made(self, counts: dict[str, partition.Counts]) -> dict[str, dict[str, Any]]:
-        """What was counted of each shard that is whole, by its name."""
-        before = self._content(self.metadata).get("shards", [])
-        known = {shard["name"]: shard for shard in before}
-        found = {}
-        for name in self.names(counts):
-            about = self._content(self.spool / f"{name}.json") or known.get(name)
+    def complete_shards(
+        self, counts: dict[str, partition.SplitCounts]
+    ) -> dict[str, dict[str, Any]]:
+        """The statistics of each complete shard, by its file name."""
+        recorded = self._read_json(self.metadata_path).get("shards", [])
+        in_metadata = {shard["name"]: shard for shard in recorded}
+        complete = {}
+        for name in self.shard_names(counts):
+            statistics = self._read_json(self.work_dir / f"{name}.json") or in_metadata.get(name)
             path = self.path / name
-            if about and path.is_file() and path.stat().st_size == about["size"]:
-                found[name] = about
-        return found
+            if statistics and path.is_file() and path.stat().st_size == statistics["size"]:
+                complete[name] = statistics
+        return complete
 
-    def keep(self, about: dict[str, Any]) -> None:
-        """Note what was counted of a shard that has just been made."""
-        atomic_files.write_json(self.spool / f"{about['name']}.json", about)
+    def save_statistics(self, statistics: dict[str, Any]) -> None:
+        """Record the statistics of a shard that has just been written."""
+        atomic_files.write_json(self.work_dir / f"{statistics['name']}.json", statistics)
 
-    def end(self, content: dict[str, Any]) -> None:
-        """Write the metadata and remove the spool."""
-        atomic_files.write_json(self.metadata, content)
-        shutil.rmtree(self.spool, ignore_errors=True)
+    def finish(self, metadata: dict[str, Any]) -> None:
+        """Write the metadata and remove work_dir."""
+        atomic_files.write_json(self.metadata_path, metadata)
+        shutil.rmtree(self.work_dir, ignore_errors=True)
 
-    def _make_writable(self) -> None:
+    def _ensure_writable(self) -> None:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             probe = self.path / ".writable"
@@ -126,29 +129,29 @@ class ShardOutputDir:
                 "folder"
             ) from None
 
-    def _known(self) -> dict[str, Any] | None:
-        """What shards here were or are made from; None when nothing tells."""
-        for path in (self.metadata, self.spool / PLAN_FILE):
-            content = self._content(path)
+    def _recorded_made_from(self) -> dict[str, Any] | None:
+        """What the existing shards were made from; None without a record."""
+        for path in (self.metadata_path, self.work_dir / PLAN_FILE):
+            content = self._read_json(path)
             if content:
                 return content.get("made_from") or {}
         return None
 
-    def _shards(self) -> list[Path]:
+    def _existing_shards(self) -> list[Path]:
         return [
             path
             for split in (schema.TRAINING, schema.TEST)
-            for path in self.path.glob(f"{_escaped(self.corpus)}_{split}_*{schema.SUFFIX}")
+            for path in self.path.glob(f"{escape(self.corpus)}_{split}_*{schema.SUFFIX}")
         ]
 
-    def _clear(self) -> None:
-        self.metadata.unlink(missing_ok=True)
-        shutil.rmtree(self.spool, ignore_errors=True)
-        for path in self._shards():
+    def _remove_all(self) -> None:
+        self.metadata_path.unlink(missing_ok=True)
+        shutil.rmtree(self.work_dir, ignore_errors=True)
+        for path in self._existing_shards():
             path.unlink()
 
-    def _content(self, path: Path) -> dict[str, Any]:
-        """The content of a JSON file of ours; {} when it is not there."""
+    def _read_json(self, path: Path) -> dict[str, Any]:
+        """The content of a JSON file of this folder; {} when there is none."""
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError):
@@ -156,27 +159,23 @@ class ShardOutputDir:
         except ValueError:
             content = None
         if not isinstance(content, dict):
-            raise OutputError(f"{path} is damaged: {_ANEW}")
+            raise OutputError(f"{path} is damaged: {_START_OVER}")
         return content
 
 
-def _difference(known: Mapping[str, Any], made_from: Mapping[str, Any]) -> str:
-    """The first things that differ, for people."""
-    told = []
+def _describe_difference(recorded: Mapping[str, Any], made_from: Mapping[str, Any]) -> str:
+    """The first differences, for a message."""
+    differences = []
     for key, value in made_from.items():
-        old = known.get(key)
+        old = recorded.get(key)
         if old == value:
             continue
         if isinstance(value, dict) and isinstance(old, dict):
-            told += [f"{k} {old.get(k)}, now {v}" for k, v in value.items() if old.get(k) != v]
+            differences += [
+                f"{k} {old.get(k)}, now {v}" for k, v in value.items() if old.get(k) != v
+            ]
         elif isinstance(value, list):
-            told.append(f"other {key}")
+            differences.append(f"other {key}")
         else:
-            told.append(f"{key} {old}, now {value}")
-    return "; ".join(told[:3]) or "by another version"
-
-
-def _escaped(name: str) -> str:
-    from glob import escape
-
-    return escape(name)
+            differences.append(f"{key} {old}, now {value}")
+    return "; ".join(differences[:3]) or "by another version"

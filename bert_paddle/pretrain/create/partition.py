@@ -1,8 +1,8 @@
-"""The input dealt out to shards: one pass over the documents, into one text file for each shard.
+"""Partition the input into shards: one pass over the documents writes one text file per shard.
 
-Each document goes to the training or the test set by its number; each of its parts then
-goes to the shard that has the least text so far. What a shard is made of is thus settled before any
-is made, by the input and the seed alone, and nothing larger than a part is held at a time.
+Each document goes to the training or the test set by its number; each of its parts goes to the
+shard with the least text so far. The input and the seed alone therefore decide the content of each
+shard before any is made, and memory use does not grow with the input.
 
     training_0.txt       > 0 0 2          document 0, part 0, 2 sentences
                          it rained .
@@ -21,15 +21,16 @@ from bert_paddle.common.errors import DataError
 from bert_paddle.pretrain.create.documents import Document
 from bert_paddle.pretrain.data import schema
 
-GUESTS = 16  # documents of each set that lend their sentences to a block with too few of its own
-_GUEST_SENTENCES, _GUEST_CHARS = 200, 32_000
-_GOLDEN = (5**0.5 - 1) / 2
-_BUFFERED = 8_000_000  # bytes held back for all shards together
+# Documents of each set that supply random B texts to a block with too few documents of its own.
+EXTRA_DOCUMENTS = 16
+_EXTRA_SENTENCES, _EXTRA_CHARS = 200, 32_000
+_GOLDEN_RATIO = (5**0.5 - 1) / 2
+_BUFFER_BYTES = 8_000_000  # for all shards together
 
 
 @dataclass
-class Counts:
-    """What one set (training, test) has. shards: its files; size: bytes of text."""
+class SplitCounts:
+    """What a set (training, test) contains. shards: number of files; size: bytes of text."""
 
     shards: int
     documents: int = 0
@@ -38,40 +39,40 @@ class Counts:
 
 
 @dataclass
-class _Split:
-    """A set while it is dealt out: its shards by the text they have, and what is not written."""
+class _SplitWriter:
+    """The state of a set during partitioning: shards by size, and text not yet written."""
 
-    counts: Counts
-    heap: list[tuple[int, int]] = field(init=False)
-    held: list[list[bytes]] = field(init=False)
-    last: int = -1  # the number of the document that came last
-    guests: int = 0
+    counts: SplitCounts
+    sizes: list[tuple[int, int]] = field(init=False)  # a heap of (bytes, shard index)
+    buffers: list[list[bytes]] = field(init=False)
+    last_document: int = -1
+    extra_documents: int = 0
 
     def __post_init__(self) -> None:
-        self.heap = [(0, i) for i in range(self.counts.shards)]
-        self.held = [[] for _ in range(self.counts.shards)]
+        self.sizes = [(0, i) for i in range(self.counts.shards)]
+        self.buffers = [[] for _ in range(self.counts.shards)]
 
 
-def shard_path(folder: Path, split: str, index: int) -> Path:
-    """The text of a shard."""
+def shard_text_path(folder: Path, split: str, index: int) -> Path:
+    """The text file of a shard."""
     return folder / f"{split}_{index}.txt"
 
 
-def guests_path(folder: Path, split: str) -> Path:
-    """The documents of a set that lend sentences."""
+def extra_documents_path(folder: Path, split: str) -> Path:
+    """The file of a set's extra documents for random B texts."""
     return folder / f"{split}_guests.txt"
 
 
-def in_test(number: int, seed: int, share: float) -> bool:
+def is_held_out(number: int, seed: int, share: float) -> bool:
     """Whether a document is held out.
 
-    Steps of the golden section around a circle, from a point that the seed gives: of any n
-    documents in a row, n * share are held out but for one or two, where independent draws
-    would now and then hold out none of a few dozen.
+    A low-discrepancy sequence (multiples of the golden ratio modulo 1, with an offset from the
+    seed): of any n consecutive documents, n * share are held out, give or take one or two;
+    independent draws would sometimes hold out none of a few dozen.
     """
     digest = blake2b(str(seed).encode(), digest_size=8).digest()
     start = int.from_bytes(digest, "big") / 2**64
-    return (start + number * _GOLDEN) % 1 < share
+    return (start + number * _GOLDEN_RATIO) % 1 < share
 
 
 def partition_documents(
@@ -81,44 +82,44 @@ def partition_documents(
     test_shards: int,
     test_share: float,
     seed: int,
-) -> dict[str, Counts]:
-    """Write the text of every shard and the guests of each set; the folder is there and empty.
+) -> dict[str, SplitCounts]:
+    """Write the text of every shard and the extra documents of each set into an empty folder.
 
-    Returns what the training and the test set have; `check` tells whether that will do.
+    Returns the counts of the training and the test set, which `check_counts` validates.
     """
     splits = {
-        schema.TRAINING: _Split(Counts(shards)),
-        schema.TEST: _Split(Counts(test_shards if test_share else 0)),
+        schema.TRAINING: _SplitWriter(SplitCounts(shards)),
+        schema.TEST: _SplitWriter(SplitCounts(test_shards if test_share else 0)),
     }
     buffered = 0
     for document in documents:
-        held_out = test_share > 0 and in_test(document.number, seed, test_share)
+        held_out = test_share > 0 and is_held_out(document.number, seed, test_share)
         name = schema.TEST if held_out else schema.TRAINING
         split = splits[name]
         counts = split.counts
-        data = _packed(document, document.sentences)
-        if document.number != split.last:
-            split.last = document.number
+        data = _serialize(document, document.sentences)
+        if document.number != split.last_document:
+            split.last_document = document.number
             counts.documents += 1
-            if split.guests < GUESTS:
-                split.guests += 1
-                with guests_path(folder, name).open("ab") as file:
-                    file.write(_packed(document, _first_few(document.sentences)))
+            if split.extra_documents < EXTRA_DOCUMENTS:
+                split.extra_documents += 1
+                with extra_documents_path(folder, name).open("ab") as file:
+                    file.write(_serialize(document, _first_sentences(document.sentences)))
         counts.sentences += len(document.sentences)
         counts.size += len(data)
-        size, index = split.heap[0]
-        heapq.heapreplace(split.heap, (size + len(data), index))
-        split.held[index].append(data)
+        size, index = split.sizes[0]
+        heapq.heapreplace(split.sizes, (size + len(data), index))
+        split.buffers[index].append(data)
         buffered += len(data)
-        if buffered > _BUFFERED:
-            _write(folder, splits)
+        if buffered > _BUFFER_BYTES:
+            _flush(folder, splits)
             buffered = 0
-    _write(folder, splits)
+    _flush(folder, splits)
     return {name: split.counts for name, split in splits.items()}
 
 
-def check(counts: dict[str, Counts], shards_given: bool) -> None:
-    """Raises DataError where a set has too few documents for what is asked of it."""
+def check_counts(counts: dict[str, SplitCounts], shards_given: bool) -> None:
+    """Raise DataError where a set has too few documents for the flags."""
     training, test = counts[schema.TRAINING], counts[schema.TEST]
     total = training.documents + test.documents
     if not total:
@@ -134,8 +135,11 @@ def check(counts: dict[str, Counts], shards_given: bool) -> None:
             "for the test set, and each needs two at least: give more documents, or another "
             "--test_share (0: no test set)"
         )
-    for flag, split, asked in (("shards", training, shards_given), ("test_shards", test, True)):
-        if asked and split.shards > split.documents:
+    for flag, split, is_checked in (
+        ("shards", training, shards_given),
+        ("test_shards", test, True),
+    ):
+        if is_checked and split.shards > split.documents:
             raise DataError(
                 f"--{flag} {split.shards} is more than the {split.documents} documents there are "
                 "for them: give fewer shards"
@@ -143,7 +147,7 @@ def check(counts: dict[str, Counts], shards_given: bool) -> None:
 
 
 def read_parts(path: Path) -> Iterator[Document]:
-    """The parts of documents of a file that `fill` wrote, in order."""
+    """The parts of documents in a file that `partition_documents` wrote, in order."""
     with path.open("rb") as file:
         for header in file:
             number, part, count = map(int, header.split()[1:])
@@ -151,35 +155,36 @@ def read_parts(path: Path) -> Iterator[Document]:
             yield Document(number, part, text.split("\n")[:-1], str(path))
 
 
-def as_json(counts: dict[str, Counts]) -> dict[str, dict[str, int]]:
-    """Counts as plain values."""
+def counts_to_json(counts: dict[str, SplitCounts]) -> dict[str, dict[str, int]]:
+    """Counts as JSON values."""
     return {name: asdict(split) for name, split in counts.items()}
 
 
-def from_json(content: dict[str, dict[str, int]]) -> dict[str, Counts]:
-    """What `as_json` was given."""
-    return {name: Counts(**values) for name, values in content.items()}
+def counts_from_json(content: dict[str, dict[str, int]]) -> dict[str, SplitCounts]:
+    """The inverse of `counts_to_json`."""
+    return {name: SplitCounts(**values) for name, values in content.items()}
 
 
-def _packed(document: Document, sentences: list[str]) -> bytes:
+def _serialize(document: Document, sentences: list[str]) -> bytes:
     header = f"> {document.number} {document.part} {len(sentences)}\n"
     return (header + "\n".join(sentences) + "\n").encode()
 
 
-def _first_few(sentences: list[str]) -> list[str]:
-    size, few = 0, []
-    for sentence in sentences[:_GUEST_SENTENCES]:
-        few.append(sentence[:_GUEST_CHARS])
+def _first_sentences(sentences: list[str]) -> list[str]:
+    """The sentences of an extra document, limited in number and characters."""
+    size, first = 0, []
+    for sentence in sentences[:_EXTRA_SENTENCES]:
+        first.append(sentence[:_EXTRA_CHARS])
         size += len(sentence)
-        if size > _GUEST_CHARS:
+        if size > _EXTRA_CHARS:
             break
-    return few
+    return first
 
 
-def _write(folder: Path, splits: dict[str, _Split]) -> None:
+def _flush(folder: Path, splits: dict[str, _SplitWriter]) -> None:
     for name, split in splits.items():
-        for index, pieces in enumerate(split.held):
-            if pieces:
-                with shard_path(folder, name, index).open("ab") as file:
-                    file.write(b"".join(pieces))
-                pieces.clear()
+        for index, buffer in enumerate(split.buffers):
+            if buffer:
+                with shard_text_path(folder, name, index).open("ab") as file:
+                    file.write(b"".join(buffer))
+                buffer.clear()

@@ -1,8 +1,8 @@
-"""Text files: which ones an input names, and their lines, read as a stream. No paddle.
+"""Find text files, and read their lines as a stream. No paddle.
 
 Plain or gzipped, UTF-8 with or without a byte order mark. Only "\n" ends a line (a "\r" before it
-is left to the caller): characters such as U+2028 are text. Never more than about two LINE_BYTES of
-a file are in memory.
+is left to the caller): characters such as U+2028 are text. At most about two LINE_BYTES of a file
+are in memory.
 """
 
 import glob
@@ -16,60 +16,61 @@ from typing import IO
 
 from bert_paddle.common.errors import DataError
 
-SUFFIXES = (".txt", ".gz")  # what is taken from a folder; .txt.gz among them
+SUFFIXES = (".txt", ".gz")  # of the files read from a folder; includes .txt.gz
 LINE_BYTES = 1_000_000
 
-_NL = b"\n"
-_CHUNK = 256 * 1024  # less than LINE_BYTES: only a line that began in an earlier chunk is longer
-_BOM, _GZIP = b"\xef\xbb\xbf", b"\x1f\x8b"
-_Bytes = IO[bytes] | gzip.GzipFile
+_NEWLINE = b"\n"
+# Less than LINE_BYTES: only a line that began in an earlier chunk can exceed LINE_BYTES.
+_CHUNK_BYTES = 256 * 1024
+_BOM, _GZIP_MAGIC = b"\xef\xbb\xbf", b"\x1f\x8b"
+_ByteStream = IO[bytes] | gzip.GzipFile
 
 
 def find_files(inputs: Sequence[str]) -> list[Path]:
-    """The text files that `inputs` name, sorted within each input, each file once.
+    """The text files of all `inputs`, sorted within each input, each file once.
 
-    An input is a file of any name, a folder (all .txt, .txt.gz and .gz files below it, hidden ones
-    left out) or a glob pattern, in which ** spans folders. Raises DataError, naming the input, for
-    one that has no file.
+    An input is a file of any name, a folder (all .txt, .txt.gz and .gz files below it except hidden
+    ones) or a glob pattern, in which ** spans folders. Raises DataError, naming the input, for
+    one without files.
     """
     if not inputs:
         raise DataError("no input files are given: name text files, folders or patterns")
-    found: dict[str, Path] = {}
+    by_real_path: dict[str, Path] = {}
     for name in inputs:
-        files = _files_of(name)
+        files = _resolve_input(name)
         if not files:
             raise DataError(f"{name}: no text files there (.txt, .txt.gz, .gz): give another input")
         for path in files:
-            found.setdefault(os.path.realpath(path), path)
-    return list(found.values())
+            by_real_path.setdefault(os.path.realpath(path), path)
+    return list(by_real_path.values())
 
 
-def _files_of(name: str) -> list[Path]:
+def _resolve_input(name: str) -> list[Path]:
     if not name.strip():
         raise DataError("an input file has an empty name: name text files, folders or patterns")
     path = Path(name).expanduser()
     if path.is_dir():
-        return _below(path)
+        return _text_files_below(path)
     if path.exists():
-        return [_regular(path)]
+        return [_require_regular_file(path)]
     if not glob.has_magic(name):
         raise DataError(f"{name}: no such file or folder")
     files: list[Path] = []
     for match in map(Path, glob.glob(str(path), recursive=True)):
-        files += _below(match) if match.is_dir() else [_regular(match)]
+        files += _text_files_below(match) if match.is_dir() else [_require_regular_file(match)]
     return sorted(files)
 
 
-def _below(folder: Path) -> list[Path]:
-    """The text files below a folder, through links too, each folder once."""
+def _text_files_below(folder: Path) -> list[Path]:
+    """The text files below a folder, links included, each folder once."""
 
-    def refuse(error: OSError) -> None:  # os.walk would leave an unreadable folder out
+    def raise_error(error: OSError) -> None:  # os.walk would skip an unreadable folder
         raise error
 
     files: list[Path] = []
     seen: set[str] = set()
-    for where, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
-        real = os.path.realpath(where)
+    for folder_path, folders, names in os.walk(folder, onerror=raise_error, followlinks=True):
+        real = os.path.realpath(folder_path)
         if real in seen:  # a link back up
             folders.clear()
             continue
@@ -77,57 +78,57 @@ def _below(folder: Path) -> list[Path]:
         folders[:] = sorted(f for f in folders if not f.startswith("."))
         for name in names:
             if not name.startswith(".") and name.lower().endswith(SUFFIXES):
-                files.append(_regular(Path(where, name)))
+                files.append(_require_regular_file(Path(folder_path, name)))
     return sorted(files)
 
 
-def _regular(path: Path) -> Path:
-    """`path`, which must be a file that can be read more than once: no pipe, no broken link."""
+def _require_regular_file(path: Path) -> Path:
+    """Return `path` if it can be read more than once: no pipe, no broken link."""
     if not path.is_file():
-        kind = "not a regular file" if path.exists() else "a link to a file that is not there"
-        raise DataError(f"{path}: {kind}; give a text file")
+        problem = "not a regular file" if path.exists() else "a link to a file that does not exist"
+        raise DataError(f"{path}: {problem}; give a text file")
     return path
 
 
-def line_blocks(path: Path, cuts: list[int]) -> Iterator[list[str]]:
-    """The lines of a file, many at a time, without their "\\n", which alone ends a line.
+def read_line_blocks(path: Path, split_lines: list[int]) -> Iterator[list[str]]:
+    """Yield the lines of a file in lists, without their "\\n", which alone ends a line.
 
-    A line beyond LINE_BYTES comes as several, each in a list of its own but the last; each time the
-    number of the line (from 1) is added to `cuts`. Raises DataError, naming file and line, for
-    what is not UTF-8 or holds NUL bytes, and for a damaged gzip file.
+    A line longer than LINE_BYTES is split into several, each in a list of its own except the last;
+    for each split its line number (from 1) is appended to `split_lines`. Raises DataError, naming
+    file and line, for text that is not UTF-8 or contains NUL bytes, and for a damaged gzip file.
     """
-    line, offset, going_on = 1, 0, False
-    with _opened(path) as file:
-        data = _read(file, path)
+    line, offset, is_continued = 1, 0, False
+    with _open(path) as file:
+        data = _read_chunk(file, path)
         if data.startswith(_BOM):
             data, offset = data[len(_BOM) :], len(_BOM)
         at_end = not data
         while True:
-            while len(data) > LINE_BYTES and data.find(_NL, 0, LINE_BYTES + 1) < 0:
-                end = _place_to_cut(data)
-                piece = _decoded(data[:end], path, line, offset)
-                cuts.append(line)
-                if piece.strip():  # an empty line would end a document
-                    yield [piece]
-                data, offset, going_on = data[end:], offset + end, True
-            end = len(data) if at_end else data.rfind(_NL) + 1
+            while len(data) > LINE_BYTES and data.find(_NEWLINE, 0, LINE_BYTES + 1) < 0:
+                end = _split_position(data)
+                head = _decode(data[:end], path, line, offset)
+                split_lines.append(line)
+                if head.strip():  # an empty line would end a document
+                    yield [head]
+                data, offset, is_continued = data[end:], offset + end, True
+            end = len(data) if at_end else data.rfind(_NEWLINE) + 1
             if end:
                 block = data[:end]
-                lines = _decoded(block, path, line, offset).split("\n")
+                lines = _decode(block, path, line, offset).split("\n")
                 if not lines[-1]:
                     lines.pop()
-                yield lines[1:] if going_on and not lines[0].strip() else lines
-                data, offset, going_on = data[end:], offset + end, False
-                line += block.count(_NL)
+                yield lines[1:] if is_continued and not lines[0].strip() else lines
+                data, offset, is_continued = data[end:], offset + end, False
+                line += block.count(_NEWLINE)
             if at_end:
                 return
-            chunk = _read(file, path)
+            chunk = _read_chunk(file, path)
             data += chunk
             at_end = not chunk
 
 
-def _place_to_cut(data: bytes) -> int:
-    """Where to end the first piece of a long line: at a space, or else between characters."""
+def _split_position(data: bytes) -> int:
+    """Where to split a long line: at a space, or else between characters."""
     end = max(data.rfind(space, LINE_BYTES // 2, LINE_BYTES) for space in (b" ", b"\t"))
     if end > 0:
         return end
@@ -137,43 +138,43 @@ def _place_to_cut(data: bytes) -> int:
     return end
 
 
-def _decoded(block: bytes, path: Path, line: int, offset: int) -> str:
-    """The text of a block that begins in `line` (from 1) at byte `offset` of the file's text."""
+def _decode(block: bytes, path: Path, line: int, offset: int) -> str:
+    """Decode a block that begins in `line` (from 1) at byte `offset` of the file's text."""
     nul = block.find(0)
     if nul >= 0:
         raise DataError(
-            f"{path}:{line + block[:nul].count(_NL)}: a NUL byte (byte {offset + nul} of the "
+            f"{path}:{line + block[:nul].count(_NEWLINE)}: a NUL byte (byte {offset + nul} of the "
             "text): not a text file, or one in UTF-16; save it as UTF-8"
         )
     try:
         return block.decode("utf-8")
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{path}:{line + block[: error.start].count(_NL)}: not UTF-8 (byte "
+            f"{path}:{line + block[: error.start].count(_NEWLINE)}: not UTF-8 (byte "
             f"{offset + error.start} of the text is 0x{block[error.start]:02x}): convert the file "
             "to UTF-8, e.g. with iconv"
         ) from None
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[_Bytes]:
-    """The file's text as bytes, unpacked where its first bytes or its name say gzip."""
+def _open(path: Path) -> Iterator[_ByteStream]:
+    """Open the file's text as bytes, decompressed if its first bytes or its name indicate gzip."""
     with path.open("rb") as file:
-        magic = file.peek(len(_GZIP))[: len(_GZIP)]
-        if magic != _GZIP and path.suffix.lower() != ".gz":
+        magic = file.peek(len(_GZIP_MAGIC))[: len(_GZIP_MAGIC)]
+        if magic != _GZIP_MAGIC and path.suffix.lower() != ".gz":
             yield file
             return
-        if not magic:  # which the library takes for a gzip file without content
-            raise DataError(f"{path}: an empty file, not a gzip file: copy or make it again")
-        with gzip.GzipFile(fileobj=file) as unpacked:
-            yield unpacked
+        if not magic:  # the library would accept it as a gzip file without content
+            raise DataError(f"{path}: an empty file, not a gzip file: copy or create it again")
+        with gzip.GzipFile(fileobj=file) as decompressed:
+            yield decompressed
 
 
-def _read(file: _Bytes, path: Path) -> bytes:
+def _read_chunk(file: _ByteStream, path: Path) -> bytes:
     try:
-        return file.read(_CHUNK)
+        return file.read(_CHUNK_BYTES)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         reason = str(error).rstrip(".")
         raise DataError(
-            f"{path}: not a whole gzip file ({reason}): copy or make it again"
+            f"{path}: not a complete gzip file ({reason}): copy or create it again"
         ) from None

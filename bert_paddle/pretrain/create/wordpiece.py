@@ -1,16 +1,16 @@
-"""Word pieces of many sentences at once, with the places where words begin. No paddle.
+"""Tokenize many sentences at once into word pieces, and mark where words begin. No paddle.
 
-The Rust library gives one Python object per text, which costs more than all the rest of making
-pre-training rows. Here each distinct word is cut by the library once, and everything else is done
+The Rust library returns one Python object per text, which costs more than all other work on
+pre-training rows. Here the library tokenizes each distinct word once, and everything else operates
 on the bytes of many sentences together:
 
     sentences      Élan, it    0
-    per character  elan , it   0      what the library's normalizer and pre-tokenizer make of each
+    per character  elan , it   0      normalized and pre-tokenized as by the library
     words          elan | , | it | 0
-    numbers          17 | 4 | 9  | 31     -> pieces of each number -> one flat array of ids
+    word indices     17 | 4 | 9  | 31     -> word pieces of each index -> one flat array of ids
 
-The ids equal Tokenizer.pieces on every text but one that holds a special token: "[MASK]" or "[SEP]"
-in running text is an ordinary word in brackets here.
+The ids equal those of Tokenizer.tokenize_to_ids except for special tokens in running text: "[MASK]"
+or "[SEP]" is an ordinary word in brackets here.
 """
 
 import re
@@ -21,23 +21,23 @@ from typing import Any
 import numpy as np
 
 from bert_paddle.common.errors import DataError, WeightsError
-from bert_paddle.models.tokenizer import SPECIAL, Tokenizer
+from bert_paddle.models.tokenizer import SPECIAL_TOKENS, Tokenizer
 
 SEGMENTERS = ("none", "jieba")
-_WORDS_KEPT = 1_000_000  # distinct words whose pieces are kept; then all are forgotten
-_SLICE_CHARS = 400_000  # text worked on at once: a few MB of arrays, which stay in the caches
-_LONGEST_WORD = 100  # characters; a longer one is [UNK], as in Tokenizer
+_MAX_CACHED_WORDS = 1_000_000  # distinct words in the cache before it is cleared
+_SLICE_CHARS = 400_000  # text processed at once: a few MB of arrays, which stay in the caches
+_MAX_WORD_CHARS = 100  # a longer word is [UNK], as in Tokenizer
 _NEWLINE, _SPACE = 10, 32
 _UNUSED = re.compile(r"\[unused\d+\]")
 _CHINESE = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002fa1f]")
 
 
 @dataclass
-class Pieces:
-    """Word pieces of n sentences, one after the other.
+class EncodedSentences:
+    """Word pieces of n sentences, concatenated.
 
-    ids: int32 [m]. offsets: int64 [n + 1], sentence i is ids[offsets[i]:offsets[i + 1]], maybe
-    empty. starts: bool [m], whether a piece begins a word (whole-word masking).
+    ids: int32 [m]. offsets: int64 [n + 1], sentence i is ids[offsets[i]:offsets[i + 1]], possibly
+    empty. starts: bool [m], whether a word piece begins a word (for whole-word masking).
     """
 
     ids: np.ndarray
@@ -45,12 +45,12 @@ class Pieces:
     starts: np.ndarray
 
 
-def ordinary_ids(vocab: Sequence[str]) -> np.ndarray:
-    """int32: ids that may stand in for a masked word: no special token and no [unusedN].
+def replacement_ids(vocab: Sequence[str]) -> np.ndarray:
+    """int32: ids for random replacement of masked tokens: all but special tokens and [unusedN].
 
-    Raises WeightsError when the vocabulary has nothing else.
+    Raises WeightsError when the vocabulary has no others.
     """
-    keep = [i for i, p in enumerate(vocab) if p not in SPECIAL and not _UNUSED.fullmatch(p)]
+    keep = [i for i, p in enumerate(vocab) if p not in SPECIAL_TOKENS and not _UNUSED.fullmatch(p)]
     if not keep:
         raise WeightsError(
             f"the vocabulary ({len(vocab)} pieces) has special tokens only: give one with words"
@@ -59,72 +59,75 @@ def ordinary_ids(vocab: Sequence[str]) -> np.ndarray:
 
 
 class WordPieceEncoder:
-    """Cuts sentences into word pieces as `tokenizer` does; keeps what it has learned of words."""
+    """Tokenizes sentences into word pieces like `tokenizer`; caches the word pieces of words."""
 
     def __init__(self, tokenizer: Tokenizer, segmenter: str = "none"):
-        """segmenter: "jieba" joins Chinese characters to words for `starts`; ids stay the same."""
-        self._chars = _Characters(tokenizer._rust)
-        self._words = _Words(tokenizer)
-        self._cut = cutter(segmenter)
+        """segmenter: "jieba" joins Chinese characters into words for `starts`; ids are the same."""
+        self._char_table = _CharTable(tokenizer._rust)
+        self._cache = _WordCache(tokenizer)
+        self._segment = load_segmenter(segmenter)
 
-    def encode(self, sentences: Sequence[str]) -> Pieces:
-        """The pieces of each sentence, in order."""
-        parts = [self._encode(part) for part in _slices(sentences)]
+    def encode(self, sentences: Sequence[str]) -> EncodedSentences:
+        """The word pieces of each sentence, in order."""
+        parts = [self._encode(part) for part in _split_by_chars(sentences)]
         if len(parts) == 1:
             return parts[0]
         if not parts:
-            return Pieces(np.zeros(0, np.int32), np.zeros(1, np.int64), np.zeros(0, bool))
+            return EncodedSentences(np.zeros(0, np.int32), np.zeros(1, np.int64), np.zeros(0, bool))
         sizes = [np.diff(part.offsets) for part in parts]
         offsets = np.concatenate([[0], np.cumsum(np.concatenate(sizes))])
         ids = np.concatenate([part.ids for part in parts])
-        return Pieces(ids, offsets, np.concatenate([part.starts for part in parts]))
+        return EncodedSentences(ids, offsets, np.concatenate([part.starts for part in parts]))
 
-    def _encode(self, sentences: Sequence[str]) -> Pieces:
-        text, places, words_before = self._spaced(sentences)
+    def _encode(self, sentences: Sequence[str]) -> EncodedSentences:
+        text, word_positions, words_before = self._normalize(sentences)
         words = text.split()
-        numbers = self._words.numbers(words)
-        lengths, first = self._words.lengths[numbers], self._words.first[numbers]
+        indices = self._cache.lookup(words)
+        lengths, first = self._cache.lengths[indices], self._cache.first[indices]
         ends = np.cumsum(lengths)
         begins = ends - lengths
         total = int(ends[-1]) if len(ends) else 0
         starts = np.zeros(total, bool)
         starts[begins] = True
-        if self._cut is not None:
-            for run in _chinese_runs(self._words.chinese[numbers], words, places, words_before):
+        if self._segment is not None:
+            is_chinese = self._cache.chinese[indices]
+            for run in _chinese_runs(is_chinese, words, word_positions, words_before):
                 joined = b"".join(words[run.start : run.stop]).decode()
-                later = [k > 0 for word in self._cut(joined) for k in range(len(word))]
-                starts[begins[run.start : run.stop][later]] = False
+                is_inside = [k > 0 for word in self._segment(joined) for k in range(len(word))]
+                starts[begins[run.start : run.stop][is_inside]] = False
         source = np.repeat(first - begins, lengths) + np.arange(total)
-        return Pieces(self._words.pieces[source], np.append(begins, total)[words_before], starts)
+        return EncodedSentences(
+            self._cache.pieces[source], np.append(begins, total)[words_before], starts
+        )
 
-    def _spaced(self, sentences: Sequence[str]) -> tuple[bytes, np.ndarray, np.ndarray]:
-        """The sentences, normalized, a line each, with spaces around punctuation; int64 [words],
-        where each word begins in that; int64 [n + 1], the number of words before each line."""
-        chars = self._chars
-        text = "\n".join([s if s.isascii() else s.translate(chars) for s in sentences])
+    def _normalize(self, sentences: Sequence[str]) -> tuple[bytes, np.ndarray, np.ndarray]:
+        """The normalized sentences, one per line, with spaces around punctuation; int64 [words],
+        the position of each word therein; int64 [n + 1], the number of words before each line."""
+        table = self._char_table
+        text = "\n".join([s if s.isascii() else s.translate(table) for s in sentences])
         if text.count("\n") != len(sentences) - 1:
-            return self._spaced([s.replace("\n", " ") for s in sentences])
-        raw = text.encode().translate(chars.ascii, chars.dropped)
+            return self._normalize([s.replace("\n", " ") for s in sentences])
+        raw = text.encode().translate(table.ascii, table.dropped)
         codes = np.frombuffer(raw, np.uint8)
-        marks = np.flatnonzero(chars.punctuation[codes])
-        # The k-th mark moves from i to i + 2k + 1 and gets spaces to its sides.
-        middle = marks + 2 * np.arange(len(marks)) + 1
-        out = np.full(len(codes) + 2 * len(marks), _SPACE, np.uint8)
-        stay = np.ones(len(out), bool)
-        stay[middle - 1] = stay[middle + 1] = False
-        out[stay] = codes
-        blank = out <= _SPACE
-        places = np.flatnonzero(~blank & np.concatenate([[True], blank[:-1]]))
+        punctuation = np.flatnonzero(table.punctuation[codes])
+        # The k-th punctuation character moves from i to i + 2k + 1, with a space on each side.
+        moved = punctuation + 2 * np.arange(len(punctuation)) + 1
+        out = np.full(len(codes) + 2 * len(punctuation), _SPACE, np.uint8)
+        is_copied = np.ones(len(out), bool)
+        is_copied[moved - 1] = is_copied[moved + 1] = False
+        out[is_copied] = codes
+        is_space = out <= _SPACE
+        word_positions = np.flatnonzero(~is_space & np.concatenate([[True], is_space[:-1]]))
         line_ends = np.append(np.flatnonzero(out == _NEWLINE), len(out))
-        return out.tobytes(), places, np.append(0, np.searchsorted(places, line_ends))
+        words_before = np.append(0, np.searchsorted(word_positions, line_ends))
+        return out.tobytes(), word_positions, words_before
 
 
-class _Characters(dict):
-    """What the library makes of each character: a table for str.translate, filled when asked.
+class _CharTable(dict):
+    """Each character normalized by the library: a table for str.translate, filled on demand.
 
-    Punctuation that is not ASCII has spaces around it, as Chinese characters have; ASCII stays as
-    it is here, for ASCII texts need not come here. ascii, dropped: for bytes.translate.
-    punctuation: bool [256].
+    Non-ASCII punctuation and Chinese characters get spaces around them; ASCII stays unchanged,
+    since bytes.translate handles it. ascii, dropped: for bytes.translate. punctuation: bool [256].
     """
 
     def __init__(self, rust: Any):
@@ -133,73 +136,73 @@ class _Characters(dict):
         table, dropped = bytearray(range(256)), bytearray()
         self.punctuation = np.zeros(256, bool)
         for code in range(128):
-            text = self._made_of(chr(code))
-            if not text:
+            normalized = self._normalize_char(chr(code))
+            if not normalized:
                 dropped.append(code)
             elif code != _NEWLINE:
-                table[code] = ord(text.strip() or " ")
-                self.punctuation[table[code]] |= len(text) == 3
+                table[code] = ord(normalized.strip() or " ")
+                self.punctuation[table[code]] |= len(normalized) == 3
         self.ascii, self.dropped = bytes(table), bytes(dropped)
 
     def __missing__(self, code: int) -> str:
-        text = self[code] = self._made_of(chr(code))
-        return text
+        normalized = self[code] = self._normalize_char(chr(code))
+        return normalized
 
-    def _made_of(self, char: str) -> str:
-        between = self._rust.normalizer.normalize_str(char)
-        parts = self._rust.pre_tokenizer.pre_tokenize_str(f"a{between}a")
+    def _normalize_char(self, char: str) -> str:
+        normalized = self._rust.normalizer.normalize_str(char)
+        parts = self._rust.pre_tokenizer.pre_tokenize_str(f"a{normalized}a")
         return " ".join(part for part, _ in parts)[1:-1]
 
 
-class _Numbers(dict):
-    """Words to numbers in the order of their first use; `fresh` are those not yet cut."""
+class _WordIndex(dict):
+    """Maps words to indices in order of first use; `new_words` are not tokenized yet."""
 
     def __init__(self) -> None:
-        self.fresh: list[bytes] = []
+        self.new_words: list[bytes] = []
 
     def __missing__(self, word: bytes) -> int:
-        number = self[word] = len(self)
-        self.fresh.append(word)
-        return number
+        index = self[word] = len(self)
+        self.new_words.append(word)
+        return index
 
 
-class _Words:
-    """The pieces of every word met: word k is pieces[first[k] : first[k] + lengths[k]].
+class _WordCache:
+    """The word pieces of all words so far: word k is pieces[first[k] : first[k] + lengths[k]].
 
-    chinese: bool, whether the word is one Chinese character.
+    chinese: bool, whether a word is a single Chinese character.
     """
 
     def __init__(self, tokenizer: Tokenizer):
         self._model = tokenizer._rust.model
         self._vocab = {piece: i for i, piece in enumerate(tokenizer.vocab)}
-        self._forget()
+        self._clear()
 
-    def _forget(self) -> None:
-        self._index = _Numbers()
+    def _clear(self) -> None:
+        self._index = _WordIndex()
         self.pieces = np.zeros(0, np.int32)
         self.first = self.lengths = np.zeros(0, np.int64)
         self.chinese = np.zeros(0, bool)
 
-    def numbers(self, words: Sequence[bytes]) -> np.ndarray:
-        """int64, the number of each word; valid until the next call."""
-        if len(self._index) > _WORDS_KEPT:
-            self._forget()
-        numbers = np.fromiter(map(self._index.__getitem__, words), np.int64, len(words))
-        if self._index.fresh:
-            self._learn([word.decode() for word in self._index.fresh])
-            self._index.fresh.clear()
-        return numbers
+    def lookup(self, words: Sequence[bytes]) -> np.ndarray:
+        """int64, the index of each word; valid until the next call."""
+        if len(self._index) > _MAX_CACHED_WORDS:
+            self._clear()
+        indices = np.fromiter(map(self._index.__getitem__, words), np.int64, len(words))
+        if self._index.new_words:
+            self._add([word.decode() for word in self._index.new_words])
+            self._index.new_words.clear()
+        return indices
 
-    def _learn(self, words: Sequence[str]) -> None:
+    def _add(self, words: Sequence[str]) -> None:
         pieces: list[int] = []
         lengths: list[int] = []
         for word in words:
             before = len(pieces)
-            whole = self._vocab.get(word) if len(word) <= _LONGEST_WORD else None
-            if whole is None:
+            word_id = self._vocab.get(word) if len(word) <= _MAX_WORD_CHARS else None
+            if word_id is None:
                 pieces += [token.id for token in self._model.tokenize(word)]
             else:
-                pieces.append(whole)
+                pieces.append(word_id)
             lengths.append(len(pieces) - before)
         sizes = np.array(lengths, np.int64)
         first = len(self.pieces) + np.cumsum(sizes) - sizes
@@ -211,27 +214,30 @@ class _Words:
 
 
 def _chinese_runs(
-    chinese: np.ndarray, words: Sequence[bytes], places: np.ndarray, words_before: np.ndarray
+    is_chinese: np.ndarray,
+    words: Sequence[bytes],
+    word_positions: np.ndarray,
+    words_before: np.ndarray,
 ) -> Iterator[range]:
-    """Runs of two or more Chinese characters that stand next to each other in one sentence.
+    """Runs of two or more adjacent Chinese characters in one sentence.
 
-    The normalizer has put a space on each side of each, so that neighbours are two spaces apart.
+    The normalizer puts a space on each side of each, so that adjacent ones are two spaces apart.
     """
-    alone = np.flatnonzero(chinese)
-    if not len(alone):
+    chinese = np.flatnonzero(is_chinese)
+    if not len(chinese):
         return
-    sizes = np.fromiter((len(words[i]) for i in alone), np.int64, len(alone))
-    follows = (np.diff(alone) == 1) & (np.diff(places[alone]) == sizes[:-1] + 2)
-    line = np.searchsorted(words_before, alone, side="right")
-    follows &= np.diff(line) == 0
-    cuts = np.flatnonzero(~follows) + 1
-    for run in np.split(alone, cuts):
+    sizes = np.fromiter((len(words[i]) for i in chinese), np.int64, len(chinese))
+    is_adjacent = (np.diff(chinese) == 1) & (np.diff(word_positions[chinese]) == sizes[:-1] + 2)
+    line = np.searchsorted(words_before, chinese, side="right")
+    is_adjacent &= np.diff(line) == 0
+    run_starts = np.flatnonzero(~is_adjacent) + 1
+    for run in np.split(chinese, run_starts):
         if len(run) > 1:
             yield range(int(run[0]), int(run[-1]) + 1)
 
 
-def cutter(segmenter: str) -> Callable[[str], Iterable[str]] | None:
-    """What cuts Chinese text into words. Raises DataError where jieba is not installed."""
+def load_segmenter(segmenter: str) -> Callable[[str], Iterable[str]] | None:
+    """A function that splits Chinese text into words. Raises DataError without jieba."""
     if segmenter == "none":
         return None
     try:
@@ -244,7 +250,7 @@ def cutter(segmenter: str) -> Callable[[str], Iterable[str]] | None:
     return jieba.Tokenizer().cut
 
 
-def _slices(sentences: Sequence[str]) -> Iterator[Sequence[str]]:
+def _split_by_chars(sentences: Sequence[str]) -> Iterator[Sequence[str]]:
     begin = size = 0
     for i, sentence in enumerate(sentences):
         size += len(sentence)

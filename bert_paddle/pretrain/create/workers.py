@@ -1,6 +1,6 @@
-"""Running the jobs of shards: here, in several processes, or on a Dask cluster. No paddle.
+"""Run shard jobs: in this process, in several processes, or on a Dask cluster. No paddle.
 
-The order in which shards are done differs; what is in them does not.
+The order in which shards are finished differs; their content does not.
 """
 
 import multiprocessing
@@ -11,60 +11,62 @@ from typing import Any
 
 from bert_paddle.common import runtime
 from bert_paddle.common.errors import DataError, RunError
-from bert_paddle.pretrain.create.examples import ShardCounts, ShardJob, make_shard
+from bert_paddle.pretrain.create.examples import ShardCounts, ShardJob, create_shard
 
-_DASK_SECONDS = 15  # to wait for the scheduler
-_DIED = "died (out of memory?); run the same command again: whole shards are kept"
+_DASK_TIMEOUT = 15  # seconds to wait for the scheduler
+_DIED = "died (out of memory?); run the same command again: complete shards are kept"
 
 
-def run(jobs: Sequence[ShardJob], workers: int, scheduler: str | None) -> Iterator[ShardCounts]:
-    """What each job made, as soon as it is there. Raises DataError or RunError for the first job
-    that fails, and RunError when a worker dies."""
+def run_jobs(
+    jobs: Sequence[ShardJob], workers: int, scheduler: str | None
+) -> Iterator[ShardCounts]:
+    """Yield the counts of each job as soon as it is finished. Raises DataError or RunError for the
+    first job that fails, and RunError when a worker dies."""
     if scheduler is not None:
-        return _on_cluster(jobs, scheduler)
+        return _run_on_dask(jobs, scheduler)
     if workers > 1 and len(jobs) > 1:
-        return _in_processes(jobs, min(workers, len(jobs)))
-    return map(make_shard, jobs)
+        return _run_in_processes(jobs, min(workers, len(jobs)))
+    return map(create_shard, jobs)
 
 
-def _in_processes(jobs: Sequence[ShardJob], workers: int) -> Iterator[ShardCounts]:
+def _run_in_processes(jobs: Sequence[ShardJob], workers: int) -> Iterator[ShardCounts]:
     from concurrent.futures import ProcessPoolExecutor, as_completed
     from concurrent.futures.process import BrokenProcessPool
 
-    # Not forked: the parent may have threads (of the tokenizer's library, of whoever calls).
+    # Not forked: the parent may have threads (of the tokenizers library, of the caller).
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(
-        workers, mp_context=context, initializer=_begin_worker, initargs=(os.getpid(),)
+        workers, mp_context=context, initializer=_init_worker, initargs=(os.getpid(),)
     )
-    whole = False
+    finished = False
     try:
-        for done in as_completed([pool.submit(make_shard, job) for job in jobs]):
-            yield done.result()
-        whole = True
+        for future in as_completed([pool.submit(create_shard, job) for job in jobs]):
+            yield future.result()
+        finished = True
     except BrokenProcessPool:
         raise RunError(f"a worker process {_DIED}") from None
     finally:
-        started = list((pool._processes or {}).values())
-        pool.shutdown(wait=whole, cancel_futures=True)
-        if not whole:  # an error or Ctrl-C: what the others are at is of no use
-            for process in started:
+        processes = list((pool._processes or {}).values())
+        pool.shutdown(wait=finished, cancel_futures=True)
+        if not finished:  # an error or Ctrl-C: the other jobs are no longer needed
+            for process in processes:
                 process.terminate()
-            for process in started:
+            for process in processes:
                 process.join()
 
 
-def _begin_worker(parent: int) -> None:
-    """Ctrl-C is the parent's to answer, and no worker outlives it."""
+def _init_worker(parent: int) -> None:
+    """Leave Ctrl-C to the parent, and end when it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     runtime.die_with_parent()
-    if os.getppid() != parent:  # gone before the line above could take effect
+    if os.getppid() != parent:  # it ended before the line above took effect
         os._exit(1)
 
 
-def _on_cluster(jobs: Sequence[ShardJob], scheduler: str) -> Iterator[ShardCounts]:
-    distributed = _distributed()
+def _run_on_dask(jobs: Sequence[ShardJob], scheduler: str) -> Iterator[ShardCounts]:
+    distributed = _import_dask()
     try:
-        client = distributed.Client(scheduler, timeout=_DASK_SECONDS, set_as_default=False)
+        client = distributed.Client(scheduler, timeout=_DASK_TIMEOUT, set_as_default=False)
     except (OSError, ValueError) as error:
         raise DataError(
             f"--scheduler {scheduler}: no Dask scheduler answers there ({_first_line(error)}); "
@@ -76,8 +78,8 @@ def _on_cluster(jobs: Sequence[ShardJob], scheduler: str) -> Iterator[ShardCount
                 f"--scheduler {scheduler}: the cluster has no workers; start some with "
                 f"`dask worker {scheduler}`"
             )
-        # A worker that dies is told of at once; the shards that are whole need not be made again.
-        futures = client.map(make_shard, jobs, pure=False, retries=0)
+        # No retries: a worker that dies is reported at once, and complete shards are kept anyway.
+        futures = client.map(create_shard, jobs, pure=False, retries=0)
         try:
             for future in distributed.as_completed(futures, loop=client.loop):
                 yield future.result()
@@ -92,7 +94,7 @@ def _on_cluster(jobs: Sequence[ShardJob], scheduler: str) -> Iterator[ShardCount
             client.cancel(futures, force=True)
 
 
-def _distributed() -> Any:
+def _import_dask() -> Any:
     try:
         import distributed
     except ImportError:

@@ -1,13 +1,13 @@
-"""The HDF5 layout of NVIDIA's pre-training data, which writer and reader share. No paddle.
+"""The HDF5 layout of NVIDIA's pre-training data, shared by writer and reader. No paddle.
 
 N rows of sequence length L with up to P predictions; gzip level 4, chunked, no attributes:
 
-    input_ids             int32 [N, L]  word-piece ids, zero tail
-    input_mask            int8  [N, L]  1 = a real token; a replaced token may have id 0
+    input_ids             int32 [N, L]  word-piece ids, padded with 0
+    input_mask            int8  [N, L]  1 = a token, 0 = padding; a replaced token may have id 0
     segment_ids           int8  [N, L]  0 for [CLS] A [SEP], 1 for B [SEP]
     masked_lm_positions   int32 [N, P]  ascending; position 0 is [CLS], so the first 0 ends the list
     masked_lm_ids         int32 [N, P]  the original ids at those positions
-    next_sentence_labels  int8  [N]     1 = B is a random text, 0 = B follows A
+    next_sentence_labels  int8  [N]     1 = B is random text, 0 = B follows A
 """
 
 import hashlib
@@ -42,10 +42,10 @@ def shard_name(corpus: str, split: str, index: int) -> str:
 
 
 def is_test(path: Path) -> bool:
-    """Whether a shard is held out, as its name says: such rows are never trained on."""
+    """Whether a shard is held out, judging by its name; its rows are never trained on."""
     return f"_{TEST}_" in path.name
 
 
 def vocabulary_sha256(pieces: Sequence[str]) -> str:
-    """By what the metadata knows the vocabulary that the ids belong to."""
+    """The digest that identifies the vocabulary of the ids in the metadata."""
     return hashlib.sha256("".join(piece + "\n" for piece in pieces).encode()).hexdigest()

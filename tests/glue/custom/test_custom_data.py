@@ -1,10 +1,10 @@
-"""Whole runs on a user's own files, with a two-layer model: in every format, classes and scores."""
+"""End-to-end runs on custom files with a two-layer model: every format, classes and scores."""
 
 import json
 from pathlib import Path
 
+import custom_tables
 import numpy as np
-import own_tables
 import pytest
 import tiny
 
@@ -22,7 +22,7 @@ def encoder(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def run(encoder, tmp_path, monkeypatch):
-    """Run the program's function in this process, in a folder of its own."""
+    """Run run_glue.py's main function in this process, in a temporary folder."""
     monkeypatch.chdir(tmp_path)
 
     def call(flags: str, out: str = "out", model: Path | str = encoder):
@@ -42,43 +42,51 @@ def lines(path: str) -> list[dict]:
     return [json.loads(line) for line in Path(path).read_text().splitlines()]
 
 
-@pytest.mark.parametrize("form", own_tables.FORMATS)
-def test_every_format_trains_evaluates_and_predicts_alike(run, form, capsys):
+@pytest.mark.parametrize("file_format", custom_tables.FORMATS)
+def test_every_format_trains_evaluates_and_predicts_alike(run, file_format, capsys):
     for name, count in (("reviews", 24), ("dev", 8), ("new", 6)):
-        own_tables.write(Path(f"{name}.{form}"), own_tables.rows(count, seed=count), form)
-    suffix = f"--file_format {form}" if form == "quoted_tsv" else ""
+        custom_tables.write(
+            Path(f"{name}.{file_format}"), custom_tables.rows(count, seed=count), file_format
+        )
+    suffix = f"--file_format {file_format}" if file_format == "quoted_tsv" else ""
     values = run(
-        f"--train_file reviews.{form} --validation_file dev.{form} --test_file new.{form} "
+        f"--train_file reviews.{file_format} --validation_file dev.{file_format} "
+        f"--test_file new.{file_format} "
         f"--max_steps 2 {suffix}"
     )
     assert (values["task"], values["data"]) == ("reviews", "own")
     assert (values["train_samples"], values["eval_samples"], values["test_samples"]) == (24, 8, 6)
-    said = capsys.readouterr()
-    assert f"data: reviews.{form}: 24 rows, text from 'text', label from 'label'" in said.err
-    assert "labels: 2 classes: neg, pos; f1 is that of pos" in said.err
-    assert f"test new.{form} loss: " in said.out
-    for kind in ("eval", "test"):
+    output = capsys.readouterr()
+    assert (
+        f"data: reviews.{file_format}: 24 rows, text from 'text', label from 'label'" in output.err
+    )
+    assert "labels: 2 classes: neg, pos; f1 is that of pos" in output.err
+    assert f"test new.{file_format} loss: " in output.out
+    for prefix in ("eval", "test"):
         assert {
-            f"{kind}_{name}" for name in ("loss", "accuracy", "f1", "matthews_correlation")
+            f"{prefix}_{name}" for name in ("loss", "accuracy", "f1", "matthews_correlation")
         } < set(values)
-    about = config("out/model_2")
-    assert about["id2label"] == {"0": "neg", "1": "pos"} and about["finetuning_task"] == "reviews"
+    saved_config = config("out/model_2")
+    assert (
+        saved_config["id2label"] == {"0": "neg", "1": "pos"}
+        and saved_config["finetuning_task"] == "reviews"
+    )
     predicted = Path("out/predictions/new.tsv").read_text().splitlines()
     assert predicted[0] == "index\tprediction" and len(predicted) == 7
     rows = lines("out/test_predictions_new.jsonl")
     assert [f"{row['index']}\t{row['prediction']}" for row in rows] == predicted[1:]
-    written = own_tables.rows(6, seed=6)
+    written = custom_tables.rows(6, seed=6)
     assert [(r["text_a"], r["label"]) for r in rows] == [(r["text"], r["label"]) for r in written]
     assert all(sum(row["probabilities"]) == pytest.approx(1, abs=1e-5) for row in rows)
     assert len(lines("out/dev_predictions.jsonl")) == 8
-    if form == "csv":
-        _reloaded_alone_predicts_the_same(run, rows)
+    if file_format == "csv":
+        _check_predictions_of_the_reloaded_model(run, rows)
 
 
-def _reloaded_alone_predicts_the_same(run, before):
-    """With no other flag: classes and columns are those of the folder's config.json."""
+def _check_predictions_of_the_reloaded_model(run, expected):
+    """Without other flags, classes and columns come from the model's config.json."""
     values = run("--test_file new.csv --do_predict", out="again", model="out/model_2")
-    assert lines("again/test_predictions_new.jsonl") == before
+    assert lines("again/test_predictions_new.jsonl") == expected
     assert (values["task"], values["test_samples"]) == ("reviews", 6)
     values = run("--validation_file dev.csv", out="again", model="out/model_2")
     first = json.loads(Path("out/all_results.json").read_text())
@@ -89,35 +97,35 @@ def test_pairs_with_named_columns_and_integer_classes_in_numeric_order(run, caps
     pairs = [
         {"b": f"the dog {i}", "stars": (10, 9, 2)[i % 3], "a": f"the cat {i}"} for i in range(12)
     ]
-    own_tables.write(Path("train.jsonl"), pairs)
+    custom_tables.write(Path("train.jsonl"), pairs)
     run(
         "--train_file train.jsonl --text_column a --text_pair_column b --label_column stars "
         "--validation_share 0.25 --max_steps 1"
     )
-    about = config("out/model_1")
-    assert list(about["id2label"].values()) == ["2", "9", "10"]
+    saved_config = config("out/model_1")
+    assert list(saved_config["id2label"].values()) == ["2", "9", "10"]
     row = lines("out/dev_predictions.jsonl")[0]
     assert row["text_a"].startswith("the cat") and row["text_b"].startswith("the dog")
     assert "f1_macro:" in capsys.readouterr().out
-    # The columns are remembered; a file without labels is predicted, not scored.
-    own_tables.write(Path("new.csv"), [{"a": "x", "b": "y", "note": "z"}] * 3)
+    # The columns come from the model; a file without labels is predicted, not scored.
+    custom_tables.write(Path("new.csv"), [{"a": "x", "b": "y", "note": "z"}] * 3)
     values = run("--test_file new.csv", out="new", model="out/model_1")
     assert "test_loss" not in values and not Path("new/test_predictions_new.jsonl").exists()
     assert len(Path("new/predictions/new.tsv").read_text().splitlines()) == 4
-    own_tables.write(Path("one.csv"), [{"text": "x"}] * 3)
+    custom_tables.write(Path("one.csv"), [{"text": "x"}] * 3)
     with pytest.raises(DataError, match="which columns are the two texts"):
         run("--test_file one.csv", out="one", model="out/model_1")
 
 
 def test_decimals_are_a_regression(run, capsys):
     rows = [{"text": f"the cat {i}", "score": i / 4} for i in range(16)]
-    own_tables.write(Path("scores.tsv"), rows)
+    custom_tables.write(Path("scores.tsv"), rows)
     values = run("--train_file scores.tsv --max_steps 2 --save_steps 1 --metric mse")
     assert "labels are numbers with decimals: a regression" in capsys.readouterr().err
     assert values["eval_mse"] == pytest.approx(values["eval_loss"], rel=1e-5)
     assert {"eval_pearson", "eval_spearmanr"} < set(values)
-    about = config("out/model_2")
-    assert about["problem_type"] == "regression" and len(about["id2label"]) == 1
+    saved_config = config("out/model_2")
+    assert saved_config["problem_type"] == "regression" and len(saved_config["id2label"]) == 1
     # The best step is that of the lowest error.
     errors = [r["mse"] for r in lines("out/metrics.jsonl") if r["kind"] == "eval"]
     assert values["best_metric"] == min(errors)
@@ -126,20 +134,20 @@ def test_decimals_are_a_regression(run, capsys):
     assert float(first) == pytest.approx(
         lines("again/test_predictions_scores.jsonl")[0]["prediction"], abs=1e-6
     )
-    own_tables.write(Path("bad.tsv"), [*rows, {"text": "x", "score": "nan"}])
-    for more in ("", "--regression "):
+    custom_tables.write(Path("bad.tsv"), [*rows, {"text": "x", "score": "nan"}])
+    for flag in ("", "--regression "):
         with pytest.raises(DataError, match=r"bad.tsv:18: label 'nan' where a number is expected"):
-            run(f"{more}--train_file bad.tsv", out="bad")
+            run(f"{flag}--train_file bad.tsv", out="bad")
 
 
-def test_whole_numbers_are_scores_where_the_flag_says_so(run):
-    own_tables.write(Path("x.csv"), [{"text": f"cat {i}", "label": i % 5} for i in range(10)])
+def test_integers_are_scores_with_the_regression_flag(run):
+    custom_tables.write(Path("x.csv"), [{"text": f"cat {i}", "label": i % 5} for i in range(10)])
     values = run("--train_file x.csv --regression --max_steps 1")
     assert "eval_pearson" in values and values["task"] == "x"
 
 
-def test_listed_labels_give_the_order_and_others_are_refused(run, capsys):
-    own_tables.write(Path("x.csv"), own_tables.rows(12))
+def test_labels_flag_sets_the_order_and_other_labels_are_errors(run, capsys):
+    custom_tables.write(Path("x.csv"), custom_tables.rows(12))
     values = run("--train_file x.csv --labels pos,neg,none --max_steps 1 --metric f1_macro")
     assert list(config("out/model_1")["id2label"].values()) == ["pos", "neg", "none"]
     assert "no row of class none" in capsys.readouterr().err
@@ -148,9 +156,9 @@ def test_listed_labels_give_the_order_and_others_are_refused(run, capsys):
         run("--train_file x.csv --labels neg,good", out="other")
 
 
-def test_classes_that_differ_by_case_stay_apart_when_the_model_is_loaded_again(run):
-    rows = own_tables.rows(12, names=("Yes", "yes"))
-    own_tables.write(Path("x.csv"), rows)
+def test_classes_that_differ_by_case_are_kept_apart_after_reloading(run):
+    rows = custom_tables.rows(12, names=("Yes", "yes"))
+    custom_tables.write(Path("x.csv"), rows)
     run("--train_file x.csv --max_steps 1 --learning_rate 0.1 --do_train --do_eval")
     first = lines("out/dev_predictions.jsonl")
     run("--train_file x.csv --do_eval", out="again", model="out/model_1")
@@ -158,28 +166,28 @@ def test_classes_that_differ_by_case_stay_apart_when_the_model_is_loaded_again(r
     assert list(config("out/model_1")["label2id"]) in (["Yes", "yes"], ["yes", "Yes"])
 
 
-def test_the_split_is_disjoint_whole_and_by_seed():
+def test_the_split_is_disjoint_complete_and_by_seed():
     examples = Examples([f"t{i}" for i in range(41)], None, np.arange(41), "x.csv")
-    rest, held = load.split(examples, 0.1, seed=1)
-    assert len(held) == 5  # never less than the share
-    assert sorted([*rest.texts_a, *held.texts_a]) == sorted(examples.texts_a)
-    assert list(held.labels) == sorted(held.labels)  # in the file's order
-    assert [f"t{i}" for i in held.labels] == held.texts_a
-    again, other = (load.split(examples, 0.1, seed=seed)[1].texts_a for seed in (1, 2))
-    assert again == held.texts_a != other
-    assert load.split(examples, 0.0, seed=1) == (examples, None)
+    train, dev = load.split_dev_rows(examples, 0.1, seed=1)
+    assert len(dev) == 5  # never less than the share
+    assert sorted([*train.texts_a, *dev.texts_a]) == sorted(examples.texts_a)
+    assert list(dev.labels) == sorted(dev.labels)  # in the file's order
+    assert [f"t{i}" for i in dev.labels] == dev.texts_a
+    again, other = (load.split_dev_rows(examples, 0.1, seed=seed)[1].texts_a for seed in (1, 2))
+    assert again == dev.texts_a != other
+    assert load.split_dev_rows(examples, 0.0, seed=1) == (examples, None)
     small = Examples(["a", "b"], None, np.arange(2), "x.csv")
-    assert [len(part) for part in load.split(small, 0.9, seed=1)] == [1, 1]
+    assert [len(part) for part in load.split_dev_rows(small, 0.9, seed=1)] == [1, 1]
 
 
 def test_the_published_cola_split():
     """8,551 rows give 7,695 and 856, as the well-known walk-through has them."""
     examples = Examples(["t"] * 8551, None, np.zeros(8551), "x.tsv")
-    assert [len(part) for part in load.split(examples, 0.1, 42)] == [7695, 856]
+    assert [len(part) for part in load.split_dev_rows(examples, 0.1, 42)] == [7695, 856]
 
 
-def test_the_held_out_rows_do_not_depend_on_what_is_done(run):
-    own_tables.write(Path("x.csv"), own_tables.rows(20))
+def test_held_out_rows_do_not_depend_on_the_actions(run):
+    custom_tables.write(Path("x.csv"), custom_tables.rows(20))
     trained = run("--train_file x.csv --do_train --max_steps 1")
     assert trained["train_samples"] == 18
     values = run("--train_file x.csv --do_eval", out="eval", model="out/model_1")
@@ -190,25 +198,25 @@ def test_the_held_out_rows_do_not_depend_on_what_is_done(run):
     )
 
 
-def test_resuming_finds_the_same_rows_or_says_so(run):
-    own_tables.write(Path("x.csv"), own_tables.rows(20))
+def test_resuming_needs_the_same_rows(run):
+    custom_tables.write(Path("x.csv"), custom_tables.rows(20))
     flags = "--train_file {} --max_steps 4 --save_steps 2 --resume_from_checkpoint auto "
     straight = run(flags.format("x.csv"), out="straight")
     run(flags.format("x.csv") + "--max_steps 2")
     Path("x.csv").rename("moved.csv")
     with pytest.raises(OutputError, match="training data"):
-        own_tables.write(Path("x.csv"), own_tables.rows(20, seed=5))
+        custom_tables.write(Path("x.csv"), custom_tables.rows(20, seed=5))
         run(flags.format("x.csv"))
     with pytest.raises(OutputError, match="validation_share"):
         run(flags.format("moved.csv") + "--validation_share 0.3")
-    going_on = "--train_file moved.csv --max_steps 4 --resume_from_checkpoint straight/model_2"
-    assert run(going_on + " --save_steps 2", out="on")["eval_loss"] == straight["eval_loss"]
+    resumed = "--train_file moved.csv --max_steps 4 --resume_from_checkpoint straight/model_2"
+    assert run(resumed + " --save_steps 2", out="on")["eval_loss"] == straight["eval_loss"]
 
 
 def test_a_glue_model_predicts_any_file(run, tmp_path):
     tiny.write_sst2(tmp_path / "glue" / "SST-2")
     run("--task_name sst2 --data_dir glue --max_steps 1")
-    own_tables.write(Path("new.jsonl"), own_tables.rows(6, names=("0", "positive")))
+    custom_tables.write(Path("new.jsonl"), custom_tables.rows(6, names=("0", "positive")))
     flags = ["--task_name sst2 --do_predict --test_file new.jsonl", "--test_file new.jsonl"]
     for i, given in enumerate(flags):
         values = run(given, out=f"new{i}", model="out/model_1")
@@ -216,14 +224,14 @@ def test_a_glue_model_predicts_any_file(run, tmp_path):
         assert values["predictions_new.tsv"] == "own"
         rows = lines(f"new{i}/test_predictions_new.jsonl")
         assert [row["label"] for row in rows] == ["negative", "positive"] * 3
-        said = Path(f"new{i}/predictions/new.tsv").read_text().splitlines()[1:]
-        assert {line.split("\t")[1] for line in said} <= {"negative", "positive"}
+        message = Path(f"new{i}/predictions/new.tsv").read_text().splitlines()[1:]
+        assert {line.split("\t")[1] for line in message} <= {"negative", "positive"}
     assert not Path("new0/predictions/SST-2.tsv").exists()
     values = run("--validation_file new.jsonl --metric f1", out="f1", model="out/model_1")
     assert "eval_f1" in values
 
 
-def test_own_files_train_as_a_tasks_files_do(run, tmp_path):
+def test_custom_files_train_like_glue_files(run, tmp_path):
     """The same rows in the same order: the same weights, bit for bit."""
     folder = tiny.write_sst2(tmp_path / "glue" / "SST-2")
     run("--task_name sst2 --data_dir glue --max_steps 3", out="glue_run")
@@ -235,26 +243,30 @@ def test_own_files_train_as_a_tasks_files_do(run, tmp_path):
     assert (results["task"], results["data"]) == ("own", "own")
 
 
-def test_labels_of_a_test_file_that_are_none(run, capsys):
-    own_tables.write(Path("x.csv"), own_tables.rows(8))
+def test_test_file_without_usable_labels(run, capsys):
+    custom_tables.write(Path("x.csv"), custom_tables.rows(8))
     run("--train_file x.csv --do_train --max_steps 1")
-    for blank, said in (("", "all blank"), (-1, "-1"), ("else", "no value of 'label' is a class")):
-        own_tables.write(Path("new.csv"), [{"text": "a", "label": blank}] * 2)
+    for blank, message in (
+        ("", "all blank"),
+        (-1, "-1"),
+        ("else", "no value of 'label' is a class"),
+    ):
+        custom_tables.write(Path("new.csv"), [{"text": "a", "label": blank}] * 2)
         values = run("--test_file new.csv", out="new", model="out/model_1")
-        assert "test_loss" not in values and said in capsys.readouterr().err
+        assert "test_loss" not in values and message in capsys.readouterr().err
     with pytest.raises(DataError, match=r"new.csv:2: label 'else' where one of neg, pos"):
         run("--test_file new.csv --label_column label", out="new", model="out/model_1")
 
 
 @pytest.mark.parametrize(
-    ("rows", "more", "said"),
+    ("rows", "more", "message"),
     [
         ([{"text": "a", "label": "x"}] * 3, "", "all 3 rows are of one class, x"),
         ([{"text": "a", "label": ""}] * 3, "", "x.csv:2: an empty label where a class or"),
         ([{"text": "a", "label": "x\ty"}, {"text": "a", "label": "y"}], "", "cannot be a class"),
-        (own_tables.rows(4), "--metric pearson", "the labels are classes, which have"),
-        (own_tables.rows(4), "--regression", "x.csv:2: label 'neg' where a number is expected"),
-        (own_tables.rows(4), "--text_column body", "has no column 'body'"),
+        (custom_tables.rows(4), "--metric pearson", "the labels are classes, which have"),
+        (custom_tables.rows(4), "--regression", "x.csv:2: label 'neg' where a number is expected"),
+        (custom_tables.rows(4), "--text_column body", "has no column 'body'"),
         (
             [{"text": "a", "label": i} for i in range(4)],
             "--metric f1",
@@ -262,35 +274,35 @@ def test_labels_of_a_test_file_that_are_none(run, capsys):
         ),
     ],
 )
-def test_data_that_will_not_do(run, rows, more, said):
-    own_tables.write(Path("x.csv"), rows)
+def test_unusable_data_is_an_error(run, rows, more, message):
+    custom_tables.write(Path("x.csv"), rows)
     with pytest.raises(DataError) as caught:
         run(f"--train_file x.csv --validation_share 0 {more}")
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_a_label_that_training_never_had(run):
-    own_tables.write(Path("x.csv"), own_tables.rows(8))
-    own_tables.write(Path("dev.csv"), own_tables.rows(8, names=("neg", "new")))
+def test_a_dev_label_missing_from_training_is_an_error(run):
+    custom_tables.write(Path("x.csv"), custom_tables.rows(8))
+    custom_tables.write(Path("dev.csv"), custom_tables.rows(8, names=("neg", "new")))
     with pytest.raises(DataError, match=r"dev.csv:3: label 'new' where one of neg, pos is expect"):
         run("--train_file x.csv --validation_file dev.csv")
 
 
-def test_models_that_will_not_do(run, encoder, tmp_path):
-    own_tables.write(Path("x.csv"), own_tables.rows(8))
+def test_unsuitable_models_are_errors(run, encoder, tmp_path):
+    custom_tables.write(Path("x.csv"), custom_tables.rows(8))
     with pytest.raises(WeightsError, match="no classifier"):
         run("--test_file x.csv")
     pairs = [{"text_a": "a", "text_b": "b", "label": i % 2} for i in range(8)]
-    own_tables.write(Path("pairs.csv"), pairs)
+    custom_tables.write(Path("pairs.csv"), pairs)
     narrow = tiny.write_encoder(tmp_path / "narrow", type_vocab_size=1)
     with pytest.raises(WeightsError, match="one segment embedding"):
         run("--train_file pairs.csv", out="narrow_out", model=narrow)
 
 
-def test_many_classes_and_empty_texts_are_told(run, capsys):
+def test_many_classes_and_empty_texts_give_warnings(run, capsys):
     rows = [{"text": "" if i == 3 else "a cat", "label": i} for i in range(30)]
-    own_tables.write(Path("x.csv"), rows)
+    custom_tables.write(Path("x.csv"), rows)
     run("--train_file x.csv --max_steps 1 --do_train")
-    said = capsys.readouterr().err
-    assert "30 classes in 30 rows: if the labels are scores give --regression" in said
-    assert "1 row(s) have an empty text" in said
+    message = capsys.readouterr().err
+    assert "30 classes in 30 rows: if the labels are scores give --regression" in message
+    assert "1 row(s) have an empty text" in message

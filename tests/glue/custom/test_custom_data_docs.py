@@ -1,4 +1,4 @@
-"""The commands of docs/OWN_DATA.md and its Chinese twin, on the files that they show."""
+"""The commands of docs/OWN_DATA.md and OWN_DATA_zh.md, run on the files shown there."""
 
 import json
 import re
@@ -24,7 +24,7 @@ def commands(text: str) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("name", ["OWN_DATA.md", "OWN_DATA_zh.md"])
-def test_every_command_does_what_the_page_says(name, tmp_path, monkeypatch, capsys):
+def test_every_command_works_as_documented(name, tmp_path, monkeypatch, capsys):
     text = (DOCS / name).read_text(encoding="utf-8")
     home = tmp_path / "home"
     tiny.write_encoder(home / "models" / "bert-base-uncased", max_position_embeddings=128)
@@ -33,27 +33,27 @@ def test_every_command_does_what_the_page_says(name, tmp_path, monkeypatch, caps
     monkeypatch.setattr(sys, "argv", ["x"])
     for file, content in FILE.findall(text):
         Path(file).write_text(content, encoding="utf-8")
-    found = commands(text)
-    assert len(found) == 5
-    for words in found:
+    command_lines = commands(text)
+    assert len(command_lines) == 5
+    for words in command_lines:
         if words[:3] == ["python", "-m", "bert_paddle"]:
             program.run(words[3:])
         else:
             assert words[:2] == ["python", "run_glue.py"]
             finetune.run(parse_args([*words[2:], "--report", "0"]))
-    said = capsys.readouterr()
+    output = capsys.readouterr()
     for body in (body for kind, body in BLOCK.findall(text) if kind == "text"):
-        assert set(body.splitlines()) <= set(said.err.splitlines())
+        assert set(body.splitlines()) <= set(output.err.splitlines())
     assert Path("out/later/predictions/new_reviews.tsv").read_bytes() == (
         Path("out/reviews/predictions/new_reviews.tsv").read_bytes()
     )
-    label = said.out.splitlines()
-    assert any(line.startswith(("good\t", "bad\t")) for line in label)
+    lines = output.out.splitlines()
+    assert any(line.startswith(("good\t", "bad\t")) for line in lines)
     results = json.loads(Path("out/pairs/all_results.json").read_text())
     assert results["eval_samples"] == 3 and "eval_spearmanr" in results
     assert "eval_matthews_correlation" in Path("out/judgements/all_results.json").read_text()
 
 
 def test_both_pages_have_the_same_blocks():
-    one, other = ((DOCS / name).read_text() for name in ("OWN_DATA.md", "OWN_DATA_zh.md"))
-    assert BLOCK.findall(one) == BLOCK.findall(other)
+    english, chinese = ((DOCS / name).read_text() for name in ("OWN_DATA.md", "OWN_DATA_zh.md"))
+    assert BLOCK.findall(english) == BLOCK.findall(chinese)

@@ -1,8 +1,8 @@
-"""Tables of every format: the same rows come out; whatever is malformed stops with its place."""
+"""Reading every format: rows are read back; malformed files are reported with their location."""
 
 import json
 
-import own_tables
+import custom_tables
 import pytest
 
 from bert_paddle.common.errors import DataError
@@ -10,72 +10,72 @@ from bert_paddle.glue.custom import columns as custom_columns
 from bert_paddle.glue.custom import files
 from bert_paddle.glue.custom.columns import ChosenColumns
 
-# What each format has to keep: quotes, delimiters of others, blanks, letters of other scripts.
+# Texts to keep verbatim: quotes, other formats' delimiters, blanks, other scripts.
 TRICKY = [
-    {"text": 'he said "no", twice', "label": "a"},
+    {"text": 'he message "no", twice', "label": "a"},
     {"text": " blanks around ", "label": "b"},
     {"text": "naïve 你好 \u2028 \x0b", "label": "a"},
     {"text": "", "label": "b"},
 ]
 BROKEN_LINES = {"text": 'two\nlines, a comma\tand a tab and a "', "label": "a"}
-ROW = own_tables.rows(1)[0]
+ROW = custom_tables.rows(1)[0]
 
 
-def content(path, form=None, names=()) -> list[dict]:
-    return [row for _, row in files.read(str(path), form, names).rows]
+def read_rows(path, file_format=None, names=()) -> list[dict]:
+    return [row for _, row in files.open_table(str(path), file_format, names).rows]
 
 
-def refused(path, form=None, names=()) -> str:
+def error_message(path, file_format=None, names=()) -> str:
     with pytest.raises(DataError) as caught:
-        content(path, form, names)
+        read_rows(path, file_format, names)
     assert str(path) in str(caught.value)
     return str(caught.value).replace(str(path), "FILE")
 
 
-@pytest.mark.parametrize("form", own_tables.FORMATS)
-def test_what_is_written_comes_back(tmp_path, form):
-    rows = TRICKY if form == "tsv" else [*TRICKY, BROKEN_LINES]
-    path = own_tables.write(tmp_path / "x", rows, form)
-    assert content(path, form) == rows
-    # As Windows programs save it: a byte order mark first.
+@pytest.mark.parametrize("file_format", custom_tables.FORMATS)
+def test_written_rows_are_read_back(tmp_path, file_format):
+    rows = TRICKY if file_format == "tsv" else [*TRICKY, BROKEN_LINES]
+    path = custom_tables.write(tmp_path / "x", rows, file_format)
+    assert read_rows(path, file_format) == rows
+    # Windows programs write a byte order mark first.
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
-    assert content(path, form) == rows
+    assert read_rows(path, file_format) == rows
 
 
-def test_endings_tell_the_format_in_any_case(tmp_path):
-    for ending in ("tsv", "csv", "jsonl", "json"):
-        path = own_tables.write(tmp_path / f"x.{ending}", TRICKY)
-        assert content(path.rename(tmp_path / f"X.{ending.upper()}")) == TRICKY
+def test_extensions_select_the_format_in_any_case(tmp_path):
+    for extension in ("tsv", "csv", "jsonl", "json"):
+        path = custom_tables.write(tmp_path / f"x.{extension}", TRICKY)
+        assert read_rows(path.rename(tmp_path / f"X.{extension.upper()}")) == TRICKY
 
 
-def test_a_json_file_may_have_an_object_a_line(tmp_path):
-    path = own_tables.write(tmp_path / "x.json", TRICKY, "jsonl")
-    assert content(path) == TRICKY
+def test_a_json_file_may_contain_json_lines(tmp_path):
+    path = custom_tables.write(tmp_path / "x.json", TRICKY, "jsonl")
+    assert read_rows(path) == TRICKY
 
 
-def test_a_csv_row_is_named_by_the_line_it_begins_on(tmp_path):
-    path = own_tables.write(tmp_path / "x.csv", [BROKEN_LINES, BROKEN_LINES, ROW])
-    assert [number for number, _ in files.read(str(path), None).rows] == [2, 4, 6]
+def test_a_csv_row_has_the_number_of_its_first_line(tmp_path):
+    path = custom_tables.write(tmp_path / "x.csv", [BROKEN_LINES, BROKEN_LINES, ROW])
+    assert [number for number, _ in files.open_table(str(path), None).rows] == [2, 4, 6]
 
 
 def test_a_file_without_a_header(tmp_path):
     path = tmp_path / "x.tsv"
     path.write_text("gj04\t1\t\tOne sentence.\ncj99\t0\t*\tOther sentence.\n")
-    rows = content(path, names=["source", "label", "mark", "sentence"])
+    rows = read_rows(path, names=["source", "label", "mark", "sentence"])
     assert [row["sentence"] for row in rows] == ["One sentence.", "Other sentence."]
-    assert "FILE:1: expected 3 tab-separated fields, found 4" in refused(
+    assert "FILE:1: expected 3 tab-separated fields, found 4" in error_message(
         path, names=["a", "b", "c"]
     )
 
 
-def test_long_fields_and_last_empty_lines_are_fine(tmp_path):
+def test_long_fields_and_trailing_empty_lines_are_accepted(tmp_path):
     path = tmp_path / "x.csv"
     path.write_text(f'text,label\n"{"word " * 50_000}",1\n\n\n')
-    assert len(content(path)[0]["text"]) == 250_000
+    assert len(read_rows(path)[0]["text"]) == 250_000
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "said"),
+    ("name", "text", "message"),
     [
         ("x.tsv", "", "FILE: the file is empty"),
         ("x.csv", "", "FILE: the file is empty"),
@@ -100,26 +100,26 @@ def test_long_fields_and_last_empty_lines_are_fine(tmp_path):
         ("x.json", "[" * 100_000, "FILE is nested too deeply"),
     ],
 )
-def test_malformed(tmp_path, name, text, said):
+def test_malformed_files_are_reported(tmp_path, name, text, message):
     path = tmp_path / name
     path.write_text(text)
-    assert said in refused(path)
+    assert message in error_message(path)
 
 
 @pytest.mark.parametrize("name", ["x.tsv", "x.csv", "x.jsonl", "x.json"])
-def test_not_utf8_and_nul_are_named_by_line(tmp_path, name):
+def test_invalid_utf8_and_nul_are_reported_by_line(tmp_path, name):
     path = tmp_path / name
-    for bad, said in ((b"\xe9", "FILE:3: not UTF-8"), (b"\0", "FILE:3: a NUL byte")):
-        own_tables.write(path, own_tables.rows(8))
+    for bad, message in ((b"\xe9", "FILE:3: not UTF-8"), (b"\0", "FILE:3: a NUL byte")):
+        custom_tables.write(path, custom_tables.rows(8))
         lines = path.read_bytes().splitlines(keepends=True)
         path.write_bytes(b"".join([*lines[:2], bad + lines[2], *lines[3:]]))
-        assert said in refused(path)
+        assert message in error_message(path)
 
 
-def chosen(tmp_path, columns, given=(None, None, None), **more) -> ChosenColumns:
+def choose_columns(tmp_path, columns, column_flags=(None, None, None), **options) -> ChosenColumns:
     path = tmp_path / "x.jsonl"
     path.write_text(json.dumps(dict.fromkeys(columns.split(","), "x")))
-    return custom_columns.choose(files.read(str(path), None), given, **more)
+    return custom_columns.choose_columns(files.open_table(str(path), None), column_flags, **options)
 
 
 @pytest.mark.parametrize(
@@ -134,28 +134,33 @@ def chosen(tmp_path, columns, given=(None, None, None), **more) -> ChosenColumns
         ("index,headline,class", ChosenColumns("headline", None, "class")),
     ],
 )
-def test_columns_are_known_by_usual_names(tmp_path, columns, expected):
-    assert chosen(tmp_path, columns) == expected
+def test_columns_are_inferred_from_usual_names(tmp_path, columns, expected):
+    assert choose_columns(tmp_path, columns) == expected
 
 
-def test_columns_by_flags_and_as_the_model_had_them(tmp_path):
-    assert chosen(tmp_path, "a,b,text,label", ("a", "b", "text")) == ChosenColumns("a", "b", "text")
-    # --text_column alone is one text, whatever else the file has.
-    assert chosen(tmp_path, "sentence1,sentence2,label", ("sentence2", None, None)).pair is None
-    before = ChosenColumns("a", "b", "c")
-    assert chosen(tmp_path, "b,a,c,text", remembered=before) == before
-    assert chosen(tmp_path, "b,a,text", remembered=before, need_label=False) == ChosenColumns(
+def test_columns_from_flags_and_from_the_model(tmp_path):
+    assert choose_columns(tmp_path, "a,b,text,label", ("a", "b", "text")) == ChosenColumns(
+        "a", "b", "text"
+    )
+    # --text_column alone means single texts, whatever else the file has.
+    assert (
+        choose_columns(tmp_path, "sentence1,sentence2,label", ("sentence2", None, None)).pair
+        is None
+    )
+    saved = ChosenColumns("a", "b", "c")
+    assert choose_columns(tmp_path, "b,a,c,text", saved=saved) == saved
+    assert choose_columns(tmp_path, "b,a,text", saved=saved, need_label=False) == ChosenColumns(
         "a", "b"
     )
-    # Its texts are not here: the names tell, and it must be a pair.
+    # The model's columns are missing: inferred from names, and must be a pair.
     other = "text_a,text_b,label"
-    assert chosen(tmp_path, other, remembered=before, pairs=True).pair == "text_b"
-    assert chosen(tmp_path, "x,y,label", pairs=True) == ChosenColumns("x", "y", "label")
-    assert chosen(tmp_path, "sentence1,sentence2,label", pairs=False).pair is None
+    assert choose_columns(tmp_path, other, saved=saved, pairs=True).pair == "text_b"
+    assert choose_columns(tmp_path, "x,y,label", pairs=True) == ChosenColumns("x", "y", "label")
+    assert choose_columns(tmp_path, "sentence1,sentence2,label", pairs=False).pair is None
 
 
 @pytest.mark.parametrize(
-    ("columns", "given", "more", "said"),
+    ("columns", "column_flags", "options", "message"),
     [
         ("a,b,label", (None, None, None), {}, "which column is the text? give --text_column"),
         ("text,kind", (None, None, None), {}, "which column is the label? give --label_column"),
@@ -173,10 +178,10 @@ def test_columns_by_flags_and_as_the_model_had_them(tmp_path):
         ("a,b,label", ("a", "b", None), {"pairs": False}, "fine-tuned on one text, no pairs"),
     ],
 )
-def test_columns_that_cannot_be_told(tmp_path, columns, given, more, said):
+def test_ambiguous_or_missing_columns(tmp_path, columns, column_flags, options, message):
     with pytest.raises(DataError) as caught:
-        chosen(tmp_path, columns, given, **more)
-    assert said in str(caught.value)
+        choose_columns(tmp_path, columns, column_flags, **options)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -187,14 +192,14 @@ def test_columns_that_cannot_be_told(tmp_path, columns, given, more, said):
     ],
 )
 def test_label_values(tmp_path, value, text):
-    path = own_tables.write(tmp_path / "x.json", [{"text": "a", "label": value}])
-    table = files.read(str(path), None)
+    path = custom_tables.write(tmp_path / "x.json", [{"text": "a", "label": value}])
+    table = files.open_table(str(path), None)
     ((number, row),) = table.rows
-    assert custom_columns.label_value(row, "label", table, number) == text
+    assert custom_columns.read_label(row, "label", table, number) == text
 
 
 @pytest.mark.parametrize(
-    ("row", "said"),
+    ("row", "message"),
     [
         ({"label": 1}, "FILE, object 2: the row has no 'text'; it has 'label'"),
         ({"text": None, "label": 1}, "FILE, object 2: 'text' is nothing (null)"),
@@ -203,11 +208,11 @@ def test_label_values(tmp_path, value, text):
         ({"text": "a", "label": [1]}, "FILE, object 2: 'label' is a list"),
     ],
 )
-def test_json_values_of_the_wrong_kind(tmp_path, row, said):
-    path = own_tables.write(tmp_path / "x.json", [{"text": "a", "label": 1}, row])
-    table = files.read(str(path), None)
+def test_json_values_of_the_wrong_type(tmp_path, row, message):
+    path = custom_tables.write(tmp_path / "x.json", [{"text": "a", "label": 1}, row])
+    table = files.open_table(str(path), None)
     with pytest.raises(DataError) as caught:
-        for number, one in table.rows:
-            custom_columns.text_value(one, "text", table, number)
-            custom_columns.label_value(one, "label", table, number)
-    assert said in str(caught.value).replace(str(path), "FILE")
+        for number, values in table.rows:
+            custom_columns.read_text(values, "text", table, number)
+            custom_columns.read_label(values, "label", table, number)
+    assert message in str(caught.value).replace(str(path), "FILE")

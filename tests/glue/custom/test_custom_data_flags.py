@@ -1,6 +1,6 @@
-"""The flags for own data: what goes together, what follows from them, every mistake in one line."""
+"""The flags for custom data: valid combinations, derived actions, messages for mistakes."""
 
-import own_tables
+import custom_tables
 import pytest
 
 from bert_paddle.common.errors import FlagError
@@ -12,7 +12,7 @@ from bert_paddle.glue.custom import task
 
 @pytest.fixture
 def flags(tmp_path, monkeypatch):
-    """Parse flags in a folder that has the files named in these tests."""
+    """Parse flags in a folder with the files that these tests name."""
     monkeypatch.chdir(tmp_path)
     for name in ("train.csv", "dev.csv", "test.csv", "t.tsv", "x.jsonl", "x.xlsx", "x"):
         (tmp_path / name).write_text("text,label\n")
@@ -39,19 +39,19 @@ def flags(tmp_path, monkeypatch):
         ("--task_name sst2 --test_file test.csv --do_predict", (0, 0, 1), 0.1),
     ],
 )
-def test_what_is_done_follows_from_the_files(flags, given, actions, share):
+def test_actions_follow_from_the_files(flags, given, actions, share):
     args = flags(given)
     assert (args.do_train, args.do_eval, args.do_predict) == actions
     assert args.dev_share() == share
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         ("", "--task_name is required (or --train_file, for data of your own)"),
         ("--task_name sst2 --train_file train.csv", "--train_file and --task_name exclude"),
         ("--task_name sst2 --metric f1", "--metric and --task_name exclude"),
-        ("--task_name sst2 --text_column x", "--text_column: there is no file to read so"),
+        ("--task_name sst2 --text_column x", "--text_column: there is no file to read"),
         ("--train_file train.csv --data_dir .", "--data_dir is for GLUE's files"),
         ("--train_file no.csv", "--train_file no.csv: no such file"),
         ("--train_file .", "--train_file .: a folder"),
@@ -79,18 +79,18 @@ def test_what_is_done_follows_from_the_files(flags, given, actions, share):
         ("--test_file test.csv --overwrite_output_dir", "needs training"),
     ],
 )
-def test_one_mistake(flags, given, said):
+def test_mistakes_have_one_message(flags, given, message):
     with pytest.raises(FlagError) as caught:
         flags(given)
-    assert len(caught.value.problems) == 1 and said in caught.value.problems[0]
+    assert len(caught.value.problems) == 1 and message in caught.value.problems[0]
 
 
 @pytest.mark.parametrize(
     "given",
     ["--train_file train.csv --validation_file dev.csv", "--task_name sst2", "--test_file x.jsonl"],
 )
-def test_saved_settings_are_taken_back(flags, tmp_path, given):
-    """Every flag is given then, those at their defaults too."""
+def test_saved_settings_are_read_back(flags, tmp_path, given):
+    """The file has every flag, also those at their defaults."""
     args = flags(given)
     save_settings(args, tmp_path)
     again = flags("--config settings.yaml")
@@ -99,14 +99,14 @@ def test_saved_settings_are_taken_back(flags, tmp_path, given):
 
 def test_lists_in_a_settings_file(flags, tmp_path):
     (tmp_path / "c.yaml").write_text("train_file: t.tsv\ncolumn_names: [text, label]\n")
-    assert custom_args.names(flags("--config c.yaml").column_names) == ("text", "label")
+    assert custom_args.split_names(flags("--config c.yaml").column_names) == ("text", "label")
 
 
-def test_endings():
-    for form in own_tables.FORMATS:
-        assert custom_args.format_of("x.bin", form) == form
-    assert custom_args.format_of("A.CSV", None) == "csv"
-    assert custom_args.format_of("a.ndjson", None) == "jsonl"
+def test_formats_by_extension():
+    for file_format in custom_tables.FORMATS:
+        assert custom_args.detect_format("x.bin", file_format) == file_format
+    assert custom_args.detect_format("A.CSV", None) == "csv"
+    assert custom_args.detect_format("a.ndjson", None) == "jsonl"
 
 
 @pytest.mark.parametrize(
@@ -121,5 +121,5 @@ def test_endings():
         ("x/strained.csv", "strained"),
     ],
 )
-def test_names_of_tasks(path, name):
-    assert task.name_of(f"/data/{path}") == name
+def test_task_names(path, name):
+    assert task.task_name(f"/data/{path}") == name

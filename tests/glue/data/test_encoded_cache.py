@@ -1,3 +1,5 @@
+"""The cache of tokenized data sets: hits, misses, damaged files, its size limit."""
+
 import numpy as np
 import pytest
 import tiny
@@ -10,18 +12,18 @@ from bert_paddle.models.tokenizer import Tokenizer
 @pytest.fixture
 def folder(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(encoded_cache, "_LEAST_ROWS", 2)
+    monkeypatch.setattr(encoded_cache, "_MIN_ROWS", 2)
     return tmp_path / "bert_paddle" / "encoded"
 
 
 @pytest.fixture
-def asked(monkeypatch):
-    """How many texts the tokenizer has been asked to encode."""
-    counts, real = [], Tokenizer.encode
+def encoded_counts(monkeypatch):
+    """The number of texts of each call of the tokenizer."""
+    counts, original = [], Tokenizer.encode
 
     def encode(self, texts_a, *rest):
         counts.append(len(texts_a))
-        return real(self, texts_a, *rest)
+        return original(self, texts_a, *rest)
 
     monkeypatch.setattr(Tokenizer, "encode", encode)
     return counts
@@ -35,21 +37,24 @@ def examples(a=A, b=None):
     return Examples(list(a), list(b) if b else None, None, "here")
 
 
-def check_same(one, other):
-    assert [row.tolist() for row in one.input_ids] == [row.tolist() for row in other.input_ids]
-    assert one.second.tolist() == other.second.tolist() and one.cut == other.cut
-    assert {row.dtype for row in one.input_ids} == {np.dtype(np.int32)}
+def check_same(actual, expected):
+    assert [row.tolist() for row in actual.input_ids] == [
+        row.tolist() for row in expected.input_ids
+    ]
+    assert actual.segment_b_start.tolist() == expected.segment_b_start.tolist()
+    assert actual.truncated == expected.truncated
+    assert {row.dtype for row in actual.input_ids} == {np.dtype(np.int32)}
 
 
 @pytest.mark.parametrize("second", [None, B])
-def test_found_again(folder, asked, second):
+def test_second_call_reads_the_cache(folder, encoded_counts, second):
     tokens = Tokenizer(tiny.VOCAB)
     first = encoded_cache.encode(examples(b=second), tokens, 8)
     check_same(first, encoded_cache.encode(examples(b=second), tokens, 8))
-    assert asked == [3] and first.cut > 0
+    assert encoded_counts == [3] and first.truncated > 0
 
 
-def test_anything_else_is_encoded_anew(folder, asked):
+def test_other_texts_or_settings_miss_the_cache(folder, encoded_counts):
     tokens = Tokenizer(tiny.VOCAB)
     cases = [
         (examples(), tokens, 8),
@@ -67,15 +72,15 @@ def test_anything_else_is_encoded_anew(folder, asked):
     ]
     for case in cases:
         encoded_cache.encode(*case)
-    assert len(asked) == len(cases)
-    for given, tokenizer, length in cases:
-        found = encoded_cache.encode(given, tokenizer, length)
-        check_same(found, tokenizer.encode(given.texts_a, given.texts_b, length))
-    assert len(asked) == 2 * len(cases)  # by the comparison alone
+    assert len(encoded_counts) == len(cases)
+    for case, tokenizer, length in cases:
+        encoded = encoded_cache.encode(case, tokenizer, length)
+        check_same(encoded, tokenizer.encode(case.texts_a, case.texts_b, length))
+    assert len(encoded_counts) == 2 * len(cases)  # by the comparison only
 
 
 @pytest.mark.parametrize("size", [0, 100, -1])
-def test_a_broken_file_is_made_again(folder, asked, size):
+def test_a_damaged_file_is_replaced(folder, encoded_counts, size):
     tokens = Tokenizer(tiny.VOCAB)
     good = encoded_cache.encode(examples(), tokens, 8)
     (path,) = folder.iterdir()
@@ -85,11 +90,11 @@ def test_a_broken_file_is_made_again(folder, asked, size):
     path.write_bytes(content[:size] if size >= 0 else content)
     check_same(good, encoded_cache.encode(examples(), tokens, 8))
     check_same(good, encoded_cache.encode(examples(), tokens, 8))
-    assert asked == [3, 3]
+    assert encoded_counts == [3, 3]
 
 
 @pytest.mark.parametrize("name", ["lengths", "second", "flat"])
-def test_an_array_whose_header_says_fewer(folder, asked, name):
+def test_an_array_with_a_smaller_size_in_its_header(folder, encoded_counts, name):
     tokens, many = Tokenizer(tiny.VOCAB), examples(A * 3000, B * 3000)
     first = encoded_cache.encode(many, tokens, 8)
     (path,) = folder.iterdir()
@@ -99,10 +104,10 @@ def test_an_array_whose_header_says_fewer(folder, asked, name):
     content[shape] -= 1  # its first digit
     path.write_bytes(content)
     check_same(first, encoded_cache.encode(many, tokens, 8))
-    assert asked == [9000, 9000]
+    assert encoded_counts == [9000, 9000]
 
 
-def test_an_array_said_to_be_compressed(folder, asked):
+def test_an_array_marked_as_compressed(folder, encoded_counts):
     tokens, many = Tokenizer(tiny.VOCAB), examples(A * 3000, B * 3000)
     first = encoded_cache.encode(many, tokens, 8)
     (path,) = folder.iterdir()
@@ -111,27 +116,27 @@ def test_an_array_said_to_be_compressed(folder, asked):
     content[directory + 10] = 14  # LZMA
     path.write_bytes(content)
     check_same(first, encoded_cache.encode(many, tokens, 8))
-    assert asked == [9000, 9000]
+    assert encoded_counts == [9000, 9000]
 
 
-def test_the_oldest_go(folder, monkeypatch):
+def test_the_oldest_files_are_deleted(folder, monkeypatch):
     tokens = Tokenizer(tiny.VOCAB)
     encoded_cache.encode(examples(), tokens, 8)
     (first,) = folder.iterdir()
-    monkeypatch.setattr(encoded_cache, "_MOST_BYTES", first.stat().st_size + 10)
+    monkeypatch.setattr(encoded_cache, "_MAX_BYTES", first.stat().st_size + 10)
     encoded_cache.encode(examples(), tokens, 9)
     assert len(list(folder.iterdir())) == 1 and not first.exists()
 
 
-def test_a_cache_that_cannot_be_written(monkeypatch, tmp_path, asked):
+def test_an_unwritable_cache_is_ignored(monkeypatch, tmp_path, encoded_counts):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    monkeypatch.setattr(encoded_cache, "_LEAST_ROWS", 2)
+    monkeypatch.setattr(encoded_cache, "_MIN_ROWS", 2)
     tokens = Tokenizer(tiny.VOCAB)
     check_same(encoded_cache.encode(examples(), tokens, 8), tokens.encode(A, None, 8))
 
 
-def test_small_sets_leave_nothing(folder, monkeypatch):
-    monkeypatch.setattr(encoded_cache, "_LEAST_ROWS", 4)
+def test_small_sets_are_not_cached(folder, monkeypatch):
+    monkeypatch.setattr(encoded_cache, "_MIN_ROWS", 4)
     encoded_cache.encode(examples(), Tokenizer(tiny.VOCAB), 8)
     assert not folder.exists()

@@ -1,4 +1,4 @@
-"""TSV reading, for any rows and for any bytes."""
+"""Property tests of reading TSV files: any rows, any bytes."""
 
 import re
 
@@ -8,13 +8,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bert_paddle.common.errors import DataError
-from bert_paddle.glue.data.tsv import BOM, load
+from bert_paddle.glue.data.tsv import BOM, read_task_file
 from bert_paddle.glue.tasks import TASKS
 
 QUICK = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-# Whatever a field may hold: all of Unicode but the separators, NUL, and half characters.
+# A field's text: all of Unicode but separators, NUL and surrogates.
 TEXTS = st.text(st.characters(exclude_characters="\t\n\0", exclude_categories=["Cs"]), max_size=30)
 # The header line of each task's training file; CoLA has none.
 LAYOUTS = {
@@ -43,31 +43,31 @@ def row(name: str, text_a: str, text_b: str, label: str) -> str:
 @pytest.mark.parametrize("name", LAYOUTS)
 @QUICK
 @given(data=st.data())
-def test_rows_written_come_back(tmp_path, name, data):
+def test_written_rows_are_read_back(tmp_path, name, data):
     task = TASKS[name]
     # A carriage return before the line feed is a Windows line end, not the text's.
-    last = TEXTS.filter(lambda text: not text.endswith("\r"))
+    texts = TEXTS.filter(lambda text: not text.endswith("\r"))
     if task.is_regression:
         labels = st.floats(0, 5, width=32).map(repr)
     else:
         labels = st.sampled_from(task.file_labels)
-    rows = data.draw(st.lists(st.tuples(last, last, labels), min_size=1, max_size=8))
+    rows = data.draw(st.lists(st.tuples(texts, texts, labels), min_size=1, max_size=8))
     lines = [row(name, *parts) for parts in rows]
     if LAYOUTS[name] is not None:
         lines.insert(0, LAYOUTS[name])
-    ends = data.draw(st.sampled_from(["\n", "\r\n"]))
-    mark = data.draw(st.sampled_from([b"", BOM]))
-    final = data.draw(st.sampled_from(["", ends]))
+    line_end = data.draw(st.sampled_from(["\n", "\r\n"]))
+    bom = data.draw(st.sampled_from([b"", BOM]))
+    final = data.draw(st.sampled_from(["", line_end]))
     path = tmp_path / "train.tsv"
-    path.write_bytes(mark + (ends.join(lines) + final).encode())
-    examples = load(task, path, "train")
+    path.write_bytes(bom + (line_end.join(lines) + final).encode())
+    examples = read_task_file(task, path, "train")
     assert examples.texts_a == [a for a, _, _ in rows]
     assert examples.texts_b in (None, [b for _, b, _ in rows])
     if task.is_regression:
-        wanted = np.array([float(label) for _, _, label in rows], np.float32)
+        expected = np.array([float(label) for _, _, label in rows], np.float32)
     else:
-        wanted = np.array([task.file_labels.index(label) for _, _, label in rows])
-    assert np.array_equal(examples.labels, wanted)
+        expected = np.array([task.file_labels.index(label) for _, _, label in rows])
+    assert np.array_equal(examples.labels, expected)
     assert examples.skipped == 0
 
 
@@ -75,46 +75,46 @@ def test_rows_written_come_back(tmp_path, name, data):
 @pytest.mark.parametrize("name", ["CoLA", "SST-2", "STS-B", "QQP", "MNLI"])
 @QUICK
 @given(data=st.data())
-def test_any_bytes_are_read_or_told_with_file_and_line(tmp_path, name, split, data):
-    pieces = [b"\t", b"\n", b"\r\n", b"0", b"1", b"2.5", b"sentence\tlabel", b"\xff", b"\0", BOM]
+def test_any_bytes_are_read_or_reported_with_file_and_line(tmp_path, name, split, data):
+    fragments = [b"\t", b"\n", b"\r\n", b"0", b"1", b"2.5", b"sentence\tlabel", b"\xff", b"\0", BOM]
     if header := LAYOUTS.get(name):
-        pieces += [header.encode() + b"\n", b"0\t1\t2\tx\ty\t1\n"]
-    parts = st.sampled_from(pieces) | st.binary(max_size=6) | TEXTS.map(str.encode)
-    content = b"".join(data.draw(st.lists(parts, max_size=30)))
+        fragments += [header.encode() + b"\n", b"0\t1\t2\tx\ty\t1\n"]
+    chunks = st.sampled_from(fragments) | st.binary(max_size=6) | TEXTS.map(str.encode)
+    content = b"".join(data.draw(st.lists(chunks, max_size=30)))
     path = tmp_path / f"{split}.tsv"
     path.write_bytes(content)
     try:
-        examples = load(TASKS[name], path, split)
+        examples = read_task_file(TASKS[name], path, split)
     except DataError as error:
-        said = str(error).removeprefix(str(path))
-        found = re.match(r":(\d+): |: the file is empty|: a header and no row", said)
-        assert found and "\n" not in said and len(said) < 400
-        if found[1]:
-            assert 1 <= int(found[1]) <= content.count(b"\n") + 1
+        message = str(error).removeprefix(str(path))
+        match = re.match(r":(\d+): |: the file is empty|: a header and no row", message)
+        assert match and "\n" not in message and len(message) < 400
+        if match[1]:
+            assert 1 <= int(match[1]) <= content.count(b"\n") + 1
     else:
         lines = content.count(b"\n") + (not content.endswith(b"\n"))
         assert 0 < len(examples) + examples.skipped <= lines
 
 
-@pytest.mark.parametrize("place", ["text", "label", "header", "no tab"])
-def test_a_line_of_ten_megabytes(tmp_path, place):
+@pytest.mark.parametrize("location", ["text", "label", "header", "no tab"])
+def test_a_line_of_ten_megabytes(tmp_path, location):
     long = "long text " * 1_000_000
-    header = f"sentence\tlabel\t{long}" if place == "header" else "sentence\tlabel"
-    line = {"text": f"{long}\t1", "label": f"x\t{long}", "no tab": long}.get(place, "x\t1")
+    header = f"sentence\tlabel\t{long}" if location == "header" else "sentence\tlabel"
+    line = {"text": f"{long}\t1", "label": f"x\t{long}", "no tab": long}.get(location, "x\t1")
     path = tmp_path / "train.tsv"
     path.write_text(f"{header}\nfine\t1\n{line}\n")
-    if place == "text":
-        assert load(TASKS["SST-2"], path, "train").texts_a == ["fine", long]
+    if location == "text":
+        assert read_task_file(TASKS["SST-2"], path, "train").texts_a == ["fine", long]
         return
     with pytest.raises(DataError) as caught:
-        load(TASKS["SST-2"], path, "train")
-    line = 2 if place == "header" else 3
+        read_task_file(TASKS["SST-2"], path, "train")
+    line = 2 if location == "header" else 3
     assert str(caught.value).startswith(f"{path}:{line}: ")
     assert len(str(caught.value)) < len(str(path)) + 300
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ("sentence\tlabel\nx\t1\n".encode("utf-16"), ":1: "),
         (b"sent\0ence\tlabel\nx\t1\n", ":1: a NUL byte"),
@@ -126,9 +126,9 @@ def test_a_line_of_ten_megabytes(tmp_path, place):
     ],
     ids=["utf-16", "nul", "mark", "old mac", "gzip", "zip", "comma"],
 )
-def test_files_that_are_no_tsv(tmp_path, content, said):
+def test_files_that_are_not_tsv(tmp_path, content, message):
     path = tmp_path / "train.tsv"
     path.write_bytes(content)
     with pytest.raises(DataError) as caught:
-        load(TASKS["SST-2"], path, "train")
-    assert str(caught.value).startswith(f"{path}{said}")
+        read_task_file(TASKS["SST-2"], path, "train")
+    assert str(caught.value).startswith(f"{path}{message}")

@@ -12,103 +12,103 @@ from bert_paddle.training import optim
 
 
 @pytest.fixture
-def fresh(monkeypatch, tmp_path):
-    """As in a new process, with an empty cache."""
+def cache_dir(monkeypatch, tmp_path):
+    """An empty cache of compiled kernels, with nothing loaded from it yet."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    compile_kernels.kernels.cache_clear()
+    compile_kernels.load_kernels.cache_clear()
     yield tmp_path / "cache" / "bert_paddle" / "kernels"
-    compile_kernels.kernels.cache_clear()
+    compile_kernels.load_kernels.cache_clear()
 
 
-def a_model():
+def make_model():
     bert = paddlenlp_bert.bert_module()
     sizes = {"vocab_size": 9, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
     return bert.BertForSequenceClassification(bert.BertConfig(**sizes, intermediate_size=8))
 
 
-def test_compiled_once(fresh, monkeypatch):
-    if compile_kernels.kernels()[0] is None:
-        pytest.skip(f"no kernels: {compile_kernels.kernels()[1]}")
-    assert [path.suffix for path in fresh.iterdir()] == [".so"]
-    compile_kernels.kernels.cache_clear()
+def test_compiled_once(cache_dir, monkeypatch):
+    if compile_kernels.load_kernels()[0] is None:
+        pytest.skip(f"no kernels: {compile_kernels.load_kernels()[1]}")
+    assert [path.suffix for path in cache_dir.iterdir()] == [".so"]
+    compile_kernels.load_kernels.cache_clear()
     monkeypatch.setattr(compile_kernels, "_compile", None)  # would fail if it were called
-    assert compile_kernels.kernels()[0] is not None
+    assert compile_kernels.load_kernels()[0] is not None
 
 
-def test_a_cache_that_cannot_be_written(fresh, monkeypatch, tmp_path):
-    if compile_kernels.kernels()[0] is None:
-        pytest.skip(f"no kernels: {compile_kernels.kernels()[1]}")
+def test_unwritable_cache(cache_dir, monkeypatch, tmp_path):
+    if compile_kernels.load_kernels()[0] is None:
+        pytest.skip(f"no kernels: {compile_kernels.load_kernels()[1]}")
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    compile_kernels.kernels.cache_clear()
-    assert compile_kernels.kernels()[0] is not None
+    compile_kernels.load_kernels.cache_clear()
+    assert compile_kernels.load_kernels()[0] is not None
 
 
-def test_a_library_that_cannot_be_loaded_is_made_again(fresh, monkeypatch):
-    if compile_kernels.kernels()[0] is None:
-        pytest.skip(f"no kernels: {compile_kernels.kernels()[1]}")
-    (library,) = fresh.iterdir()
+def test_unloadable_library_is_recompiled(cache_dir, monkeypatch):
+    if compile_kernels.load_kernels()[0] is None:
+        pytest.skip(f"no kernels: {compile_kernels.load_kernels()[1]}")
+    (library,) = cache_dir.iterdir()
     library.unlink()
     library.write_bytes(b"\x7fELF")
-    compile_kernels.kernels.cache_clear()
+    compile_kernels.load_kernels.cache_clear()
     load = compile_kernels.Kernels
 
-    def in_a_new_process(path):  # in this one, the path is known to the loader
+    def load_as_a_new_process(path):  # this process has the library loaded already
         if path.stat().st_size < 100:
             raise OSError(f"{path}: file too short")
         return load(path)
 
-    monkeypatch.setattr(compile_kernels, "Kernels", in_a_new_process)
-    assert compile_kernels.kernels()[0] is not None
+    monkeypatch.setattr(compile_kernels, "Kernels", load_as_a_new_process)
+    assert compile_kernels.load_kernels()[0] is not None
     assert library.stat().st_size > 1000
 
 
 @pytest.mark.parametrize("keep", [0, 64, 4096, 16384, -40, -1])
-def test_a_library_that_is_cut_off_is_made_again(fresh, keep):
-    """In a new process, which would be killed by a page that is missing."""
-    if compile_kernels.kernels()[0] is None:
-        pytest.skip(f"no kernels: {compile_kernels.kernels()[1]}")
-    (library,) = fresh.iterdir()
-    whole = library.read_bytes()
-    library.unlink()  # not cut off in place: this process has it mapped
-    library.write_bytes(whole[:keep])
+def test_truncated_library_is_recompiled(cache_dir, keep):
+    """In a new process, which would be killed at a missing page."""
+    if compile_kernels.load_kernels()[0] is None:
+        pytest.skip(f"no kernels: {compile_kernels.load_kernels()[1]}")
+    (library,) = cache_dir.iterdir()
+    complete = library.read_bytes()
+    library.unlink()  # not truncated in place: this process has it mapped
+    library.write_bytes(complete[:keep])
     code = (
-        "from bert_paddle.models import paddlenlp_bert; paddlenlp_bert.bert(); "
-        "from bert_paddle.models.kernels.compile_kernels import kernels; "
-        "assert kernels()[0], kernels()[1]"
+        "from bert_paddle.models import paddlenlp_bert; paddlenlp_bert.bert_module(); "
+        "from bert_paddle.models.kernels.compile_kernels import load_kernels; "
+        "assert load_kernels()[0], load_kernels()[1]"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert library.stat().st_size == len(whole)
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    assert library.stat().st_size == len(complete)
 
 
-def test_another_processor_of_the_same_name_compiles_for_itself(fresh, monkeypatch):
-    if compile_kernels.kernels()[0] is None:
-        pytest.skip(f"no kernels: {compile_kernels.kernels()[1]}")
-    monkeypatch.setattr(compile_kernels.hardware, "instructions", lambda: "fpu sse")
-    compile_kernels.kernels.cache_clear()
-    assert compile_kernels.kernels()[0] is not None
-    assert len(list(fresh.iterdir())) == 2
+def test_same_processor_name_with_other_instructions_recompiles(cache_dir, monkeypatch):
+    if compile_kernels.load_kernels()[0] is None:
+        pytest.skip(f"no kernels: {compile_kernels.load_kernels()[1]}")
+    monkeypatch.setattr(compile_kernels.hardware, "instruction_sets", lambda: "fpu sse")
+    compile_kernels.load_kernels.cache_clear()
+    assert compile_kernels.load_kernels()[0] is not None
+    assert len(list(cache_dir.iterdir())) == 2
 
 
-def test_processes_agree_on_how_they_compute(fresh, monkeypatch, capsys):
-    if compile_kernels.kernels()[0] is None:
-        pytest.skip(f"no kernels: {compile_kernels.kernels()[1]}")
+def test_all_ranks_use_the_same_encoder(cache_dir, monkeypatch, capsys):
+    if compile_kernels.load_kernels()[0] is None:
+        pytest.skip(f"no kernels: {compile_kernels.load_kernels()[1]}")
     monkeypatch.setattr(
-        dispatch.collectives, "all_gather", lambda own: [own, "no C compiler is here"]
+        dispatch.collectives, "all_gather", lambda value: [value, "no C compiler found"]
     )
-    model = a_model()
+    model = make_model()
     dispatch.choose_encoder(model, True, run_log.RunLog())
     assert not dispatch.uses_kernels(model)
-    assert "rank 1 cannot: no C compiler is here" in capsys.readouterr().err
+    assert "rank 1 cannot use them: no C compiler found" in capsys.readouterr().err
     flags = "--task_name sst2 --model_name_or_path m --output_dir o".split()
-    assert not hasattr(optim.build(model, parse_args(flags)), "norm_of")
+    assert not hasattr(optim.build_optimizer(model, parse_args(flags)), "global_grad_norm")
 
 
 @pytest.mark.parametrize(
-    ("script", "why"),
+    ("script", "reason"),
     [
-        (None, "no C compiler is here"),
+        (None, "no C compiler found"),
         ("echo no such option >&2; exit 1", "no such option"),
         ("exit 3", "exit status 3"),
         ("echo >&2; exit 4", "exit status 4"),
@@ -116,47 +116,50 @@ def test_processes_agree_on_how_they_compute(fresh, monkeypatch, capsys):
         (r"printf 'b\377d' >&2; exit 1", "b\ufffdd"),
     ],
 )
-def test_without_a_compiler_paddlenlp_does_it(fresh, monkeypatch, tmp_path, capsys, script, why):
+def test_without_a_working_compiler_paddlenlp_layers_are_used(
+    cache_dir, monkeypatch, tmp_path, capsys, script, reason
+):
     compiler = tmp_path / "compiler"
     if script:
         compiler.write_text(f"#!/bin/sh\n{script}\n")
         os.chmod(compiler, 0o755)
     monkeypatch.setenv("CC", f"{compiler} -m64")
-    model = a_model()
+    model = make_model()
     dispatch.choose_encoder(model, True, run_log.RunLog())
     assert not dispatch.uses_kernels(model)
-    assert why in capsys.readouterr().err
+    assert reason in capsys.readouterr().err
     dispatch.choose_encoder(model, False, run_log.RunLog())
     assert "--cpu_kernels 0" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("chosen", "why"), [('gcc "', "No closing quotation"), ("''", "")])
-def test_a_cc_that_names_no_compiler(fresh, monkeypatch, chosen, why):
-    monkeypatch.setenv("CC", chosen)
-    kernels, said = compile_kernels.kernels()
-    if "no C compiler is here (gcc or" in said:
-        pytest.skip(said)
-    assert (kernels is None) == bool(why) and why in said  # an empty name is as good as none
+@pytest.mark.parametrize(("cc", "reason"), [('gcc "', "No closing quotation"), ("''", "")])
+def test_cc_without_a_compiler_name(cache_dir, monkeypatch, cc, reason):
+    monkeypatch.setenv("CC", cc)
+    kernels, message = compile_kernels.load_kernels()
+    if "no C compiler found (gcc or" in message:
+        pytest.skip(message)
+    # An empty name counts as unset.
+    assert (kernels is None) == bool(reason) and reason in message
 
 
-def test_a_cache_without_room(fresh, monkeypatch):
-    """The compiler fails there, and is tried elsewhere."""
-    plain = compile_kernels._compile
+def test_full_cache(cache_dir, monkeypatch):
+    """The compiler fails there; it is run again in a temporary folder."""
+    real_compile = compile_kernels._compile
 
-    def compile_elsewhere(compiler, threads, scratch):
-        if fresh in scratch.parents:
+    def compile_or_fail_in_cache(compiler, threads, scratch):
+        if cache_dir in scratch.parents:
             raise subprocess.CalledProcessError(1, compiler, stderr="No space left on device")
-        return plain(compiler, threads, scratch)
+        return real_compile(compiler, threads, scratch)
 
-    monkeypatch.setattr(compile_kernels, "_compile", compile_elsewhere)
-    kernels, why = compile_kernels.kernels()
-    assert kernels is not None or "no C compiler" in why
+    monkeypatch.setattr(compile_kernels, "_compile", compile_or_fail_in_cache)
+    kernels, reason = compile_kernels.load_kernels()
+    assert kernels is not None or "no C compiler" in reason
 
 
-def test_a_paddle_without_its_thread_library(fresh, monkeypatch, tmp_path):
+def test_paddle_without_openmp_library(cache_dir, monkeypatch, tmp_path):
     """As on processors for which PaddlePaddle is built without MKL."""
     import paddle
 
     monkeypatch.setattr(paddle, "__file__", str(tmp_path / "paddle" / "__init__.py"))
-    kernels, why = compile_kernels.kernels()
-    assert kernels is None and ("libiomp5" in why or "no C compiler" in why)
+    kernels, reason = compile_kernels.load_kernels()
+    assert kernels is None and ("libiomp5" in reason or "no C compiler" in reason)

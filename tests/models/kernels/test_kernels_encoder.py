@@ -1,10 +1,10 @@
-"""The encoder by our kernels against PaddleNLP's layers, whose mathematics it has to share."""
+"""The encoder by our kernels against PaddleNLP's layers: the same outputs and gradients."""
 
 import numpy as np
 import pytest
 from paddlenlp.transformers import BertConfig, BertForPretraining, BertForSequenceClassification
 
-from bert_paddle.glue.data import dataset
+from bert_paddle.glue.loss import forward
 from bert_paddle.models.kernels import compile_kernels, dispatch, encoder, encoder_layer
 from bert_paddle.pretrain import model as pretraining
 
@@ -14,14 +14,14 @@ VOCAB = 50
 
 
 @pytest.fixture(autouse=True)
-def compiled():
-    kernels, why = compile_kernels.kernels()
+def kernels():
+    kernels, reason = compile_kernels.load_kernels()
     if kernels is None:
-        pytest.skip(f"no kernels: {why}")
+        pytest.skip(f"no kernels: {reason}")
     return kernels
 
 
-def make(kind=BertForSequenceClassification, dropout=0.0, **sizes):
+def make_model(model_class=BertForSequenceClassification, dropout=0.0, **sizes):
     paddle.seed(3)
     values = {
         "vocab_size": VOCAB,
@@ -32,18 +32,18 @@ def make(kind=BertForSequenceClassification, dropout=0.0, **sizes):
         "max_position_embeddings": 64,
         "hidden_dropout_prob": dropout,
         "attention_probs_dropout_prob": dropout,
-        "initializer_range": 0.3,  # so large that softmax and GELU leave their linear range
+        "initializer_range": 0.3,  # large: softmax and GELU leave their linear range
     }
-    model = kind(BertConfig(**values | sizes))
+    model = model_class(BertConfig(**values | sizes))
     for name, parameter in model.named_parameters():
-        if parameter.ndim == 1:  # biases and norms that are not just zeros and ones
+        if parameter.ndim == 1:  # biases and norms other than zeros and ones
             rng = np.random.default_rng(len(name))
-            drawn = rng.normal(scale=0.3, size=parameter.shape).astype("float32")
-            parameter.set_value(parameter + paddle.to_tensor(drawn))
+            noise = rng.normal(scale=0.3, size=parameter.shape).astype("float32")
+            parameter.set_value(parameter + paddle.to_tensor(noise))
     return model
 
 
-def batch_of(lengths, width=None, seed=0):
+def make_batch(lengths, width=None, seed=0):
     rng = np.random.default_rng(seed)
     rows, width = len(lengths), width or max(lengths)
     mask = (np.arange(width) < np.array(lengths)[:, None]).astype(np.int64)
@@ -57,20 +57,20 @@ def batch_of(lengths, width=None, seed=0):
     }
 
 
-def both_ways(model, batch, forward):
-    """Results and gradients by PaddleNLP's layers and by the kernels."""
-    found = []
-    for by_kernels in (False, True):
-        model.by_kernels = by_kernels
-        results = forward(model, batch)
+def run_both(model, batch, forward):
+    """Outputs and gradients by PaddleNLP's layers and by the kernels."""
+    runs = []
+    for use_kernels in (False, True):
+        model.use_cpu_kernels = use_kernels
+        outputs = forward(model, batch)
         # A loss that weighs every output differently.
-        loss = sum((r * paddle.linspace(-1, 2, r.size).reshape(r.shape)).sum() for r in results)
+        loss = sum((r * paddle.linspace(-1, 2, r.size).reshape(r.shape)).sum() for r in outputs)
         loss.backward()
         named = model.named_parameters()
         gradients = {n: p.grad.numpy().copy() for n, p in named if p.grad is not None}
         model.clear_gradients(set_to_zero=False)
-        found.append(([r.numpy() for r in results], gradients))
-    return found
+        runs.append(([r.numpy() for r in outputs], gradients))
+    return runs
 
 
 def check_same(theirs, ours):
@@ -79,15 +79,15 @@ def check_same(theirs, ours):
     assert theirs[1].keys() == ours[1].keys()
     scale = max(np.abs(g).max() for g in theirs[1].values())
     for name, gradient in theirs[1].items():
-        if "k_proj.bias" in name:  # adds the same to all scores of a query: the gradient is zero
+        if "k_proj.bias" in name:  # shifts all scores of a query equally: its gradient is zero
             assert np.abs(ours[1][name]).max() < 1e-5 * scale
             continue
         error = np.linalg.norm(gradient - ours[1][name]) / np.linalg.norm(gradient)
         assert error < 2e-5, name
 
 
-# Heads of 32, 8 and 5 values (whole vectors, less than one, and odd), layers, rows of one piece
-# alone, of more and fewer than a vector, of 16, and with columns of padding alone.
+# Head sizes 32, 8 and 5 (several vectors, less than one, odd), rows of one token, of more and fewer
+# tokens than a vector, of exactly 16, and a batch with columns of padding only.
 @pytest.mark.parametrize(
     ("sizes", "lengths", "width"),
     [
@@ -98,115 +98,117 @@ def check_same(theirs, ours):
         ({"hidden_size": 128, "num_hidden_layers": 1}, [31] * 5, None),
     ],
 )
-def test_a_classifier(sizes, lengths, width):
-    model = make(**sizes)
+def test_classifier(sizes, lengths, width):
+    model = make_model(**sizes)
     model.train()
-    batch = batch_of(lengths, width)
-    check_same(*both_ways(model, batch, lambda m, b: [dataset.forward(m, b)]))
+    batch = make_batch(lengths, width)
+    check_same(*run_both(model, batch, lambda m, b: [forward(m, b)]))
 
 
 @pytest.mark.parametrize("predictions", [[2, 4, 9, 14, 19], []])
-def test_a_pretraining_model(predictions):
-    model = make(BertForPretraining)
+def test_pretraining_model(predictions):
+    model = make_model(BertForPretraining)
     model.train()
-    batch = batch_of([7, 5, 6]) | {"masked_positions": np.array(predictions, np.int64)}
-    words, relations = pretraining.forward(model, batch)
-    assert words.shape == [len(predictions), VOCAB] and relations.shape == [3, 2]
+    batch = make_batch([7, 5, 6]) | {"masked_positions": np.array(predictions, np.int64)}
+    mlm_logits, nsp_logits = pretraining.forward(model, batch)
+    assert mlm_logits.shape == [len(predictions), VOCAB] and nsp_logits.shape == [3, 2]
     if predictions:
-        check_same(*both_ways(model, batch, lambda m, b: list(pretraining.forward(m, b))))
+        check_same(*run_both(model, batch, lambda m, b: list(pretraining.forward(m, b))))
 
 
 def test_masks_with_holes():
-    """A masked position in the middle is neither attended to nor does it move the others."""
-    model, batch = make(), batch_of([8, 8])
+    """A masked position in the middle gets no attention and does not shift the others."""
+    model, batch = make_model(), make_batch([8, 8])
     batch["input_mask"][0, 3] = batch["input_mask"][1, 6] = 0
-    check_same(*both_ways(model, batch, lambda m, b: [dataset.forward(m, b)]))
+    check_same(*run_both(model, batch, lambda m, b: [forward(m, b)]))
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"input_ids": VOCAB}, f"token id {VOCAB} is not one of the model's {VOCAB}"),
         ({"input_ids": -1}, "token id -1"),
         ({"segment_ids": 40}, "segment id 40"),
     ],
 )
-def test_ids_that_the_model_has_not(change, said):
-    model, batch = make(), batch_of([4, 2])
+def test_ids_out_of_range(change, message):
+    model, batch = make_model(), make_batch([4, 2])
     for name, value in change.items():
         batch[name][1, 1] = value
-    with pytest.raises(ValueError, match=said):
-        dispatch.classify(model, batch)
+    with pytest.raises(ValueError, match=message):
+        dispatch.classification_logits(model, batch)
 
 
 def test_rows_longer_than_the_positions():
     with pytest.raises(ValueError, match="rows of 65 tokens"):
-        dispatch.classify(make(), batch_of([65]))
+        dispatch.classification_logits(make_model(), make_batch([65]))
 
 
-def test_all_is_dropped():
-    """A dropout of 1, which Paddle's layers take too."""
-    model = make(dropout=1.0)
+def test_dropout_of_one():
+    """Paddle's layers accept it, too."""
+    model = make_model(dropout=1.0)
     model.train()
-    theirs, ours = both_ways(model, batch_of([5, 3]), lambda m, b: [dataset.forward(m, b)])
+    theirs, ours = run_both(model, make_batch([5, 3]), lambda m, b: [forward(m, b)])
     np.testing.assert_allclose(theirs[0][0], ours[0][0], rtol=1e-5)
     assert theirs[1].keys() == ours[1].keys()
     for name, gradient in theirs[1].items():  # zero but for the classifier's bias
         np.testing.assert_allclose(gradient, ours[1][name], rtol=1e-5, atol=1e-7)
 
 
-def test_other_rows_of_a_batch_change_nothing():
-    model = make()
+def test_rows_of_a_batch_are_independent():
+    model = make_model()
     model.eval()
-    together = dispatch.classify(model, batch_of([9, 4, 30])).numpy()
+    together = dispatch.classification_logits(model, make_batch([9, 4, 30])).numpy()
     alone = [
-        dispatch.classify(model, {k: v[i : i + 1] for k, v in batch_of([9, 4, 30]).items()})
+        dispatch.classification_logits(
+            model, {k: v[i : i + 1] for k, v in make_batch([9, 4, 30]).items()}
+        )
         for i in range(3)
     ]
     np.testing.assert_allclose(together, np.concatenate([a.numpy() for a in alone]), 1e-5, 1e-5)
 
 
-def test_dropout_is_the_seeds_and_has_the_right_gradient():
-    """The backward pass draws the masks of the forward pass again: the change of the loss along a
-    direction is that of a difference quotient under the same seed."""
-    model, batch = make(dropout=0.3), batch_of([9, 17, 5])
+def test_dropout_depends_on_the_seed_and_has_the_right_gradient():
+    """The backward pass regenerates the masks of the forward pass: the gradient matches a
+    difference quotient under the same seed."""
+    model, batch = make_model(dropout=0.3), make_batch([9, 17, 5])
     model.train()
 
     def loss():
         paddle.seed(5)
-        logits = dispatch.classify(model, batch)
+        logits = dispatch.classification_logits(model, batch)
         return (logits * paddle.linspace(-1, 2, logits.size).reshape(logits.shape)).sum()
 
     first = loss()
     assert float(first) == float(loss())
     paddle.seed(6)
-    assert float(dispatch.classify(model, batch).sum()) != float(
-        dispatch.classify(model, batch).sum()
+    assert float(dispatch.classification_logits(model, batch).sum()) != float(
+        dispatch.classification_logits(model, batch).sum()
     )
     first.backward()
     names = ("q_proj.weight", "v_proj.weight", "linear1.weight", "norm1.weight", "word_embeddings")
     for name in names:
         parameter = next(p for n, p in model.named_parameters() if name in n)
         slope = float(np.linalg.norm(parameter.grad.numpy()))  # along the gradient
-        step, kept = 2e-3, parameter.numpy().copy()
-        ends = []
+        step, original = 2e-3, parameter.numpy().copy()
+        losses = []
         for sign in (1, -1):
-            parameter.set_value(kept + sign * step * parameter.grad.numpy() / slope)
-            ends.append(float(loss()))
-        parameter.set_value(kept)
-        assert (ends[0] - ends[1]) / (2 * step) == pytest.approx(slope, rel=0.01), name
+            parameter.set_value(original + sign * step * parameter.grad.numpy() / slope)
+            losses.append(float(loss()))
+        parameter.set_value(original)
+        assert (losses[0] - losses[1]) / (2 * step) == pytest.approx(slope, rel=0.01), name
 
 
-def test_dropout_keeps_the_right_share(compiled):
-    """Zeros in the share of the rate, the rest scaled up; other draws for another seed and for
-    neighbours."""
+def test_dropout_rate(kernels):
+    """The share of zeros is the rate, the rest is scaled up; masks are uncorrelated between seeds
+    and between adjacent elements."""
     n, h, rate = 400, 64, 0.1
     x, zeros, ones = paddle.ones([n, h]), paddle.zeros([h]), paddle.ones([h])
     masks = []
     for seed in (1, 2):
         z, y, stats = x.clone(), paddle.empty([n, h]), paddle.empty([n, 2])
-        draw = encoder_layer.Dropout(rate, seed).draw(1)
-        compiled(
+        arguments = encoder_layer.Dropout(rate, seed).arguments(1)
+        kernels.run(
             "dropout_add_norm",
             z,
             zeros,
@@ -217,7 +219,7 @@ def test_dropout_keeps_the_right_share(compiled):
             stats,
             n,
             h,
-            *draw,
+            *arguments,
             1e-5,
         )
         values = z.numpy()
@@ -225,17 +227,17 @@ def test_dropout_keeps_the_right_share(compiled):
         masks.append(values > 0)
         share = 1 - masks[-1].mean()
         assert abs(share - rate) < 4 * (rate * (1 - rate) / (n * h)) ** 0.5
-        neighbours = np.corrcoef(masks[-1][:, 1:].ravel(), masks[-1][:, :-1].ravel())[0, 1]
-        assert abs(neighbours) < 4 / (n * h) ** 0.5
+        correlation = np.corrcoef(masks[-1][:, 1:].ravel(), masks[-1][:, :-1].ravel())[0, 1]
+        assert abs(correlation) < 4 / (n * h) ** 0.5
     assert abs(np.corrcoef(masks[0].ravel(), masks[1].ravel())[0, 1]) < 4 / (n * h) ** 0.5
 
 
-def test_what_is_left_to_paddlenlp():
-    assert encoder.unsupported_reason(make().bert) == ""
-    assert "relu" in encoder.unsupported_reason(make(hidden_act="relu").bert)
-    joined = make()
-    joined.bert.fuse = True
-    assert "one layer" in encoder.unsupported_reason(joined.bert)
-    frozen = make()
+def test_unsupported_models():
+    assert encoder.unsupported_reason(make_model().bert) == ""
+    assert "relu" in encoder.unsupported_reason(make_model(hidden_act="relu").bert)
+    fused = make_model()
+    fused.bert.fuse = True
+    assert "one layer" in encoder.unsupported_reason(fused.bert)
+    frozen = make_model()
     frozen.bert.embeddings.word_embeddings.weight.stop_gradient = True
     assert "frozen" in encoder.unsupported_reason(frozen.bert)

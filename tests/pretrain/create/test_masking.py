@@ -3,23 +3,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bert_paddle.pretrain.create.masking import Masking, Pool, lay_out, mask
+from bert_paddle.pretrain.create.masking import MaskingConfig, TokenPool, build_rows, mask_tokens
 
 CLS, SEP, PAD, MASK = 1, 2, 0, 3
 ORDINARY = np.arange(10, 60, dtype=np.int32)
 
 
-def pool_of(size, seed=0, starts=0.6):
+def make_pool(size, seed=0, starts=0.6):
     rng = np.random.default_rng(seed)
     begins = rng.random(size) < starts
-    return Pool.of(rng.integers(100, 9000, size).astype(np.int32), begins, (CLS, SEP, PAD))
+    return TokenPool.with_special_tokens(
+        rng.integers(100, 9000, size).astype(np.int32), begins, (CLS, SEP, PAD)
+    )
 
 
-def how(predictions=20, prob=0.15, whole=False):
-    return Masking(predictions, prob, whole, MASK, ORDINARY)
+def make_config(predictions=20, prob=0.15, whole=False):
+    return MaskingConfig(predictions, prob, whole, MASK, ORDINARY)
 
 
-def some_pairs(count, length, size, seed):
+def make_pairs(count, length, size, seed):
     rng = np.random.default_rng(seed)
     a = rng.integers(1, length - 3, count)
     b = np.maximum(1, rng.integers(0, length - 2 - a))
@@ -27,16 +29,18 @@ def some_pairs(count, length, size, seed):
     return np.stack([a0, a0 + a, b0, b0 + b, rng.integers(0, 2, count)], 1)
 
 
-def made(count=300, length=32, settings=None, seed=0, starts=0.6):
-    pool = pool_of(500, seed, starts)
-    pairs = some_pairs(count, length, 500, seed)
-    rows, where = lay_out(pairs, pool, length)
-    plain = rows["input_ids"].copy()
-    numbers = mask(rows, where, pool, settings or how(), np.random.default_rng(seed))
-    return pool, pairs, plain, rows, numbers
+def make_masked_rows(count=300, length=32, settings=None, seed=0, starts=0.6):
+    pool = make_pool(500, seed, starts)
+    pairs = make_pairs(count, length, 500, seed)
+    rows, pool_index = build_rows(pairs, pool, length)
+    unmasked = rows["input_ids"].copy()
+    counts = mask_tokens(
+        rows, pool_index, pool, settings or make_config(), np.random.default_rng(seed)
+    )
+    return pool, pairs, unmasked, rows, counts
 
 
-def listed(rows, row):
+def predictions_of(rows, row):
     """Positions and labels of a row, without the zero tail."""
     positions = rows["masked_lm_positions"][row]
     end = int((positions > 0).sum())
@@ -44,9 +48,11 @@ def listed(rows, row):
     return positions[:end].tolist(), rows["masked_lm_ids"][row, :end].tolist()
 
 
-def test_layout_of_a_row():
-    pool = Pool.of(np.arange(50, 60, dtype=np.int32), np.ones(10, bool), (CLS, SEP, PAD))
-    rows, _ = lay_out(np.array([[2, 5, 7, 9, 1], [0, 1, 1, 7, 0]]), pool, 10)
+def test_arrays_of_a_row():
+    pool = TokenPool.with_special_tokens(
+        np.arange(50, 60, dtype=np.int32), np.ones(10, bool), (CLS, SEP, PAD)
+    )
+    rows, _ = build_rows(np.array([[2, 5, 7, 9, 1], [0, 1, 1, 7, 0]]), pool, 10)
     assert rows["input_ids"].tolist() == [
         [CLS, 52, 53, 54, SEP, 57, 58, SEP, PAD, PAD],
         [CLS, 50, SEP, 51, 52, 53, 54, 55, 56, SEP],
@@ -60,38 +66,38 @@ def test_layout_of_a_row():
 @given(
     st.integers(8, 80), st.integers(1, 30), st.floats(0.01, 0.9), st.booleans(), st.integers(0, 999)
 )
-def test_labels_put_back_give_the_text(length, predictions, prob, whole, seed):
-    settings = how(predictions, prob, whole)
-    _, pairs, plain, rows, _ = made(20, length, settings, seed)
+def test_restoring_the_labels_gives_the_text(length, predictions, prob, whole, seed):
+    settings = make_config(predictions, prob, whole)
+    _, pairs, unmasked, rows, _ = make_masked_rows(20, length, settings, seed)
     for row, (a0, a1, b0, b1, _) in enumerate(pairs.tolist()):
-        positions, labels = listed(rows, row)
+        positions, labels = predictions_of(rows, row)
         tokens = a1 - a0 + b1 - b0 + 3
-        wanted = min(predictions, max(1, round(prob * tokens)))
-        assert positions == sorted(set(positions)) and 1 <= len(positions) <= wanted
+        num_to_predict = min(predictions, max(1, round(prob * tokens)))
+        assert positions == sorted(set(positions)) and 1 <= len(positions) <= num_to_predict
         if not whole:
-            assert len(positions) == min(wanted, tokens - 3)
+            assert len(positions) == min(num_to_predict, tokens - 3)
         assert not {0, a1 - a0 + 1, tokens - 1} & set(positions) and max(positions) < tokens
         restored = rows["input_ids"][row].copy()
         restored[positions] = labels
-        assert np.array_equal(restored, plain[row])
+        assert np.array_equal(restored, unmasked[row])
 
 
-def test_four_fifths_masked_a_tenth_random_a_tenth_kept():
-    _, _, plain, rows, numbers = made(4000, 64, how(10, 0.15))
-    ids, total = rows["input_ids"], sum(numbers)
-    changed = ids != plain
+def test_80_percent_masked_10_random_10_kept():
+    _, _, unmasked, rows, counts = make_masked_rows(4000, 64, make_config(10, 0.15))
+    ids, total = rows["input_ids"], sum(counts)
+    changed = ids != unmasked
     masked, random = (ids == MASK).sum(), (changed & (ids != MASK)).sum()
-    assert (masked, random) == numbers[:2] and total == (rows["masked_lm_ids"] > 0).sum()
-    for number, share in zip(numbers, (0.8, 0.1, 0.1), strict=True):
-        assert abs(number / total - share) < 0.015
+    assert (masked, random) == counts[:2] and total == (rows["masked_lm_ids"] > 0).sum()
+    for count, share in zip(counts, (0.8, 0.1, 0.1), strict=True):
+        assert abs(count / total - share) < 0.015
     assert set(ids[changed & (ids != MASK)]) == set(ORDINARY)
 
 
-def test_every_position_is_as_likely():
-    pool = pool_of(500)
+def test_positions_are_chosen_uniformly():
+    pool = make_pool(500)
     pairs = np.tile(np.array([0, 9, 20, 30, 0]), (20_000, 1))
-    rows, where = lay_out(pairs, pool, 24)
-    mask(rows, where, pool, how(5, 0.2), np.random.default_rng(1))
+    rows, pool_index = build_rows(pairs, pool, 24)
+    mask_tokens(rows, pool_index, pool, make_config(5, 0.2), np.random.default_rng(1))
     hits = np.bincount(rows["masked_lm_positions"].ravel(), minlength=24)[1:]
     free = np.array([i for i in range(22) if i not in (0, 10, 21)]) - 1
     expected = 20_000 * 4 / len(free)
@@ -100,50 +106,54 @@ def test_every_position_is_as_likely():
 
 
 def test_all_predictions_of_a_row_may_be_used():
-    _, _, _, rows, _ = made(200, 64, how(4, 0.5))
+    _, _, _, rows, _ = make_masked_rows(200, 64, make_config(4, 0.5))
     assert (rows["masked_lm_positions"] > 0).all(axis=1).sum() > 100
 
 
 @pytest.mark.parametrize("prob", [0.15, 0.5])
-def test_whole_words_are_masked_whole(prob):
-    settings = how(12, prob, whole=True)
-    pool, pairs, _, rows, _ = made(500, 48, settings, starts=0.5)
-    whole = 0
+def test_whole_words_are_masked_together(prob):
+    settings = make_config(12, prob, whole=True)
+    pool, pairs, _, rows, _ = make_masked_rows(500, 48, settings, starts=0.5)
+    longer_words = 0
     for row, (a0, a1, b0, b1, _) in enumerate(pairs.tolist()):
         begins = [True, *pool.starts[a0 + 1 : a1], True, True, *pool.starts[b0 + 1 : b1], True]
         begins = [True, *begins]  # [CLS]
         word = np.cumsum(begins) - 1
-        positions, _ = listed(rows, row)
+        positions, _ = predictions_of(rows, row)
         words = {int(word[p]) for p in positions}
         covered = [i for i in range(len(word)) if word[i] in words]
         if len(positions) == 1:  # perhaps a single piece, where no word fits
             assert 1 <= len(covered)
             continue
         assert covered == positions
-        whole += len(positions) > len(words)
-    assert whole > 50
+        longer_words += len(positions) > len(words)
+    assert longer_words > 50
 
 
 def test_whole_words_fill_up_with_words_that_fit():
-    """A word that is too long is left out, not the end of the search."""
+    """A word that is too long is skipped; the search continues."""
     starts = np.array([True, *[False] * 9, *[True] * 10])
-    pool = Pool.of(np.arange(100, 120, dtype=np.int32), starts, (CLS, SEP, PAD))
+    pool = TokenPool.with_special_tokens(
+        np.arange(100, 120, dtype=np.int32), starts, (CLS, SEP, PAD)
+    )
     pairs = np.tile(np.array([0, 10, 10, 20, 0]), (200, 1))
-    rows, where = lay_out(pairs, pool, 23)
-    mask(rows, where, pool, how(20, 0.15, whole=True), np.random.default_rng(0))
+    rows, pool_index = build_rows(pairs, pool, 23)
+    mask_tokens(rows, pool_index, pool, make_config(20, 0.15, whole=True), np.random.default_rng(0))
     assert ((rows["masked_lm_positions"] > 0).sum(axis=1) == 3).all()
     assert (rows["masked_lm_positions"][:, :3] > 11).all()
 
 
-def test_a_row_of_one_long_word_has_labels_all_the_same():
-    pool = Pool.of(np.arange(100, 140, dtype=np.int32), np.zeros(40, bool), (CLS, SEP, PAD))
-    rows, where = lay_out(np.array([[0, 20, 20, 40, 0]]), pool, 43)
-    mask(rows, where, pool, how(3, 0.15, whole=True), np.random.default_rng(0))
+def test_a_row_of_one_long_word_has_predictions_nonetheless():
+    pool = TokenPool.with_special_tokens(
+        np.arange(100, 140, dtype=np.int32), np.zeros(40, bool), (CLS, SEP, PAD)
+    )
+    rows, pool_index = build_rows(np.array([[0, 20, 20, 40, 0]]), pool, 43)
+    mask_tokens(rows, pool_index, pool, make_config(3, 0.15, whole=True), np.random.default_rng(0))
     assert (rows["masked_lm_positions"] > 0).sum() == 3
 
 
 def test_the_arrays_have_the_layouts_shapes():
-    _, _, _, rows, _ = made(7, 32, how(40, 0.2))
+    _, _, _, rows, _ = make_masked_rows(7, 32, make_config(40, 0.2))
     assert rows["masked_lm_positions"].shape == rows["masked_lm_ids"].shape == (7, 40)
     assert rows["input_ids"].dtype == rows["masked_lm_ids"].dtype == np.int32
     assert rows["input_mask"].dtype == rows["segment_ids"].dtype == np.int8

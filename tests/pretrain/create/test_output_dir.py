@@ -1,4 +1,4 @@
-"""The folder that shards are made in: its vocabulary, what a refusal leaves, odd names."""
+"""The output folder of shards: its vocabulary, its content after an error, unusual names."""
 
 import json
 import os
@@ -21,30 +21,30 @@ def write_text(path: Path) -> Path:
     return path
 
 
-def test_another_vocabulary_replaces_the_old_one_where_the_folder_is_this_corpus_own(tmp_path):
+def test_another_vocabulary_replaces_the_old_one_if_there_is_no_other_corpus(tmp_path):
     source = write_text(tmp_path / "text.txt")
     first, second = tmp_path / "first.txt", tmp_path / "second.txt"
     first.write_text("\n".join(tiny.VOCAB))
     second.write_text("\n".join([*tiny.VOCAB, "extra"]))
 
-    def make(vocab, corpus, *flags):
+    def create(vocab, corpus, *flags):
         argv = ["--input_files", str(source), "--vocab_file", str(vocab), "--corpus_name", corpus]
         argv += ["--output_dir", str(tmp_path / "out"), "--test_share", "0", *flags]
         create_data.run(parse_args(argv))
 
-    make(first, "a")
-    make(second, "a", "--overwrite_output_dir")
+    create(first, "a")
+    create(second, "a", "--overwrite_output_dir")
     assert (tmp_path / "out" / "vocab.txt").read_text().splitlines()[-1] == "extra"
     assert (tmp_path / "out" / "a_training_0.hdf5").is_file()
     before = sorted(path.name for path in (tmp_path / "out").iterdir())
     with pytest.raises(OutputError, match="another corpus made with another vocabulary"):
-        make(first, "b", "--overwrite_output_dir")
+        create(first, "b", "--overwrite_output_dir")
     with pytest.raises(OutputError, match="another corpus made with another vocabulary or case"):
-        make(second, "b", "--do_lower_case", "0")
+        create(second, "b", "--do_lower_case", "0")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == before
 
 
-def test_a_refused_input_leaves_no_vocabulary(tmp_path):
+def test_a_rejected_input_writes_no_vocabulary(tmp_path):
     (tmp_path / "empty.txt").write_text("")
     vocab = tmp_path / "vocab.txt"
     vocab.write_text("\n".join(tiny.VOCAB))
@@ -54,9 +54,9 @@ def test_a_refused_input_leaves_no_vocabulary(tmp_path):
     assert not (tmp_path / "out" / "vocab.txt").exists()
 
 
-def test_a_vocabulary_without_words_and_an_address_without_a_port_are_told(tmp_path):
+def test_a_vocabulary_without_words_and_an_address_without_a_port_are_errors(tmp_path):
     vocab = tmp_path / "vocab.txt"
-    vocab.write_text("\n".join(tiny.SPECIAL))
+    vocab.write_text("\n".join(tiny.SPECIAL_TOKENS))
     source = write_text(tmp_path / "text.txt")
     argv = ["--input_files", str(source), "--vocab_file", str(vocab)]
     argv += ["--output_dir", str(tmp_path / "out")]
@@ -66,7 +66,7 @@ def test_a_vocabulary_without_words_and_an_address_without_a_port_are_told(tmp_p
         parse_args([*argv, "--scheduler", "garbage"])
 
 
-def test_a_file_name_that_is_no_text_is_taken(tmp_path):
+def test_a_file_name_that_is_not_unicode_is_accepted(tmp_path):
     source = Path(os.fsdecode(os.fsencode(tmp_path) + b"/x\xff.txt"))
     write_text(source)
     vocab = tmp_path / "vocab.txt"

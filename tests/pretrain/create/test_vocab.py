@@ -1,4 +1,4 @@
-"""Training a vocabulary: the same in every run, in BERT's order, and of use to the tokenizer."""
+"""Training a vocabulary: deterministic, in BERT's order, and usable by the tokenizer."""
 
 import os
 import random
@@ -11,9 +11,9 @@ import pytest
 
 from bert_paddle.common.errors import DataError, FlagError
 from bert_paddle.models import tokenizer
-from bert_paddle.models.tokenizer import SPECIAL
-from bert_paddle.pretrain.create import documents as create_documents
+from bert_paddle.models.tokenizer import SPECIAL_TOKENS
 from bert_paddle.pretrain.create import vocab
+from bert_paddle.pretrain.create.documents import Document
 
 SCRIPT = Path(__file__).resolve().parents[3] / "scripts" / "train_vocab.py"
 
@@ -36,21 +36,21 @@ def run(corpus: Path, folder: Path, *more: str) -> list[str]:
 
 
 def count(*sentences: str, lower: bool = True) -> Counter[str]:
-    return vocab.count_words([create_documents.Document(0, 0, list(sentences), "made up")], lower)
+    return vocab.count_words([Document(0, 0, list(sentences), "invented")], lower)
 
 
 def train(words: Counter[str], size: int = 100, frequency: int = 1, alphabet: int = 1000):
-    notes: list[str] = []
-    return vocab.train(words, size, frequency, alphabet, notes.append), notes
+    warnings: list[str] = []
+    return vocab.train(words, size, frequency, alphabet, warnings.append), warnings
 
 
 def test_the_order_is_special_tokens_letters_inner_letters_merges():
-    pieces, notes = train(Counter({"cab": 4, "ab": 9, "!": 2}))
-    assert pieces == [*SPECIAL, "!", "a", "b", "c", "##a", "##b", "ab", "##ab", "cab"]
-    assert len(notes) == 1 and "14 pieces of the 100" in notes[0]
+    pieces, warnings = train(Counter({"cab": 4, "ab": 9, "!": 2}))
+    assert pieces == [*SPECIAL_TOKENS, "!", "a", "b", "c", "##a", "##b", "ab", "##ab", "cab"]
+    assert len(warnings) == 1 and "14 word pieces instead of 100" in warnings[0]
 
 
-def test_processes_with_other_hashes_and_threads_train_the_same(corpus, tmp_path):
+def test_hash_seed_and_threads_do_not_change_the_vocabulary(corpus, tmp_path):
     for run_number in range(3):
         more = {"RAYON_NUM_THREADS": str(run_number + 1), "PYTHONHASHSEED": str(run_number)}
         command = [sys.executable, str(SCRIPT), "--input_files", str(corpus), "--vocab_size"]
@@ -61,62 +61,62 @@ def test_processes_with_other_hashes_and_threads_train_the_same(corpus, tmp_path
 
 
 @pytest.mark.parametrize("lower", [True, False])
-def test_the_folder_loads_with_the_same_casing_and_knows_the_text(corpus, tmp_path, lower):
+def test_the_folder_loads_with_the_same_casing_and_covers_the_text(corpus, tmp_path, lower):
     run(corpus, tmp_path, "--vocab_size", "300", "--do_lower_case", str(int(lower)))
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "tokenizer_config.json",
         "vocab.txt",
     ]
-    loaded = tokenizer.load(tmp_path)
+    loaded = tokenizer.load_tokenizer(tmp_path)
     assert loaded.do_lower_case is lower and loaded.pad_id == 0 and len(loaded) == 300
     lines = corpus.read_text(encoding="utf-8").split("\n")
-    assert not any(loaded.unk_id in ids for ids in loaded.pieces(lines))
-    assert any(piece.isupper() for piece in loaded.vocab if piece not in SPECIAL) is not lower
+    assert not any(loaded.unk_id in ids for ids in loaded.tokenize_to_ids(lines))
+    assert (
+        any(piece.isupper() for piece in loaded.vocab if piece not in SPECIAL_TOKENS) is not lower
+    )
     assert any("\u00e4" in piece for piece in loaded.vocab) is not lower
 
 
-def test_words_are_those_of_bert():
+def test_words_are_split_as_in_bert():
     assert count("Caf\u00e9 caf\u00e9, don't 中文") == {
         "cafe": 2, ",": 1, "don": 1, "'": 1, "t": 1, "中": 1, "文": 1
     }  # fmt: skip
     assert count("Caf\u00e9 " + "x" * 101, lower=False) == {"Caf\u00e9": 1}
 
 
-def test_splitting_up_now_and_then_counts_the_same(monkeypatch):
+def test_splitting_in_batches_counts_the_same(monkeypatch):
     sentences = [f"a{i % 7}, b{i % 3} c" for i in range(50)]
-    whole = count(*sentences)
-    monkeypatch.setattr(vocab, "_AT_ONCE", 2)
-    documents = [
-        create_documents.Document(i, 0, [line], "made up") for i, line in enumerate(sentences)
-    ]
-    assert vocab.count_words(documents, True) == whole
+    expected = count(*sentences)
+    monkeypatch.setattr(vocab, "_MAX_RAW_STRINGS", 2)
+    documents = [Document(i, 0, [line], "invented") for i, line in enumerate(sentences)]
+    assert vocab.count_words(documents, True) == expected
 
 
-def test_counts_beyond_one_text_of_the_library_are_kept(monkeypatch):
+def test_counts_beyond_one_library_text_are_kept(monkeypatch):
     """The most frequent pair is merged first, also where a word is repeated in several texts."""
-    monkeypatch.setattr(vocab, "_FEED", 3)
+    monkeypatch.setattr(vocab, "_WORDS_PER_TEXT", 3)
     pieces, _ = train(Counter({"ab": 7, "cd": 6, "ef": 8}), size=15)
     assert pieces[-3:] == ["##d", "##f", "ef"]
 
 
-def test_rare_characters_are_left_out_with_a_note():
-    pieces, notes = train(Counter({"ab": 5, "a\u2603b": 1, "\u2603": 1, "cc": 1}), alphabet=3)
+def test_rare_characters_are_omitted_with_a_warning():
+    pieces, warnings = train(Counter({"ab": 5, "a\u2603b": 1, "\u2603": 1, "cc": 1}), alphabet=3)
     assert pieces[5:] == ["a", "b", "c", "##b", "##c", "ab", "cc"]
-    assert "1 of 4 characters" in notes[0] and "--limit_alphabet 3" in notes[0]
+    assert "1 of 4 characters" in warnings[0] and "--limit_alphabet 3" in warnings[0]
 
 
-def test_min_frequency_ends_merging():
+def test_min_frequency_stops_merging():
     pieces, _ = train(Counter({"ab": 3, "cd": 2}), frequency=3)
     assert "ab" in pieces and "cd" not in pieces
 
 
-def test_a_size_without_room_for_the_letters_says_how_much_is_needed():
+def test_a_size_too_small_for_the_letters_names_the_minimum():
     with pytest.raises(DataError, match="give 9 or more"):
         train(Counter({"ab": 1, "ac": 1, "ba": 0}), size=8, alphabet=2)
     assert len(train(Counter({"ab": 1, "ba": 1}), size=9)[0]) == 9
 
 
-def test_an_existing_vocabulary_is_replaced_only_when_told(corpus, tmp_path):
+def test_an_existing_vocabulary_is_replaced_only_with_overwrite(corpus, tmp_path):
     first = run(corpus, tmp_path, "--vocab_size", "100")
     with pytest.raises(FlagError, match="--overwrite"):
         run(corpus, tmp_path, "--vocab_size", "90")
@@ -138,11 +138,11 @@ def test_several_inputs_are_one_text(tmp_path):
     assert {"c", "d", "##ab"} <= set(both)
 
 
-def test_flag_mistakes_come_together(tmp_path):
+def test_all_flag_problems_are_reported_together(tmp_path):
     (tmp_path / "file").write_text("")
     flags = ["--output_dir", str(tmp_path / "file"), "--language", "english", "--form", "poem"]
     with pytest.raises(FlagError) as raised:
         vocab.parse_args(flags)
-    told = str(raised.value)
+    message = str(raised.value)
     for part in ("--input_files is required", "is a file", "english", "--form must be one of"):
-        assert part in told
+        assert part in message

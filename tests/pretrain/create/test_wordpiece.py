@@ -4,16 +4,16 @@ import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bert_paddle.models.tokenizer import SPECIAL, Tokenizer
+from bert_paddle.models.tokenizer import SPECIAL_TOKENS, Tokenizer
 from bert_paddle.pretrain.create import wordpiece
-from bert_paddle.pretrain.create.wordpiece import WordPieceEncoder, ordinary_ids
+from bert_paddle.pretrain.create.wordpiece import WordPieceEncoder, replacement_ids
 
 CHINESE = "我们喜欢北京大学的图书馆"
 VOCAB = [*tiny.VOCAB, *"Théé!-[]#", *dict.fromkeys(CHINESE), "##é", "maß", "[unused3]"]
 VOCAB = list(dict.fromkeys(VOCAB))
 UNCASED, CASED = Tokenizer(VOCAB), Tokenizer(VOCAB, do_lower_case=False)
 STRIPPED = Tokenizer(VOCAB, False, {"strip_accents": True, "tokenize_chinese_chars": False})
-ODD = [
+UNUSUAL = [
     "The cat's mat, good!",
     "",
     "   ",
@@ -30,59 +30,61 @@ ODD = [
 ]
 
 
-def cut(pieces):
+def split_ids(encoded):
     return [
-        pieces.ids[a:b].tolist()
-        for a, b in zip(pieces.offsets[:-1], pieces.offsets[1:], strict=True)
+        encoded.ids[a:b].tolist()
+        for a, b in zip(encoded.offsets[:-1], encoded.offsets[1:], strict=True)
     ]
 
 
-@pytest.mark.parametrize("rules", [UNCASED, CASED, STRIPPED], ids=["uncased", "cased", "stripped"])
-def test_ids_are_the_tokenizers(rules):
-    pieces = WordPieceEncoder(rules).encode(ODD)
-    assert cut(pieces) == rules.pieces(ODD)
-    assert pieces.ids.dtype == np.int32 and pieces.offsets[-1] == len(pieces.ids)
+@pytest.mark.parametrize(
+    "tokenizer", [UNCASED, CASED, STRIPPED], ids=["uncased", "cased", "stripped"]
+)
+def test_ids_are_the_tokenizers(tokenizer):
+    encoded = WordPieceEncoder(tokenizer).encode(UNUSUAL)
+    assert split_ids(encoded) == tokenizer.tokenize_to_ids(UNUSUAL)
+    assert encoded.ids.dtype == np.int32 and encoded.offsets[-1] == len(encoded.ids)
 
 
-@pytest.mark.parametrize("rules", [UNCASED, CASED], ids=["uncased", "cased"])
-def test_every_character_of_many_alphabets(rules):
+@pytest.mark.parametrize("tokenizer", [UNCASED, CASED], ids=["uncased", "cased"])
+def test_every_character_of_many_alphabets(tokenizer):
     codes = [*range(0x3100), *range(0x3100, 0x30000, 97)]
     texts = [f"a{chr(c)}b {chr(c)}" for c in codes if not 0xD800 <= c < 0xE000]
-    assert cut(WordPieceEncoder(rules).encode(texts)) == rules.pieces(texts)
+    assert split_ids(WordPieceEncoder(tokenizer).encode(texts)) == tokenizer.tokenize_to_ids(texts)
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.text(st.characters(exclude_categories=("Cs",)), max_size=30), max_size=8))
-def test_any_text_is_cut_as_the_tokenizer_does(texts):
-    assert cut(WordPieceEncoder(UNCASED).encode(texts)) == UNCASED.pieces(texts)
+def test_any_text_is_tokenized_as_by_the_tokenizer(texts):
+    assert split_ids(WordPieceEncoder(UNCASED).encode(texts)) == UNCASED.tokenize_to_ids(texts)
 
 
 def test_special_tokens_in_text_are_ordinary_words():
-    pieces = WordPieceEncoder(UNCASED).encode(["the [MASK] cat [SEP]"])
-    assert not {UNCASED.mask_id, UNCASED.sep_id} & set(pieces.ids.tolist())
+    encoded = WordPieceEncoder(UNCASED).encode(["the [MASK] cat [SEP]"])
+    assert not {UNCASED.mask_id, UNCASED.sep_id} & set(encoded.ids.tolist())
 
 
-def test_cutting_into_slices_and_forgetting_words_change_nothing(monkeypatch):
-    whole = WordPieceEncoder(UNCASED).encode(ODD * 3)
+def test_slicing_and_clearing_the_cache_change_nothing(monkeypatch):
+    reference = WordPieceEncoder(UNCASED).encode(UNUSUAL * 3)
     monkeypatch.setattr(wordpiece, "_SLICE_CHARS", 20)
-    monkeypatch.setattr(wordpiece, "_WORDS_KEPT", 4)
-    sliced = WordPieceEncoder(UNCASED).encode(ODD * 3)
+    monkeypatch.setattr(wordpiece, "_MAX_CACHED_WORDS", 4)
+    sliced = WordPieceEncoder(UNCASED).encode(UNUSUAL * 3)
     for name in ("ids", "offsets", "starts"):
-        assert np.array_equal(getattr(whole, name), getattr(sliced, name))
+        assert np.array_equal(getattr(reference, name), getattr(sliced, name))
 
 
 def test_no_sentences():
-    pieces = WordPieceEncoder(UNCASED).encode([])
-    assert len(pieces.ids) == 0 and pieces.offsets.tolist() == [0]
+    encoded = WordPieceEncoder(UNCASED).encode([])
+    assert len(encoded.ids) == 0 and encoded.offsets.tolist() == [0]
 
 
-def test_a_word_starts_at_each_piece_without_sharps():
-    pieces = WordPieceEncoder(UNCASED).encode(["xcat the, qq", "zz"])
-    starts = [not UNCASED.vocab[i].startswith("##") for i in pieces.ids]
-    assert pieces.starts.tolist() == starts and not all(starts)
+def test_a_word_starts_at_each_piece_without_hashes():
+    encoded = WordPieceEncoder(UNCASED).encode(["xcat the, qq", "zz"])
+    starts = [not UNCASED.vocab[i].startswith("##") for i in encoded.ids]
+    assert encoded.starts.tolist() == starts and not all(starts)
 
 
-def test_jieba_joins_chinese_characters_and_leaves_the_ids():
+def test_jieba_joins_chinese_characters_without_changing_ids():
     pytest.importorskip("jieba")
     texts = ["the 我们喜欢北京大学的 cat", "图书馆", "北 京", "北a京", "cat xdog"]
     plain, joined = (
@@ -106,6 +108,6 @@ def test_jieba_joins_chinese_characters_and_leaves_the_ids():
     ]
 
 
-def test_random_replacements_are_ordinary_pieces():
-    pieces = [VOCAB[i] for i in ordinary_ids(VOCAB)]
-    assert set(VOCAB) - set(pieces) == {*SPECIAL, "[unused3]"}
+def test_replacement_ids_exclude_special_tokens():
+    encoded = [VOCAB[i] for i in replacement_ids(VOCAB)]
+    assert set(VOCAB) - set(encoded) == {*SPECIAL_TOKENS, "[unused3]"}

@@ -1,4 +1,4 @@
-"""Shards: which are found, and what is wrong with their headers."""
+"""Finding shards, and checking their headers."""
 
 import os
 import subprocess
@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import shards
+import shard_files
 
 from bert_paddle.pretrain.data import schema
-from bert_paddle.pretrain.data import shards as data_shards
+from bert_paddle.pretrain.data.shards import check_shards, find_shards, used_predictions
 
 # Finding
 
@@ -20,48 +20,48 @@ def test_shards_are_found_in_the_order_of_their_numbers(tmp_path):
         (tmp_path / f"{name}.hdf5").touch()
     (tmp_path / "notes.txt").touch()
     (tmp_path / "folder.hdf5").mkdir()
-    training, test = data_shards.find_shards(tmp_path)
+    training, test = find_shards(tmp_path)
     assert [p.stem for p in training] == ["c_training_0", "c_training_2", "c_training_10"]
     assert [p.stem for p in test] == ["c_test_0"]
 
 
-def test_a_link_that_leads_nowhere_is_told(tmp_path):
+def test_a_broken_link_is_an_error(tmp_path):
     (tmp_path / "c_training_0.hdf5").symlink_to(tmp_path / "gone")
-    training, _ = data_shards.find_shards(tmp_path)
-    assert "No such file" in shards.message(shards.check, *training)
+    training, _ = find_shards(tmp_path)
+    assert "No such file" in shard_files.error_message(shard_files.check_shards, *training)
 
 
 @pytest.mark.parametrize(
-    "files, said",
+    "files, message",
     [
         ([], "no *.hdf5 shard (it is empty)"),
         (["a.txt", "b.h5"], "no *.hdf5 shard (there is: a.txt, b.h5)"),
         (["c_test_0.hdf5"], "only test shards (c_test_0.hdf5)"),
-        (["pd_en/c_training_0.hdf5"], "one folder deeper: give {}/pd_en"),
+        (["pd_en/c_training_0.hdf5"], "in a subfolder: give {}/pd_en"),
     ],
 )
-def test_folders_without_training_shards(tmp_path, files, said):
+def test_folders_without_training_shards(tmp_path, files, message):
     for name in files:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    text = shards.message(data_shards.find_shards, tmp_path)
+    text = shard_files.error_message(find_shards, tmp_path)
     assert text.startswith(f"{tmp_path}: ")
-    assert said.format(tmp_path) in text
+    assert message.format(tmp_path) in text
 
 
 def test_no_folder(tmp_path):
-    assert "no such folder" in shards.message(data_shards.find_shards, tmp_path / "x")
+    assert "no such folder" in shard_files.error_message(find_shards, tmp_path / "x")
     (tmp_path / "x").touch()
-    assert "is a file" in shards.message(data_shards.find_shards, tmp_path / "x")
+    assert "is a file" in shard_files.error_message(find_shards, tmp_path / "x")
 
 
 # Headers
 
 
-def test_sound_shards(tmp_path):
-    found = shards.check(*shards.write_folder(tmp_path, [5, 1, 9]))
-    assert (found.rows, found.total) == ((5, 1, 9), 15)
-    assert (found.length, found.predictions) == (shards.LENGTH, shards.PREDICTIONS)
+def test_valid_shards(tmp_path):
+    shards = shard_files.check_shards(*shard_files.write_shards(tmp_path, [5, 1, 9]))
+    assert (shards.rows, shards.total) == ((5, 1, 9), 15)
+    assert (shards.length, shards.predictions) == (shard_files.LENGTH, shard_files.PREDICTIONS)
 
 
 def without(key):
@@ -72,7 +72,7 @@ def replaced(key, change):
     return lambda rows: rows.update({key: change(rows[key])})
 
 
-def everywhere(change):
+def for_all_keys(change):
     return lambda rows: rows.update({key: change(values) for key, values in rows.items()})
 
 
@@ -95,93 +95,110 @@ HEADERS = {
         replaced("masked_lm_ids", lambda a: a[:, :-1]),
         "masked_lm_ids has 3 columns, masked_lm_positions 4",
     ),
-    "no rows": (everywhere(lambda a: a[:0]), "it has no rows"),
+    "no rows": (for_all_keys(lambda a: a[:0]), "it has no rows"),
 }
 
 
-@pytest.mark.parametrize("change, said", HEADERS.values(), ids=HEADERS)
-def test_headers(tmp_path, change, said):
-    good, *_ = shards.write_folder(tmp_path, [3])
-    rows = shards.make(7)
+@pytest.mark.parametrize("change, message", HEADERS.values(), ids=HEADERS)
+def test_headers(tmp_path, change, message):
+    good, *_ = shard_files.write_shards(tmp_path, [3])
+    rows = shard_files.make_rows(7)
     change(rows)
-    bad = shards.write(tmp_path / "bad.hdf5", rows)
-    assert shards.message(shards.check, good, bad) == f"{bad}: {said}"
+    bad = shard_files.write_shard(tmp_path / "bad.hdf5", rows)
+    assert shard_files.error_message(shard_files.check_shards, good, bad) == f"{bad}: {message}"
 
 
-def test_all_problems_of_a_file_come_together(tmp_path):
-    rows = shards.make(7)
+def test_all_problems_of_a_file_are_reported_together(tmp_path):
+    rows = shard_files.make_rows(7)
     del rows["input_mask"], rows["masked_lm_ids"]
     rows["input_ids"] = rows["input_ids"].astype("float64")
-    text = shards.message(shards.check, shards.write(tmp_path / "bad.hdf5", rows))
-    assert all(said in text for said in ("no input_mask", "no masked_lm_ids", "float64"))
+    text = shard_files.error_message(
+        shard_files.check_shards, shard_files.write_shard(tmp_path / "bad.hdf5", rows)
+    )
+    assert all(problem in text for problem in ("no input_mask", "no masked_lm_ids", "float64"))
 
 
-def test_many_bad_files_make_a_line_of_bounded_length(tmp_path):
+def test_the_message_for_many_bad_files_is_bounded(tmp_path):
     paths = [tmp_path / f"{i}.hdf5" for i in range(50)]
     for path in paths:
         path.touch()
-    assert shards.message(shards.check, *paths).endswith("; and 47 more shards with problems")
+    assert shard_files.error_message(shard_files.check_shards, *paths).endswith(
+        "; and 47 more shards with problems"
+    )
 
 
 @pytest.mark.parametrize("kw", [{"length": 12}, {"predictions": 3}])
-def test_shards_of_two_kinds(tmp_path, kw):
-    one = shards.write(tmp_path / "one.hdf5", shards.make(3))
-    two = shards.write(tmp_path / "two.hdf5", shards.make(3, **kw))
-    text = shards.message(shards.check, one, two)
+def test_shards_of_different_sizes(tmp_path, kw):
+    one = shard_files.write_shard(tmp_path / "one.hdf5", shard_files.make_rows(3))
+    two = shard_files.write_shard(tmp_path / "two.hdf5", shard_files.make_rows(3, **kw))
+    text = shard_files.error_message(shard_files.check_shards, one, two)
     assert text.startswith(f"{two}: sequences of ") and "one.hdf5 has 16 with 4" in text
 
 
 def test_sequences_longer_than_the_model(tmp_path):
-    paths = shards.write_folder(tmp_path, [3])
-    shards.check(*paths, max_positions=shards.LENGTH)
-    text = shards.message(shards.check, *paths, max_positions=shards.LENGTH - 1)
+    paths = shard_files.write_shards(tmp_path, [3])
+    shard_files.check_shards(*paths, max_positions=shard_files.LENGTH)
+    text = shard_files.error_message(
+        shard_files.check_shards, *paths, max_positions=shard_files.LENGTH - 1
+    )
     assert "sequences of 16, but the model has 15 positions" in text
 
 
-def test_files_that_are_no_shards(tmp_path):
-    shards.write(tmp_path / "whole", shards.make(40))
-    whole = (tmp_path / "whole").read_bytes()
-    cases = {"empty": b"", "text": b"not hdf5 at all" * 99, "cut": whole[:-100], "stub": whole[:9]}
-    said = {}
-    for name, content in cases.items():
-        (tmp_path / f"{name}.hdf5").write_bytes(content)
-        said[name] = shards.message(shards.check, tmp_path / f"{name}.hdf5").removeprefix(
-            f"{tmp_path}/{name}"
-        )
-    assert said["empty"] == ".hdf5: is an empty file (0 bytes); copy it again"
-    assert said["text"] == ".hdf5: is not an HDF5 file"
-    assert said["cut"] == (
-        f".hdf5: is truncated: {len(whole) - 100} of {len(whole)} bytes are there; copy it again"
+def test_files_that_are_not_shards(tmp_path):
+    shard_files.write_shard(tmp_path / "whole", shard_files.make_rows(40))
+    content = (tmp_path / "whole").read_bytes()
+    cases = {
+        "empty": b"",
+        "text": b"not hdf5 at all" * 99,
+        "cut": content[:-100],
+        "stub": content[:9],
+    }
+    messages = {}
+    for name, case in cases.items():
+        (tmp_path / f"{name}.hdf5").write_bytes(case)
+        messages[name] = shard_files.error_message(
+            shard_files.check_shards, tmp_path / f"{name}.hdf5"
+        ).removeprefix(f"{tmp_path}/{name}")
+    assert messages["empty"] == ".hdf5: is an empty file (0 bytes); copy it again"
+    assert messages["text"] == ".hdf5: is not an HDF5 file"
+    assert messages["cut"] == (
+        f".hdf5: is truncated: {len(content) - 100} of {len(content)} bytes are there; "
+        "copy it again"
     )
-    assert said["stub"].startswith(".hdf5: is ")
+    assert messages["stub"].startswith(".hdf5: is ")
 
 
 def test_missing_and_unreadable_files(tmp_path):
     missing = tmp_path / "gone.hdf5"
     assert (
-        shards.message(shards.check, missing)
+        shard_files.error_message(shard_files.check_shards, missing)
         == f"{missing}: cannot be read (No such file or directory)"
     )
     folder = tmp_path / "folder.hdf5"
     folder.mkdir()
-    assert shards.message(shards.check, folder) == f"{folder}: cannot be read (Is a directory)"
+    assert (
+        shard_files.error_message(shard_files.check_shards, folder)
+        == f"{folder}: cannot be read (Is a directory)"
+    )
 
 
-@pytest.mark.skipif("HDF5_USE_FILE_LOCKING" in os.environ, reason="file locks are set by hand")
+@pytest.mark.skipif(
+    "HDF5_USE_FILE_LOCKING" in os.environ, reason="the environment sets file locking"
+)
 def test_a_shard_that_is_still_being_written(tmp_path):
     import h5py
 
-    path = shards.write(tmp_path / "a.hdf5", shards.make(20))
+    path = shard_files.write_shard(tmp_path / "a.hdf5", shard_files.make_rows(20))
     with h5py.File(path, "a"):
-        # Another process is needed: within one, h5py shares the open file.
+        # In another process: within one, h5py shares the open file.
         code = (
             "import sys; from pathlib import Path; from bert_paddle.pretrain.data import shards\n"
-            "shards.check([Path(sys.argv[1])], 100, 64, 2)"
+            "shards.check_shards([Path(sys.argv[1])], 100, 64, 2)"
         )
         command = [sys.executable, "-c", code, path]
         root = Path(__file__).parents[3]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=root)
-    assert done.stderr.splitlines()[-1].endswith(f"{path}: is being written by another process")
+        result = subprocess.run(command, capture_output=True, text=True, cwd=root)
+    assert result.stderr.splitlines()[-1].endswith(f"{path}: is being written by another process")
 
 
 # Real shards
@@ -199,18 +216,18 @@ def real_shards() -> Path:
 def test_shards_of_nvidias_tool(real_shards):
     import h5py
 
-    training, test = data_shards.find_shards(real_shards)
-    found = data_shards.check(training + test, 30522, 512, 2)
-    for path, count in zip(found.paths, found.rows, strict=True):
+    training, test = find_shards(real_shards)
+    shards = check_shards(training + test, 30522, 512, 2)
+    for path, count in zip(shards.paths, shards.rows, strict=True):
         with h5py.File(path) as file:
             for key, dtype in schema.DTYPES.items():
                 assert file[key].dtype == dtype
-                row = schema.row_shape(key, found.length, found.predictions)
+                row = schema.row_shape(key, shards.length, shards.predictions)
                 assert file[key].shape == (count, *row)
-    rows = found.read(0, 0, 1500)
+    rows = shards.read(0, 0, 1500)
     assert (rows["input_ids"][:, 0] == 101).all()
-    used = data_shards.used(rows["masked_lm_positions"])
+    used = used_predictions(rows["masked_lm_positions"])
     assert (np.count_nonzero(used, axis=1) > 0).all()
-    # What was masked is [MASK] for the most part.
-    taken = np.take_along_axis(rows["input_ids"], rows["masked_lm_positions"], 1)[used]
-    assert 0.75 < np.mean(taken == 103) < 0.85
+    # Most masked tokens are [MASK].
+    masked_ids = np.take_along_axis(rows["input_ids"], rows["masked_lm_positions"], 1)[used]
+    assert 0.75 < np.mean(masked_ids == 103) < 0.85

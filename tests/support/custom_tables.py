@@ -1,4 +1,4 @@
-"""Invented rows as files of every format that own data come in."""
+"""Write invented rows in every format of custom data files."""
 
 import csv
 import json
@@ -11,7 +11,7 @@ FORMATS = ("tsv", "quoted_tsv", "csv", "jsonl", "json")
 
 
 def rows(count: int = 24, seed: int = 0, names: tuple[str, str] = ("neg", "pos")) -> list[dict]:
-    """Sentences that say "good" or "bad", in turns."""
+    """Sentences that end with "bad" and "good" in turn."""
     rng = random.Random(seed)
     return [
         {"text": f"{tiny.sentence(rng, 4)} {('bad', 'good')[i % 2]}", "label": names[i % 2]}
@@ -19,19 +19,19 @@ def rows(count: int = 24, seed: int = 0, names: tuple[str, str] = ("neg", "pos")
     ]
 
 
-def write(path: Path, content: list[dict], form: str | None = None) -> Path:
-    """Write rows, all with the same fields, in a format (None: that of the ending)."""
-    form = form or path.suffix.lstrip(".")
-    if form == "jsonl":
+def write(path: Path, content: list[dict], file_format: str | None = None) -> Path:
+    """Write rows, all with the same fields, in a format (None: by the file extension)."""
+    file_format = file_format or path.suffix.lstrip(".")
+    if file_format == "jsonl":
         path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in content))
-    elif form == "json":
+    elif file_format == "json":
         path.write_text(json.dumps(content, indent=1))
-    elif form == "tsv":
+    elif file_format == "tsv":
         lines = [list(content[0]), *(map(str, row.values()) for row in content)]
         path.write_text("".join("\t".join(line) + "\n" for line in lines))
     else:
         with path.open("w", newline="") as file:
-            delimiter = "\t" if form == "quoted_tsv" else ","
+            delimiter = "\t" if file_format == "quoted_tsv" else ","
             writer = csv.writer(file, delimiter=delimiter, lineterminator="\r\n")
             writer.writerow(content[0])
             writer.writerows(row.values() for row in content)

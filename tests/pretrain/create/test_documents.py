@@ -1,4 +1,4 @@
-"""text.py: files, lines and documents; what is read is what was written, or one clear error."""
+"""Text files, lines and documents: content is read back unchanged, or with one clear error."""
 
 import gzip
 import os
@@ -9,14 +9,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bert_paddle.common.errors import DataError
-from bert_paddle.pretrain.create import documents as create_documents
 from bert_paddle.pretrain.create import text_files
+from bert_paddle.pretrain.create.documents import language_code, read_documents
+from bert_paddle.pretrain.create.text_files import find_files
+
+DOCUMENTS = "bert_paddle.pretrain.create.documents"
 
 
-def read(path: Path, form: str = "lines", language: str = "en", note=None) -> list[list[str]]:
-    """The documents of one file, their parts put together again."""
+def read(path: Path, form: str = "lines", language: str = "en", warn=None) -> list[list[str]]:
+    """The documents of one file, their parts joined."""
     documents: list[list[str]] = []
-    for document in create_documents.read_documents([path], form, language, note):
+    for document in read_documents([path], form, language, warn):
         assert document.source == str(path) and document.sentences
         if document.part == 0:
             documents.append([])
@@ -47,11 +50,11 @@ SENTENCE = (
     blank=st.sampled_from(["", " \t", "\u3000"]),
     chunk=st.sampled_from([5, 16, 1000]),
 )
-def test_documents_written_as_lines_come_back(
+def test_documents_written_as_lines_are_read_back(
     tmp_path, monkeypatch, documents, end, bom, zipped, blank, chunk
 ):
     """Whatever the line ends, and wherever a chunk ends: inside a character, a line or a \\r\\n."""
-    monkeypatch.setattr(text_files, "_CHUNK", chunk)
+    monkeypatch.setattr(text_files, "_CHUNK_BYTES", chunk)
     content = (blank + end).join("".join(line + end for line in lines) for lines in documents)
     data = (b"\xef\xbb\xbf" if bom else b"") + content.encode()
     path = write(tmp_path / "a.txt", gzip.compress(data) if zipped else data)
@@ -63,27 +66,24 @@ def test_only_a_newline_ends_a_line(tmp_path):
     assert read(path) == [["one\u2028two\x0bthree\x0cfour\x85five", "six"]]
 
 
-def test_numbers_go_on_over_files_and_a_file_ends_a_document(tmp_path):
+def test_numbers_continue_over_files_and_a_file_ends_a_document(tmp_path):
     bodies = {"a": "x\n\ny", "b": "\n \n", "c": "z"}
     paths = [write(tmp_path / name, body) for name, body in bodies.items()]
-    found = list(create_documents.read_documents(paths, "lines", "en"))
-    assert [(d.number, d.part, d.sentences) for d in found] == [
+    documents = list(read_documents(paths, "lines", "en"))
+    assert [(d.number, d.part, d.sentences) for d in documents] == [
         (0, 0, ["x"]),
         (1, 0, ["y"]),
         (2, 0, ["z"]),
     ]
-    assert [Path(d.source).name for d in found] == ["a", "a", "c"]
+    assert [Path(d.source).name for d in documents] == ["a", "a", "c"]
 
 
-def test_a_long_document_comes_in_parts_by_count_and_by_size(tmp_path, monkeypatch):
-    monkeypatch.setattr(create_documents, "PART_SENTENCES", 3)
-    monkeypatch.setattr(create_documents, "PART_BYTES", 10)
+def test_a_long_document_is_read_in_parts_by_count_and_by_size(tmp_path, monkeypatch):
+    monkeypatch.setattr(f"{DOCUMENTS}.PART_SENTENCES", 3)
+    monkeypatch.setattr(f"{DOCUMENTS}.PART_BYTES", 10)
     path = write(tmp_path / "a.txt", "a\nb\nc\nd\n\n\u00e9\u00e9\u00e9\nffff\ng\n\nh\n" + "i" * 30)
-    found = [
-        (d.number, d.part, d.sentences)
-        for d in create_documents.read_documents([path], "lines", "en")
-    ]
-    assert found == [
+    parts = [(d.number, d.part, d.sentences) for d in read_documents([path], "lines", "en")]
+    assert parts == [
         (0, 0, ["a", "b", "c"]),
         (0, 1, ["d"]),
         (1, 0, ["\u00e9\u00e9\u00e9", "ffff"]),  # 6 + 4 bytes
@@ -93,36 +93,36 @@ def test_a_long_document_comes_in_parts_by_count_and_by_size(tmp_path, monkeypat
     ]
 
 
-def test_a_document_that_just_fills_a_part_is_one_part(tmp_path, monkeypatch):
-    monkeypatch.setattr(create_documents, "PART_SENTENCES", 2)
+def test_a_document_that_exactly_fills_a_part_is_one_part(tmp_path, monkeypatch):
+    monkeypatch.setattr(f"{DOCUMENTS}.PART_SENTENCES", 2)
     path = write(tmp_path / "a.txt", "a\nb\n\nc\nd\n")
-    found = [(d.number, d.part) for d in create_documents.read_documents([path], "lines", "en")]
-    assert found == [(0, 0), (1, 0)]
+    parts = [(d.number, d.part) for d in read_documents([path], "lines", "en")]
+    assert parts == [(0, 0), (1, 0)]
 
 
 @pytest.mark.parametrize("chunk", [7, 40])
-def test_a_very_long_line_is_cut_at_spaces_and_told(tmp_path, monkeypatch, chunk):
+def test_a_very_long_line_is_split_at_spaces_with_a_warning(tmp_path, monkeypatch, chunk):
     monkeypatch.setattr(text_files, "LINE_BYTES", 40)
-    monkeypatch.setattr(text_files, "_CHUNK", chunk)
+    monkeypatch.setattr(text_files, "_CHUNK_BYTES", chunk)
     words = [f"word{i}" for i in range(30)]
     fits = "x" * 40
     path = write(tmp_path / "a.txt", f"{fits}\n{' '.join(words)}{' ' * 90}\nlast\n\nnew\n{fits}")
-    notes: list[str] = []
-    first, second = read(path, note=notes.append)
+    warnings: list[str] = []
+    first, second = read(path, warn=warnings.append)
     assert first[0] == fits and first[-1] == "last" and second == ["new", fits]
-    pieces = first[1:-1]
-    assert " ".join(pieces).split() == words and all(20 <= len(p) <= 40 for p in pieces[:-1])
-    assert len(notes) == 1 and str(path) in notes[0] and "line 2" in notes[0]
+    parts = first[1:-1]
+    assert " ".join(parts).split() == words and all(20 <= len(p) <= 40 for p in parts[:-1])
+    assert len(warnings) == 1 and str(path) in warnings[0] and "line 2" in warnings[0]
 
 
-def test_a_long_line_without_spaces_is_cut_between_characters(tmp_path, monkeypatch):
+def test_a_long_line_without_spaces_is_split_between_characters(tmp_path, monkeypatch):
     monkeypatch.setattr(text_files, "LINE_BYTES", 40)
     line = "a" + "\u4e2d\U00020000" * 30
-    (pieces,) = read(write(tmp_path / "a.txt", line + "\n"))
-    assert "".join(pieces) == line and all(len(piece.encode()) <= 40 for piece in pieces)
+    (parts,) = read(write(tmp_path / "a.txt", line + "\n"))
+    assert "".join(parts) == line and all(len(part.encode()) <= 40 for part in parts)
 
 
-def test_prose_joins_wrapped_lines_and_parts_paragraphs(tmp_path):
+def test_prose_joins_wrapped_lines_and_separates_paragraphs(tmp_path):
     path = write(
         tmp_path / "a.txt",
         "Chapter One\r\n\r\nMr. Smith came\r\n  home. He was\r\ntired! \r\n\r\n\r\nIt rained\r\n",
@@ -140,29 +140,29 @@ def test_chinese_lines_are_joined_without_a_space(tmp_path):
 @given(content=st.text(st.sampled_from("ab .!?\u201c\u201d'\"(\n\u3002\u4e2d1"), max_size=120))
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_prose_loses_nothing_in_windows_of_any_size(tmp_path, monkeypatch, language, content):
-    monkeypatch.setattr(create_documents, "_WINDOW", 10)
-    monkeypatch.setattr(create_documents, "_LONGEST", 25)
+    monkeypatch.setattr(f"{DOCUMENTS}._WINDOW_CHARS", 10)
+    monkeypatch.setattr(f"{DOCUMENTS}._MAX_SENTENCE_CHARS", 25)
     documents = read(write(tmp_path / "a.txt", content), "prose", language)
     assert len(documents) <= 1
-    found = "".join(sentence for document in documents for sentence in document)
-    assert "".join(found.split()) == "".join(content.split())
+    text = "".join(sentence for document in documents for sentence in document)
+    assert "".join(text.split()) == "".join(content.split())
 
 
 def test_windows_do_not_change_where_sentences_end(tmp_path, monkeypatch):
     sentences = [f"Mr. Smith saw {i} cats in St. James Park." for i in range(40)]
     path = write(tmp_path / "a.txt", " ".join(sentences))
-    monkeypatch.setattr(create_documents, "_WINDOW", 100)
+    monkeypatch.setattr(f"{DOCUMENTS}._WINDOW_CHARS", 100)
     assert read(path, "prose") == [sentences]
 
 
-def test_prose_without_sentences_is_cut_and_told(tmp_path, monkeypatch):
-    monkeypatch.setattr(create_documents, "_WINDOW", 100)
-    monkeypatch.setattr(create_documents, "_LONGEST", 300)
+def test_prose_without_sentences_is_split_with_a_warning(tmp_path, monkeypatch):
+    monkeypatch.setattr(f"{DOCUMENTS}._WINDOW_CHARS", 100)
+    monkeypatch.setattr(f"{DOCUMENTS}._MAX_SENTENCE_CHARS", 300)
     words = [f"w{i}" for i in range(400)]
-    notes: list[str] = []
-    (pieces,) = read(write(tmp_path / "a.txt", "\n".join(words)), "prose", note=notes.append)
-    assert len(pieces) > 3 and " ".join(pieces).split() == words
-    assert max(map(len, pieces)) <= 400 and len(notes) == 1 and "300" in notes[0]
+    warnings: list[str] = []
+    (parts,) = read(write(tmp_path / "a.txt", "\n".join(words)), "prose", warn=warnings.append)
+    assert len(parts) > 3 and " ".join(parts).split() == words
+    assert max(map(len, parts)) <= 400 and len(warnings) == 1 and "300" in warnings[0]
 
 
 @pytest.mark.parametrize(
@@ -176,24 +176,30 @@ def test_prose_without_sentences_is_cut_and_told(tmp_path, monkeypatch):
     ],
 )
 @pytest.mark.parametrize("chunk", [4, 1000])
-def test_what_is_not_utf8_is_named_with_line_and_byte(
+def test_invalid_utf8_is_reported_with_line_and_byte(
     tmp_path, monkeypatch, content, line, byte, chunk
 ):
     if byte == 3 and chunk == 4:
-        pytest.skip("the same answer, but of the byte order mark")
-    monkeypatch.setattr(text_files, "_CHUNK", chunk)
+        pytest.skip("reports the byte order mark instead")
+    monkeypatch.setattr(text_files, "_CHUNK_BYTES", chunk)
     path = write(tmp_path / "a.txt", content)
     with pytest.raises(DataError) as raised:
         read(path)
     assert f"{path}:{line}:" in str(raised.value) and f"byte {byte} " in str(raised.value)
 
 
-PACKED = gzip.compress(os.urandom(5000).hex().encode())
+COMPRESSED = gzip.compress(os.urandom(5000).hex().encode())
 
 
 @pytest.mark.parametrize(
     "content",
-    [PACKED[:-100], PACKED[:-4], PACKED[:500] + bytes(50) + PACKED[550:], b"plain", b""],
+    [
+        COMPRESSED[:-100],
+        COMPRESSED[:-4],
+        COMPRESSED[:500] + bytes(50) + COMPRESSED[550:],
+        b"plain",
+        b"",
+    ],
     ids=["truncated", "no end", "corrupt", "not gzip", "empty"],
 )
 def test_a_damaged_gzip_file_is_one_clear_error(tmp_path, content):
@@ -208,33 +214,33 @@ def test_find_files_in_folders_patterns_and_by_name(tmp_path):
     for name in names.split():
         write(tmp_path / name, "x")
 
-    def found(*inputs: str) -> list[str]:
-        paths = create_documents.find_files([str(tmp_path / name) for name in inputs])
+    def names_of(*inputs: str) -> list[str]:
+        paths = find_files([str(tmp_path / name) for name in inputs])
         return [path.relative_to(tmp_path).as_posix() for path in paths]
 
-    assert found("") == ["a.txt", "b.txt", "deep/c.txt.gz", "deep/d.TXT", "e.gz"]
-    assert found("no.csv", "b.txt", "*.txt") == ["no.csv", "b.txt", "a.txt"]
-    assert found("**/*.txt") == ["a.txt", "b.txt"]
-    assert found("d*") == ["deep/c.txt.gz", "deep/d.TXT"]
+    assert names_of("") == ["a.txt", "b.txt", "deep/c.txt.gz", "deep/d.TXT", "e.gz"]
+    assert names_of("no.csv", "b.txt", "*.txt") == ["no.csv", "b.txt", "a.txt"]
+    assert names_of("**/*.txt") == ["a.txt", "b.txt"]
+    assert names_of("d*") == ["deep/c.txt.gz", "deep/d.TXT"]
 
 
-def test_find_files_follows_links_and_takes_each_file_once(tmp_path):
+def test_find_files_follows_links_and_returns_each_file_once(tmp_path):
     write(tmp_path / "data/a.txt", "x")
     (tmp_path / "data/loop").symlink_to(tmp_path / "data")
     (tmp_path / "in").mkdir()
     (tmp_path / "in/linked").symlink_to(tmp_path / "data")
-    assert create_documents.find_files([str(tmp_path / "in"), str(tmp_path / "data")]) == [
+    assert find_files([str(tmp_path / "in"), str(tmp_path / "data")]) == [
         tmp_path / "in/linked/a.txt"
     ]
 
 
-def test_a_name_with_pattern_characters_is_a_name_where_it_exists(tmp_path):
+def test_an_existing_name_with_pattern_characters_is_not_a_pattern(tmp_path):
     path = write(tmp_path / "a[1].txt", "x")
-    assert create_documents.find_files([str(path)]) == [path]
+    assert find_files([str(path)]) == [path]
 
 
 @pytest.mark.parametrize("name", ["missing.txt", "*.nothing", "empty", " ", "broken", "pipe"])
-def test_an_input_without_files_is_named(tmp_path, monkeypatch, name):
+def test_an_input_without_files_is_an_error(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "a.txt", "x")
     (tmp_path / "empty").mkdir()
@@ -242,17 +248,17 @@ def test_an_input_without_files_is_named(tmp_path, monkeypatch, name):
     (tmp_path / "broken/a.txt").symlink_to(tmp_path / "nowhere")
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(DataError) as raised:
-        create_documents.find_files(["a.txt", name])
+        find_files(["a.txt", name])
     assert name.strip() in str(raised.value) and "\n" not in str(raised.value)
 
 
 def test_no_input_at_all_is_refused():
     with pytest.raises(DataError):
-        create_documents.find_files([])
+        find_files([])
 
 
 def test_a_language_must_be_a_code(tmp_path):
-    assert [create_documents.language_code(name) for name in ("EN", "en_GB", "zh-Hans")] == [
+    assert [language_code(name) for name in ("EN", "en_GB", "zh-Hans")] == [
         "en",
         "en",
         "zh",
@@ -271,7 +277,7 @@ def text_dir() -> Path:
 
 @pytest.mark.real_data
 def test_real_lines_are_read_as_a_plain_split_reads_them(text_dir):
-    (path, *_) = create_documents.find_files([str(text_dir / "pd_en")])
+    (path, *_) = find_files([str(text_dir / "pd_en")])
     blocks = path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n").split("\n\n")
     expected = [[line for line in block.split("\n") if line] for block in blocks]
     assert read(path) == [lines for lines in expected if lines]
@@ -279,7 +285,7 @@ def test_real_lines_are_read_as_a_plain_split_reads_them(text_dir):
 
 @pytest.mark.real_data
 def test_a_real_novel_is_one_document_and_loses_nothing(text_dir):
-    (path, *_) = create_documents.find_files([str(text_dir / "novels")])
+    (path, *_) = find_files([str(text_dir / "novels")])
     (sentences,) = read(path, "prose")
     assert "".join("".join(sentences).split()) == "".join(
         path.read_text(encoding="utf-8-sig").split()

@@ -1,0 +1,149 @@
+"""The state of a model and its optimizer: snapshots, files and restoring.
+
+Weights go into a checkpoint as config.json and model.safetensors, as PaddleNLP's `from_pretrained`
+loads them; the optimizer's state under the model's parameter names.
+"""
+
+import ctypes
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bert_paddle.common import atomic_files
+from bert_paddle.common.errors import OutputError
+from bert_paddle.common.tensor_file import TensorSnapshot
+
+WEIGHTS_FILE, CONFIG_FILE = "model.safetensors", "config.json"
+# Entries of config.json that do not change what the model computes.
+_DESCRIPTIVE_KEYS = {
+    "architectures",
+    "paddlenlp_version",
+    "id2label",
+    "label2id",
+    "num_labels",
+    "dtype",
+}
+
+
+def set_tensors(model: Any, tensors: dict[str, np.ndarray]) -> None:
+    """Copy tensors into the model's parameters of the same names, cast to their dtype."""
+    import paddle
+
+    state = model.state_dict()
+    for name, value in tensors.items():
+        tensor = paddle.to_tensor(np.ascontiguousarray(value))
+        state[name].set_value(tensor.astype(state[name].dtype))
+
+
+def numpy_state_dict(model: Any) -> dict[str, np.ndarray]:
+    """Copies of the model's tensors by name; half precision widened to float32."""
+    return {name: _copy_to_numpy(value) for name, value in model.state_dict().items()}
+
+
+def snapshot_tensors(tensors: Mapping[str, Any]) -> TensorSnapshot:
+    """A snapshot to write to a file: views of float32 CPU tensors' memory if all are such, else
+    copies (half precision widened to float32)."""
+    on_cpu = all(value.place.is_cpu_place() for value in tensors.values())
+    shareable = on_cpu and all(str(value.dtype) == "paddle.float32" for value in tensors.values())
+    if not shareable:
+        return TensorSnapshot({name: _copy_to_numpy(value) for name, value in tensors.items()})
+    contiguous = {name: value.contiguous() for name, value in tensors.items()}
+    views = {name: _memory_view(value) for name, value in contiguous.items()}
+    return TensorSnapshot(views, shared=True, owners=list(contiguous.values()))
+
+
+def _memory_view(tensor: Any) -> np.ndarray:
+    """A contiguous float32 tensor's own memory, valid as long as the tensor exists."""
+    values = (ctypes.c_float * tensor.size).from_address(tensor.data_ptr())
+    return np.ctypeslib.as_array(values).reshape(tensor.shape)
+
+
+def _copy_to_numpy(tensor: Any) -> np.ndarray:
+    widened = tensor.astype("float32") if "float16" in str(tensor.dtype) else tensor
+    # Paddle's numpy() may return a view of the tensor's memory, which training changes.
+    return np.array(widened.numpy(), order="C")
+
+
+def model_writer(
+    model: Any, extra_config: dict[str, Any], tensors: TensorSnapshot | None = None
+) -> Callable[[Path], None]:
+    """A function that writes the model's present state into a folder, as config.json and
+    model.safetensors, which PaddleNLP's `from_pretrained` loads; training may continue meanwhile.
+
+    extra_config: entries added to config.json. tensors: a snapshot of the weights, by default
+    copies.
+    """
+    config = json.loads(model.config.to_json_string())
+    for name in ("id2label", "label2id", "num_labels"):
+        config.pop(name, None)
+    config |= {"architectures": [type(model).__name__], "model_type": "bert", **extra_config}
+    text = json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    values = tensors or numpy_state_dict(model)
+
+    def write(folder: Path) -> None:
+        (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
+        atomic_files.write_tensors(folder / WEIGHTS_FILE, values)
+
+    return write
+
+
+def check_same_config(model: Any, folder: Path) -> None:
+    """Raise OutputError when the checkpoint in `folder` has another configuration than `model`."""
+    saved = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    current = json.loads(model.config.to_json_string())
+    differ = [
+        f"{name} was {saved[name]!r} and is {current[name]!r}"
+        for name in sorted(saved.keys() & current.keys() - _DESCRIPTIVE_KEYS)
+        if saved[name] != current[name]
+    ]
+    if differ:
+        raise OutputError(
+            f"cannot resume from {folder}: the model's {', '.join(differ)}; give the model that "
+            "the run started with, or another --output_dir for a new run"
+        )
+
+
+def restore_weights(model: Any, folder: Path) -> None:
+    """Load the weights of a checkpoint that this run wrote into its model."""
+    from safetensors.numpy import load_file
+
+    set_tensors(model, load_file(folder / WEIGHTS_FILE))
+
+
+def optimizer_tensors(model: Any, optimizer: Any) -> dict[str, Any]:
+    """The optimizer's state tensors, not copied, by the model's parameter names:
+    `name|accumulator`.
+
+    Paddle's own names have counters that depend on what the process built before.
+    """
+    model_names = {p.name: name for name, p in model.named_parameters()}
+    state = optimizer.state_dict()
+    masters = state.pop("master_weights", {})
+    tensors = {f"{model_names[name]}|master_weight": t for name, t in masters.items()}
+    for key, value in state.items():
+        if not hasattr(value, "numpy"):
+            continue
+        parameter = max((p for p in model_names if key.startswith(p + "_")), key=len)
+        tensors[f"{model_names[parameter]}|{key[len(parameter) + 1 :]}"] = value
+    return tensors
+
+
+def restore_optimizer(model: Any, optimizer: Any, tensors: Mapping[str, np.ndarray]) -> None:
+    """Load what `optimizer_tensors` returned, as arrays, into an optimizer."""
+    import paddle
+
+    paddle_names = {name: p.name for name, p in model.named_parameters()}
+    state: dict[str, Any] = {}
+    masters: dict[str, Any] = {}
+    for key, value in tensors.items():
+        name, accumulator = key.split("|")
+        if accumulator == "master_weight":
+            masters[paddle_names[name]] = paddle.to_tensor(value)
+        else:
+            state[f"{paddle_names[name]}_{accumulator}"] = paddle.to_tensor(value)
+    if masters:
+        state["master_weights"] = masters
+    optimizer.set_state_dict(state)
