@@ -5,7 +5,7 @@
     python -m paddle.distributed.launch run_glue.py --task_name QNLI --model_name_or_path DIR \
         --output_dir out
 
-All flags: `python run_glue.py --help`. The program: bert_paddle/glue/finetune.py.
+All flags: `python run_glue.py --help`. The steps of a run: bert_paddle/glue/finetune.py.
 With --seeds 1,2,3 each seed runs in its own process: bert_paddle/sweep/seeds.py.
 """
 

@@ -7,7 +7,8 @@
     python -m paddle.distributed.launch run_pretrain.py --model_name_or_path bert-base-uncased \
         --input_dir shards --output_dir out
 
-All flags: `python run_pretrain.py --help`. The program: bert_paddle/pretrain/pretrain.py.
+All flags: `python run_pretrain.py --help`. The steps of a run:
+bert_paddle/pretrain/pretrain.py.
 """
 
 from bert_paddle.common.error_exit import exit_with_one_line

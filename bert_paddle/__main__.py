@@ -26,14 +26,14 @@ def usage() -> str:
 
 
 def run(argv: Sequence[str]) -> None:
-    """Run the command named by argv. Raises FlagError for an unknown one."""
+    """Run the command `argv[0]` with the flags after it. Raises FlagError if it is unknown."""
     first = argv[0] if argv else "--help"
     if first in ("--help", "-h", "help"):
         print(usage())
     elif first == "--version":
         print(f"{PROGRAM} {__version__}")
     elif first.startswith("-"):
-        raise FlagError([f"{first} comes before the command: give {PROGRAM} COMMAND {first} ..."])
+        raise FlagError([f"{first} comes before the command: write {PROGRAM} COMMAND {first} ..."])
     else:
         command_main = cli.find_command(first)
         # argparse shows this as the program's name in the usage line.
@@ -42,7 +42,7 @@ def run(argv: Sequence[str]) -> None:
 
 
 def main() -> None:
-    """The program `bert-paddle`."""
+    """The program `bert-paddle`: errors are printed as one line."""
     with exit_with_one_line():
         run(sys.argv[1:])
 

@@ -7,9 +7,9 @@
     model.predict(["a gripping film"])[0].label
 
 Everything runs in this process; for several GPUs use `bert-paddle glue --n_gpu N`. The first call
-imports Paddle, with threads and memory set as in the programs unless it was imported before. Errors
-that the programs print as `error: ...` are raised: UserError (bert_paddle.common.errors) for
-mistakes in flags, files and models, RunError for failures while running.
+imports Paddle, unless it is already imported, with the same threads and memory settings as the
+programs. Errors that the programs print as `error: ...` are raised (bert_paddle.common.errors):
+UserError for mistakes in flags, files and models, RunError for failures while running.
 """
 
 import dataclasses
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class FineTuned:
-    """A finished fine-tuning run. results: as in all_results.json. model_dir: the folder of the
-    last weights (of the best ones with load_best_model_at_end)."""
+    """A finished fine-tuning run. results: as in all_results.json. model_dir: the folder with the
+    weights of the last step (of the best step with load_best_model_at_end)."""
 
     results: dict[str, Any]
     output_dir: Path
@@ -42,12 +42,13 @@ class FineTuned:
 def load(
     model_dir: str | Path, device: str = "auto", max_seq_length: int | None = None
 ) -> "Predictor":
-    """A fine-tuned model; its `predict(texts, pairs=None, batch_size=32)` returns a list of
+    """Load a fine-tuned model; its `predict(texts, pairs=None, batch_size=32)` returns a list of
     `Prediction(label, probabilities, score)`.
 
     model_dir: a folder written by this package, PaddleNLP or Hugging Face, with a classifier.
-    device: auto, cpu or gpu. max_seq_length: tokens per row; None for the number of the model's
-    positions. Raises WeightsError for a folder without a model or a model without a classifier.
+    device: auto, cpu or gpu. max_seq_length: maximum tokens per row; None: the model's
+    max_position_embeddings. Raises WeightsError for a folder without a model, and for a model
+    without a classifier.
     """
     set_up_device(device)
     from bert_paddle.glue.predictor import Predictor
@@ -63,7 +64,7 @@ def fine_tune(task_name: str | None = None, **flags_of_glue: Any) -> FineTuned:
     """
     args = _build_args({"task_name": task_name, **flags_of_glue})
     if not args.do_train:
-        raise FlagError(["fine_tune trains: do_train must not be off"])
+        raise FlagError(["fine_tune trains: omit do_train, or set it to True"])
     results = _run(args)
     output_dir = Path(args.output_dir)
     last_checkpoint = checkpoint.checkpoint_dir(output_dir, checkpoint.saved_steps(output_dir)[-1])
@@ -77,9 +78,9 @@ def evaluate(
     model_dir: str | Path, task_name: str | None = None, **flags_of_glue: Any
 ) -> dict[str, Any]:
     """Evaluate a fine-tuned model on a task's dev set(s); returns the content of all_results.json
-    (eval_loss, eval_accuracy, ...). output_dir is required; otherwise as `fine_tune`."""
+    (eval_loss, eval_accuracy, ...). output_dir is required; further flags as in `fine_tune`."""
     if "model_name_or_path" in flags_of_glue:
-        raise FlagError(["model_dir is the model to evaluate: leave model_name_or_path out"])
+        raise FlagError(["model_dir is the model to evaluate: omit model_name_or_path"])
     values = {"task_name": task_name, "model_name_or_path": model_dir, **flags_of_glue}
     return _run(_build_args(values | {"do_train": False, "do_eval": True}))
 
@@ -92,7 +93,8 @@ def _run(args: GlueArgs) -> dict[str, Any]:
 
 
 def _build_args(values: Mapping[str, Any]) -> GlueArgs:
-    """The flags of run_glue.py from keyword arguments, converted and checked in the same way."""
+    """The flags of run_glue.py from keyword arguments, converted and checked like command line
+    flags. Raises FlagError with all problems."""
     fields = {f.name: f for f in flags.declared_flags(GlueArgs)}
     fields |= {f.metadata["alias"]: f for f in fields.values() if f.metadata["alias"]}
     problems, texts = list[str](), dict[str, FlagText]()
@@ -104,13 +106,14 @@ def _build_args(values: Mapping[str, Any]) -> GlueArgs:
         elif value is not None:
             texts[fields[name].name] = FlagText(_text(value), name)
     if str(values.get("n_gpu", 1)) not in ("0", "1"):
-        problems.append("n_gpu must be 0 or 1 here: bert-paddle glue --n_gpu N starts processes")
+        problems.append("n_gpu must be 0 or 1 here: for more GPUs run bert-paddle glue --n_gpu N")
     if "seeds" in texts:
         problems.append("seeds starts processes: call this once for each seed, with seed=...")
     return flags.build_args(GlueArgs, texts, problems)
 
 
 def _text(value: Any) -> str:
+    """A value as it would be written on the command line."""
     if isinstance(value, list | tuple):
         return ",".join(map(str, value))
-    return str(value)  # switches accept True and False
+    return str(value)  # boolean flags accept True and False

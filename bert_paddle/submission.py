@@ -1,6 +1,8 @@
-"""Build and check a GLUE submission: a flat zip with one prediction file per test set, in the
-format of gluebenchmark.com/faq: `index<TAB>prediction`, 0-based, labels as spelled in the task's
-files, STS-B scores from 0 to 5."""
+"""Build and check a GLUE submission: a zip without folders, with one prediction file per test set.
+
+The files' format (gluebenchmark.com/faq): lines `index<TAB>prediction` after a header, indices from
+0, labels as spelled in the task's files, STS-B scores from 0 to 5.
+"""
 
 import io
 import json
@@ -23,11 +25,11 @@ from bert_paddle.training import run_info
 
 HEADER = "index\tprediction"
 _FOLDER = "predictions"
-_MAX_FILE_SIZE = 64 << 20  # bytes; the largest valid file has 4 MB
+_MAX_FILE_SIZE = 64 << 20  # bytes, unpacked; the largest valid file has 4 MB
 # Stricter than float(), which accepts "0_1" and " 2.7 ".
 _SCORE_PATTERN = re.compile(r"[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?")
-_ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # constant: the same predictions give the same bytes
-# Of the official training sets, for when their files are not available: see `_constant_answer`.
+_ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # constant, so that equal predictions give equal zips
+# Majority class or mean score of each official training set, used if its file is not available.
 _MAJORITY_ANSWERS = {
     "CoLA": "1",
     "SST-2": "1",
@@ -39,13 +41,14 @@ _MAJORITY_ANSWERS = {
     "RTE": "entailment",
     "WNLI": "0",
 }
+# What zipfile raises for entries that are damaged, encrypted or compressed in an unknown way.
 _ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, OSError, EOFError)
-_BALANCED_TASKS = ("MNLI", "QNLI")  # class frequencies differ by less than one per cent
+_BALANCED_TASKS = ("MNLI", "QNLI")  # class frequencies differ by less than one percent
 
 
 @dataclass(frozen=True)
 class SubmissionFile:
-    """A file of a submission: its task and test set."""
+    """A prediction file in a submission, by its task and test set."""
 
     task: Task
     test_set: TestSet
@@ -63,10 +66,10 @@ SUBMISSION_FILES = {
 
 
 def collect(runs: Sequence[Path]) -> dict[str, bytes]:
-    """Read the prediction files of runs; returns their contents by submission file name.
+    """Read the prediction files of runs; returns their contents by file name.
 
     Raises DataError with all problems: a folder without a finished run, a run on demo data, two
-    runs with different predictions for a task, a file that the server would reject.
+    runs with different predictions for a test set, a file that the server would reject.
     """
     contents: dict[str, bytes] = {}
     source_run: dict[str, Path] = {}
@@ -82,8 +85,8 @@ def collect(runs: Sequence[Path]) -> dict[str, bytes]:
             if contents.setdefault(path.name, content) != content:
                 task = SUBMISSION_FILES[path.name].task.name
                 problems.append(
-                    f"{task}: {source_run[path.name]} and {run} both predict {path.name}, and "
-                    "differ: give one of them"
+                    f"{task}: {source_run[path.name]} and {run} have different "
+                    f"{path.name} files: give one of the runs"
                 )
             source_run.setdefault(path.name, run)
             problems += file_problems(SUBMISSION_FILES[path.name], content, str(path))
@@ -93,7 +96,7 @@ def collect(runs: Sequence[Path]) -> dict[str, bytes]:
 
 
 def _prediction_files(run: Path) -> list[Path]:
-    """A run's prediction files for GLUE's test sets. Raises DataError."""
+    """The paths of a run's predictions for GLUE's test sets. Raises DataError if there are none."""
     if not run.is_dir():
         raise DataError(f"{run}: no such folder; give the --output_dir of a run")
     folder = run / _FOLDER
@@ -105,37 +108,37 @@ def _prediction_files(run: Path) -> list[Path]:
         )
     paths = [folder / name for name in SUBMISSION_FILES if (folder / name).is_file()]
     if not paths:
-        raise DataError(f"{folder} has no file of a GLUE task ({', '.join(SUBMISSION_FILES)})")
+        raise DataError(f"{folder} has no GLUE predictions ({', '.join(SUBMISSION_FILES)})")
     try:
         results = json.loads((run / "all_results.json").read_text(encoding="utf-8"))
-        data_kind = results.get("data")
+        origin = results.get("data")
     except (OSError, ValueError, AttributeError, RecursionError):
         raise DataError(
-            f"{run} has no all_results.json that can be read: the run did not end; predict again"
+            f"{run} has no readable all_results.json: the run did not finish; predict again"
         ) from None
-    if data_kind != "glue":
-        data = "a demo set of invented rows" if data_kind == "demo" else "other data than GLUE's"
-        raise DataError(f"{run}: its predictions are of {data}, and no submission")
+    if origin != "glue":
+        data = "a demo set of invented rows" if origin == "demo" else "other data"
+        raise DataError(f"{run}: its predictions are for {data}, not for GLUE's test sets")
     for path in paths:
-        if _is_of_test_file(path.name, results, run):
+        if _is_for_test_file(path.name, results, run):
             raise DataError(
-                f"{run}: its {_FOLDER}/{path.name} is of rows of --test_file, and no submission: "
+                f"{run}: its {_FOLDER}/{path.name} is for --test_file, not for GLUE's test set: "
                 "predict without --test_file"
             )
     return paths
 
 
-def _is_of_test_file(name: str, results: dict[str, Any], run: Path) -> bool:
-    """Whether a prediction file is for a user's --test_file that is named like a task."""
+def _is_for_test_file(name: str, results: dict[str, Any], run: Path) -> bool:
+    """Whether a prediction file is for a user's --test_file that has the same name as a task's."""
     if f"predictions_{name}" in results:
         return results[f"predictions_{name}"] == "own"
-    settings = run_info.read(run).get("settings")  # older results lack predictions_<file>
+    settings = run_info.read(run).get("settings")  # older all_results.json lack predictions_<file>
     test_file = settings.get("test_file") if isinstance(settings, dict) else None
     return bool(test_file) and f"{Path(str(test_file)).stem}.tsv" == name
 
 
 def missing_files(contents: dict[str, bytes]) -> list[SubmissionFile]:
-    """The files that are missing for a complete submission."""
+    """The submission's files that are not in `contents`."""
     return [file for name, file in SUBMISSION_FILES.items() if name not in contents]
 
 
@@ -147,14 +150,14 @@ def check_complete(contents: dict[str, bytes]) -> None:
         names = ", ".join(file.name for file in missing)
         raise DataError(
             f"no predictions for {', '.join(tasks)} ({names}): give their runs too, or "
-            "--fill_missing for the same answer in every row"
+            "--fill_missing for a constant answer"
         )
 
 
 def fill_missing_file(
     file: SubmissionFile, data_dir: str | None, note: Callable[[str], None]
 ) -> bytes:
-    """A prediction file with the same answer in every row; notes the answer and its source."""
+    """A prediction file with the same answer in every row; `note` is called with a message."""
     answer, source = _constant_answer(file.task, data_dir)
     note(f"{file.name}: filled with {answer} in all {file.test_set.rows} rows ({source})")
     rows = (f"{i}\t{answer}\n" for i in range(file.test_set.rows))
@@ -162,7 +165,7 @@ def fill_missing_file(
 
 
 def _constant_answer(task: Task, data_dir: str | None) -> tuple[str, str]:
-    """The majority class or the mean score of a task's training set, and its source."""
+    """The majority class or the mean score of the training set, and its source, for a message."""
     task = TASKS[task.model_task or task.name]
     statistic = "the mean score" if task.is_regression else "the majority class"
     assert task.train is not None
@@ -185,11 +188,11 @@ def _constant_answer(task: Task, data_dir: str | None) -> tuple[str, str]:
         ], f"{task.name}'s classes are equally frequent in training"
     return _MAJORITY_ANSWERS[
         task.name
-    ], f"{statistic} of the official training set, which is not here"
+    ], f"{statistic} of the official training set, whose file was not found"
 
 
 def make_zip(contents: dict[str, bytes]) -> bytes:
-    """The flat zip, in task order; the same files always give the same bytes."""
+    """The zip, with files in the order of SUBMISSION_FILES; equal files give equal bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name in SUBMISSION_FILES:
@@ -201,7 +204,7 @@ def make_zip(contents: dict[str, bytes]) -> bytes:
 
 
 def zip_problems(path: Path) -> list[str]:
-    """All problems of a submission; none if it is valid. Raises DataError if it is not a zip."""
+    """All problems of a submission, one message each. Raises DataError if it is not a zip."""
     try:
         with zipfile.ZipFile(path) as archive:
             return list(_archive_problems(archive))
@@ -222,30 +225,30 @@ def _archive_problems(archive: zipfile.ZipFile) -> Iterator[str]:
         if base in SUBMISSION_FILES and folder:
             folders.setdefault(f"{folder}/", []).append(base)
         elif not base and entry.is_dir():
-            continue  # reported below
+            continue  # a folder; reported below
         elif entry.filename not in SUBMISSION_FILES:
-            right_name = {n.lower(): n for n in SUBMISSION_FILES}.get(entry.filename.lower())
-            misnamed.add(right_name or "")
-            hint = f": it must be called {right_name}" if right_name else ", and has no use"
-            yield f"{entry.filename!r} is there{hint}"
+            name = {n.lower(): n for n in SUBMISSION_FILES}.get(entry.filename.lower())
+            misnamed.add(name or "")
+            problem = f"must be named {name}" if name else "is not a submission file"
+            yield f"{entry.filename!r} {problem}"
         elif base in seen:
-            yield f"{base} is there twice"
+            yield f"{base} occurs twice"
         if base in SUBMISSION_FILES:
             if base not in seen:
                 yield from _entry_problems(archive, entry, base)
             seen.add(base)
     for name in (entry.filename for entry in archive.infolist() if entry.is_dir()):
         if not any(folder.startswith(name) for folder in folders):
-            yield f"{name!r} is a folder: the files must be at the top of the zip"
+            yield f"{name!r} is a folder: the files must be at the top level of the zip"
     for folder, names in folders.items():
-        yield f"{', '.join(names)}: in the folder {folder!r}, and must be at the top of the zip"
+        yield f"{', '.join(names)}: in the folder {folder!r}, but must be at the top level"
     yield from (f"{name} is missing" for name in SUBMISSION_FILES if name not in seen | misnamed)
 
 
 def _entry_problems(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str) -> list[str]:
-    """Problems of a prediction file in a zip."""
+    """Problems of a prediction file in a zip, one message each."""
     if entry.file_size > _MAX_FILE_SIZE:
-        return [f"{name} has {entry.file_size} bytes, far more than predictions have"]
+        return [f"{name} has {entry.file_size} bytes, too many for a prediction file"]
     try:
         return file_problems(SUBMISSION_FILES[name], archive.read(entry), name)
     except _ZIP_ERRORS as error:
@@ -253,7 +256,7 @@ def _entry_problems(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str)
 
 
 def file_problems(file: SubmissionFile, content: bytes, path: str) -> list[str]:
-    """What the server would reject in a prediction file: the first problem of each kind."""
+    """What the server would reject in a prediction file: a message for each kind of problem."""
     try:
         lines = content.decode("utf-8").split("\n")
     except UnicodeDecodeError:
@@ -267,12 +270,12 @@ def file_problems(file: SubmissionFile, content: bytes, path: str) -> list[str]:
         problems.append(f"{path}:{len(lines)}: the last line does not end with a line feed")
     cr_line = next((i for i, line in enumerate(lines, 1) if line.endswith("\r")), None)
     if cr_line:
-        problems.append(f"{path}:{cr_line}: the line ends with CR-LF: give LF alone")
+        problems.append(f"{path}:{cr_line}: the line ends with CR LF instead of LF")
     if lines[0].rstrip("\r") != HEADER:
         problems.append(f"{path}:1: the header is {lines[0][:60]!r}, not {HEADER!r}")
     if len(lines) - 1 != file.test_set.rows:
         problems.append(f"{path} has {len(lines) - 1} rows, not {file.test_set.rows}")
-    row_problems: dict[str, str] = {}  # the first of each kind
+    row_problems: dict[str, str] = {}  # kind -> message for the first row with it
     for index, line in enumerate(lines[1:]):
         for kind, message in _row_problems(file.task, index, line.rstrip("\r")):
             row_problems.setdefault(kind, f"{path}:{index + 2}: {message}")
@@ -280,6 +283,7 @@ def file_problems(file: SubmissionFile, content: bytes, path: str) -> list[str]:
 
 
 def _row_problems(task: Task, index: int, line: str) -> Iterator[tuple[str, str]]:
+    """(kind, message) for each problem of a line after the header; index: expected, from 0."""
     fields = line.split("\t")
     if len(fields) != 2:
         yield "fields", f"{len(fields)} field(s) separated by a TAB, not 2"
@@ -289,6 +293,6 @@ def _row_problems(task: Task, index: int, line: str) -> Iterator[tuple[str, str]
     if task.score_range:
         low, high = task.score_range
         if not (_SCORE_PATTERN.fullmatch(fields[1]) and low <= float(fields[1]) <= high):
-            yield "answer", f"{fields[1][:40]!r} is no score from {low:g} to {high:g}"
+            yield "answer", f"{fields[1][:40]!r} is not a score from {low:g} to {high:g}"
     elif fields[1] not in task.submission_labels:
-        yield "answer", f"{fields[1][:40]!r} is none of {', '.join(task.submission_labels)}"
+        yield "answer", f"{fields[1][:40]!r} is not one of {', '.join(task.submission_labels)}"

@@ -1,4 +1,4 @@
-"""The CoLA walk-through's displays: the data before training, the model and results after it."""
+"""What the CoLA walkthrough prints: the data before training, the model and results after it."""
 
 import math
 import tempfile
@@ -19,7 +19,7 @@ from bert_paddle.training import checkpoint, epoch_metrics, run_info
 from bert_paddle.training.run import RESULTS_FILE
 
 PrintLine = Callable[[str], None]
-_SHOWN_ROW = 0  # row of the training file that is shown as word pieces and ids
+_SHOWN_ROW = 0  # index of the training sentence that is shown as word pieces and ids
 # Title -> prefixes of the parameters shown under it.
 _SHOWN_PARAMETERS = {
     "embeddings": ("bert.embeddings.",),
@@ -31,7 +31,8 @@ _SHOWN_PARAMETERS = {
 def show_data(
     folder: Path, tokenizer: Tokenizer, max_seq_length: int, print_line: PrintLine
 ) -> None:
-    """Row counts, shares of label 1, longest sentences; one sentence as text, word pieces, ids."""
+    """Print each file's row count, share of label 1 and longest sentence, and one sentence as text,
+    word pieces and ids."""
     print_line(f"The data, in {folder}")
     for name in (cola_release.TRAIN_FILE, cola_release.TEST_FILE):
         examples = tsv.read_task_file(cola_release.RELEASE, folder / name, "train")
@@ -41,12 +42,12 @@ def show_data(
             f"  {name}: {len(examples)} sentences, {positive} of them acceptable (label 1): "
             f"{positive / len(examples):.1%}"
         )
-        encoded = tokenizer.encode(examples.texts_a, None, 10**9)
+        encoded = tokenizer.encode(examples.texts_a, None, 10**9)  # without truncation
         longest = int(np.argmax(encoded.lengths))
-        cut = int((encoded.lengths > max_seq_length).sum())
+        too_long = int((encoded.lengths > max_seq_length).sum())
         print_line(
             f"    the longest, in line {longest + 1}: {encoded.lengths[longest]} word pieces with "
-            f"[CLS] and [SEP]; {cut or 'none'} longer than {max_seq_length}"
+            f"[CLS] and [SEP]; {too_long or 'none'} longer than {max_seq_length}"
         )
         if name == cola_release.TRAIN_FILE:
             text, ids = examples.texts_a[_SHOWN_ROW], encoded.input_ids[_SHOWN_ROW].tolist()
@@ -57,8 +58,9 @@ def show_data(
 
 
 def run_state(run: Path, flags: Sequence[str]) -> str:
-    """The state of a run with these flags of run_glue.py (without those of the data files):
-    "overwrite" if they overwrite its folder, "finished", or "start" for a new or unfinished run.
+    """The state of the run in a folder, and so what to do with these flags of run_glue.py (which
+    lack the data files): "overwrite" with --overwrite_output_dir, "finished", or "start" for a new
+    or unfinished run.
 
     Raises FlagError for invalid flags, OutputError for a finished run with other settings.
     """
@@ -85,7 +87,7 @@ def run_state(run: Path, flags: Sequence[str]) -> str:
 
 
 def show_epochs(run: Path, print_line: PrintLine) -> None:
-    """The table of the epochs that training printed at its end."""
+    """Print the table of epochs again that was printed at the end of training."""
     epochs = [
         entry for entry in run_log.read_metrics(run) if entry.get("kind") == epoch_metrics.KIND
     ]
@@ -102,7 +104,7 @@ def last_checkpoint_dir(run: Path) -> Path:
 
 
 def show_model(model: Predictor, print_line: PrintLine) -> None:
-    """Names and shapes of the parameters; of the encoder layers only the first is shown."""
+    """Print names and shapes of the parameters; of the encoder layers only the first."""
     parameters = [(name, tuple(value.shape)) for name, value in model.model.named_parameters()]
     count = sum(math.prod(shape) for _, shape in parameters)
     print_line(
@@ -116,19 +118,19 @@ def show_model(model: Predictor, print_line: PrintLine) -> None:
 
 
 def show_files(folder: Path, print_line: PrintLine) -> None:
-    """The files of a saved model and their sizes."""
+    """Print the files of a saved model and their sizes."""
     print_line(f"The files of {folder}")
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         print_line(f"  {path.relative_to(folder).as_posix():32}{path.stat().st_size:>12,} bytes")
 
 
 def show_test(run: Path, print_line: PrintLine) -> None:
-    """The Matthews correlation of the test set, per batch and overall. Raises OutputError if the
-    run has no predictions for a labelled test set."""
+    """Print the Matthews correlation on the test set, per batch and overall. Raises OutputError if
+    the run has no predictions for a labelled test set."""
     test_sets = [rows for rows in run_data.read(run).predictions if rows.is_test]
     if not test_sets:
         raise OutputError(
-            f"{run} has no predictions of a labelled test set: the run is not finished"
+            f"{run} has no predictions for a labelled test set: the run has not finished"
         )
     test_set = test_sets[-1]
     mccs, overall_mcc = plots.mcc_per_batch(test_set)
@@ -140,7 +142,7 @@ def show_test(run: Path, print_line: PrintLine) -> None:
 
 
 def show_sentence(model: Predictor, sentence: str, print_line: PrintLine) -> None:
-    """The model's prediction for a sentence."""
+    """Print the model's prediction for a sentence."""
     (prediction,) = model.predict([sentence])
     print_line("A sentence of your own")
     print_line(f"  text    {sentence}")

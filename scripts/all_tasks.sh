@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Fine-tunes BERT on the nine GLUE tasks one after another, then answers AX with the MNLI model
-# where AX's file is found. Started again, it skips what is finished and goes on with the rest; a
-# task whose data is not to be had is told and left out.
+# Fine-tunes BERT on the nine GLUE tasks one after another, then predicts AX with the MNLI
+# model if AX's file is found. Run again, it skips finished tasks and resumes the others; a task
+# whose data is not available is reported and skipped.
 # Variables: those of recipe.sh; TASKS (the nine names), OUTPUT_DIR (runs/all_tasks),
 #            SAVE_STEPS (500)
 # More flags may follow, for every task: bash scripts/all_tasks.sh --max_steps 100
@@ -25,7 +25,7 @@ if [[ -f $output/MNLI/all_results.json && ! -f $output/AX/predictions/AX.tsv ]];
             --do_predict || code=$?
         note_failure AX "$output/AX.log" "$code"
     else
-        echo "AX: its file is not to be had, so that there are no predictions for it"
+        echo "AX: its file is not available, so there are no predictions for it"
     fi
 fi
 end_of_series

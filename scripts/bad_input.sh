@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Tries mistakes as a new user would make them and prints a Markdown table of what each one answers:
-# docs/BAD_INPUT.md is its output. Every mistake must end with exit code 2 and one line.
+# Makes the mistakes of a new user and prints a Markdown table of the messages: docs/BAD_INPUT.md is
+# its output. Every mistake must end with exit code 2 and one line.
 #   bash scripts/bad_input.sh > docs/BAD_INPUT.md
 # Variables: BERT_PADDLE_HOME (~/.cache/bert_paddle), where the real weights are
 set -euo pipefail
@@ -13,7 +13,7 @@ cd "$place"
 ln -s "$REPO/run_glue.py" run_glue.py
 ln -s "$models/all-minilm-l6-v2" minilm
 unset GLUE_DATA_DIR
-# Nothing is downloaded: the mistakes are to be seen, not mended.
+# Nothing is downloaded, so that missing files stay missing.
 export BERT_PADDLE_HOME=$place/home http_proxy=127.0.0.1:9 https_proxy=127.0.0.1:9
 mkdir -p glue/SST-2 broken/vocab broken/json broken/roberta broken/head
 printf 'sentence\tlabel\na good film \t1\na dull film \t0\n' | tee glue/SST-2/train.tsv >glue/SST-2/dev.tsv

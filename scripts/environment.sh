@@ -2,9 +2,9 @@
 # The Python environment of all scripts: .venv in the repository, made from requirements-lock.txt.
 #   . scripts/environment.sh      in a script: makes .venv where needed, then sets REPO and PY
 #   bash scripts/environment.sh   only makes .venv
-# Made once (2-3 minutes, 1.9 GB); later calls only look. It is whole when .venv/lock.sha256, which
-# is written last, holds the lock's SHA-256: one that is not is made anew, and a changed lock is
-# installed over a whole one. A second script that comes meanwhile waits.
+# Made once (2-3 minutes, 1.9 GB); later calls only check it. It is complete when .venv/lock.sha256,
+# which is written last, holds the lock's SHA-256. An incomplete one is made again, and a changed
+# lock is installed over a complete one. A second script started meanwhile waits.
 # Variables: PYTHON  the Python 3.11 to make .venv with (default: python3.11, else python3)
 
 # shellcheck disable=SC2034  # PY is for the script that sources this

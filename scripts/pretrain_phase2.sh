@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Phase 2 of a pre-training: goes on from phase 1's weights with long sequences, by NVIDIA's recipe
-# (LAMB, polynomial schedule, 12.8 % warm-up, 1,563 updates of 32,768 rows). Shards of length 512
+# Phase 2 of pre-training: continues from phase 1's weights with long sequences, by NVIDIA's recipe
+# (LAMB, polynomial schedule, 12.8 % warm-up, 1,563 steps of 32,768 rows). Shards of length 512
 # with 80 predictions: scripts/create_pretraining_data.py --max_seq_length 512
 # --max_predictions_per_seq 80
 # Variables: those of pretrain.sh; PHASE1 (needed)  phase 1's checkpoint, such as out/model_7038
 #            LR (4e-3), STEPS (1563), OUTPUT_DIR (runs/pretrain_phase2)
-#            ROWS (32768)  rows of an update over all cards; accumulated where the cards are few
+#            ROWS (32768)  rows of a step over all cards; accumulated if they do not fit the cards at once
 set -euo pipefail
 if [[ ! -f ${PHASE1:-}/config.json ]]; then
     echo "error: PHASE1=${PHASE1:-} is not a checkpoint: give the model_<step> folder of phase 1" >&2

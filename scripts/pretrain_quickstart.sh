@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# The whole way in a few minutes on two CPU cores: a small text of our own -> a vocabulary -> shards ->
-# a tiny BERT pre-trained on them -> fine-tuned on the demo set, beside the same model untrained.
-# Everything is invented, so the figures show that it works and nothing more.
-# Started again: goes on where it was stopped; a finished one is shown.
-# Variables: QUICKSTART_DIR (runs/pretrain_quickstart), STEPS (400: updates of the pre-training)
+# From text to a fine-tuned model in a few minutes on two CPU cores: a small invented text -> a
+# vocabulary -> shards -> a tiny BERT pre-trained on them -> fine-tuned on the demo set, compared with
+# the same model without pre-training. The data is invented: the results only show that it works.
+# Run again, it resumes; a finished run is shown.
+# Variables: QUICKSTART_DIR (runs/pretrain_quickstart), STEPS (400, of pre-training)
 set -euo pipefail
 MODEL=tiny
 . "$(dirname "$0")/recipe.sh"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Pre-trains BERT on two cards through Paddle's launcher; where there are no two GPUs, on the CPU.
-# What each process prints goes to <OUTPUT_DIR>_workers.
+# The output of each process goes to <OUTPUT_DIR>_workers.
 # Variables: those of pretrain.sh but N_GPU; OUTPUT_DIR (runs/pretrain_two_cards)
 set -euo pipefail
 LR=${LR:-1e-4}

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Pre-trains BERT on two hosts (NODES: on more) as one job. Run it on each host with the same
-# variables; output folder and shards are to be at the same path on all, best on a shared disk.
-# What each process prints goes to <OUTPUT_DIR>_workers/<host>; the first one's comes here too.
+# variables; output folder and shards must have the same path on all, best on a shared disk.
+# The output of each process goes to <OUTPUT_DIR>_workers/<host>; that of the first also goes here.
 # Variables: those of pretrain.sh but N_GPU, and of hosts.sh (MASTER is needed; NODES, NODE_RANK,
 #            PER_NODE, RESTARTS); OUTPUT_DIR (runs/pretrain_two_hosts)
 set -euo pipefail

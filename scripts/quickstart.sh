@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Fine-tunes a real pretrained model, all-MiniLM-L6-v2, on SST-2 in a few minutes on two CPU cores:
-# makes the environment, fetches the weights and the data, trains, evaluates. Where SST-2 is not
-# here and cannot be downloaded, on a demo set of invented sentences, and says so.
-# Started again: shows the finished run. More flags of run_glue.py may follow.
+# makes the environment, fetches the weights and the data, trains and evaluates. If SST-2 is neither
+# here nor can be downloaded, it takes a demo set of invented sentences, and says so.
+# Run again, it shows the finished run. More flags of run_glue.py may follow.
 # Variables: QUICKSTART_DIR (runs/quickstart)  folder of the run; another name makes a new run
 #            DATA_DIR, GLUE_DATA_DIR  where GLUE's files are; DEMO=1 takes the demo set in any case
 #            BERT_PADDLE_HOME (~/.cache/bert_paddle), and those of recipe.sh but MODEL and EPOCHS
@@ -17,7 +17,7 @@ show() { # folder of a finished run
     echo "written:  $1: model_<step>/ (weights, vocabulary), all_results.json, metrics.jsonl,"
     echo "          train.log"
     if grep -q '"data": "demo"' "$1/all_results.json"; then
-        echo "note:     got on invented demo sentences: it shows that all works; no SST-2 figure"
+        echo "note:     measured on invented demo sentences: it shows that all works, but is no SST-2 result"
         echo "next:     QUICKSTART_DIR=$RUNS/quick2 GLUE_DATA_DIR=FOLDER bash scripts/quickstart.sh"
         echo "            the same on SST-2, where FOLDER/SST-2 has GLUE's train.tsv and dev.tsv"
     else
@@ -57,7 +57,7 @@ fi
 if [[ -n $found ]]; then
     data=${found%$'\t'*}
     length=(--max_steps 200)
-    echo "data: SST-2 in $data; 200 updates of the 6,315 of a full run"
+    echo "data: SST-2 in $data; 200 of the 6,315 steps of a full run"
 else
     data=$home/demo/SST-2
     length=(--num_train_epochs 4)

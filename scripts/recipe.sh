@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # What the recipes share: the environment, the defaults of their variables, and the small model's
-# weights where it is asked for. For sourcing: . "$(dirname "$0")/recipe.sh"
+# weights if MODEL names it. For sourcing: . "$(dirname "$0")/recipe.sh"
 # Variables, for every recipe:
 #   MODEL       model name, Paddle folder or Hugging Face folder (bert-base-uncased); the name
 #               all-minilm-l6-v2 is a small real model that comes with a Python package
 #   EPOCHS (3), BATCH_SIZE (32, per card), LR (2e-5), SEED (42)
 #   N_GPU       GPUs to use (1 with the GPU build of PaddlePaddle, else 0: the CPU)
 #   EXTRA       more flags in one string; flags given to the recipe itself come after them
-# Output goes to the repository's runs/ where OUTPUT_DIR says nothing else.
+# Output goes to runs/ in the repository unless OUTPUT_DIR is set.
 # shellcheck disable=SC2034  # most of what is set here is for the script that sources this
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/environment.sh"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A real small pre-training, as docs/RESULTS.md shows it: text -> shards of length 64 -> 4 layers x 256
-# for an hour or two on a CPU core -> fine-tuned on MRPC and on the first 10,000 rows of SST-2 over
-# three seeds, beside the same architecture untrained. Stopped and started again, it goes on.
+# for one or two hours on a CPU core -> fine-tuned on MRPC and on the first 10,000 rows of SST-2 over
+# three seeds, compared with the same architecture without pre-training. Run again, it resumes.
 # Variables: TEXT_DIR (needed)  folder with pd_en/ (one sentence a line) and novels/ (prose)
 #            GLUE_DATA_DIR (needed), STEPS (3000), SEEDS (1 2 3)
 #            BERT_PADDLE_HOME (~/.cache/bert_paddle)
@@ -51,7 +51,7 @@ make_shards pd_en lines 0.02
 make_shards novels prose 0.04
 pretrain "$results/pretrained" --max_steps "$steps" --warmup_ratio 0.1 --logging_steps 25 \
     --save_steps 250 --save_total_limit 2
-# The first update of a warm-up has the rate 0: this saves the weights as they were drawn.
+# The first step of a warm-up has learning rate 0: this saves the initial weights.
 pretrain "$results/untrained" --max_steps 1 --warmup_steps 1 --do_eval 0
 
 part=$results/sst2_10000/SST-2

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Makes the figures of docs/RESULTS.md: each task 3 epochs, batch 32, learning rate 2e-5, length
-# 128, evaluated after every epoch. Hours on a CPU; stopped and started again, it skips what is
-# finished and goes on with the rest. After every task the tables are written anew.
+# Produces the results of docs/RESULTS.md: each task 3 epochs, batch 32, learning rate 2e-5, length
+# 128, evaluated after every epoch. Takes hours on a CPU; run again, it skips finished tasks
+# and resumes the others. The tables are rewritten after every task.
 # Variables: those of recipe.sh, but MODEL is all-minilm-l6-v2 here; TASKS (MRPC CoLA RTE STS-B
 #            SST-2 QNLI), RESULTS_DIR (runs/results: runs go to its <model>/<task>),
 #            RESULTS_FILE (docs/RESULTS.md)

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # For sourcing, after recipe.sh: `fine_tune TASK FOLDER [flags]` runs one task of several, so that a
-# long series can be stopped and started again, and one task that fails does not end it.
-#   FOLDER/all_results.json is there: nothing to do, says so
-#   otherwise: goes on from FOLDER's newest checkpoint, or begins; stdout goes to FOLDER.log, which
-#   begins with the command, the versions and the machine (make_results.py reads them)
+# long series can be interrupted and resumed, and one failing task does not end it.
+#   if FOLDER/all_results.json exists: the task is finished, and skipped
+#   otherwise: resumes from FOLDER's newest checkpoint, or starts; stdout goes to FOLDER.log, which
+#   starts with the command, the versions and the machine (make_results.py reads them)
 # `end_of_series` exits with the first failure's code. An interruption (130, 143) ends the series.
 set -euo pipefail
 first_failure=0

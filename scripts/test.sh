@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Checks the code: ruff, mypy, import-linter, then pytest, in the environment of all scripts.
 #   bash scripts/test.sh [--slow] [--no-lint] [pytest's own arguments]
-# --slow runs the slow tests in place of the fast ones, --no-lint only pytest. Needs no network
-# once the environment is made: without the weights of fetch_minilm.sh, and without GLUE_DATA_DIR,
-# the tests that want them are skipped, and pytest says so.
+# --slow runs the slow tests instead of the fast ones, --no-lint only pytest. Needs no network once
+# the environment is made: without the weights of fetch_minilm.sh, and without GLUE_DATA_DIR, the
+# tests that need them are skipped, with the reason.
 # Variables: GLUE_DATA_DIR, BERT_PADDLE_HOME; PYTHON (see environment.sh)
 set -euo pipefail
 . "$(dirname "$0")/environment.sh"
@@ -18,12 +18,12 @@ for argument in "$@"; do
 done
 
 PY=$PY bash "$REPO/scripts/fetch_minilm.sh" ||
-    echo "going on without the weights: tests marked real_weights will be skipped" >&2
+    echo "no weights: tests marked real_weights will be skipped" >&2
 cd "$REPO"
 if ((lint)); then
     "$PY" -m ruff check .
     "$PY" -m mypy
     "${PY%/*}/lint-imports" --no-cache --no-logo
 fi
-# As many processes as cores; a file's tests stay together, since they share what they made.
+# As many processes as cores; a file's tests stay in one process, since they share fixtures.
 exec "$PY" -m pytest -m "$tier" -n auto --dist loadfile ${arguments[@]+"${arguments[@]}"}

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fine-tunes BERT on two cards through Paddle's launcher. Where PaddlePaddle sees no two GPUs, the
 # same two processes run on the CPU (gloo). BATCH_SIZE is per card: two cards take twice as much.
-# What each process prints goes to <OUTPUT_DIR>_workers.
+# The output of each process goes to <OUTPUT_DIR>_workers.
 # Variables: those of recipe.sh but N_GPU; TASK_NAME (SST-2), OUTPUT_DIR (runs/two_cards),
 #            CUDA_VISIBLE_DEVICES (which two)
 set -euo pipefail

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Fine-tunes BERT on two hosts (NODES: on more) as one job. Run it on each host with the same
-# variables; output folder, data and model are to be at the same path on all, best on a shared disk.
-# On one machine, two shells with MASTER=127.0.0.1:6170 do for a try.
-# BATCH_SIZE is per process: N processes take N times as much for each update.
-# What each process prints goes to <OUTPUT_DIR>_workers/<host>; the first one's comes here too.
+# variables; output folder, data and model must have the same path on all, best on a shared disk.
+# On one machine, two shells with MASTER=127.0.0.1:6170 will do.
+# BATCH_SIZE is per process: a step has N times as many rows with N processes.
+# The output of each process goes to <OUTPUT_DIR>_workers/<host>; that of the first also goes here.
 # Variables: those of recipe.sh but N_GPU, and of hosts.sh (MASTER is needed; NODES, NODE_RANK,
 #            PER_NODE, RESTARTS); TASK_NAME (SST-2), OUTPUT_DIR (runs/two_hosts)
 set -euo pipefail

@@ -90,7 +90,7 @@ def test_a_run_without_checkpoint_or_test_set_is_an_error(tmp_path):
     (tmp_path / "metrics.jsonl").write_text('{"kind": "eval", "step": 1, "loss": 0.5}\n')
     with pytest.raises(OutputError, match="no model_<step>"):
         walkthrough.last_checkpoint_dir(tmp_path)
-    with pytest.raises(OutputError, match="no predictions of a labelled test set"):
+    with pytest.raises(OutputError, match="no predictions for a labelled test set"):
         walkthrough.show_test(tmp_path, print)
 
 

@@ -1,6 +1,7 @@
-"""The commands of `bert-paddle`: names, one-line descriptions, modules.
+"""The commands of `bert-paddle`: their names and one-line descriptions.
 
-Each module of this package has `main(argv)` and is imported only when its command runs.
+Each command is a module of this package with a function `main(argv)`, imported only when the
+command runs.
 """
 
 import difflib
@@ -14,7 +15,7 @@ COMMANDS: dict[str, str] = {
     "pretrain": "pre-train on HDF5 shards, masked words and next sentences (run_pretrain.py)",
     "create-data": "make pre-training shards from plain text",
     "report": "rebuild a run's report.html, or compare several runs in one page",
-    "predict": "classify or score typed text, or lines of stdin, with a fine-tuned model",
+    "predict": "classify or score texts, given as arguments or on stdin, with a fine-tuned model",
     "submission": "assemble a GLUE submission from runs, or check one",
     "export": "write a model as a Hugging Face folder, ONNX or Paddle Inference",
     "sweep": "train over several seeds or a grid of settings, and rank the runs",
@@ -23,12 +24,13 @@ COMMANDS: dict[str, str] = {
 
 
 def module_name(command: str) -> str:
-    """The module of a command: `create-data` is bert_paddle.cli.create_data."""
+    """The full name of a command's module: bert_paddle.cli.create_data for `create-data`."""
     return f"{__name__}.{command.replace('-', '_')}"
 
 
 def find_command(command: str) -> Callable[[Sequence[str]], None]:
-    """The `main` of a command. Raises FlagError for an unknown name, with the nearest one."""
+    """Import a command's module and return its `main`. Raises FlagError for an unknown command,
+    which suggests the most similar one."""
     name = command.replace("_", "-")
     if name not in COMMANDS:
         matches = difflib.get_close_matches(name, COMMANDS, n=1)

@@ -1,4 +1,4 @@
-"""`bert-paddle export MODEL_DIR --format ...`: convert a model for another tool and check it."""
+"""`bert-paddle export MODEL_DIR --format ...`: convert a model to another format and check it."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
@@ -13,8 +13,9 @@ DESCRIPTION = """Write a model as a Hugging Face folder, as ONNX or for Paddle I
   bert-paddle export out/model_345 --format onnx
   bert-paddle export out/model_345 --format hf -o mrpc_hf --checker /path/to/env/bin/python
 
-The tool of the format then runs the export in another process, on rows of several lengths, and its
-logits are compared with the model's. If the tool is not installed, the result is "unchecked".
+The format's own runtime then runs the exported model in a separate process, on rows of several
+lengths, and its logits are compared with the original's. If the runtime is not installed, the
+result is "unchecked".
 """
 EXPORT, OTHER = "export", "other"
 
@@ -24,7 +25,7 @@ class ExportArgs:
     """Everything `export` takes."""
 
     model: tuple[str, ...] = flags.positional(
-        "MODEL_DIR", "a model's folder, such as a run's model_<step>", minimum=1
+        "MODEL_DIR", "folder of a model, such as a run's model_<step>", minimum=1
     )
     format: str = flag(
         REQUIRED,
@@ -39,22 +40,22 @@ class ExportArgs:
     overwrite: bool = flag(False, "replace an earlier export in that folder", group=EXPORT)
     checker: str | None = flag(
         None,
-        "python of an environment with the format's tool, for the check; default: this one",
+        "Python interpreter with the format's runtime installed; default: the current one",
         group=EXPORT,
     )
     debug: bool = flag(False, "show the traceback of every error", group=OTHER)
 
     def problems(self) -> Iterator[str]:
-        """What is wrong between flags, one message each."""
+        """Problems with the arguments, one message each."""
         if len(self.model) > 1:
             yield f"give one MODEL_DIR, not {len(self.model)}"
 
 
 def main(argv: Sequence[str]) -> None:
-    """Export, and print the folder and the result of the check. Raises UserError, and RunError if
-    the export's logits differ from the model's."""
+    """Export, and print the folder and the result of the check. Raises UserError for invalid input,
+    RunError if the exported model's logits differ from the original's."""
     args = flags.parse(ExportArgs, DESCRIPTION, argv)
-    set_up_device("cpu")  # where the tools compute too
+    set_up_device("cpu")  # the checking runtimes also run on the CPU
     from bert_paddle.export.export import export_model
 
     result = export_model(args.model[0], args.format, args.output, args.overwrite, args.checker)

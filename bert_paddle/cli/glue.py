@@ -1,15 +1,15 @@
-"""`bert-paddle glue`: the same as run_glue.py."""
+"""`bert-paddle glue`: the same program as run_glue.py."""
 
 from collections.abc import Sequence
 
 from bert_paddle.distributed.launch import launch
 from bert_paddle.glue.args import GlueArgs, parse_args
 
-ARGS = GlueArgs  # found by completion.py
+ARGS = GlueArgs  # for completion.py, which looks for a dataclass in this module
 
 
 def main(argv: Sequence[str]) -> None:
-    """Fine-tune, evaluate and predict; with --seeds, once for each seed."""
+    """Fine-tune, evaluate and predict; with --seeds, one run for each seed."""
     args = parse_args(argv)
     if args.seeds:
         from bert_paddle.sweep import seeds

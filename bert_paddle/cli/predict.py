@@ -21,8 +21,9 @@ DESCRIPTION = """Classify or score texts with a fine-tuned model, Paddle or Hugg
   bert-paddle predict out/model_300 < lines.txt
   bert-paddle predict mrpc/model_345 "He left." --pair "He has gone." --json
 
-One line of output for each text, in input order: the class (or the score), the probability of every
-class, the text. Without TEXT, the lines of stdin are read. A TAB in a text separates a pair.
+Prints one line for each text, in input order: the class, the probability of every class, and the
+text; or the score and the text. Without TEXT, each line of stdin is a text. A TAB separates the two
+texts of a pair.
 """
 INPUT, OUTPUT, MODEL = "input", "output", "model and device"
 
@@ -31,35 +32,37 @@ INPUT, OUTPUT, MODEL = "input", "output", "model and device"
 class PredictArgs:
     """Everything `predict` takes."""
 
-    words: tuple[str, ...] = flags.positional(
-        "MODEL_DIR [TEXT ...]", "a model's folder, then texts; default: lines of stdin", minimum=1
+    arguments: tuple[str, ...] = flags.positional(
+        "MODEL_DIR [TEXT ...]",
+        "folder of a model, then texts; default: the lines of stdin",
+        minimum=1,
     )
     pair: str | None = flag(None, "the second text of a pair whose first is TEXT", group=INPUT)
-    json: bool = flag(False, "print a JSON object a line, with unrounded numbers", group=OUTPUT)
+    json: bool = flag(False, "print one JSON object per line, with unrounded numbers", group=OUTPUT)
     max_seq_length: int = flag(
         -1,
-        "tokens per row; longer rows are truncated (-1: the model's maximum)",
+        "tokens per text or pair; longer ones are truncated (-1: the model's maximum)",
         group=MODEL,
         minimum=8,
         sentinel=-1,
     )
-    batch_size: int = flag(32, "rows at a time", group=MODEL, minimum=1, maximum=10**6)
+    batch_size: int = flag(32, "texts or pairs per batch", group=MODEL, minimum=1, maximum=10**6)
     device: str = flag(
         "auto", "auto: a GPU if there is one", group=MODEL, choices=("auto", "cpu", "gpu")
     )
     debug: bool = flag(False, "show the traceback of every error", group=MODEL)
 
     def problems(self) -> Iterator[str]:
-        """What is wrong between flags, one message each."""
-        if self.pair is not None and len(self.words) != 2:
-            yield f"--pair belongs to one TEXT, and there are {max(0, len(self.words) - 1)}"
-        elif self.pair is not None and "\t" in self.words[1] + self.pair:
-            yield "--pair and a TAB in the text both give a pair: use one of them"
+        """Problems with the arguments, one message each."""
+        if self.pair is not None and len(self.arguments) != 2:
+            yield f"--pair needs exactly one TEXT, not {max(0, len(self.arguments) - 1)}"
+        elif self.pair is not None and "\t" in self.arguments[1] + self.pair:
+            yield "--pair and a TAB in the text both make it a pair: use one of them"
 
 
 @dataclasses.dataclass(frozen=True)
 class Input:
-    """A text or a pair, and its location for messages."""
+    """A text or a pair. location: where it was given, for messages, such as "stdin:3"."""
 
     text: str
     pair: str | None
@@ -67,23 +70,23 @@ class Input:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Print a line for each text. Raises UserError for a model or a text that cannot be used."""
+    """Print a line for each text. Raises UserError for an unusable model or text."""
     args = flags.parse(PredictArgs, DESCRIPTION, argv)
     inputs = _read_inputs(args)
-    interactive = len(args.words) == 1 and sys.stdin.isatty()
-    if not interactive:  # report a bad first text before the model is loaded
+    interactive = len(args.arguments) == 1 and sys.stdin.isatty()
+    if not interactive:  # so that a bad first text is reported before the model is loaded
         first = next(inputs, None)
         if first is None:
-            raise DataError("stdin is empty: give texts, one a line, or as arguments")
+            raise DataError("stdin is empty: give one text per line, or texts as arguments")
         inputs = chain([first], inputs)
     set_up_device(args.device)
     from bert_paddle.glue.predictor import Predictor
 
-    longest = args.max_seq_length if args.max_seq_length > 0 else None
-    model = Predictor(args.words[0], longest)
+    max_seq_length = args.max_seq_length if args.max_seq_length > 0 else None
+    model = Predictor(args.arguments[0], max_seq_length)
     batch_size = 1 if interactive else args.batch_size
     if interactive:
-        print("one text a line, Ctrl-D to end:", file=sys.stderr, flush=True)
+        print("type one text per line, Ctrl-D to end:", file=sys.stderr, flush=True)
     while batch := _read_batch(islice(inputs, batch_size)):
         predictions = _predict(model, batch.inputs, batch_size)
         for input_, prediction in zip(batch.inputs, predictions, strict=True):
@@ -96,6 +99,8 @@ def main(argv: Sequence[str]) -> None:
 
 @dataclasses.dataclass
 class _Batch:
+    """inputs: those before the first bad one; error: that of the bad one, if any."""
+
     inputs: list[Input]
     error: DataError | None = None
 
@@ -104,7 +109,8 @@ class _Batch:
 
 
 def _read_batch(inputs: Iterable[Input]) -> _Batch:
-    """The inputs up to the first bad one, whose error is raised after their predictions."""
+    """Read inputs up to the first bad one. Its error is stored, not raised, so that the texts
+    before it are still predicted."""
     batch = _Batch([])
     try:
         for input_ in inputs:
@@ -115,17 +121,20 @@ def _read_batch(inputs: Iterable[Input]) -> _Batch:
 
 
 def _read_inputs(args: PredictArgs) -> Iterator[Input]:
-    if len(args.words) == 1:
+    """The texts and pairs from the arguments or from stdin. Raises DataError for a bad one."""
+    if len(args.arguments) == 1:
         yield from _stdin_inputs(sys.stdin.buffer)
     elif args.pair is not None:
-        for text, location in ((args.words[1], "TEXT 1"), (args.pair, "--pair")):
+        for text, location in ((args.arguments[1], "TEXT 1"), (args.pair, "--pair")):
             _check_unicode(text, location)
-        yield Input(args.words[1], args.pair, "TEXT 1")
-    for number, text in enumerate(args.words[1:] if args.pair is None else (), 1):
-        yield _parse_input(text, f"TEXT {number}")
+        yield Input(args.arguments[1], args.pair, "TEXT 1")
+    else:
+        for number, text in enumerate(args.arguments[1:], 1):
+            yield _parse_input(text, f"TEXT {number}")
 
 
 def _stdin_inputs(stdin: BinaryIO) -> Iterator[Input]:
+    """A text or a pair from each line. Raises DataError for a bad line."""
     for number, raw in enumerate(stdin, 1):
         location = f"stdin:{number}"
         try:
@@ -136,7 +145,8 @@ def _stdin_inputs(stdin: BinaryIO) -> Iterator[Input]:
 
 
 def _check_unicode(text: str, location: str) -> None:
-    """Reject lone surrogates, which stand for bytes of an argument that are not UTF-8."""
+    """Raise DataError for lone surrogates, to which Python decodes those bytes of an argument that
+    are not UTF-8."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -144,23 +154,25 @@ def _check_unicode(text: str, location: str) -> None:
 
 
 def _parse_input(text: str, location: str) -> Input:
+    """Split a text with a TAB into a pair. Raises DataError for a bad or an empty text."""
     _check_unicode(text, location)
     texts = text.split("\t")
     if len(texts) > 2:
         raise DataError(f"{location}: {len(texts)} texts separated by TABs; a pair has two")
     if not all(text.strip() for text in texts):
         raise DataError(
-            f"{location}: there is no text" + " on one side of the TAB" * (len(texts) == 2)
+            f"{location}: there is no text" + (" on one side of the TAB" if len(texts) == 2 else "")
         )
     return Input(texts[0], texts[1] if len(texts) == 2 else None, location)
 
 
 def _predict(model: "Predictor", inputs: list[Input], batch_size: int) -> list["Prediction"]:
-    """Predictions in input order. Raises DataError for a text that the model cannot take."""
+    """Predictions in input order. Raises DataError for an input that does not suit the model, such
+    as a pair for a model that was fine-tuned on single texts."""
     for input_ in inputs:
         if (input_.pair is None) != (inputs[0].pair is None):
             raise DataError(
-                f"{input_.location}: pairs and single texts together; give one or the other"
+                f"{input_.location}: pairs and single texts are mixed; give only one of the two"
             )
         if problem := model.input_problem(input_.pair is not None):
             remedy = "" if input_.pair else ' (--pair "second text", or a TAB between the two)'
@@ -170,6 +182,7 @@ def _predict(model: "Predictor", inputs: list[Input], batch_size: int) -> list["
 
 
 def _as_json(input_: Input, prediction: "Prediction") -> str:
+    """A JSON object: text(s), then label and probabilities, or score."""
     row: dict = {"text_a": input_.text}
     if input_.pair is not None:
         row["text_b"] = input_.pair
@@ -181,7 +194,8 @@ def _as_json(input_: Input, prediction: "Prediction") -> str:
 
 
 def _as_text(input_: Input, prediction: "Prediction") -> str:
-    """TAB-separated: class, probabilities, text(s); or score, text(s)."""
+    """TAB-separated: class, probabilities, text(s); or score, text(s). Control characters in them
+    are replaced by spaces."""
     if prediction.score is None:
         items = prediction.probabilities.items()
         probabilities = ", ".join(f"{name} {value:.4f}" for name, value in items)

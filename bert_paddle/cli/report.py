@@ -20,19 +20,20 @@ class ReportArgs:
 
     runs: tuple[str, ...] = positional(
         "RUN...",
-        "--output_dir of a run, finished or not; or a folder of such",
+        "--output_dir of a run, finished or not; or a folder with several of them",
         minimum=1,
     )
     output: str | None = flag(
         None,
-        "the page to write; default: RUN/report.html, for several runs comparison.html",
+        "the page to write; default: RUN/report.html for one run, comparison.html for several",
         group="report",
         alias="o",
     )
 
 
 def main(argv: Sequence[str]) -> None:
-    """Write the report of the given runs, and print its path."""
+    """Write the report of the given runs, and print its path. Raises UserError for a folder without
+    a run."""
     args = flags.parse(ReportArgs, DESCRIPTION, argv)
     from bert_paddle.report import build
 

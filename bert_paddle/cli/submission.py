@@ -1,4 +1,4 @@
-"""`bert-paddle submission RUN ... -o FILE.zip`: a zip for the GLUE server, or a check of one."""
+"""`bert-paddle submission RUN ... -o FILE.zip`: write or check a zip for the GLUE server."""
 
 import dataclasses
 import sys
@@ -15,8 +15,8 @@ DESCRIPTION = """Assemble a GLUE submission from the predictions of runs, or che
   bert-paddle submission out/CoLA out/SST-2 out/MNLI -o submission.zip --fill_missing
   bert-paddle submission --check submission.zip
 
-Each RUN is the --output_dir of a run with --do_predict. All eleven files must be there, each with
-the rows of its official test set.
+Each RUN is the --output_dir of a run with --do_predict. A submission has eleven files, each with
+one prediction for every row of the official test set.
 """
 SUBMISSION, OTHER = "submission", "other"
 
@@ -29,10 +29,10 @@ class SubmissionArgs:
     output: str | None = flag(None, "the zip to write", group=SUBMISSION, alias="o")
     fill_missing: bool = flag(
         False,
-        "give tasks without predictions the majority class or the mean score in every row",
+        "for tasks without predictions, predict the majority class or the mean score in every row",
         group=SUBMISSION,
     )
-    check: str | None = flag(None, "a zip to check; nothing is written", group=SUBMISSION)
+    check: str | None = flag(None, "a zip to check, instead of writing one", group=SUBMISSION)
     data_dir: str | None = flag(
         None,
         "with --fill_missing: folder of task folders with training sets; default: $GLUE_DATA_DIR, "
@@ -42,10 +42,10 @@ class SubmissionArgs:
     debug: bool = flag(False, "show the traceback of every error", group=OTHER)
 
     def problems(self) -> Iterator[str]:
-        """What is wrong between flags, one message each."""
+        """Problems with the arguments, one message each."""
         if self.check is not None:
             if self.runs or self.output:
-                yield "--check reads a finished zip: give neither RUN nor --output with it"
+                yield "--check reads an existing zip: omit RUN and --output"
             return
         if not self.runs:
             yield "RUN is missing: give the folders of runs with --do_predict, or --check ZIP"
@@ -60,7 +60,7 @@ class SubmissionArgs:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Write or check a submission. Raises UserError with all that is wrong with it."""
+    """Write or check a submission. Raises UserError with all problems found."""
     args = flags.parse(SubmissionArgs, DESCRIPTION, argv)
     from bert_paddle import submission
 
@@ -69,7 +69,7 @@ def main(argv: Sequence[str]) -> None:
         if problems:
             raise DataError(f"{args.check}: {'; '.join(problems)}")
         count = len(submission.SUBMISSION_FILES)
-        print(f"{args.check}: {count} files, all as the GLUE server takes them")
+        print(f"{args.check}: {count} files, all in the format that the GLUE server accepts")
         return
     contents = submission.collect([Path(run) for run in args.runs])
     if not args.fill_missing:
@@ -83,7 +83,7 @@ def main(argv: Sequence[str]) -> None:
 def _write(path: Path, content: bytes) -> None:
     from bert_paddle.common import atomic_files
 
-    with output_errors(f"--output {path}", "give another place"):
+    with output_errors(f"--output {path}", "give another path"):
         atomic_files.write_bytes(path, content)
 
 

@@ -15,8 +15,8 @@ DESCRIPTION = """Fine-tune with every combination of settings; rank them by the 
       -- --task_name MRPC --model_name_or_path bert-base-uncased
   bert-paddle sweep --output_dir out/paper --grid bert_paper -- --config settings.yaml
 
-The flags after -- are those of run_glue.py for all runs. Run again, the same command continues
-with the unfinished runs. The tables are sweep.md and sweep.csv in --output_dir.
+The flags after -- are flags of run_glue.py that all runs share. Running the same command again
+resumes unfinished runs. The result tables are sweep.md and sweep.csv in --output_dir.
 """
 SWEEP = "sweep"
 
@@ -25,7 +25,9 @@ SWEEP = "sweep"
 class SweepArgs:
     """Everything `bert-paddle sweep` takes before the lone `--`."""
 
-    words: tuple[str, ...] = positional("FLAG=A,B,...", "values of any flag of run_glue.py")
+    assignments: tuple[str, ...] = positional(
+        "FLAG=A,B,...", "the values to try of a flag of run_glue.py"
+    )
     output_dir: str = flag(REQUIRED, "folder for the runs and the tables", group=SWEEP)
     grid: str | None = flag(
         None,
@@ -46,7 +48,7 @@ class SweepArgs:
     debug: bool = flag(False, "show the traceback of every error", group="other")
 
     def problems(self) -> Iterator[str]:
-        """What is wrong between flags, one message each."""
+        """Problems with the arguments, one message each."""
         if self.seeds is not None:
             try:
                 parse_seeds(self.seeds)
@@ -57,18 +59,18 @@ class SweepArgs:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Run the sweep. Raises FlagError with everything wrong with any combination, before the first
-    run; RunError when some runs failed."""
+    """Run the sweep. Before the first run, raises FlagError with the problems of all combinations;
+    RunError if a run failed."""
     argv = list(argv)
     separator = argv.index("--") if "--" in argv else len(argv)
     args = flags.parse(SweepArgs, DESCRIPTION, argv[:separator])
     shared_flags = argv[separator + 1 :]
     from bert_paddle.sweep import grid, plan, sweep
 
-    values, problems = grid.read_grid(args.grid, args.words)
+    values, problems = grid.read_grid(args.grid, args.assignments)
     if separator == len(argv):
         problems.append("the flags of the runs are missing: give them after a lone --")
-    if any(word.split("=")[0] == "--output_dir" for word in shared_flags):
+    if any(argument.split("=")[0] == "--output_dir" for argument in shared_flags):
         problems.append("--output_dir belongs before the --: each run gets a folder inside it")
     if args.seeds and "seed" in values:
         problems.append("seed is in the grid and --seeds is given: give one of them")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bert_paddle.common.flags import REQUIRED, flag
 
+# Headings in --help.
 MODEL, TRAIN, SCHEDULE, EVALUATION, SAVING, DEVICE = (
     "model",
     "training",
@@ -18,7 +19,8 @@ MODEL, TRAIN, SCHEDULE, EVALUATION, SAVING, DEVICE = (
 
 @dataclasses.dataclass
 class CommonArgs:
-    """Flags of both `run_glue.py` and `run_pretrain.py`; names and defaults are a contract."""
+    """Flags of both `run_glue.py` and `run_pretrain.py`. Users' scripts rely on their names and
+    defaults."""
 
     model_type: str = flag("bert", "architecture; only bert", group=MODEL)
     model_name_or_path: str = flag(
@@ -33,7 +35,7 @@ class CommonArgs:
 
     batch_size: int = flag(
         8,
-        "rows per card",
+        "batch size per GPU (on the CPU: per process)",
         group=TRAIN,
         alias="per_device_train_batch_size",
         minimum=1,
@@ -44,7 +46,7 @@ class CommonArgs:
     )
     num_train_epochs: float = flag(
         3.0,
-        "passes over the data, such as 3, 0.5 or 1e5",
+        "passes over the training data, such as 3, 0.5 or 1e5",
         group=TRAIN,
         exclusive_minimum=0,
         maximum=1e9,
@@ -59,12 +61,12 @@ class CommonArgs:
     )
     optimizer: str = flag(
         "adamw",
-        "optimizer; lamb adapts the learning rate only of decayed weights: set --weight_decay too",
+        "optimizer; lamb applies its trust ratio only to decayed weights: set --weight_decay too",
         group=TRAIN,
         choices=("adamw", "lamb"),
     )
     weight_decay: float = flag(
-        0.0, "decoupled weight decay, not on biases and LayerNorm", group=TRAIN, minimum=0
+        0.0, "decoupled weight decay, not applied to biases and LayerNorm", group=TRAIN, minimum=0
     )
     adam_epsilon: float = flag(1e-8, "epsilon of Adam and LAMB", group=TRAIN, exclusive_minimum=0)
     max_grad_norm: float = flag(
@@ -72,7 +74,7 @@ class CommonArgs:
     )
     seed: int = flag(
         42,
-        "seed of data order, dropout and weight initialization",
+        "random seed for data order, dropout and weight initialization",
         group=TRAIN,
         minimum=0,
         maximum=2**31 - 1,
@@ -84,7 +86,7 @@ class CommonArgs:
     learning_rate: float = flag(5e-5, "peak learning rate", group=SCHEDULE, exclusive_minimum=0)
     lr_scheduler_type: str = flag(
         "linear",
-        "after warm-up: linear to 0, poly (degree 0.5, to 0) or constant",
+        "after warm-up: linear decay to 0, poly (decay to 0 with power 0.5) or constant",
         group=SCHEDULE,
         choices=("linear", "poly", "constant"),
     )
@@ -99,14 +101,14 @@ class CommonArgs:
 
     eval_batch_size: int = flag(
         32,
-        "rows per card in evaluation and prediction",
+        "batch size per GPU or CPU process in evaluation and prediction",
         group=EVALUATION,
         alias="per_device_eval_batch_size",
         minimum=1,
         maximum=10**6,
     )
     load_best_model_at_end: bool = flag(
-        False, "load the best checkpoint, not the last, at the end", group=EVALUATION
+        False, "after training, load the best checkpoint instead of the last", group=EVALUATION
     )
     early_stopping_patience: int = flag(
         -1,
@@ -154,12 +156,13 @@ class CommonArgs:
     )
     visualdl_dir: str | None = flag(
         None,
-        "also write the curves for VisualDL into this folder, one folder per run",
+        "also log the metrics for VisualDL into this folder; use a separate folder for each run",
         group=SAVING,
     )
     profile: int = flag(
         0,
-        "steps to profile, from the third on (0: none): a table and a trace in profile/",
+        "number of steps to profile, starting with the third (0: none); writes a table and a "
+        "trace to profile/",
         group=SAVING,
         minimum=0,
         maximum=1000,
@@ -174,12 +177,12 @@ class CommonArgs:
         maximum=64,
     )
     device: str = flag(
-        "auto", "auto: GPUs if there are any", group=DEVICE, choices=("auto", "cpu", "gpu")
+        "auto", "auto: GPUs if available", group=DEVICE, choices=("auto", "cpu", "gpu")
     )
     cpu_kernels: bool = flag(
         True,
-        "on the CPU, run the encoder on our own kernels, compiled at first use; 0, or no C "
-        "compiler: PaddleNLP's layers, slower, the same up to rounding",
+        "on the CPU, run the encoder with this package's C kernels, compiled at first use; with 0, "
+        "or without a C compiler, with PaddleNLP's layers: slower, equal results up to rounding",
         group=DEVICE,
     )
     use_amp: bool = flag(False, "automatic mixed precision (on GPUs)", group=DEVICE)
@@ -210,10 +213,11 @@ class CommonArgs:
         False, "on GPUs, update many parameters in one AdamW kernel", group=DEVICE
     )
 
+    # Names of the flags set on the command line or in the --config file.
     explicit_flags: tuple[str, ...] = ()
 
     def problems(self) -> Iterator[str]:
-        """Problems between flags, one clause each."""
+        """A message for each flag that contradicts another one or names an unusable path."""
         if self.model_type != "bert":
             yield f"--model_type must be bert, not {self.model_type!r}: no other model is supported"
         if self.warmup_steps and self.warmup_ratio:
@@ -241,7 +245,7 @@ class CommonArgs:
             yield "--resume_from_checkpoint and --overwrite_output_dir contradict each other"
 
     def as_dict(self) -> dict[str, object]:
-        """Flag names and values, as a run's files record them."""
+        """All flags' values by name, as run.json and the training state store them."""
         values = dataclasses.asdict(self)
         values.pop("explicit_flags")
         return values

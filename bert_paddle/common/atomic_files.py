@@ -1,4 +1,4 @@
-"""Atomic file writes: after a crash the old or the new content is there, never a part of it."""
+"""Atomic file writes: after a crash, a file has either its old or its new content."""
 
 import contextlib
 import hashlib
@@ -13,7 +13,7 @@ import numpy as np
 
 from bert_paddle.common.tensor_file import TensorSnapshot
 
-# Name suffixes of files that are being written, and of files and folders being deleted.
+# Name suffixes of temporary files being written, and of folders being deleted.
 PARTIAL_SUFFIX, DELETED_SUFFIX = ".part", ".gone"
 
 
@@ -27,12 +27,12 @@ def sync(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace `path` by `text` atomically: write a temporary file, flush it, rename it."""
+    """Replace the file `path` atomically: write `text` to a temporary file, flush it, rename it."""
     _replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Replace `path` by `content`, as `write_text` does."""
+    """Replace the file `path` atomically, as `write_text` does."""
     _replace(path, lambda temporary: temporary.write_bytes(content))
 
 
@@ -43,14 +43,14 @@ def _replace(path: Path, write: Callable[[Path], Any]) -> None:
         sync(temporary)
         os.replace(temporary, path)
     except OSError:
-        with contextlib.suppress(OSError):  # free the space again where the disk is full
+        with contextlib.suppress(OSError):  # if the disk is full, this frees space
             temporary.unlink()
         raise
     sync(path.parent)
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Replace `path` by `content` as indented JSON, atomically."""
+    """Replace the file `path` atomically by `content` as indented JSON."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
@@ -59,7 +59,8 @@ def write_tensors(
 ) -> None:
     """Write a safetensors file. Raises OSError.
 
-    framework: the metadata's "format"; transformers needs "pt" for weights in PyTorch's layout."""
+    framework: value of "format" in the file's metadata; transformers needs "pt" for weights in
+    PyTorch's layout."""
     (tensors if isinstance(tensors, TensorSnapshot) else TensorSnapshot(tensors)).write(
         path, framework
     )
@@ -72,7 +73,7 @@ def sha256(path: Path) -> str:
 
 
 def write_manifest(folder: Path, manifest: str, version: int) -> None:
-    """Flush every file in a folder and write its manifest: names, sizes and SHA-256 digests."""
+    """Flush all files in a folder; write their names, sizes and SHA-256 digests to the manifest."""
     entries = {}
     for path in sorted(folder.rglob("*")):
         sync(path)
@@ -85,8 +86,9 @@ def write_manifest(folder: Path, manifest: str, version: int) -> None:
 def check_manifest(
     folder: Path, manifest: str, required: tuple[str, ...], ignored_prefixes: tuple[str, ...] = ()
 ) -> str | None:
-    """Why a folder differs from its manifest, or None. Reads every file that the manifest lists,
-    which must include the `required` ones, but skips names that start with an ignored prefix."""
+    """Compare a folder with its manifest, which must list the `required` files. Every listed file
+    is read, except those whose names start with an ignored prefix. Returns the first difference, as
+    the second half of a message, or None."""
     try:
         entries = json.loads((folder / manifest).read_text(encoding="utf-8"))["files"]
         expected = {name: (entry["bytes"], entry["sha256"]) for name, entry in entries.items()}
@@ -116,8 +118,8 @@ def check_manifest(
 
 
 def delete(path: Path) -> None:
-    """Delete a file, a folder, or a link but not its target. A folder is renamed first, so that a
-    crash does not leave a part of it under its name."""
+    """Delete a file, a folder, or a symbolic link (not its target). A folder is renamed first, so
+    that a crash never leaves an incomplete folder under the original name."""
     if path.is_symlink() or path.is_file():
         path.unlink()
     elif path.exists():

@@ -5,16 +5,16 @@ from collections.abc import Callable
 
 
 class BackgroundWriter:
-    """Runs one write job at a time in a thread; the next `start` or `wait` raises its error."""
+    """Runs one write job at a time in a thread. The next `start` or `wait` raises its error."""
 
     def __init__(self) -> None:
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
 
     def start(self, job: Callable[[], None]) -> None:
-        """Start `job` in the background, after the previous job has finished."""
+        """Wait for the previous job, raising its error; then start `job` in the background."""
         self.wait()
-        # Not a daemon: a program that exits meanwhile waits until the file is complete.
+        # Not a daemon: before it exits, the interpreter waits until the file is complete.
         self._thread = threading.Thread(target=self._run, args=(job,), name="background-writer")
         self._thread.start()
 
@@ -30,5 +30,5 @@ class BackgroundWriter:
     def _run(self, job: Callable[[], None]) -> None:
         try:
             job()
-        except BaseException as error:  # raised in the training thread
+        except BaseException as error:  # re-raised by the next `start` or `wait`
             self._error = error

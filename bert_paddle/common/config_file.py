@@ -1,7 +1,7 @@
-"""Flags in a YAML file: reading one for `--config`, and writing a run's settings.yaml.
+"""YAML files of flags: reading the file given with `--config`, writing a run's settings.yaml.
 
-Values are read as text and converted like those of the command line, so that 2e-5 is a number and
-a file means the same as the flags would.
+Values are read as text and converted like those on the command line, so that both accept the same
+values; YAML itself would read 2e-5 as a string.
 """
 
 import dataclasses
@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 FLAG, SETTINGS_FILE = "--config", "settings.yaml"
-# How to treat an earlier run in the output folder, and --debug: must not be repeated unasked.
+# Written as comments, so that reusing a settings.yaml neither overwrites nor resumes a run.
 _NOT_REPEATED = ("overwrite_output_dir", "resume_from_checkpoint", "debug")
 _NULL_TAG = "tag:yaml.org,2002:null"
-_MAX_BYTES = 1 << 20  # bytes; a settings file has a few thousand
+_MAX_BYTES = 1 << 20  # a settings file has a few kilobytes
 
 
 @dataclasses.dataclass(frozen=True)
 class FlagText:
-    """A flag's value as text, and the flag's name in messages: "--seed", "a.yaml:3: seed"."""
+    """A flag's unconverted value; label: the flag in messages, as "--seed" or "a.yaml:3: seed"."""
 
     text: str
     label: str
@@ -27,7 +27,7 @@ class FlagText:
 
 @dataclasses.dataclass
 class Settings:
-    """What a file sets: texts by flag name, positional arguments, and the file's problems."""
+    """A file's flags by name, its positional arguments, and messages about its mistakes."""
 
     texts: dict[str, FlagText] = dataclasses.field(default_factory=dict)
     positional: list[str] = dataclasses.field(default_factory=list)
@@ -39,10 +39,11 @@ def read(
     fields: Sequence[dataclasses.Field],
     positional_field: dataclasses.Field | None = None,
 ) -> Settings:
-    """The settings in a YAML (or JSON) file: flag names or their aliases, each with one value.
+    """Read a YAML (or JSON) file that maps flag names or aliases to values.
 
-    positional_field: the field of the positional arguments, which takes a list. A null leaves a
-    flag at its default. Nothing is raised: problems are reported with the command line's.
+    positional_field: the field of the positional arguments, whose value may be a list. A null
+    leaves a flag at its default. Does not raise: mistakes are in the result's `problems`, to be
+    reported together with those on the command line.
     """
     settings = Settings()
     try:
@@ -74,10 +75,10 @@ def read(
 def _store(settings: Settings, field: dataclasses.Field, value: Any, label: str) -> None:
     """Put one value of the file, a YAML node, into the settings."""
     if value.id == "mapping":
-        settings.problems.append(f"{label} takes one value, not further settings inside it")
+        settings.problems.append(f"{label} takes one value, not nested settings")
     elif value.id == "sequence":
         if any(item.id != "scalar" for item in value.value):
-            settings.problems.append(f"{label} has lists or settings inside its list")
+            settings.problems.append(f"{label} takes a list of values, not a nested list")
         elif "positional" in field.metadata:
             settings.positional = [item.value for item in value.value]
         elif field.metadata["comma_separated"]:
@@ -94,7 +95,8 @@ def _store(settings: Settings, field: dataclasses.Field, value: Any, label: str)
 
 
 def compose(path: Path) -> Any:
-    """The file's top mapping as YAML nodes, which have line numbers. Raises ValueError."""
+    """The file's top-level mapping as a YAML node, since nodes have line numbers. Raises ValueError
+    if the file cannot be read or has no mapping."""
     import yaml
 
     try:
@@ -117,20 +119,21 @@ def compose(path: Path) -> Any:
     if top is None:
         raise ValueError("it is empty: write a line such as learning_rate: 2e-5")
     if top.id != "mapping":
-        raise ValueError("it must have lines such as learning_rate: 2e-5")
+        raise ValueError("it must contain lines such as learning_rate: 2e-5")
     return top
 
 
 def _unknown_flag(location: str, name: str, flag_names: Iterable[str]) -> str:
     near = difflib.get_close_matches(name.removeprefix("--").replace("-", "_"), flag_names, n=1)
-    suggestion = f", did you mean {near[0]}?" if near else " of this command (see --help)"
-    return f"{location}: {name[:80]} is not a flag{suggestion}"
+    ending = f", did you mean {near[0]}?" if near else " of this command (see --help)"
+    return f"{location}: {name[:80]} is not a flag{ending}"
 
 
 def write(path: Path, args: Any, fields: Sequence[dataclasses.Field]) -> None:
-    """Write every flag's value with its help, in groups, as `--config` reads it.
+    """Write every flag's value and help text, in groups, as a file for `--config`.
 
-    Flags without a value, and those not to be repeated (resuming, overwriting), are comments.
+    Flags without a value, and those that apply to one run only (resuming, overwriting), are written
+    as comments.
     """
     # Imported here: it needs numpy, and reading settings must be fast.
     from bert_paddle.common import atomic_files
@@ -139,8 +142,8 @@ def write(path: Path, args: Any, fields: Sequence[dataclasses.Field]) -> None:
 
 
 def _lines(args: Any, fields: Sequence[dataclasses.Field]) -> Iterator[str]:
-    yield "# The settings of this run: the command line's and --config's together."
-    yield "# The same program repeats it with: --config THIS_FILE --output_dir ANOTHER_FOLDER"
+    yield "# All settings of this run, from the command line and --config."
+    yield "# To repeat it, run the program with: --config THIS_FILE --output_dir ANOTHER_FOLDER"
     groups = dict.fromkeys(f.metadata["group"] for f in fields)
     for group in groups:
         yield ""

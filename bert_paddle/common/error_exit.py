@@ -11,9 +11,11 @@ from contextlib import contextmanager
 from bert_paddle.common.errors import BertPaddleError, OutputError
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_TEMPORARY_NAME = re.compile(r"(?:^|(?<=/))\.([^/]+)\.\d+\.part$")  # of atomic_files.write_text
+# As atomic_files.write_text names its temporary files.
+_TEMPORARY_NAME = re.compile(r"(?:^|(?<=/))\.([^/]+)\.\d+\.part$")
 _ACCESS_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOTDIR)
-SYSTEM_ERRNOS = (*_DISK_FULL, *_ACCESS_ERRORS)  # of an OSError that gets one line
+# An OSError with one of these is reported in one line; any other one is a bug.
+SYSTEM_ERRNOS = (*_DISK_FULL, *_ACCESS_ERRORS)
 
 
 @contextmanager
@@ -22,9 +24,9 @@ def exit_with_one_line(
 ) -> Iterator[None]:
     """Turn expected errors into one line on stderr and SystemExit with the documented exit code.
 
-    debug: print tracebacks too; None looks for --debug on the command line, since a wrong command
-    line has no parsed flags. report: called with the line and the exit code instead of printing
-    (in the processes of a job, whose errors the parent prints once).
+    debug: print tracebacks too; None: if --debug is on the command line, which may not be parsed
+    yet. report: called with the line and the exit code instead of printing the line (in a spawned
+    process, whose parent prints one error for all).
     """
     if debug is None:
         debug = _debug_requested(sys.argv)
@@ -33,7 +35,7 @@ def exit_with_one_line(
     except BrokenPipeError:
         # The reader has closed the pipe (`| head`): keep Python from flushing to it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
+        sys.exit(141)  # 128 + SIGPIPE, as a shell reports it
     except (BertPaddleError, KeyboardInterrupt, OSError) as error:
         line, code = _message_and_code(error)
         if debug:
@@ -44,8 +46,9 @@ def exit_with_one_line(
 
 @contextmanager
 def output_errors(target: str, way_out: str) -> Iterator[None]:
-    """Turn a failed write into OutputError, naming the flag or file `target`. A full disk is not a
-    mistake of the user: its OSError passes through."""
+    """Turn an OSError in the block into an OutputError. target: the flag or file that could not be
+    written; way_out: what to do instead. A full disk is not the user's mistake: its OSError passes
+    through."""
     try:
         yield
     except OSError as error:
@@ -55,7 +58,7 @@ def output_errors(target: str, way_out: str) -> Iterator[None]:
 
 
 def _debug_requested(argv: Sequence[str]) -> bool:
-    """The --debug switch, read without parsing the other flags."""
+    """Whether --debug is set, determined without parsing the other flags."""
     requested = False
     for argument, following in zip(argv, [*argv[1:], "--"], strict=True):
         if argument == "--debug" or argument.startswith("--debug="):
@@ -65,7 +68,7 @@ def _debug_requested(argv: Sequence[str]) -> bool:
 
 
 def _message_and_code(error: BaseException) -> tuple[str, int]:
-    """The message of an error, and the exit code; raises unexpected errors again."""
+    """The message of an error, and the exit code; re-raises unexpected errors."""
     if isinstance(error, BertPaddleError):
         return _printable(str(error)), error.exit_code
     if isinstance(error, KeyboardInterrupt):
@@ -83,12 +86,13 @@ def _message_and_code(error: BaseException) -> tuple[str, int]:
 
 
 def _target_path(error: OSError) -> str:
-    """The file of an error; for a temporary file of an atomic write, the file to be replaced."""
+    """The file that an error is about; for a temporary file of an atomic write, the final file."""
     return _TEMPORARY_NAME.sub(r"\1", os.fsdecode(error.filename))
 
 
 def _printable(text: str) -> str:
     """The text in one line, with control characters escaped."""
+    # repr without its quotes is the escape, such as \x1b.
     return "".join(c if c.isprintable() else " " if c.isspace() else repr(c)[1:-1] for c in text)
 
 

@@ -1,4 +1,4 @@
-"""Exception types. Imports nothing, so that every module can raise them.
+"""Exception types. Imports nothing, so that every module can import it.
 
 A `UserError` is a mistake in the user's flags, files or data: one line, exit code 2. A `RunError`
 is a failure while running (a full disk, a dead process, a non-finite loss): one line, exit code 1.
@@ -19,7 +19,7 @@ class UserError(BertPaddleError):
 
 
 class FlagError(UserError):
-    """Wrong flags: all problems of a command line together."""
+    """Wrong flags; contains all problems of a command line."""
 
     def __init__(self, problems: list[str]):
         self.problems = problems
@@ -35,7 +35,7 @@ class WeightsError(UserError):
 
 
 class OutputError(UserError):
-    """An output folder that cannot be used, or a checkpoint that does not fit the run."""
+    """An output folder that cannot be used, or a checkpoint that the run cannot resume from."""
 
 
 class RunError(BertPaddleError):

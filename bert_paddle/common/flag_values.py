@@ -4,12 +4,13 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-NO_VALUE = "\0no value"  # stands for the text of a flag without a value
+# The text of a flag given without a value; no argument of a process can contain "\0".
+NO_VALUE = "\0no value"
 TRUE, FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
 def convert(metadata: Any, text: str) -> Any:
-    """The value of a flag; metadata: of its dataclass field.
+    """Convert the text of a flag to its value. metadata: of the flag's field, see `flags.flag`.
 
     Raises ValueError with a message that continues a sentence starting with the flag's name.
     """
@@ -32,6 +33,7 @@ def convert(metadata: Any, text: str) -> Any:
 
 
 def _choice(choices: Sequence[str], text: str) -> str:
+    """The choice that `text` names, in any case."""
     for choice in choices:
         if choice.lower() == text.lower():
             return choice
@@ -53,7 +55,7 @@ def _number(kind: str, text: str) -> float | int:
 
 
 def _range_violation(metadata: Any, value: float) -> str | None:
-    """The bound that a value violates, such as "at least 1 (or -1)"; None if it is in range."""
+    """What a value should be, such as "at least 1 (or -1)"; None if it is in range."""
     alternative = "" if metadata["sentinel"] is None else f" (or {metadata['sentinel']})"
     if value == metadata["sentinel"]:
         return None

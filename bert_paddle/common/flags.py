@@ -1,7 +1,7 @@
 """Flags declared once, as dataclass fields, from which parsing, checks and `--help` are derived.
 
 argparse splits the command line; values are converted here, so that all mistakes are reported
-together. No heavy imports: `--help` and mistakes in flags must answer immediately.
+together. No heavy imports: `--help` and messages about mistakes must appear immediately.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from bert_paddle.common.flag_values import FALSE, NO_VALUE, TRUE, convert
 
 Args = TypeVar("Args")
 REQUIRED: Any = object()
-_SWITCH = "0|1"
+_SWITCH = "0|1"  # how --help shows the value of a bool flag
 
 
 def flag(
@@ -39,9 +39,9 @@ def flag(
     """A dataclass field that is a command-line flag.
 
     default: a value, whose type is the flag's type (str, int, float, bool), or None or REQUIRED for
-    a str. alias: another name; a single letter becomes -x. minimum, exclusive_minimum, maximum: the
-    range; sentinel: a value allowed outside it, e.g. -1 for "not set". comma_separated: a str of
-    values, for which a settings file may have a list.
+    a str. group: the flag's heading in --help. alias: another name; a single letter becomes -x.
+    minimum, exclusive_minimum, maximum: the range; sentinel: a value allowed outside it, e.g. -1
+    for "not set". comma_separated: a str of several values; a settings file may have a list.
     """
     kind = "str" if default is REQUIRED or default is None else type(default).__name__
     metadata = {
@@ -105,11 +105,12 @@ def parse(args_class: type[Args], description: str, argv: Sequence[str] | None =
     """The flags in `argv` (default: sys.argv) as an `args_class` instance.
 
     The command line overrides what `--config FILE.yaml` sets. The instance's `explicit_flags`
-    field, if it has one, receives the names of the flags set in either place. If the class has
-    `overridden_flags(typed, in_config)`, it names flags of the file that the command line overrides
-    in addition to those of the same name.
-    `problems()`, if the class has it, yields problems between flags; `finalize()` then fills in
-    values derived from them. Raises `FlagError` with all problems; `--help` prints and exits 0.
+    field, if it has one, receives the names of the flags set in either place. The class may have:
+    `overridden_flags(on_command_line, in_config)`, a static method that takes the names of the
+    flags set in each place and returns further flags of the file that the command line overrides;
+    `problems()`, which yields messages about contradictory flags; and `finalize()`, which then sets
+    values derived from other flags. Raises `FlagError` with all problems; `--help` prints and
+    exits 0.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     fields, positional_args = declared_flags(args_class), positional_field(args_class)
@@ -118,14 +119,16 @@ def parse(args_class: type[Args], description: str, argv: Sequence[str] | None =
         if "--" in argv:
             argv, after_dashes = argv[: argv.index("--")], argv[argv.index("--") + 1 :]
         argv = _separate_switches(argv, fields)
-    parsed, rest = parser(args_class, description).parse_known_args(_join_negative_numbers(argv))
-    problems, values = list[str](), list[str]()
-    for previous, argument in zip(["", *rest], rest, strict=False):
+    parsed, unparsed = parser(args_class, description).parse_known_args(
+        _join_negative_numbers(argv)
+    )
+    problems, positional_values = list[str](), list[str]()
+    for previous, argument in zip(["", *unparsed], unparsed, strict=False):
         if _is_flag(argument) or not (positional_args or _is_flag(previous)):
             problems.append(_unknown_flag(argument, fields))
         elif not _is_flag(previous):  # else the value of an unknown flag
-            values.append(argument)
-    values += after_dashes
+            positional_values.append(argument)
+    positional_values += after_dashes
     texts = {f.name: FlagText(getattr(parsed, f.name), f"--{f.name}") for f in fields}
     texts = {name: value for name, value in texts.items() if value.text is not None}
     if parsed.config and len(parsed.config) > 1:
@@ -138,8 +141,9 @@ def parse(args_class: type[Args], description: str, argv: Sequence[str] | None =
         overridden_flags = getattr(args_class, "overridden_flags", None)
         for name in overridden_flags(set(texts), set(settings.texts)) if overridden_flags else ():
             settings.texts.pop(name, None)
-        texts, values = settings.texts | texts, values or settings.positional
-    return build_args(args_class, texts, problems, values)
+        texts = settings.texts | texts
+        positional_values = positional_values or settings.positional
+    return build_args(args_class, texts, problems, positional_values)
 
 
 def build_args(
@@ -148,8 +152,8 @@ def build_args(
     earlier_problems: Sequence[str] = (),
     positional_values: Sequence[str] = (),
 ) -> Args:
-    """An `args_class` instance from texts by flag name, checked and finalized as in `parse`.
-    Raises `FlagError` with all problems, after the earlier ones."""
+    """An `args_class` instance from unconverted values by flag name, checked and finalized as in
+    `parse`. Raises `FlagError` with the earlier problems and those found here."""
     problems, values = list(earlier_problems), dict[str, Any]()
     for field in declared_flags(args_class):
         flag_text = texts.get(field.name)
@@ -184,7 +188,7 @@ def save_settings(args: Any, folder: Path) -> None:
 
 
 def parser(args_class: type, description: str) -> argparse.ArgumentParser:
-    """An argparse parser of the flags, for splitting, `--help` and shell completion."""
+    """An argparse parser for splitting the command line, for `--help` and for shell completion."""
     fields, positional_args = declared_flags(args_class), positional_field(args_class)
     metadata = positional_args.metadata if positional_args else None
     required = [f"--{f.name} {_metavar(f.metadata)}" for f in fields if f.metadata["required"]]
@@ -196,7 +200,7 @@ def parser(args_class: type, description: str) -> argparse.ArgumentParser:
         allow_abbrev=False,
         epilog=f"{metadata['positional']}: {metadata['help']}" if metadata else None,
     )
-    # Flags of this program come before the shared ones.
+    # Groups with the program's own flags come before those with only inherited flags.
     own = [f for f in fields if f.name in vars(args_class).get("__annotations__", {})]
     groups: dict[str, Any] = {}
     for field in (*own, *fields):
@@ -217,11 +221,11 @@ def parser(args_class: type, description: str) -> argparse.ArgumentParser:
         )
     result.add_argument_group("settings from a file").add_argument(
         config_file.FLAG,
-        action="append",  # so that a second one is an error and does not replace the first
+        action="append",  # so that a second --config can be reported as an error
         nargs="?",
         const=NO_VALUE,
         metavar="FILE.yaml",
-        help="flags by name, such as a run's settings.yaml; the command line overrides it "
+        help="flags by name, such as a run's settings.yaml; the command line overrides the file "
         "(default none)",
     )
     return result
@@ -240,7 +244,8 @@ def _default_text(default: Any) -> str:
 
 
 def _separate_switches(argv: list[str], fields: list[dataclasses.Field]) -> list[str]:
-    """`--json some text` as `--json=1 some text`: only 1, 0, true, ... are a switch's value."""
+    """Turn `--json some text` into `--json=1 some text`, since argparse would take `some` for the
+    switch's value. Only 1, 0, true, ... are values of a switch."""
     switches = {name for f in fields if f.metadata["kind"] == "bool" for name in spellings(f)}
     lacks_value = [
         argument in switches and following.lower() not in (*TRUE, *FALSE)
@@ -250,7 +255,8 @@ def _separate_switches(argv: list[str], fields: list[dataclasses.Field]) -> list
 
 
 def _join_negative_numbers(argv: list[str]) -> list[str]:
-    """`--x -1e-5` as `--x=-1e-5`: argparse takes negative numbers with an exponent for flags."""
+    """Turn `--x -1e-5` into `--x=-1e-5`: argparse takes negative numbers with exponents
+    for flags."""
     joined: list[str] = []
     for argument in argv:
         after_flag = joined and joined[-1].startswith("--") and "=" not in joined[-1]

@@ -1,4 +1,4 @@
-"""The machine and the software versions that a measurement is reported with."""
+"""Descriptions of the machine and the software versions, for results and measurements."""
 
 import importlib.metadata
 import os
@@ -20,6 +20,7 @@ def instruction_sets() -> str:
 
 
 def _cpuinfo_field(name: str) -> str:
+    """A field of the first processor in /proc/cpuinfo; "" if there is none."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -33,7 +34,7 @@ def machine() -> str:
 
 
 def versions(*more: str) -> dict[str, str]:
-    """The versions of Python, PaddlePaddle, PaddleNLP and `more` packages, where installed."""
+    """The versions of Python, PaddlePaddle, PaddleNLP and `more` packages; only installed ones."""
     installed = {"Python": platform.python_version()}
     for name in (*PACKAGES, *more):
         try:

@@ -18,10 +18,10 @@ METRICS_FILE = "metrics.jsonl"
 
 
 class RecordSink(Protocol):
-    """A further destination of the records in metrics.jsonl."""
+    """Receives the records of metrics.jsonl too, e.g. to write them in another format."""
 
     def add(self, record: Mapping[str, Any]) -> None:
-        """Take a record."""
+        """Process one record."""
         ...
 
     def close(self) -> None:
@@ -30,10 +30,10 @@ class RecordSink(Protocol):
 
 
 class RunLog:
-    """Log lines for people, and records in metrics.jsonl for programs.
+    """Prints log lines, and writes records to metrics.jsonl.
 
-    Log lines are parsed by users: fields may be appended, never inserted. Records are written after
-    `write_metrics_to` has set the folder.
+    Users' scripts parse the log lines: fields may be appended, never inserted. Records are written
+    only after `write_metrics_to` has set the folder.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class RunLog:
         self.note(f"warning: {text}")
 
     def write_metrics_to(self, folder: Path, step: float = math.inf) -> None:
-        """Append records to `folder`/metrics.jsonl, after removing those beyond `step`."""
+        """Write records to `folder`/metrics.jsonl from now on; remove those after `step`."""
         self.metrics_path = folder / METRICS_FILE
         if self.active:
             kept = [r for r in read_metrics(folder) if r["step"] <= step]
@@ -73,37 +73,38 @@ class RunLog:
     def log_metrics(self, kind: str, step: int, **values: Any) -> None:
         """Append a record to metrics.jsonl; non-finite numbers become null."""
         if self.active and self.metrics_path is not None:
-            entry = {"kind": kind, "step": step, **values, **self.tags}
+            record = {"kind": kind, "step": step, **values, **self.tags}
             with self.metrics_path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(finite_or_none(entry)) + "\n")
+                file.write(json.dumps(finite_or_none(record)) + "\n")
             if self.sink is not None:
-                self.sink.add(entry)
+                self.sink.add(record)
 
     def close_sink(self) -> None:
-        """Close the further destination of records."""
+        """Close the sink, if there is one."""
         if self.sink is not None:
             self.sink.close()
             self.sink = None
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The records in `folder`/metrics.jsonl, without a last line truncated by a crash."""
+    """The records in `folder`/metrics.jsonl, without invalid lines (a crash truncates the last)."""
     path = folder / METRICS_FILE
     if not path.is_file():
         return []
     records = []
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
-            entry = json.loads(line)
+            record = json.loads(line)
         except ValueError:
             continue
-        if isinstance(entry, dict) and isinstance(entry.get("step"), int):
-            records.append(entry)
+        if isinstance(record, dict) and isinstance(record.get("step"), int):
+            records.append(record)
     return records
 
 
 def finite_or_none(value: Any) -> Any:
-    """The value with NaN and infinities replaced by None, since JSON has neither."""
+    """The value, also of nested dicts and lists, with NaN and infinities replaced by None: JSON has
+    neither."""
     if isinstance(value, dict):
         return {key: finite_or_none(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -119,7 +120,7 @@ class Progress:
     def __init__(self, stderr: TextIO | None):
         self.stderr = stderr if stderr is not None and stderr.isatty() else None
         self.bar: Any = None
-        self.refreshed = -math.inf  # time of the last call of get_status
+        self.refreshed = -math.inf  # time of the last call to get_status
 
     def show(self, step: int, total: int, get_status: Callable[[], tuple[float, float]]) -> None:
         """Show that `step` of `total` steps are done; the last one closes the bar. get_status:
@@ -168,7 +169,7 @@ def train_line(
 ) -> str:
     """The training log line: `batch` and `step` from 1, `epoch` from 0, speed in steps/s.
 
-    A loss of several terms adds the sequences/s over all cards, then the terms by name.
+    For a loss of several terms, `sequences` (per second, over all ranks) and each term follow.
     """
     line = (
         f"global step {step}, epoch: {epoch}, batch: {batch}, "
@@ -180,9 +181,9 @@ def train_line(
     return line
 
 
-def eval_line(loss: float, fields: list[tuple[str, float]], labels: list[tuple[str, str]]) -> str:
-    """The evaluation log line: mean loss, the metrics, then labels such as dev: matched."""
+def eval_line(loss: float, metrics: list[tuple[str, float]], tags: list[tuple[str, str]]) -> str:
+    """The evaluation log line: mean loss, metrics, then tags such as ("dev", "matched")."""
     parts = [f"eval loss: {loss:.6f}"]
-    parts += [f"{name}: {value:.6f}" for name, value in fields]
-    parts += [f"{name}: {value}" for name, value in labels]
+    parts += [f"{name}: {value:.6f}" for name, value in metrics]
+    parts += [f"{name}: {value}" for name, value in tags]
     return ", ".join(parts)

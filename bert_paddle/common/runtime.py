@@ -1,4 +1,4 @@
-"""The process environment, set before paddle is imported; the only writer of os.environ.
+"""Sets up the process before paddle is imported. No other module writes os.environ.
 
 Paddle's CPU build reads its thread count, and MKL its code path, once at import. Both defaults are
 slow: one thread, and on AMD processors a code path for old hardware.
@@ -19,12 +19,12 @@ _PR_SET_PDEATHSIG = 1  # from sys/prctl.h
 
 
 def home_dir() -> Path:
-    """The folder of models and data: $BERT_PADDLE_HOME, else ~/.cache/bert_paddle."""
+    """The folder for models and data: $BERT_PADDLE_HOME, else ~/.cache/bert_paddle."""
     return Path(os.environ.get("BERT_PADDLE_HOME") or "~/.cache/bert_paddle").expanduser()
 
 
 def cache_dir() -> Path:
-    """The folder of regenerable files: bert_paddle in $XDG_CACHE_HOME, else in ~/.cache."""
+    """The folder for regenerable files: bert_paddle in $XDG_CACHE_HOME, else in ~/.cache."""
     folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
     try:
         return folder.expanduser() / "bert_paddle"
@@ -38,7 +38,7 @@ def is_launched() -> bool:
 
 
 def set_rank_environment(rank: int, endpoints: list[str], gpus: bool) -> None:
-    """Make this process rank `rank` of a job by the variables that Paddle's launcher sets.
+    """Make this process rank `rank` of a job: set the variables that Paddle's launcher sets.
 
     endpoints: "host:port" of every process. With `gpus`, rank k takes the k-th visible GPU.
     """
@@ -68,11 +68,11 @@ def _processes_on_this_host() -> int:
 
 
 def configure(processes: int, use_gpu: bool = True, inherited: bool = False) -> str:
-    """Set thread count, MKL's code path, memory reuse and quiet start-up; returns one line on them.
+    """Set thread count, MKL's code path and memory reuse, and silence libraries. Returns a summary.
 
     processes: how many processes of this job share the cores. use_gpu: False hides the GPUs.
-    inherited: the environment is from our parent process, which has set it already. Variables set
-    by the user are not changed.
+    inherited: the parent process has already called this function. Variables set by the user are
+    not changed.
     """
     if "paddle" in sys.modules:
         return "paddle is imported already: its thread settings are unchanged"
@@ -99,7 +99,7 @@ def configure(processes: int, use_gpu: bool = True, inherited: bool = False) -> 
 
 def _reuse_freed_memory() -> bool:
     """Have glibc reuse freed memory; by default it maps and unmaps each large tensor, with page
-    faults every time. The user's own MALLOC_ settings take precedence."""
+    faults every time. The user's own MALLOC_ settings take precedence. Returns whether it did."""
     if any(name.startswith("MALLOC_") for name in os.environ):
         return False
     try:
@@ -111,7 +111,8 @@ def _reuse_freed_memory() -> bool:
 
 @contextlib.contextmanager
 def suppress_lines(*patterns: str) -> Iterator[None]:
-    """Drop lines that the block's Python code writes to stderr and that contain a pattern."""
+    """Drop lines that Python code in the block writes to stderr and that contain a pattern; print
+    the others when the block ends."""
     captured = io.StringIO()
     try:
         with contextlib.redirect_stderr(captured):
@@ -139,7 +140,7 @@ def _is_amd() -> bool:
 
 
 def _silence_libraries() -> None:
-    """Suppress messages of libraries that a user cannot act on."""
+    """Suppress library messages that are of no use to the user."""
     os.environ.setdefault("GLOG_minloglevel", "2")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     warnings.filterwarnings("ignore", message="No ccache found")

@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator
 from types import FrameType
 
+# By name: ranks exchange received signals as counts by name.
 STOP = {"SIGTERM": signal.SIGTERM, "SIGINT": signal.SIGINT}
 SAVE = {"SIGUSR1": signal.SIGUSR1}
 
@@ -24,8 +25,8 @@ class SignalRequests:
         self._pending[name] = 1
 
     def poll(self) -> dict[str, int]:
-        """The pending signals, as counts that can be summed over processes. A save request is
-        returned once, a stop request at every call."""
+        """The pending signals as {name: 1}, to be summed over processes. A save request is returned
+        once, a stop request by every call."""
         pending = dict(self._pending)
         self._pending = {name: count for name, count in pending.items() if name in STOP}
         return pending
@@ -47,5 +48,5 @@ class SignalRequests:
 
 
 def ignore_until_training() -> None:
-    """Ignore SIGUSR1, which requests a checkpoint, until training has started."""
+    """Ignore SIGUSR1, which requests a checkpoint, until training installs its handlers."""
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)

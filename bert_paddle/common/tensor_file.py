@@ -1,8 +1,9 @@
 """Copy-on-write snapshots of tensors, written to a file while training continues.
 
-Tensors are read from the model's own memory until it is about to change; only those not yet written
-are copied then. So a save needs no second copy of the model and optimizer state if the disk keeps
-up with the forward and backward pass, and training does not wait for the disk if it does not.
+Tensors are written directly from the model's memory. When this memory is about to change,
+`materialize` copies those not written yet. So a save needs no second copy of the model and
+optimizer state if the disk keeps up with the forward and backward pass; if the disk is slower,
+training does not wait for it.
 """
 
 import json
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-_CHUNK_BYTES = 4 << 20  # bytes per write: the longest that `materialize` waits
+_CHUNK_BYTES = 4 << 20  # written under the lock at once: bounds the time `materialize` waits
 _DTYPE_NAMES = {
     "float64": "F64",
     "float32": "F32",
@@ -24,8 +25,8 @@ _DTYPE_NAMES = {
 
 
 class TensorSnapshot:
-    """Arrays by name, to be written once. shared: they are views of memory that will change; call
-    `materialize` before changing it. owners: objects to keep alive, to which the memory belongs."""
+    """Arrays by name, to be written once. shared: the arrays are views of memory that will change;
+    call `materialize` before it does. owners: the objects that own this memory, to keep alive."""
 
     def __init__(
         self, arrays: Mapping[str, np.ndarray], shared: bool = False, owners: Sequence[Any] = ()
@@ -37,7 +38,7 @@ class TensorSnapshot:
         self._lock = threading.Lock()
 
     def materialize(self) -> None:
-        """Copy what is not written yet; afterwards the memory may change."""
+        """Copy the arrays that are not written yet; afterwards their memory may change."""
         with self._lock:
             if self._shared:
                 for name, array in self._arrays.items():

@@ -1,7 +1,7 @@
-"""Rank and world size, and collective operations on Python values. Rank logic lives only here.
+"""Rank and world size, and collective operations on Python values.
 
-The same code runs for any number of processes; with one, every collective is the identity. `launch`
-starts the processes, `heartbeat` detects dead ones.
+The same code runs in any number of processes; in a single one, collective operations return their
+input. `launch` starts the processes, `heartbeat` detects dead ones.
 """
 
 import os
@@ -16,7 +16,7 @@ from bert_paddle.common.errors import BertPaddleError, RunError, UserError
 from bert_paddle.distributed import heartbeat
 
 Result = TypeVar("Result")
-# Interval of the collectives that keep waiting ranks informed while another rank works alone.
+# While one rank runs a function alone, all ranks communicate this often, so that none times out.
 _POLL_SECONDS = 5.0
 _channel: heartbeat.ControlChannel | None = None
 
@@ -50,7 +50,7 @@ def on_gpu() -> bool:
 
 def connect(on_lost: Callable[[str], Any]) -> None:
     """Open the control channel and start heartbeats, after Paddle's own initialization. `on_lost`
-    is called once, in a thread, with a line that names a rank that is lost.
+    is called once, in a thread, with a one-line message that names the lost rank.
 
     Raises RunError if the processes cannot reach each other.
     """
@@ -64,7 +64,8 @@ def connect(on_lost: Callable[[str], Any]) -> None:
 
 
 def disconnect(reason: str = "") -> None:
-    """Close the control channel: at the end, or with the error that ends this process."""
+    """Close the control channel. reason: the error that ends this process, sent to the other ranks;
+    empty at a normal end."""
     global _channel
     if _channel is not None:
         _channel.close(reason)
@@ -88,14 +89,16 @@ def all_gather(value: Any) -> list[Any]:
 
 
 def _barrier() -> None:
+    """Wait for all ranks, if there is a control channel."""
     if _channel is not None:
         _channel.barrier()
 
 
 def run_on_main(function: Callable[[], Result]) -> Result:
-    """Call `function` on the main process only; all ranks get its result, or its error.
+    """Call `function` on the main process only; its result is returned, or its error raised, on all
+    ranks.
 
-    It may take any time: the main process contacts the others every few seconds.
+    The call may take any time: the ranks communicate every few seconds.
     """
     world = get_world()
     return function() if world.size == 1 else _run_on_some(world.is_main, function)[0]
@@ -103,7 +106,8 @@ def run_on_main(function: Callable[[], Result]) -> Result:
 
 def run_on_main_first(function: Callable[[], Result]) -> Result:
     """Call `function` on the main process, then on the first process of each other host, then on
-    the rest, which find on disk what those have written (a download, a cache)."""
+    all other processes, which find the files of the first calls (a download, a cache) on disk.
+    Returns this process's own result."""
     result, world = run_on_main(function), get_world()
     first = not world.is_main and _is_first_on_host()
     results = _run_on_some(first, function)
@@ -113,6 +117,7 @@ def run_on_main_first(function: Callable[[], Result]) -> Result:
 
 
 def _is_first_on_host() -> bool:
+    """Whether this process has the lowest rank on its host."""
     endpoints = os.environ.get("PADDLE_TRAINER_ENDPOINTS", "").split(",")
     hosts = [endpoint.split(":")[0] for endpoint in endpoints]
     rank = get_world().rank
@@ -120,8 +125,8 @@ def _is_first_on_host() -> bool:
 
 
 def _run_on_some(chosen: bool, function: Callable[[], Any]) -> list[Any]:
-    """Call `function` on the chosen processes; returns its results by rank (None elsewhere) on all
-    processes. An error on one of them is raised on all."""
+    """Call `function` on the processes that pass `chosen`=True. Returns, on all processes, the
+    results by rank (None for the others). An error on one process is raised on all."""
     outcome: dict[str, Any] = {}
     worker = threading.Thread(target=_run_into, args=(function, outcome), daemon=True)
     if chosen:
@@ -129,6 +134,7 @@ def _run_on_some(chosen: bool, function: Callable[[], Any]) -> list[Any]:
     while True:
         if chosen:
             worker.join(_POLL_SECONDS)
+        # True: the call is still running.
         outcomes = all_gather(
             worker.is_alive() or (_picklable_outcome(outcome) if chosen else {"value": None})
         )
@@ -147,6 +153,7 @@ def _run_on_some(chosen: bool, function: Callable[[], Any]) -> list[Any]:
 
 
 def _run_into(function: Callable[[], Any], outcome: dict[str, Any]) -> None:
+    """Call `function`, and store its result or error in `outcome`."""
     try:
         outcome["value"] = function()
     except BaseException as error:
@@ -173,7 +180,7 @@ def shard(items: Sequence[Result]) -> Sequence[Result]:
 
 
 def gather_shards(results: list[Result]) -> list[Result]:
-    """The results of all shards, in the order of the items, on all processes."""
+    """Merge per-shard results: one per item, in the order of the items, on all processes."""
     shards = all_gather(results)
     merged: list[Any] = [None] * sum(map(len, shards))
     for rank, rank_results in enumerate(shards):
@@ -182,7 +189,7 @@ def gather_shards(results: list[Result]) -> list[Result]:
 
 
 def all_reduce_counts(counts: dict[str, int]) -> dict[str, int]:
-    """Each count's sum over all processes."""
+    """Sum each count over all processes; names may differ between processes."""
     all_counts = all_gather(counts)
     names = {name for rank_counts in all_counts for name in rank_counts}
     return {name: sum(c.get(name, 0) for c in all_counts) for name in sorted(names)}

@@ -2,13 +2,14 @@
 
 Rank 0 has two TCP connections to every other rank:
 
-    heartbeat   a thread on either side sends a line every second, and at the end why it stops
+    heartbeat   a thread on either side sends a line every second, and a last one with the reason
+                when its process ends
     control     the main threads exchange bytes: a barrier and an all-gather of values in host
                 memory, which need not wait for queued GPU work
 
 A rank that is killed or stopped, on any host, is detected and named within `heartbeat_timeout`
-seconds, and a rank that is only slow is waited for: without the barrier, gloo aborts a job when one
-rank reaches a collective operation 30 seconds after another.
+seconds. The others wait for a rank that is only slow: without the barrier, gloo aborts a job when
+one rank reaches a collective operation 30 seconds after another.
 """
 
 import contextlib
@@ -25,17 +26,18 @@ from typing import Any
 from bert_paddle.common.errors import RunError
 
 _HEARTBEAT_SECONDS = 1.0
-# A lost rank ends this process only after this delay, unless it ends by itself before: it may be
-# about to raise the same error, and the parent of the dead process knows more about its death.
+# Delay between losing a rank and ending this process, which may be about to raise the same error
+# itself; and the lost rank's parent process can report a more specific error.
 _GRACE_SECONDS = 3.0
+# Lines on a heartbeat connection; any other line is the error that ends the sending rank.
 _ALIVE, _BYE = "alive", "bye"
-_HEARTBEAT, _CONTROL = b"h", b"c"
+_HEARTBEAT, _CONTROL = b"h", b"c"  # type of a connection, sent when connecting
 _SECRET_BYTES = 16
 Address = tuple[str, int, bytes]  # host, port, and a secret that authenticates the ranks
 
 
 class LostRankError(RunError):
-    """Another process has died or did not respond; usually not the first error of its job."""
+    """Another process has died or did not respond; usually the consequence of an earlier error."""
 
 
 def heartbeat_timeout() -> float:
@@ -44,7 +46,7 @@ def heartbeat_timeout() -> float:
 
 
 def collective_timeout() -> float:
-    """Seconds that rank 0 waits for the other ranks in a collective operation."""
+    """Seconds that rank 0 waits in a collective operation; other ranks wait twice as long."""
     return float(os.environ.get("BERT_PADDLE_PATIENCE") or 600)
 
 
@@ -62,7 +64,7 @@ class Listener:
         self.address: Address = (host, self._socket.getsockname()[1], secret)
 
     def accept(self, size: int, timeout: float = 60.0) -> "ControlChannel":
-        """The connections of ranks 1 to size-1. Raises LostRankError if one is missing after
+        """Wait until ranks 1 to size-1 are connected. Raises LostRankError if one is missing after
         `timeout` seconds."""
         connections: dict[tuple[bytes, int], socket.socket] = {}
         deadline = time.monotonic() + timeout
@@ -71,10 +73,11 @@ class Listener:
             try:
                 connection, _ = self._socket.accept()
                 connection.settimeout(5.0)
+                # The secret, the connection's type (1 byte) and the rank (4 bytes).
                 hello = _receive_exactly(connection, _SECRET_BYTES + 5)
             except TimeoutError:
                 if time.monotonic() < deadline:
-                    continue  # a foreign connection that sends nothing
+                    continue  # not a rank: something connected and sends nothing
                 connected = {rank for _, rank in connections}
                 missing = _rank_names(rank for rank in range(1, size) if rank not in connected)
                 raise LostRankError(
@@ -83,8 +86,9 @@ class Listener:
             if hello is None or not hmac.compare_digest(hello[:_SECRET_BYTES], self.address[2]):
                 connection.close()
                 continue
-            kind, rank_bytes = hello[_SECRET_BYTES : _SECRET_BYTES + 1], hello[_SECRET_BYTES + 1 :]
-            connections[kind, int.from_bytes(rank_bytes, "big")] = connection
+            connection_type = hello[_SECRET_BYTES : _SECRET_BYTES + 1]
+            peer_rank = int.from_bytes(hello[_SECRET_BYTES + 1 :], "big")
+            connections[connection_type, peer_rank] = connection
         self._socket.close()
         ranks = range(1, size)
         return ControlChannel(
@@ -95,14 +99,14 @@ class Listener:
 
 
 def connect(address: Address, rank: int, timeout: float = 60.0) -> "ControlChannel":
-    """The connections of any other rank to rank 0. Raises LostRankError if rank 0 cannot be
+    """Connect this rank, which is not 0, to rank 0. Raises LostRankError if rank 0 cannot be
     reached."""
     host, port, secret = address
     connections = []
-    for kind in (_HEARTBEAT, _CONTROL):
+    for connection_type in (_HEARTBEAT, _CONTROL):
         try:
             connection = socket.create_connection((host, port), timeout=timeout)
-            connection.sendall(secret + kind + rank.to_bytes(4, "big"))
+            connection.sendall(secret + connection_type + rank.to_bytes(4, "big"))
         except OSError as error:
             raise LostRankError(
                 f"rank {rank} cannot reach rank 0 at {host}:{port} ({error}): the hosts of a job "
@@ -113,7 +117,8 @@ def connect(address: Address, rank: int, timeout: float = 60.0) -> "ControlChann
 
 
 class ControlChannel:
-    """This rank's connections, by rank: rank 0's to all others, the others' to rank 0."""
+    """This rank's connections by peer rank: rank 0 has one pair to every other rank, every other
+    rank has one pair to rank 0."""
 
     def __init__(
         self, rank: int, heartbeats: dict[int, socket.socket], controls: dict[int, socket.socket]
@@ -128,20 +133,20 @@ class ControlChannel:
 
     def start_heartbeat(self, on_lost: Callable[[str], Any]) -> None:
         """Start the thread that sends and receives heartbeats. It calls `on_lost` once, with a
-        line that names the rank that is lost."""
+        one-line message that names the lost rank."""
         self._thread = threading.Thread(
             target=self._run_heartbeat, args=(on_lost,), daemon=True, name="heartbeat"
         )
         self._thread.start()
 
     def barrier(self) -> None:
-        """Return when all ranks have called this equally often. Raises LostRankError when one has
-        died, or does not arrive within the timeout: `collective_timeout` on rank 0, twice as long
+        """Wait until all ranks have called this. Raises LostRankError when one has died, or does
+        not call it within the timeout: `collective_timeout` on rank 0, twice as long
         on the others."""
         self.all_gather(b"")
 
     def all_gather(self, value: bytes) -> list[bytes]:
-        """Every rank's bytes, in rank order, on all ranks; raises as `barrier`."""
+        """Every rank's bytes, in rank order, on all ranks. Raises the errors of `barrier`."""
         if self.rank == 0:
             received = self._receive_from_all(self._timeout) | {0: value}
             values = [received[rank] for rank in sorted(received)]
@@ -153,7 +158,8 @@ class ControlChannel:
         return _unpack(self._receive_from_all(2 * self._timeout)[0])
 
     def close(self, reason: str = "") -> None:
-        """Tell the others that this rank ends: normally, or for a reason that ends them too."""
+        """Announce to the other ranks that this one ends. reason: its error, which ends them too;
+        empty at a normal end."""
         if self._closing.is_set():
             return
         self._close_deadline = time.monotonic() + 2 * _HEARTBEAT_SECONDS
@@ -197,8 +203,8 @@ class ControlChannel:
         )
 
     def _run_heartbeat(self, on_lost: Callable[[str], Any]) -> None:
-        """Send and receive heartbeats. Missed ones are counted by our own heartbeats instead of the
-        clock, so that a job that is suspended and continued as a whole loses no rank."""
+        """Send and receive heartbeats. A rank's silence is measured in heartbeats that this process
+        has sent meanwhile, not in time: suspending and continuing the whole job loses no rank."""
         missed = dict.fromkeys(self._heartbeats, 0)
         buffers = dict.fromkeys(self._heartbeats, b"")
         due = 0.0
@@ -228,11 +234,13 @@ class ControlChannel:
                     del missed[rank]
                 elif ended:
                     self._closing.wait(_GRACE_SECONDS)
-                    died = f"rank {rank} has died without an error message (killed, maybe out of "
-                    return self._report_lost(messages[0] if messages else f"{died}memory)", on_lost)
+                    killed = "has died without an error message (killed, maybe out of memory)"
+                    message = messages[0] if messages else f"rank {rank} {killed}"
+                    return self._report_lost(message, on_lost)
 
     def _report_lost(self, message: str, on_lost: Callable[[str], Any]) -> None:
-        """Forward the message to the others, which have no connection to that rank, and end."""
+        """Forward the message to the other ranks, which are not connected to the lost one, and call
+        `on_lost`."""
         if not self._closing.is_set():
             for rank in self._heartbeats:
                 self._send_line(rank, message)
@@ -244,6 +252,7 @@ class ControlChannel:
 
 
 def _unpack(data: bytes) -> list[bytes]:
+    """Split values that were concatenated, each after its length in 8 bytes."""
     values = []
     while data:
         end = 8 + int.from_bytes(data[:8], "big")
@@ -253,6 +262,7 @@ def _unpack(data: bytes) -> list[bytes]:
 
 
 def _receive_available(connection: socket.socket) -> bytes:
+    """The bytes that have arrived; empty when the connection is closed."""
     try:
         return connection.recv(65536)
     except OSError:

@@ -33,11 +33,11 @@ def launch(program: str, args: CommonArgs) -> None:
     signals.ignore_until_training()
     from_launcher = runtime.is_launched()
     processes = 1 if from_launcher else max(1, args.n_gpu)
-    threads = runtime.configure(processes, use_gpu=args.n_gpu > 0 and args.device != "cpu")
+    cpu_settings = runtime.configure(processes, use_gpu=args.n_gpu > 0 and args.device != "cpu")
     runtime.import_paddle()
-    gpus = _visible_gpus(args.n_gpu, args.device)
+    gpus = _select_device(args.n_gpu, args.device)
     if collectives.get_world().is_main:
-        for note in _startup_notes(args, gpus, from_launcher, threads):
+        for note in _startup_notes(args, gpus, from_launcher, cpu_settings):
             print(note, file=sys.stderr, flush=True)
     if gpus and not from_launcher and args.n_gpu > gpus:
         raise FlagError([f"--n_gpu {args.n_gpu}, but only {gpus} GPU(s) are visible here"])
@@ -76,10 +76,11 @@ def set_up_device(device: str = "auto", n_gpu: int = 1) -> None:
     """
     runtime.configure(1, use_gpu=n_gpu > 0 and device != "cpu")
     runtime.import_paddle()
-    _visible_gpus(n_gpu, device)
+    _select_device(n_gpu, device)
 
 
-def _visible_gpus(n_gpu: int, device: str) -> int:
+def _select_device(n_gpu: int, device: str) -> int:
+    """The number of visible GPUs; 0, after selecting the CPU, if there are none to use."""
     import paddle
 
     if not paddle.is_compiled_with_cuda() or n_gpu == 0 or device == "cpu":
@@ -95,7 +96,9 @@ def _visible_gpus(n_gpu: int, device: str) -> int:
     return count
 
 
-def _startup_notes(args: CommonArgs, gpus: int, from_launcher: bool, threads: str) -> Iterator[str]:
+def _startup_notes(
+    args: CommonArgs, gpus: int, from_launcher: bool, cpu_settings: str
+) -> Iterator[str]:
     if from_launcher:
         if "n_gpu" in args.explicit_flags:
             size = collectives.get_world().size
@@ -103,12 +106,12 @@ def _startup_notes(args: CommonArgs, gpus: int, from_launcher: bool, threads: st
     elif not gpus and args.n_gpu > 0 and args.device == "auto":
         yield f"warning: no GPU is visible; running {args.n_gpu} process(es) on the CPU"
     if not gpus:
-        yield f"CPU: {threads}"
+        yield f"CPU: {cpu_settings}"
 
 
 def _run_program(program: str, args: CommonArgs, on_lost: Callable[[str], Any]) -> None:
-    """Run the program as this rank of the job. `on_lost` ends the process when another rank is
-    lost."""
+    """Run the program as this rank of the job. on_lost: called with a message when another rank is
+    lost; ends the process."""
     module, function = program.split(":")
     if collectives.get_world().size == 1:
         getattr(importlib.import_module(module), function)(args)
@@ -116,7 +119,7 @@ def _run_program(program: str, args: CommonArgs, on_lost: Callable[[str], Any]) 
     import paddle.distributed
 
     with _report_errors_to_ranks():
-        with runtime.suppress_lines("FLAGS", "====="):  # a list of settings that we chose
+        with runtime.suppress_lines("FLAGS", "====="):  # paddle prints its flags
             paddle.distributed.init_parallel_env()
         collectives.connect(on_lost)
         getattr(importlib.import_module(module), function)(args)
@@ -124,7 +127,7 @@ def _run_program(program: str, args: CommonArgs, on_lost: Callable[[str], Any]) 
 
 @contextlib.contextmanager
 def _report_errors_to_ranks() -> Iterator[None]:
-    """Disconnect at the block's end. An error on one rank ends the others, which report it too."""
+    """Disconnect from the other ranks when the block ends. They get its error, and end with it."""
     rank = collectives.get_world().rank
     try:
         yield
@@ -142,7 +145,7 @@ def _report_errors_to_ranks() -> Iterator[None]:
     except Exception as error:
         message = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0]
         if isinstance(error, RuntimeError) and ("gloo" in message or "nccl" in message.lower()):
-            # Another rank has ended or is stopped, and its error is the cause: as above.
+            # The cause is another rank, which has ended or is stopped: wait, as above.
             time.sleep(shutdown.SHUTDOWN_SECONDS / 2)
             raise LostRankError(
                 f"rank {rank} lost the connection to other ranks: {message}"
@@ -164,12 +167,12 @@ def _exit_launched_rank(line: str) -> None:
 def _run_spawned_rank(
     program: str, args: CommonArgs, rank: int, ports: list[int], gpus: bool, reports: Any
 ) -> None:
-    """What a spawned process runs; its errors go to the parent, which prints one of them."""
+    """The main function of a spawned process. reports: a queue of `shutdown.RankReport`, from which
+    the parent prints one error for all processes."""
     runtime.die_with_parent()
     signals.ignore_until_training()
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C reaches every process: the parent handles it
+    # Ctrl-C reaches every process: the parent handles it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     runtime.set_rank_environment(rank, [f"127.0.0.1:{port}" for port in ports], gpus)
     runtime.configure(len(ports), use_gpu=gpus, inherited=True)
     runtime.import_paddle()
@@ -185,7 +188,7 @@ def _run_spawned_rank(
 def _run_reporting_to_parent(
     program: str, args: CommonArgs, rank: int, reports: Any, on_lost: Callable[[str], Any]
 ) -> None:
-    only_lost = False  # whether the error is only that another rank is lost
+    only_lost = False  # whether the error is only the loss of another rank
     try:
         with exit_with_one_line(
             args.debug, report=lambda line, code: reports.put((rank, line, code, only_lost))
@@ -205,8 +208,8 @@ def _run_reporting_to_parent(
 def _spawn(program: str, args: CommonArgs, processes: int, gpus: bool) -> None:
     """Run the program in N new processes; when one of them fails, stop the others immediately.
 
-    SIGTERM and SIGINT are forwarded: training saves and ends after its current step, anything else
-    ends immediately; a second one kills all. SIGUSR1 is forwarded to rank 0, which informs the
+    SIGTERM and SIGINT are forwarded: training saves and ends after its current step, any other work
+    ends immediately; a second signal kills all. SIGUSR1 is forwarded to rank 0, which informs the
     others.
 
     paddle.distributed.spawn is no alternative: it imports paddle before a process can set its
@@ -262,7 +265,7 @@ def _spawn(program: str, args: CommonArgs, processes: int, gpus: bool) -> None:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Ports that are currently free."""
+    """`count` TCP ports of this host that are currently free."""
     sockets = [socket.socket() for _ in range(count)]
     for sock in sockets:
         sock.bind(("127.0.0.1", 0))

@@ -1,4 +1,4 @@
-"""Ending a job of several processes: which error to report, and stopping what still runs."""
+"""Ending a job of several processes: choosing the error to report, stopping the processes."""
 
 import contextlib
 import os
@@ -12,7 +12,8 @@ from typing import Any, NoReturn
 
 from bert_paddle.common.errors import BertPaddleError, Interrupted, RunError, UserError
 
-RankReport = tuple[int, str, int, bool]  # rank, line, exit code, whether it only lost another rank
+# Rank, one-line message, exit code, and whether the error is only the loss of another rank.
+RankReport = tuple[int, str, int, bool]
 # Time to complete a file that is being written, and for the processes of an ending job to exit.
 SHUTDOWN_SECONDS = 10.0
 
@@ -26,10 +27,10 @@ def interrupted_error(signal_number: int, reports: Any) -> BertPaddleError:
 
 
 def root_cause(children: Sequence[Any], reports: Any) -> BertPaddleError:
-    """The error that ended a job, after a child has failed: a child killed by a signal, or a
-    child's own error; only if there is neither, that a rank lost another one."""
+    """The error that ended a job, after a child has failed: that a signal killed a child, or a
+    child's own error; if there is neither, that a rank has lost another one."""
     received: list[RankReport] = []
-    for _ in range(30):
+    for _ in range(30):  # up to 3 seconds, until a report arrives
         received += _drain(reports)
         for rank, child in enumerate(children):
             if child.exitcode is not None and child.exitcode < 0:
@@ -61,6 +62,7 @@ def _with_resume_hint(message: str) -> str:
 
 
 def _drain(reports: Any) -> list[RankReport]:
+    """Remove and return all reports in the queue."""
     received = []
     while not reports.empty():
         received.append(reports.get())
@@ -88,8 +90,9 @@ def run_and_exit(program: Callable[[], Any]) -> NoReturn:
         traceback.print_exc()
     wait_for_writers()
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):  # its reader is gone
+        with contextlib.suppress(OSError, ValueError):  # the reader has closed the pipe
             stream.flush()
+    # As sys.exit does: None is 0, a message is 1.
     os._exit(code if isinstance(code, int) else int(code is not None))
 
 

@@ -55,8 +55,13 @@ print(predictor.get_output_handle(predictor.get_output_names()[0]).copy_to_cpu()
 def write_card(
     source: ExportSource, export_format: str, check: str, timestamp: str, folder: Path, name: str
 ) -> None:
-    """Write README.md into `folder`, which will be renamed to `name`. check: the check's result."""
+    """Write README.md into `folder`.
+
+    check: the result of the check, as text. name: the final name of the folder, which appears in
+    the usage code (`folder` itself may be temporary).
+    """
     front, body = _read_model_card(source)
+    # library_name comes first in a front matter that had none, and replaces the model's own.
     front = (
         {"library_name": _LIBRARIES[export_format]}
         | front
@@ -64,7 +69,7 @@ def write_card(
     )
     tags = front.get("tags")
     front["tags"] = [*(tags if isinstance(tags, list) else []), export_format]
-    versions = ", ".join(f"{tool} {version}" for tool, version in hardware.versions().items())
+    versions = ", ".join(f"{package} {version}" for package, version in hardware.versions().items())
     rows = [
         ("format", export_format),
         ("exported from", source.folder.resolve().name),
@@ -78,8 +83,8 @@ def write_card(
 
 
 def _read_model_card(source: ExportSource) -> tuple[dict[str, Any], str]:
-    """Front matter and body of the model's card without its usage section; where the model has no
-    readable card, a minimal one from its config.json."""
+    """The front matter of the model's card, and its body without the usage section. If the model
+    has no readable card, both are derived from its config.json."""
     path = source.folder / CARD_FILE
     try:
         content = path.read_text(encoding="utf-8") if path.stat().st_size < _MAX_CARD_BYTES else ""
@@ -99,6 +104,7 @@ def _read_model_card(source: ExportSource) -> tuple[dict[str, Any], str]:
 
 
 def _usage_section(source: ExportSource, export_format: str, name: str) -> str:
+    """Python code that runs the export in the folder `name`; a sentence if it has no tokenizer."""
     if source.tokenizer is None:
         return "This folder has no vocabulary: the model takes token ids.\n"
     texts = '["A text.", "And another one."]'
@@ -106,6 +112,7 @@ def _usage_section(source: ExportSource, export_format: str, name: str) -> str:
     if source.is_pretraining_model:
         auto_class = "AutoModelForPreTraining"
     templates = {"hf": _HF_CODE, "onnx": _ONNX_CODE, "paddle_inference": _PADDLE_CODE}
+    # The name is inserted into a string literal of a Markdown code block.
     safe_name = "".join(c for c in name if c.isprintable() and c not in '"`\\')
     code = templates[export_format].format(folder=safe_name, texts=texts, auto=auto_class)
     return f"{code}\nTo encode a pair of texts as one row, give both to `tokenizer`.\n"

@@ -1,6 +1,10 @@
-"""Run an export in its format's own tool, in another process, and compare the logits."""
+"""Run an export with its format's own runtime, in a separate process, and compare the logits.
+
+The separate process runs the folder `checker`, possibly with the Python of another environment.
+"""
 
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -26,15 +30,16 @@ _OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "GLOG_minlogleve
 
 @dataclass(frozen=True)
 class CheckResult:
-    """The result of comparing an export with the model.
+    """The result of comparing an export with the original model.
 
-    skip_reason: why it could not be compared, or None. tool: name and version of the tool that ran
-    the export. rows, batches: size of the sample. max_difference: the largest absolute difference
-    of two logits. max_logit: our model's largest absolute logit.
+    skip_reason: why they were not compared, or None. runtime: name and version of the runtime that
+    ran the export. rows, batches: size of the sample. max_difference: the largest absolute
+    difference between a logit of the export and of the original. max_logit: the original's largest
+    absolute logit.
     """
 
     skip_reason: str | None = None
-    tool: str = ""
+    runtime: str = ""
     rows: int = 0
     batches: int = 0
     max_difference: float = 0.0
@@ -42,7 +47,7 @@ class CheckResult:
 
     @property
     def tolerance(self) -> float:
-        """The largest difference that passes: 1e-5, and relative to the largest logit where that is
+        """The largest difference that passes: 1e-5, multiplied by the largest logit if that is
         above 1, because float32 has about seven significant digits."""
         return TOLERANCE * max(1.0, self.max_logit)
 
@@ -50,25 +55,26 @@ class CheckResult:
         if self.skip_reason:
             return f"unchecked ({self.skip_reason})"
         return (
-            f"checked by {self.tool} in another process: largest difference of logits "
+            f"checked by {self.runtime} in another process: largest difference of logits "
             f"{self.max_difference:.2g} (logits up to {self.max_logit:.2g}; {self.rows} rows in "
             f"{self.batches} batches)"
         )
 
 
 def find_checker_python(checker: str | None) -> str:
-    """The Python that runs the check: this one, or `--checker`, a path or a name on PATH."""
+    """The absolute path of the Python interpreter that runs the check: `checker` (a path or a name
+    on PATH), or the current one for None. Raises FlagError if there is no such program."""
     if checker is None:
         return sys.executable
     python = shutil.which(os.path.expanduser(checker))
     if python is None:
         raise FlagError(
             [
-                f"--checker {checker} is not an executable program: give the Python of an "
-                "environment with the format's tool"
+                f"--checker {checker} is not an executable program: give a Python interpreter "
+                "with the format's runtime installed"
             ]
         )
-    return os.path.abspath(python)  # not resolved: a virtual environment's python is a symlink
+    return os.path.abspath(python)  # symlinks are kept: a virtual environment's python is one
 
 
 def compare_logits(
@@ -78,32 +84,39 @@ def compare_logits(
     batches: Sequence[SampleBatch],
     python: str,
 ) -> CheckResult:
-    """Run the export in `folder` on the batches in another process, and compare with our model.
+    """Run the export in `folder` on the batches in a separate process, and compare its logits with
+    the original model's.
 
-    Raises RunError when the other process fails, or when logits differ by more than the tolerance.
+    Raises RunError when that process fails, or when logits are not finite or differ by more than
+    the tolerance.
     """
     expected = [_model_outputs(source, batch) for batch in batches]
     with tempfile.TemporaryDirectory() as work_dir:
-        answer, outputs = _run_checker(export_format, folder, batches, python, Path(work_dir))
-    if "skip_reason" in answer:
-        return CheckResult(skip_reason=answer["skip_reason"])
+        status, outputs = _run_checker(export_format, folder, batches, python, Path(work_dir))
+    if "skip_reason" in status:
+        return CheckResult(skip_reason=status["skip_reason"])
     if _shapes(outputs) != _shapes(expected):
-        raise RunError(f"the export is wrong: {answer['tool']} gives outputs of other shapes")
+        raise RunError(
+            f"the export is wrong: its outputs in {status['runtime']} have different shapes; "
+            "nothing was written"
+        )
     pairs = [
         (ours, theirs)
-        for ours_of_batch, theirs_of_batch in zip(expected, outputs, strict=True)
-        for ours, theirs in zip(ours_of_batch, theirs_of_batch, strict=True)
+        for our_outputs, their_outputs in zip(expected, outputs, strict=True)
+        for ours, theirs in zip(our_outputs, their_outputs, strict=True)
     ]
+    differences = [np.abs(ours - theirs).max() for ours, theirs in pairs]
     result = CheckResult(
-        tool=answer["tool"],
+        runtime=status["runtime"],
         rows=sum(len(batch.inputs["input_ids"]) for batch in batches),
         batches=len(batches),
-        max_difference=max(float(np.abs(ours - theirs).max()) for ours, theirs in pairs),
+        max_difference=float(np.max(differences)),  # unlike max(), NaN if any difference is
         max_logit=max(float(np.abs(ours).max()) for ours, _ in pairs),
     )
-    if not result.max_difference <= result.tolerance:  # true for NaN as well
+    # An infinite logit makes the tolerance infinite as well.
+    if not math.isfinite(result.max_difference) or result.max_difference > result.tolerance:
         raise RunError(
-            f"the export is wrong: with {result.tool} logits differ by up to "
+            f"the export is wrong: its logits in {result.runtime} differ by up to "
             f"{result.max_difference:.2g}, and the tolerance is {result.tolerance:.2g}; nothing "
             "was written"
         )
@@ -115,7 +128,8 @@ def _shapes(outputs: list[list[np.ndarray]]) -> list[list[tuple[int, ...]]]:
 
 
 def _model_outputs(source: ExportSource, batch: SampleBatch) -> list[np.ndarray]:
-    """Our model's logits; of a pre-training model those of the MLM head and of the NSP head."""
+    """The original model's logits: one array for a classifier; for a pre-training model, those of
+    the masked-LM head and of the next-sentence head."""
     import paddle
 
     inputs = {name: paddle.to_tensor(value) for name, value in batch.inputs.items()}
@@ -127,13 +141,16 @@ def _model_outputs(source: ExportSource, batch: SampleBatch) -> list[np.ndarray]
 def _run_checker(
     export_format: str, folder: Path, batches: Sequence[SampleBatch], python: str, work_dir: Path
 ) -> tuple[dict[str, Any], list[list[np.ndarray]]]:
-    """The checker's answer, and the outputs of every batch. Raises FlagError when --checker is not
-    a usable Python, RunError when the check fails."""
+    """Run the checker. Returns its status ("runtime", or "skip_reason" if it could not run the
+    export), and the output arrays of every batch.
+
+    Raises FlagError when --checker is not a usable Python, RunError when the check fails.
+    """
     arrays = {f"{k}_{i}": v for i, batch in enumerate(batches) for k, v in batch.inputs.items()}
     texts = json.dumps([batch.texts for batch in batches])
     np.savez(work_dir / "sample.npz", texts=np.array(texts), **arrays)
     folder_path = str(folder.absolute())
-    command = [python, str(_CHECKER_DIR), export_format, folder_path, "sample.npz", "answer"]
+    command = [python, str(_CHECKER_DIR), export_format, folder_path, "sample.npz", "result"]
     try:
         process = subprocess.run(
             command,
@@ -153,17 +170,18 @@ def _run_checker(
             "was written"
         ) from None
     lines = process.stderr.strip().splitlines() or [f"exit code {process.returncode}"]
+    # The checker creates "started" first of all, so that a missing file means: not a Python.
     if not (work_dir / "started").exists() and python != sys.executable:
         raise FlagError([f"--checker {python} is not a Python that can run the check: {lines[-1]}"])
-    answer_file = work_dir / "answer.json"
-    if process.returncode != 0 or not answer_file.is_file():
+    status_file = work_dir / "result.json"
+    if process.returncode != 0 or not status_file.is_file():
         raise RunError(f"the check of the export failed ({python}): {lines[-1]}")
-    answer = json.loads(answer_file.read_text(encoding="utf-8"))
-    if "skip_reason" in answer:
-        return answer, []
-    with np.load(work_dir / "answer.npz") as stored:
+    status = json.loads(status_file.read_text(encoding="utf-8"))
+    if "skip_reason" in status:
+        return status, []
+    with np.load(work_dir / "result.npz") as stored:  # <batch>_<output>: array
         outputs = [
             [stored[f"{i}_{k}"] for k in range(sum(n.startswith(f"{i}_") for n in stored.files))]
             for i in range(len(batches))
         ]
-    return answer, outputs
+    return status, outputs

@@ -1,4 +1,4 @@
-"""Export a model: load it, write to a temporary folder, check the result, move it into place."""
+"""Export a model: load it, write it to a temporary folder, check it there, move it into place."""
 
 import shutil
 import tempfile
@@ -37,16 +37,16 @@ def export_model(
     overwrite: bool = False,
     checker: str | None = None,
 ) -> ExportResult:
-    """Write a model in another tool's format and check it with that tool; call after
-    `set_up_device`.
+    """Write a model in another format, and compare its logits with the original's; call
+    `set_up_device` first.
 
     model_dir: a Paddle or Hugging Face folder with a classifier or, for hf, a pre-training model.
-    export_format: one of FORMATS. output: the folder to create; default: the model's, with
-    "_<format>" appended. overwrite: replace an earlier export. checker: the Python that runs the
-    check; default: this one.
+    export_format: one of FORMATS. output: the folder to create; default: the model's
+    path with "_<format>" appended. overwrite: replace an earlier export. checker: the Python
+    interpreter that runs the check; default: the current one.
 
-    Raises UserError for invalid input, RunError when the export's logits are wrong; then nothing is
-    written, and an earlier export stays.
+    Raises UserError for invalid input, RunError when the export's logits are wrong. In both cases
+    nothing is written, and an earlier export is kept.
     """
     python = check.find_checker_python(checker)
     target = _resolve_output_dir(model_dir, export_format, output, overwrite)
@@ -62,14 +62,14 @@ def export_model(
         batches = sample.make_batches(source)
         result = check.compare_logits(export_format, temp_dir, source, batches, python)
         timestamp = datetime.now(UTC).isoformat(timespec="seconds")
-        more_packages = ("onnx",) if export_format == "onnx" else ()
+        extra_packages = ("onnx",) if export_format == "onnx" else ()
         export_info = {
             "format": export_format,
             "from": source.folder.resolve().name,
             "exported": timestamp,
             "checked": str(result),
             "largest_difference": None if result.skip_reason else result.max_difference,
-            "versions": hardware.versions(*more_packages),
+            "versions": hardware.versions(*extra_packages),
         }
         atomic_files.write_json(temp_dir / EXPORT_INFO_FILE, export_info)
         card.write_card(source, export_format, str(result), timestamp, temp_dir, target.name)
@@ -83,11 +83,11 @@ def export_model(
 def _resolve_output_dir(
     model_dir: str, export_format: str, output: str | None, overwrite: bool
 ) -> Path:
-    """The folder to write. Raises OutputError if it must not be replaced."""
+    """The folder to write. Raises OutputError if it exists and must not be replaced."""
     source = find_model_dir(model_dir)
-    # A model given by name lies in the cache: its export goes to the current folder.
-    given_as_path = Path(model_dir).expanduser().is_dir()
-    base = source if given_as_path else Path(source.name)
+    # A model given by name is in the cache: its export is written to the current folder.
+    is_path = Path(model_dir).expanduser().is_dir()
+    base = source if is_path else Path(source.name)
     default = base.with_name(f"{base.name}_{export_format}")
     target = Path(output).expanduser() if output else default
     if target.resolve() == source.resolve():
@@ -113,7 +113,8 @@ def _resolve_output_dir(
 
 
 def _create_temp_dir(target: Path, size: int) -> Path:
-    """A new temporary folder next to the target, on a disk with `size` bytes free."""
+    """Create a temporary folder next to the target. Raises OutputError if that is not possible,
+    RunError if the disk has fewer than `size` bytes free."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         temp_dir = Path(
@@ -127,7 +128,7 @@ def _create_temp_dir(target: Path, size: int) -> Path:
             f"--output {target} cannot be written ({error.strerror}): give another folder"
         ) from None
     free = shutil.disk_usage(temp_dir).free
-    if free < size * 1.02:
+    if free < size * 1.02:  # the weights, and 2 % for all other files
         temp_dir.rmdir()
         raise RunError(
             f"the disk is full: the export needs {size / 1e6:.0f} MB, and {target.parent} has "
@@ -137,7 +138,8 @@ def _create_temp_dir(target: Path, size: int) -> Path:
 
 
 def _write_files(export_format: str, source: ExportSource, folder: Path) -> None:
-    """Write the format's files. An exception of its library becomes a RunError of one line."""
+    """Write the format's files. Raises RunError, with one line, for any exception of the library
+    that writes them; UserError and OSError are passed on."""
     try:
         _WRITERS[export_format](source, folder)
     except (UserError, OSError):
@@ -152,7 +154,7 @@ def _sync_to_disk(folder: Path) -> int:
     size = 0
     for path in (*sorted(folder.rglob("*")), folder):
         if path.is_file():
-            path.chmod(0o644)  # some libraries set 0600
+            path.chmod(0o644)  # some libraries create files with 0600
             size += path.stat().st_size
         atomic_files.sync(path)
     return size

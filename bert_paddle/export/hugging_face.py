@@ -17,26 +17,29 @@ _CONFIG_FIELDS = (
     "initializer_range layer_norm_eps pad_token_id classifier_dropout"
 ).split()
 _HEAD_FIELDS = ("finetuning_task", "problem_type", "id2label", "label2id")
-_CUSTOM_DATA_FIELD = "own_data"  # in our config.json: the columns of a user's own data
+_CUSTOM_DATA_FIELD = (
+    "own_data"  # in config.json, not a field of transformers: columns of a custom data set
+)
 
 
 def write(source: ExportSource, folder: Path) -> None:
-    """Write the folder's files. Raises WeightsError where transformers has no such BERT."""
+    """Write the folder's files. Raises WeightsError if transformers' BERT cannot represent the
+    model."""
     if source.config.pool_act != "tanh":
         raise WeightsError(
-            f"{source.folder}: its pooler's activation is {source.config.pool_act!r}, and that of "
-            "transformers' BERT is always tanh: export it as onnx or paddle_inference"
+            f"{source.folder}: the pooler's activation is {source.config.pool_act!r}, but "
+            "that of transformers' BERT is always tanh: export it as onnx or paddle_inference"
         )
     write_config_and_tokenizer(source, folder)
     tensors = weight_names.to_hf(source.tensors())
-    if source.is_pretraining_model:  # transformers ties these weights when it loads
+    if source.is_pretraining_model:  # transformers restores tied weights when it loads a model
         tied = {name for name, _ in BERT.tied} & tensors.keys()
         tensors = {name: value for name, value in tensors.items() if name not in tied}
     atomic_files.write_tensors(folder / model_state.WEIGHTS_FILE, tensors, framework="pt")
 
 
 def build_config(source: ExportSource) -> dict[str, Any]:
-    """The model's config.json as transformers' BertConfig."""
+    """The content of config.json, with the fields of transformers' BertConfig."""
     architecture = "BertForSequenceClassification"
     if source.is_pretraining_model:
         architecture = "BertForPreTraining"
@@ -54,14 +57,14 @@ def build_config(source: ExportSource) -> dict[str, Any]:
 
 
 def write_config_and_tokenizer(source: ExportSource, folder: Path) -> None:
-    """Write config.json and the tokenizer files, which the other formats need as well."""
+    """Write config.json and, if the model has a tokenizer, its files. All formats have these."""
     atomic_files.write_json(folder / model_state.CONFIG_FILE, build_config(source))
     if source.tokenizer is not None:
         write_tokenizer(source, folder)
 
 
 def write_tokenizer(source: ExportSource, folder: Path) -> None:
-    """Write vocab.txt, tokenizer.json and tokenizer_config.json, which any AutoTokenizer reads."""
+    """Write vocab.txt, tokenizer.json and tokenizer_config.json, which AutoTokenizer reads."""
     assert source.tokenizer is not None
     source.tokenizer.save(folder)
     source.tokenizer.save_tokenizer_json(folder)

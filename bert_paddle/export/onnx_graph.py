@@ -5,10 +5,11 @@
     (positions 0 .. length) ----+                         ^
     attention_mask  -> (1 - mask) * -10000 ---------------+
 
-Only standard operators (opset 17), arranged so that ONNX Runtime fuses them into its
-SkipLayerNormalization, BiasGelu and FusedMatMul kernels. A trace of PaddleNLP's model (paddle2onnx)
-computes queries, keys and values in three matrix products, and loses that all inputs have the same
-shape, without which residuals are not fused with their layer normalization.
+Only standard operators (opset 17) are used, arranged so that ONNX Runtime fuses them into its
+SkipLayerNormalization, BiasGelu and FusedMatMul kernels. A graph traced from PaddleNLP's model
+(paddle2onnx) is slower: it computes queries, keys and values in three matrix products, and does not
+record that all inputs have the same shape, which ONNX Runtime must know to fuse a residual addition
+with the layer normalization after it.
 """
 
 import math
@@ -25,19 +26,20 @@ from bert_paddle.export.source import ExportSource
 
 FILE, OUTPUT = "model.onnx", "logits"
 _OPSET, _IR_VERSION = 17, 8
-_MASK_BIAS = -10000.0  # added to the scores of padding, as PaddleNLP's BERT does
-_MAX_FILE_BYTES = 2**31 - 2**20  # of one protobuf file
+_FLOAT = 1  # onnx.TensorProto.FLOAT
+_MASK_BIAS = -10000.0  # added to the attention scores of padding, as in PaddleNLP's BERT
+_MAX_FILE_BYTES = 2**31 - 2**20  # protobuf's limit of 2 GiB, less 1 MiB for the graph
 _EMBEDDINGS, _LAYER = "bert.embeddings.", "bert.encoder.layers.{}."
 
 
 def write(source: ExportSource, folder: Path) -> None:
     """Write model.onnx: int64 [batch, length] of any sizes -> float32 logits [batch, classes];
-    with it the configuration and the tokenizer. Raises WeightsError for too large a model."""
+    also the configuration and the tokenizer. Raises WeightsError if the model is too large."""
     tensors = source.tensors()
     size = sum(tensor.nbytes for tensor in tensors.values())
     if size > _MAX_FILE_BYTES:
         raise WeightsError(
-            f"{source.folder} has {size} bytes of weights, and an ONNX file is limited to "
+            f"{source.folder} has {size} bytes of weights, but an ONNX file is limited to "
             f"{_MAX_FILE_BYTES}: export it as hf or paddle_inference"
         )
     (folder / FILE).write_bytes(build_model(source.config, tensors).SerializeToString())
@@ -47,8 +49,8 @@ def write(source: ExportSource, folder: Path) -> None:
 def build_model(config: Any, tensors: dict[str, np.ndarray]) -> Any:
     """The onnx.ModelProto of a classifier.
 
-    config: PaddleNLP's BertConfig. tensors: float32 under Paddle's names, Linear as [in, out]; the
-    initializers keep these names.
+    config: PaddleNLP's BertConfig. tensors: float32 weights by Paddle's names, Linear weights as
+    [in, out]. The graph's initializers have the same names.
     """
     graph = _GraphBuilder(tensors)
     mask = _attention_bias(graph)
@@ -64,7 +66,8 @@ def build_model(config: Any, tensors: dict[str, np.ndarray]) -> Any:
 
 
 class _GraphBuilder:
-    """Collects nodes and constants. The methods that add some return the names of the outputs."""
+    """Collects the nodes and initializers of a graph. Every method that adds some returns the name
+    of the resulting tensor, or the names if there are several."""
 
     def __init__(self, tensors: dict[str, np.ndarray]):
         self.tensors = dict(tensors)
@@ -72,30 +75,35 @@ class _GraphBuilder:
         self.constants: dict[str, np.ndarray] = {}
 
     def node(self, op_type: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        """An operator with one output."""
         from onnx import helper
 
         self.nodes.append(helper.make_node(op_type, inputs, [output], name=output, **attributes))
         return output
 
     def weight(self, name: str) -> str:
+        """A model weight, as an initializer."""
         self.constants[name] = self.tensors[name]
         return name
 
     def ints(self, name: str, value: int | list[int]) -> str:
+        """An int64 constant."""
         self.constants[name] = np.array(value, np.int64)
         return name
 
     def number(self, name: str, value: float) -> str:
+        """A float32 scalar."""
         self.constants[name] = np.array(value, np.float32)
         return name
 
     def linear(self, x: str, layer: str) -> str:
-        """A Linear layer of x [..., in]."""
+        """A Linear layer applied to x [..., in]."""
         product = self.node("MatMul", [x, self.weight(f"{layer}.weight")], f"{layer}.product")
         return self.node("Add", [product, self.weight(f"{layer}.bias")], f"{layer}.output")
 
     def concat_linear(self, layers: list[str], name: str) -> str:
-        """Concatenate several Linear layers of the same input into one, outputs in their order."""
+        """Combine Linear layers of the same input into one, whose output is the concatenation of
+        theirs. Returns the name of the new layer."""
         for part in ("weight", "bias"):
             parts = [self.tensors[f"{layer}.{part}"] for layer in layers]
             self.tensors[f"{name}.{part}"] = np.concatenate(parts, axis=-1)
@@ -110,11 +118,12 @@ class _GraphBuilder:
         return outputs
 
     def gemm(self, x: str, layer: str, output: str = "") -> str:
-        """A Linear layer of x [batch, in], as one node."""
+        """A Linear layer applied to x [batch, in], as one node."""
         inputs = [x, self.weight(f"{layer}.weight"), self.weight(f"{layer}.bias")]
         return self.node("Gemm", inputs, output or f"{layer}.output")
 
     def layer_norm(self, x: str, layer: str, epsilon: float) -> str:
+        """Layer normalization over the last axis."""
         inputs = [x, self.weight(f"{layer}.weight"), self.weight(f"{layer}.bias")]
         output = f"{layer}.output"
         return self.node("LayerNormalization", inputs, output, axis=-1, epsilon=epsilon)
@@ -128,8 +137,8 @@ class _GraphBuilder:
         inputs = [helper.make_tensor_value_info(n, TensorProto.INT64, dims) for n in INPUTS]
         output = helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["batch", classes])
         constants = [numpy_helper.from_array(v, name) for name, v in self.constants.items()]
-        # ONNX Runtime cannot infer that there are as many positions as tokens. Given this shape, it
-        # infers all others, and can fuse kernels.
+        # ONNX Runtime cannot infer that there are as many position embeddings as tokens. Given the
+        # shape of "positions", it infers all other shapes, which it needs to fuse kernels.
         width = self.tensors[f"{_EMBEDDINGS}position_embeddings.weight"].shape[1]
         positions = helper.make_tensor_value_info("positions", TensorProto.FLOAT, ["length", width])
         graph = helper.make_graph(
@@ -149,7 +158,7 @@ class _GraphBuilder:
 def _attention_bias(graph: _GraphBuilder) -> str:
     """attention_mask [batch, length] -> bias of the attention scores, [batch, 1, 1, length]."""
     wide = graph.node("Unsqueeze", ["attention_mask", graph.ints("mask_axes", [1, 2])], "mask.wide")
-    mask = graph.node("Cast", [wide], "mask.float", to=1)
+    mask = graph.node("Cast", [wide], "mask.float", to=_FLOAT)
     padding = graph.node("Sub", [graph.number("one", 1.0), mask], "mask.padding")
     return graph.node("Mul", [padding, graph.number("masked", _MASK_BIAS)], "mask.added")
 
@@ -174,7 +183,10 @@ def _embeddings(graph: _GraphBuilder, config: Any) -> str:
 
 
 def _encoder_layer(graph: _GraphBuilder, config: Any, x: str, mask: str, layer: str) -> str:
-    """One encoder layer, [batch, length, hidden] -> the same (Devlin et al. 2018, section 3)."""
+    """One encoder layer, [batch, length, hidden] -> the same shape (Devlin et al. 2018, section 3).
+
+    mask: the bias of the attention scores. layer: prefix of its weights' names.
+    """
     attended = graph.linear(_attention(graph, config, x, mask, layer), f"{layer}self_attn.out_proj")
     residual = graph.node("Add", [attended, x], f"{layer}attention.residual")
     x = graph.layer_norm(residual, f"{layer}norm1", config.layer_norm_eps)
@@ -186,31 +198,33 @@ def _encoder_layer(graph: _GraphBuilder, config: Any, x: str, mask: str, layer: 
 def _attention(graph: _GraphBuilder, config: Any, x: str, mask: str, layer: str) -> str:
     """Multi-head self-attention before the output projection, [batch, length, hidden].
 
-    Queries, keys and values are one matrix product, with their weights concatenated.
+    Queries, keys and values are computed in one matrix product, from concatenated weights.
     """
     heads, hidden = config.num_attention_heads, config.hidden_size
     prefix = f"{layer}self_attn."
     qkv = graph.linear(
         x, graph.concat_linear([f"{prefix}{part}_proj" for part in "qkv"], f"{prefix}qkv_proj")
     )
+    # In the shape of a Reshape, 0 keeps the size of the input's axis.
     shape = graph.ints("split_heads", [0, 0, 3 * heads, hidden // heads])
     by_head = graph.node("Reshape", [qkv, shape], f"{prefix}by_head")
     by_head = graph.node("Transpose", [by_head], f"{prefix}transposed", perm=(0, 2, 1, 3))
     query, key, value = graph.split(by_head, [f"{prefix}{part}" for part in "qkv"], heads)
-    transposed = graph.node("Transpose", [key], f"{prefix}k_turned", perm=(0, 1, 3, 2))
+    transposed = graph.node("Transpose", [key], f"{prefix}k_transposed", perm=(0, 1, 3, 2))
     products = graph.node("MatMul", [query, transposed], f"{prefix}products")
     scale = graph.number("scale", 1 / math.sqrt(hidden // heads))
     scores = graph.node("Mul", [products, scale], f"{prefix}scores")
     masked = graph.node("Add", [scores, mask], f"{prefix}masked")
-    probs = graph.node("Softmax", [masked], f"{prefix}shares", axis=-1)
-    context = graph.node("MatMul", [probs, value], f"{prefix}mixed")
+    probs = graph.node("Softmax", [masked], f"{prefix}probs", axis=-1)
+    context = graph.node("MatMul", [probs, value], f"{prefix}context")
     by_row = graph.node("Transpose", [context], f"{prefix}by_row", perm=(0, 2, 1, 3))
     join = graph.ints("join_heads", [0, 0, hidden])
     return graph.node("Reshape", [by_row, join], f"{prefix}joined")
 
 
 def _activation(graph: _GraphBuilder, name: str, x: str) -> str:
-    """gelu is x/2 (1 + erf(x / sqrt 2)), as Paddle and transformers compute it by default."""
+    """The activation function of this name, applied to x. gelu is x/2 (1 + erf(x / sqrt 2)), the
+    default of Paddle and transformers (not the tanh approximation)."""
     if name == "relu":
         return graph.node("Relu", [x], f"{x}.relu")
     if name in ("silu", "swish"):

@@ -11,12 +11,16 @@ NAME = "model"  # the files' name without .json and .pdiparams
 
 
 def write(source: ExportSource, folder: Path) -> None:
-    """Write model.json and model.pdiparams: int64 [batch, length] of any sizes -> float32 logits
-    [batch, classes]; with them the configuration and the tokenizer."""
+    """Write model.json (the program) and model.pdiparams (the weights), and also the configuration
+    and the tokenizer.
+
+    The program takes the three INPUTS, int64 [batch, length] with both sizes variable, and returns
+    float32 logits [batch, classes].
+    """
     import paddle
 
-    class Logits(paddle.nn.Layer):
-        """The model with its inputs in the order of all exports."""
+    class ExportWrapper(paddle.nn.Layer):
+        """The model with the input order shared by all export formats (INPUTS)."""
 
         def __init__(self, model):
             super().__init__()
@@ -27,7 +31,7 @@ def write(source: ExportSource, folder: Path) -> None:
                 input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask
             )
 
-    layer = Logits(source.model)
+    layer = ExportWrapper(source.model)
     layer.eval()
     spec = [paddle.static.InputSpec([None, None], "int64", name) for name in INPUTS]
     with warnings.catch_warnings():

@@ -1,4 +1,5 @@
-"""The batches that an export is checked on: padded rows of several lengths, in several shapes."""
+"""The sample on which an export is compared with the original model: batches of several shapes,
+with padded rows of several lengths."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,20 +23,22 @@ _PAIRS = (
     ("It rained.", "On Monday morning, 12 of the 27 boats had come back to the harbour."),
     ("Who sees the red cat?", "A dog ran."),
 )
-_LENGTH_EIGHTHS = (1, 2, 5)  # of the batch's longest row: lengths of random rows
+_LENGTH_EIGHTHS = (1, 2, 5)  # lengths of random rows, in eighths of the batch's longest row
 
 
 @dataclass(frozen=True)
 class SampleBatch:
-    """texts: the texts of the rows, as (first, second or None); empty for random or truncated rows.
-    inputs: int64 [rows, longest], by the names in INPUTS."""
+    """texts: the texts of the rows, as (first, second or None); empty if the rows are random or
+    truncated. inputs: arrays by the names in INPUTS, each int64 [rows, length of the longest row].
+    """
 
     texts: list[tuple[str, str | None]]
     inputs: dict[str, np.ndarray]
 
 
 def make_batches(source: ExportSource) -> list[SampleBatch]:
-    """Batches of at least three shapes, padded where row lengths differ; deterministic."""
+    """Batches of at least three shapes, padded where row lengths differ; always the same. Random
+    tokens if the model has no tokenizer."""
     positions = source.config.max_position_embeddings
     if source.tokenizer is None:
         return list(_random_batches(source, min(positions, 64)))
@@ -57,7 +60,7 @@ def _encode_batch(source: ExportSource, texts: list[tuple[str, str | None]]) -> 
     dataset = encode_examples(examples, source.tokenizer, max_length)
     batch = dataset.batch(np.arange(len(dataset)))
     inputs = (batch["input_ids"], batch["input_mask"], batch["segment_ids"])
-    # Another tokenizer is compared on the texts, and would not truncate them in the same place.
+    # A checker that compares tokenizers too encodes the texts without truncation.
     compared = [] if dataset.encoded.truncated else texts
     return SampleBatch(compared, dict(zip(INPUTS, inputs, strict=True)))
 

@@ -22,8 +22,9 @@ _PRETRAINING_ARCHITECTURES = ("BertForPretraining", "BertForPreTraining")
 class ExportSource:
     """A model in evaluation mode.
 
-    config_json: the content of config.json. labels: class names in the order of the logits, empty
-    for a regression and for a pre-training model. tokenizer: None if the folder has no vocabulary.
+    config_json: the content of config.json. labels: class names in the order of the logits; empty
+    for a regression model and for a pre-training model. tokenizer: None if the folder has no
+    vocabulary.
     """
 
     folder: Path
@@ -34,7 +35,7 @@ class ExportSource:
     is_pretraining_model: bool
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """The float32 weights by Paddle's names, Linear as [in, out]."""
+        """The float32 weights by Paddle's names; Linear weights are [in, out]."""
         return model_state.numpy_state_dict(self.model)
 
     @property
@@ -44,10 +45,10 @@ class ExportSource:
 
 
 def load_source(name_or_path: str) -> ExportSource:
-    """Load the model of a folder, or of a name under $BERT_PADDLE_HOME/models.
+    """Load the model in a folder, given by its path or by its name in $BERT_PADDLE_HOME/models.
 
-    Raises WeightsError for a folder without a complete BERT with a classifier or the pre-training
-    heads, and for a checkpoint that does not match its manifest.
+    Raises WeightsError unless the folder has a complete BERT with a classifier or with both
+    pre-training heads, and for a checkpoint that does not match its manifest.
     """
     folder = find_model_dir(name_or_path)
     config = model_config.read_config(folder)
@@ -66,14 +67,15 @@ def load_source(name_or_path: str) -> ExportSource:
 
 
 def find_model_dir(name_or_path: str) -> Path:
-    """The model's folder, verified against its manifest. Raises WeightsError."""
+    """The model's folder. Raises WeightsError if there is none, or if it does not match its
+    manifest; a hub model that is not in the cache is not downloaded."""
     if (
         name_or_path in hub.HUB_MODELS
         and not (runtime.home_dir() / "models" / name_or_path).is_dir()
     ):
         if not Path(name_or_path).is_dir():
             raise WeightsError(
-                f"{name_or_path} is not a folder here: download the model first and give its folder"
+                f"{name_or_path}: no such folder: download the model first and give its folder"
             )
     return verify_model_dir(hub.find_model_dir(name_or_path, runtime.home_dir()))
 
@@ -83,11 +85,13 @@ def _load_pretraining_model(folder: Path, config_json: Mapping[str, Any]) -> Exp
     for head in pretrain_model.HEADS:
         if not any(name.startswith(head) for name in weights.tensors):
             raise WeightsError(
-                f"{folder} is a pre-training model by its config.json, but its weights have no "
-                f"{head}*: give the complete model"
+                f"{folder} is a pre-training model according to its config.json, but its "
+                f"weights have no {head}*: give the complete model"
             )
     config = {name: value for name, value in weights.config.items() if name != "labels"}
     model, _ = pretrain_model.build_model(config, 0, weights)
     model.eval()
-    tokens = tokenizer.load_tokenizer(folder) if tokenizer.has_vocabulary(folder) else None
-    return ExportSource(folder, model, config_json, (), tokens, is_pretraining_model=True)
+    loaded_tokenizer = (
+        tokenizer.load_tokenizer(folder) if tokenizer.has_vocabulary(folder) else None
+    )
+    return ExportSource(folder, model, config_json, (), loaded_tokenizer, is_pretraining_model=True)

@@ -30,32 +30,32 @@ class GlueArgs(CustomDataArgs, CommonArgs):
 
     task_name: str | None = flag(
         None,
-        "GLUE task in any spelling: SST-2, sst2; nine tasks and AX; required without data files",
+        "GLUE task (one of nine, or AX), as SST-2 or sst2; required unless data files are given",
         group=TASK,
     )
     data_dir: str | None = flag(
         None,
-        "folder of task folders, or the task folder itself; else $GLUE_DATA_DIR, then "
+        "folder of task folders, or the task folder itself; default: $GLUE_DATA_DIR, then "
         "$BERT_PADDLE_HOME/glue, then a download",
         group=TASK,
     )
     max_seq_length: int = flag(
         128,
-        "word pieces per row with [CLS] and [SEP]; in a pair the longer text is truncated first",
+        "tokens per row, with [CLS] and [SEP]; of a pair, the longer text is truncated first",
         group=TASK,
         minimum=8,
     )
     seeds: str | None = flag(
         None,
-        "1,2,3: instead of --seed, train with each of them, in output_dir/seed_1, ...; then "
-        "mean and standard deviation (docs/SWEEPS.md)",
+        "1,2,3: instead of --seed, train once with each seed, in output_dir/seed_1, ..., and "
+        "report mean and standard deviation (docs/SWEEPS.md)",
         group=TRAIN,
         comma_separated=True,
     )
     group_by_length: bool = flag(
         False,
-        "group rows of similar length: less padding on GPUs and where our kernels are not used "
-        "(docs/SPEED.md has its cost)",
+        "batch rows of similar length: less padding on GPUs, and on CPUs without this package's "
+        "kernels (its cost: docs/SPEED.md)",
         group=TRAIN,
     )
     do_train: bool = flag(
@@ -67,13 +67,15 @@ class GlueArgs(CustomDataArgs, CommonArgs):
     )
 
     @staticmethod
-    def overridden_flags(typed: Collection[str], in_config: Collection[str]) -> frozenset[str]:
-        """Flags of a --config file that typed ones override: a typed data file overrides a GLUE
-        task, and a typed task overrides data files, which no typed value could unset."""
-        return overridden_flags(typed, in_config)
+    def overridden_flags(
+        on_command_line: Collection[str], in_config: Collection[str]
+    ) -> frozenset[str]:
+        """Names of the --config file's flags to ignore, since flags on the command line contradict
+        them; see `custom_args.overridden_flags`."""
+        return overridden_flags(on_command_line, in_config)
 
     def problems(self) -> Iterator[str]:
-        """What is wrong with the combination of flags, one message each."""
+        """Problems with the arguments, one message each."""
         yield from super().problems()
         if self.data_dir and not Path(self.data_dir).is_dir():
             yield f"--data_dir {self.data_dir}: no such folder"
@@ -96,8 +98,8 @@ class GlueArgs(CustomDataArgs, CommonArgs):
             yield "nothing to do: --do_train, --do_eval and --do_predict are all off"
         if task and train and task.train is None:
             yield (
-                f"--do_train: {task.name} has no training set; evaluate or predict it with a "
-                f"model fine-tuned on {task.model_task}"
+                f"--do_train: {task.name} has no training set; predict it with a model fine-tuned "
+                f"on {task.model_task}"
             )
         if task and evaluate and not task.dev_sets:
             yield f"--do_eval: {task.name} has no dev set; give --do_predict"
@@ -120,16 +122,17 @@ class GlueArgs(CustomDataArgs, CommonArgs):
         if not train:
             yield "--seeds is for training: give --do_train too"
         if self.resume_from_checkpoint not in (None, "auto"):
-            yield "--resume_from_checkpoint must be auto with --seeds: each seed has its own"
+            yield "--resume_from_checkpoint must be auto with --seeds: each has its own checkpoints"
 
     def finalize(self) -> None:
-        """Fill in what follows from the flags: the task's canonical name and the actions."""
+        """Set the derived fields: the task's canonical name and the --do_... flags."""
         task = tasks.get_task(self.task_name) if self.task_name else None
         self.task_name = task.name if task else None
         self.do_train, self.do_eval, self.do_predict = self._actions(task)
 
     def _actions(self, task: tasks.Task | None) -> tuple[bool, bool, bool]:
-        """Train, evaluate, predict; with no --do_... flag, all that the task or the files allow."""
+        """Whether to (train, evaluate, predict); with no --do_... flag, all that the task or the
+        files allow."""
         if {"do_train", "do_eval", "do_predict"} & set(self.explicit_flags):
             return self.do_train, self.do_eval, self.do_predict
         if task is None:
@@ -140,8 +143,8 @@ class GlueArgs(CustomDataArgs, CommonArgs):
 
 
 def parse_seeds(text: str) -> list[int]:
-    """The distinct seeds in "1,2,3". Raises ValueError whose message continues after the flag's
-    name."""
+    """The distinct seeds in "1,2,3". Raises ValueError with a message such as "must be at least
+    0", without the flag's name."""
     seed_flag = next(f.metadata for f in flags.declared_flags(GlueArgs) if f.name == "seed")
     return list(dict.fromkeys(convert(seed_flag, seed.strip()) for seed in text.split(",")))
 

@@ -20,8 +20,8 @@ def facts(
     eval_results: Sequence[EvalResult],
     state: TrainState,
 ) -> CardFacts:
-    """The card's facts at a step. eval_results: of these weights, per dev set; empty if they were
-    not evaluated."""
+    """The content of the card of a checkpoint. eval_results: of the checkpoint's weights, one per
+    dev set; empty if they were not evaluated."""
     results: dict[str, float] = {}
     for (dev, _), result in zip(data.dev, eval_results, strict=False):
         figures = {"loss": result.loss, **result.metrics}
@@ -38,19 +38,20 @@ def facts(
         language=None if data.custom else _LANGUAGE,
         labels=task.labels,
         results=results,
-        hub=None if data.custom or remarks else _hub_dataset(task),
+        hub_dataset=None if data.custom or remarks else _hub_dataset(task),
         rows=rows,
         remarks=remarks,
         settings=model_card.training_settings(args, state)
-        | {"word pieces per row": args.max_seq_length},
+        | {"max sequence length": args.max_seq_length},
     )
 
 
 def _remarks(task: Task, data: EncodedData) -> list[str]:
+    """Sentences for the card where the data is not the complete official data set."""
     if data.custom:
         return []
     if data.demo:
-        return ["The data is a demo set of invented sentences: these are no GLUE results."]
+        return ["The data is a demo set of invented sentences: these are not GLUE results."]
     remarks = []
     if data.train is not None and task.train:
         if len(data.train) not in task.official_rows(task.train.file):
@@ -62,13 +63,13 @@ def _remarks(task: Task, data: EncodedData) -> list[str]:
         if len(dataset) not in task.official_rows(dev.file):
             remarks.append(
                 f"Evaluated on {len(dataset):,} rows; the official {dev.file} has {dev.rows:,}: "
-                "the figures are those of a subset or another split."
+                "the metrics are for a subset or a different split."
             )
     return remarks
 
 
 def _hub_dataset(task: Task) -> dict[str, str]:
-    """The task's entry in the hub's GLUE data set."""
+    """The task's configuration of the GLUE dataset on the Hugging Face hub."""
     name = task.name.replace("-", "").lower()
     entry = {"type": _HUB_DATASET, "name": f"GLUE {task.name}", "config": name}
     return entry | ({"split": "validation_matched"} if task.name == "MNLI" else {})

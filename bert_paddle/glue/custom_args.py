@@ -1,4 +1,4 @@
-"""The flags for a user's own data: a mixin of `GlueArgs` with its own fields and checks."""
+"""The flags for a user's own data: a mixin for `GlueArgs` with their fields and checks."""
 
 import dataclasses
 from collections.abc import Collection, Iterator
@@ -6,18 +6,18 @@ from pathlib import Path
 
 from bert_paddle.common.flags import flag
 
-CUSTOM = "own data, in place of --task_name (docs/OWN_DATA.md)"
+CUSTOM = "your own data, instead of --task_name (docs/OWN_DATA.md)"
 TSV, QUOTED_TSV, CSV, JSON, JSON_LINES = "tsv", "quoted_tsv", "csv", "json", "jsonl"
 FORMATS = (TSV, QUOTED_TSV, CSV, JSON, JSON_LINES)
 _EXTENSIONS = {".tsv": TSV, ".csv": CSV, ".json": JSON, ".jsonl": JSON_LINES, ".ndjson": JSON_LINES}
-# --metric -> its name in all_results.json; for classification, and for regression.
-CLASS_METRICS = {
+# Value of --metric -> name of the metric in all_results.json.
+CLASSIFICATION_METRICS = {
     "accuracy": "accuracy",
     "f1": "f1",
     "f1_macro": "f1_macro",
     "matthews": "matthews_correlation",
 }
-SCORE_METRICS = {"pearson": "pearson", "spearman": "spearmanr", "mse": "mse"}
+REGRESSION_METRICS = {"pearson": "pearson", "spearman": "spearmanr", "mse": "mse"}
 DEFAULT_VALIDATION_SHARE = 0.1  # of the training rows; used without --validation_file
 
 _FILE_FLAGS = ("train_file", "validation_file", "test_file")
@@ -37,12 +37,20 @@ def split_names(text: str | None) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",")) if text else ()
 
 
-def overridden_flags(typed: Collection[str], in_config: Collection[str]) -> frozenset[str]:
-    """Names of the flags of a --config file that the typed flags override."""
+def overridden_flags(
+    on_command_line: Collection[str], in_config: Collection[str]
+) -> frozenset[str]:
+    """Names of the --config file's flags to ignore because the command line contradicts them.
+
+    --train_file or --validation_file on the command line overrides a GLUE task in the file, and
+    --task_name overrides data files there, since no value on the command line could unset these.
+    """
     data_files = _FILE_FLAGS[:2]
-    if "task_name" not in typed and any(name in typed for name in data_files):
+    if "task_name" not in on_command_line and any(name in on_command_line for name in data_files):
         return frozenset({"task_name", "data_dir"})
-    if "task_name" in typed and any(name in in_config and name not in typed for name in data_files):
+    if "task_name" in on_command_line and any(
+        name in in_config and name not in on_command_line for name in data_files
+    ):
         return frozenset({*_FILE_FLAGS, "validation_share", *_TASK_FLAGS, *_FORMAT_FLAGS})
     return frozenset()
 
@@ -54,11 +62,13 @@ class CustomDataArgs:
     train_file: str | None = flag(
         None, "training rows: .tsv, .csv, .jsonl or .json, with named columns", group=CUSTOM
     )
-    validation_file: str | None = flag(None, "rows to evaluate on, likewise", group=CUSTOM)
+    validation_file: str | None = flag(
+        None, "rows to evaluate on, in the same formats", group=CUSTOM
+    )
     test_file: str | None = flag(
         None,
-        "rows to predict, in the same formats; scored if they have labels; with --task_name, "
-        "instead of its test sets",
+        "rows to predict, in the same formats; metrics are printed if they have labels; with "
+        "--task_name, it replaces the task's test sets",
         group=CUSTOM,
     )
     validation_share: float = flag(
@@ -71,60 +81,61 @@ class CustomDataArgs:
         sentinel=-1,
     )
     text_column: str | None = flag(
-        None, "column of the text (default: sentence, text, sentence1, ...)", group=CUSTOM
+        None, "column with the text (default: sentence, text, sentence1, ...)", group=CUSTOM
     )
-    text_pair_column: str | None = flag(None, "column of a second text", group=CUSTOM)
+    text_pair_column: str | None = flag(None, "column with the second text of a pair", group=CUSTOM)
     label_column: str | None = flag(
-        None, "column of the label (default: label, labels, ...)", group=CUSTOM
+        None, "column with the label (default: label, labels, ...)", group=CUSTOM
     )
     column_names: str | None = flag(
         None,
-        "a,b,c: the columns of files without a header line",
+        "a,b,c: the column names, for files without a header line",
         group=CUSTOM,
         comma_separated=True,
     )
     file_format: str | None = flag(
         None,
-        "format of the files, whatever their extensions; quoted_tsv: quotation marks as in CSV",
+        "format of the files (default: by their extensions); quoted_tsv: TSV quoted as CSV is",
         group=CUSTOM,
         choices=FORMATS,
     )
     labels: str | None = flag(
         None,
-        "a,b,c: the classes in order (default: those of the training rows)",
+        "a,b,c: the classes in order (default: the distinct labels of the training rows)",
         group=CUSTOM,
         comma_separated=True,
     )
     regression: bool = flag(False, "labels are numbers to predict, not classes", group=CUSTOM)
     metric: str | None = flag(
         None,
-        "what the best step is selected by (default: accuracy; for regression the mean of pearson "
-        "and spearman)",
+        "metric that selects the best checkpoint (default: accuracy; for regression the mean of "
+        "pearson and spearman)",
         group=CUSTOM,
-        choices=(*CLASS_METRICS, *SCORE_METRICS),
+        choices=(*CLASSIFICATION_METRICS, *REGRESSION_METRICS),
     )
 
     def custom_actions(self) -> tuple[bool, bool, bool]:
-        """Train, evaluate, predict: those that have files, for no --do_... flag."""
+        """(train, evaluate, predict) to run with no --do_... flag: those that have files."""
         train, evaluate = self.train_file is not None, self.validation_file is not None
         return train, self.splits_train_file() or evaluate, bool(self.test_file)
 
-    def dev_share(self) -> float:
-        """The share of the training rows held out for evaluation."""
+    def resolved_validation_share(self) -> float:
+        """--validation_share with its default resolved: the share of the training rows held out."""
         if self.validation_share >= 0:
             return self.validation_share
         return 0.0 if self.validation_file else DEFAULT_VALIDATION_SHARE
 
     def splits_train_file(self) -> bool:
         """Whether part of the training file is held out for evaluation."""
-        return self.train_file is not None and self.dev_share() > 0
+        return self.train_file is not None and self.resolved_validation_share() > 0
 
     def data_file_flags(self) -> list[str]:
         """Names of the data file flags that are set."""
         return [name for name in _FILE_FLAGS if getattr(self, name) is not None]
 
     def custom_data_problems(self, task_name: str | None, data_dir: str | None) -> Iterator[str]:
-        """What is wrong with these flags, with --task_name and --data_dir; one message each."""
+        """Problems with these flags and their combination with --task_name and --data_dir, one
+        message each."""
         files = self.data_file_flags()
         if task_name is not None:
             clashing = [
@@ -132,16 +143,16 @@ class CustomDataArgs:
             ]
             if clashing:
                 yield (
-                    f"{', '.join(clashing)} and --task_name exclude each other: a run is of a GLUE "
-                    "task or of data of your own"
+                    f"{', '.join(clashing)} and --task_name are mutually exclusive: a run uses "
+                    "either a GLUE task or your own data"
                 )
         elif not files:
-            yield "--task_name is required (or --train_file, for data of your own)"
+            yield "--task_name is required (or --train_file, for your own data)"
         elif data_dir:
-            yield "--data_dir is for GLUE's files: give full paths to --train_file and the others"
+            yield "--data_dir is for GLUE tasks: give full paths in --train_file and the others"
         format_flags = [f"--{name}" for name in _FORMAT_FLAGS if getattr(self, name)]
         if format_flags and not files:
-            yield f"{', '.join(format_flags)}: there is no file to read (--train_file, --test_file)"
+            yield f"{', '.join(format_flags)}: no data file is given (--train_file, --test_file)"
         for name in files:
             yield from self._file_problems(name)
         yield from self._column_problems()
@@ -150,33 +161,29 @@ class CustomDataArgs:
             yield "--validation_file and --validation_share are both set: give one of them"
 
     def missing_files(self, do_train: bool, do_eval: bool, do_predict: bool) -> Iterator[str]:
-        """Actions that are requested but have no file."""
+        """One message for each requested action that has no file."""
         if do_train and not self.train_file:
             yield "--do_train needs --train_file"
         if do_eval and not self.validation_file and not self.splits_train_file():
-            yield "--do_eval needs --validation_file, or --validation_share of --train_file"
+            yield "--do_eval needs --validation_file, or --train_file and a --validation_share"
         if do_predict and not self.test_file:
             yield "--do_predict needs --test_file"
 
     def _file_problems(self, name: str) -> Iterator[str]:
         path = getattr(self, name)
         if not Path(path).is_file():
-            yield f"--{name} {path}: " + ("a folder" if Path(path).is_dir() else "no such file")
+            yield f"--{name} {path}: " + ("is a folder" if Path(path).is_dir() else "no such file")
         elif detect_format(path, self.file_format) is None:
             extension = Path(path).suffix
-            problem = (
-                f"the ending {extension} is unknown" if extension else "the name has no ending"
-            )
+            problem = f"unknown extension {extension}" if extension else "the name has no extension"
             yield f"--{name} {path}: {problem} ({' '.join(_EXTENSIONS)}); or give --file_format"
         elif self.column_names and detect_format(path, self.file_format) in (JSON, JSON_LINES):
-            yield (
-                f"--column_names is for files without a header, and {path} names its fields itself"
-            )
+            yield f"--column_names is for files without a header: {path} has named fields"
 
     def _column_problems(self) -> Iterator[str]:
         columns = split_names(self.column_names)
         if len(set(columns)) < len(columns) or "" in columns:
-            yield f"--column_names {self.column_names}: give every column a name of its own"
+            yield f"--column_names {self.column_names}: give distinct, non-empty names"
         if self.text_pair_column and not self.text_column:
             yield "--text_pair_column needs --text_column"
         chosen = {
@@ -189,22 +196,22 @@ class CustomDataArgs:
                 yield f"--{name} {column} is not among --column_names {self.column_names}"
         if len(set(chosen.values())) < len(chosen):
             flags = ", ".join(f"--{name}" for name in chosen)
-            yield f"{flags} name the same column: give each its own"
+            yield f"{flags} name the same column: give different ones"
 
     def _label_problems(self) -> Iterator[str]:
         labels = split_names(self.labels)
         if self.labels and self.regression:
-            yield "--labels and --regression contradict each other: a regression has no classes"
+            yield "--labels and --regression contradict each other: regression has no classes"
         elif self.labels and (len(set(labels)) < len(labels) or "" in labels or len(labels) < 2):
+            yield f"--labels {self.labels}: give two or more distinct names, separated by commas"
+        if self.regression and self.metric in CLASSIFICATION_METRICS:
+            metrics = ", ".join(REGRESSION_METRICS)
             yield (
-                f"--labels {self.labels}: give two or more different names, with commas between "
-                "them"
+                f"--metric {self.metric} is a classification metric: with --regression choose from "
+                f"{metrics}"
             )
-        if self.regression and self.metric in CLASS_METRICS:
-            metrics = ", ".join(SCORE_METRICS)
-            yield f"--metric {self.metric} is for classes: a regression has {metrics}"
-        if self.labels and self.metric in SCORE_METRICS:
-            metrics = ", ".join(CLASS_METRICS)
-            yield f"--metric {self.metric} is for regressions: classes have {metrics}"
+        if self.labels and self.metric in REGRESSION_METRICS:
+            metrics = ", ".join(CLASSIFICATION_METRICS)
+            yield f"--metric {self.metric} is a regression metric: choose from {metrics}"
         if self.metric == "f1" and len(labels) > 2:
             yield f"--metric f1 is for two classes, and --labels has {len(labels)}: give f1_macro"

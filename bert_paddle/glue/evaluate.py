@@ -1,4 +1,5 @@
-"""Exact evaluation: every row once on any number of processes, metrics computed once over all."""
+"""Exact evaluation: each row is evaluated exactly once whatever the number of processes, and the
+metrics are computed over all rows at once."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,8 +18,8 @@ from bert_paddle.glue.tasks import Task
 class EvalResult:
     """The mean loss over all rows, and the task's metrics by their names in all_results.json.
 
-    single_class: the class that is predicted for every row, if there is only one. logits:
-    [n, classes], in the order of the rows.
+    single_class: the class predicted for every row; None if predictions differ, and for regression.
+    logits: [n, classes], in the order of the rows.
     """
 
     loss: float
@@ -51,13 +52,13 @@ def compute_logits(
 
 
 def check_finite(logits: np.ndarray, model_name: str) -> None:
-    """Raise RunError if logits [n, classes] have a row that is not finite: a prediction from it
-    would be meaningless."""
+    """Raise RunError if any row of the logits [n, classes] is not finite: its prediction would be
+    meaningless. model_name: for the message."""
     bad = int(np.sum(~np.isfinite(logits).all(axis=1)))
     if bad:
         raise RunError(
-            f"{model_name} gives no finite scores for {bad} of {len(logits)} row(s): its weights "
-            "are damaged or its training diverged; take another checkpoint"
+            f"{model_name} produces non-finite logits for {bad} of {len(logits)} row(s): its "
+            "weights are damaged or its training diverged; use another checkpoint"
         )
 
 

@@ -1,4 +1,4 @@
-"""A fine-tuning run from top to bottom: read, encode, build, train, evaluate, predict, report."""
+"""A fine-tuning run: read and encode data, build the model, train, evaluate, predict, report."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -40,8 +40,8 @@ from bert_paddle.training.verify_model_dir import verify_model_dir
 def run(args: GlueArgs) -> dict[str, Any]:
     """Fine-tune, evaluate and predict as the flags say; returns the values of all_results.json.
 
-    Raises UserError for flags, files and weights that do not fit, RunError for a failure while
-    running; checkpoints written until then are complete.
+    Raises UserError for invalid or incompatible flags, files and weights, RunError for a failure
+    while running; checkpoints written before it are complete.
     """
     output_dir = Path(args.output_dir)
     log = RunLog(active=collectives.get_world().is_main)
@@ -70,10 +70,11 @@ def run(args: GlueArgs) -> dict[str, Any]:
 
 
 def _prepare_output_dir(args: GlueArgs, output_dir: Path, log: RunLog) -> str | None:
-    """Check the output folder and start its metrics; returns the checkpoint to resume from."""
+    """Check the output folder and open its metrics.jsonl; returns the checkpoint to resume from,
+    or None."""
     predictions_dir = output_dir / "predictions"
     if args.do_predict and predictions_dir.exists() and not predictions_dir.is_dir():
-        raise OutputError(f"{predictions_dir} is a file, and a folder is needed there: move it")
+        raise OutputError(f"{predictions_dir} is a file: move it, a folder of that name is needed")
     if not args.do_train:
         log.write_metrics_to(output_dir)
         return None
@@ -81,7 +82,7 @@ def _prepare_output_dir(args: GlueArgs, output_dir: Path, log: RunLog) -> str | 
 
 
 def _find_model_dir(args: GlueArgs, output_dir: Path, log: RunLog) -> Path:
-    """The folder of the model to start from, downloaded where needed, and verified."""
+    """The folder of the initial model, downloaded if necessary, and verified."""
     model_dir = collectives.run_on_main_first(
         lambda: hub.find_model_dir(args.model_name_or_path, runtime.home_dir(), log.note)
     )
@@ -93,8 +94,8 @@ def _find_model_dir(args: GlueArgs, output_dir: Path, log: RunLog) -> Path:
 def _read_data(
     args: GlueArgs, model_dir: Path, tokenizer: Tokenizer, log: RunLog
 ) -> tuple[Task, RawData]:
-    """The task and its examples. Where possible, a model that does not fit is reported before files
-    are read or downloaded."""
+    """The task and its examples. Where possible, a model whose sizes are incompatible is reported
+    before files are read or downloaded."""
     config = model_config.read_config(model_dir)
 
     def check_sizes(is_pair: bool) -> None:
@@ -116,7 +117,8 @@ def _read_data(
 
 def _build_model(args: GlueArgs, task: Task, model_dir: Path, log: RunLog) -> Any:
     """The classifier with the weights of `model_dir`, in evaluation mode."""
-    # No variable keeps the loaded weights: they are as large as the model.
+    # The result of load_weights() is not bound to a name, so that its memory, as much as the
+    # model's, is freed.
     loaded = classifier.build_classifier(
         load_weights.load_weights(model_dir), task.labels, args.seed, need_head=not args.do_train
     )
@@ -127,7 +129,9 @@ def _build_model(args: GlueArgs, task: Task, model_dir: Path, log: RunLog) -> An
 
 
 class FineTuningJob(TrainingJob):
-    """A classifier with its task, its data and the results so far."""
+    """A classifier with its task, its data and the results so far.
+
+    `step` is the step of the model's current weights; `evaluated_step` that of `eval_results`."""
 
     def __init__(
         self,
@@ -144,21 +148,22 @@ class FineTuningJob(TrainingJob):
         self.task, self.tokenizer, self.data = task, tokenizer, data
         # Tensor cores need multiples of 8, but no row may exceed the model's positions.
         self.pad_multiple = 8 if collectives.on_gpu() and args.max_seq_length % 8 == 0 else 1
-        self.precision: Callable[[], AbstractContextManager] = nullcontext
+        self.autocast: Callable[[], AbstractContextManager] = nullcontext
         self.values["data"] = data.origin
-        self.step = 0  # step of the model's current weights
+        self.step = 0
         self.evaluated_step: int | None = None
-        self.eval_results: list[evaluate.EvalResult] = []  # per dev set, at `evaluated_step`
+        self.eval_results: list[evaluate.EvalResult] = []  # one per dev set
         log.tags = {"data": "demo"} if data.demo else {}
 
     def fine_tune(self, resume_from: str | None) -> None:
-        """Train to the end; the model then has the last or the best weights, as the flags say."""
+        """Train; the model then has the weights of the last step, or with --load_best_model_at_end
+        of the best one. resume_from: a checkpoint folder, or None."""
         train_set = self.data.train
         assert train_set is not None
         loader = TrainLoader(train_set, self.args, self.pad_multiple)
         objective = loss.objective(self.task.is_regression)
         trainer = Trainer(self.model, objective, self.args, collectives.on_gpu(), self.log)
-        self.precision = trainer.precision
+        self.autocast = trainer.autocast
         _, self.step = self.train(
             trainer, loader, len(train_set), train_set.fingerprint(), resume_from
         )
@@ -168,10 +173,9 @@ class FineTuningJob(TrainingJob):
         self.run_info_file.start(self.describe(None), trains=False, resumed=False)
 
     def describe(self, steps: dict[str, int] | None) -> RunInfo:
-        kind = self.values["data"]
-        return run_info.describe(self.task, self.args, self.data, kind, self.model, steps)
+        return run_info.describe(self.task, self.args, self.data, self.model, steps)
 
-    def evaluate_step(self, state: TrainState) -> dict[str, float]:
+    def evaluate_at_step(self, state: TrainState) -> dict[str, float]:
         self.step = state.step
         if not self.args.do_eval:
             return {}
@@ -195,10 +199,13 @@ class FineTuningJob(TrainingJob):
         return write
 
     def evaluate(self, state: TrainState | None = None) -> None:
-        """Evaluate on the dev sets, unless the current weights have been evaluated."""
+        """Evaluate on the dev sets, unless the current weights have been evaluated. state: during
+        training, its state, whose best step is updated; None after training or without it."""
         if self.evaluated_step == self.step:
             return
-        with self.precision():
+        # After training, metrics.jsonl already has an evaluation of these weights.
+        is_new = state is not None or not self.args.do_train
+        with self.autocast():
             eval_results, values = results.evaluate_dev_sets(
                 self.task,
                 self.model,
@@ -206,8 +213,7 @@ class FineTuningJob(TrainingJob):
                 self.args.eval_batch_size,
                 self.pad_multiple,
                 self.log,
-                # After training, metrics.jsonl already has an evaluation of these weights.
-                self.step if state or not self.args.do_train else None,
+                record_step=self.step if is_new else None,
             )
         self.values["eval_model"] = self._model_name()
         self.evaluated_step, self.eval_results = self.step, eval_results
@@ -216,31 +222,32 @@ class FineTuningJob(TrainingJob):
             results.update_best_step(self.task, state, eval_results)
 
     def predict(self) -> None:
-        """Write predictions/<TASK>.tsv for every test set, and JSON lines for labelled ones."""
+        """Write predictions/<TASK>.tsv for every test set, and for labelled ones the metrics and
+        test_predictions_<TASK>.jsonl."""
         predicted = []
         for task, test_set, dataset in self.data.test:
-            with self.precision():
+            with self.autocast():
                 logits = evaluate.compute_logits(
                     self.model, dataset, self.args.eval_batch_size, self.pad_multiple
                 )
             evaluate.check_finite(logits, self._model_name())
             if dataset.labels is not None:
                 self.values |= results.score_test_set(task, test_set, logits, dataset, self.log)
-            # `submission` must tell a task's test set from a user's file of the same name.
-            kind = "own" if test_set.custom else self.data.origin
-            self.values[f"predictions_{test_set.submission}"] = kind
+            # Tells the `submission` command a GLUE test set from a user's file of the same name.
+            origin = "own" if test_set.custom else self.data.origin
+            self.values[f"predictions_{test_set.submission}"] = origin
             predicted.append((task, test_set, dataset, logits))
 
         def write() -> list[Path]:
             return [write_test_predictions(*test, self.output_dir) for test in predicted]
 
         paths = collectives.run_on_main(write)
-        demo = ", of demo rows" if self.data.demo else ""
+        demo = "demo " if self.data.demo else ""
         for path, (_, _, dataset, _) in zip(paths, predicted, strict=True):
-            self.log.note(f"predictions: {path} ({len(dataset)} rows{demo})")
+            self.log.note(f"predictions: {path} ({len(dataset)} {demo}rows)")
 
     def write_results(self) -> None:
-        """Write dev_predictions.jsonl, all_results.json and the end of run.json."""
+        """Write dev_predictions.jsonl, all_results.json and the final entries of run.json."""
         collectives.run_on_main(
             lambda: run_info.write_dev_predictions(
                 self.task, self.data, self.eval_results, self.output_dir
@@ -249,5 +256,5 @@ class FineTuningJob(TrainingJob):
         super().write_results()
 
     def _model_name(self) -> str:
-        """The name of the checkpoint or model that the current weights are from."""
+        """The checkpoint or model that the current weights come from."""
         return f"model_{self.step}" if self.args.do_train else self.args.model_name_or_path

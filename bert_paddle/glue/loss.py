@@ -6,7 +6,8 @@ from bert_paddle.training.step import Batch, Objective
 
 
 def objective(regression: bool) -> Objective:
-    """Cross-entropy over the classes, or the squared error for regression; sums over the rows."""
+    """The loss to minimize, as sums and counts over rows (see Objective): cross-entropy over the
+    classes, or the squared error for regression."""
     import paddle.nn.functional as F
 
     def sums(model, batch: Batch) -> dict:

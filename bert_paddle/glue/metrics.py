@@ -39,7 +39,8 @@ def _matthews(predictions: np.ndarray, labels: np.ndarray) -> float:
     from sklearn.metrics import matthews_corrcoef
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a single class on both sides, for which it returns 0
+        # With one class on both sides it warns, and returns 0.
+        warnings.simplefilter("ignore")
         return float(matthews_corrcoef(labels, predictions))
 
 
@@ -56,16 +57,18 @@ def _spearman(predictions: np.ndarray, labels: np.ndarray) -> float:
 
 
 def _correlation(function: Callable, predictions: np.ndarray, labels: np.ndarray) -> float:
-    """A correlation in float64; nan if undefined: a constant side, a single row, a nan."""
+    """A correlation in float64; nan where undefined: if predictions or labels are constant or not
+    finite (so also for a single row). function: of scipy.stats."""
     x, y = predictions.astype(np.float64), labels.astype(np.float64)
     if not (np.isfinite(x).all() and np.isfinite(y).all()) or np.ptp(x) == 0 or np.ptp(y) == 0:
         return math.nan
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of nearly constant predictions, once per evaluation
+        # Nearly constant predictions give a warning in every evaluation.
+        warnings.simplefilter("ignore")
         return float(function(x, y)[0])
 
 
-# Metric -> its name in a log line, and its function of (predictions, labels).
+# Key in all_results.json -> name in log lines, function of (predictions, labels).
 METRICS: dict[str, tuple[str, Callable[[np.ndarray, np.ndarray], float]]] = {
     "accuracy": ("accu", _accuracy),
     "f1": ("f1", _f1),
@@ -78,13 +81,13 @@ METRICS: dict[str, tuple[str, Callable[[np.ndarray, np.ndarray], float]]] = {
 
 
 def compute(task: Task, predictions: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """Return the task's metrics of one set, keyed as in all_results.json.
+    """Return the task's metrics on one data set, keyed as in all_results.json.
 
-    `predictions` and `labels` are [n]: label indices, or real-valued scores for regression. F1 is
-    that of label 1 (equivalent, duplicate), and 0 if no row is or is predicted to be 1; macro-F1
-    is the mean F1 of the classes in the labels or the predictions; Matthews is the correlation of
-    a confusion matrix, generalised to more classes as in Gorodkin 2004, and 0 if one side is
-    constant; Pearson and Spearman (ties take their mean rank) are nan in that case.
+    `predictions` and `labels` are [n]: label indices, or real-valued scores for regression.
+    f1: for label 1 (equivalent, duplicate); 0 if no row has label 1 or is predicted as 1.
+    f1_macro: the mean F1 of the classes that occur in the labels or the predictions.
+    matthews_correlation: for any number of classes (Gorodkin 2004); 0 if the labels or the
+    predictions are constant. pearson, spearmanr (ties take their mean rank): nan in that case.
     Raises ValueError for empty arrays and for shapes other than two equal [n].
     """
     predictions, labels = np.asarray(predictions), np.asarray(labels)
@@ -100,8 +103,8 @@ def log_fields(task: Task, metrics: Mapping[str, float]) -> list[tuple[str, floa
 
 
 def primary_metric(task: Task, metrics: Mapping[str, float]) -> float:
-    """Return what the best step is selected by: the mean of `task.primary.names`.
+    """Return the value that selects the best step: the mean of the metrics `task.primary.names`.
 
-    For MNLI give the metrics of its first dev set, matched. nan if any of them is nan.
+    For MNLI pass the metrics of its first dev set, matched. nan if any of the metrics is nan.
     """
     return float(np.mean([metrics[name] for name in task.primary.names]))

@@ -1,4 +1,4 @@
-"""Prediction files: TSV as the GLUE server takes it, and JSON lines with the texts."""
+"""Prediction files: TSV for the GLUE server, and JSON Lines with the texts."""
 
 import json
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ def write_submission_tsv(task: Task, logits: np.ndarray, path: Path, custom: boo
     """Write `index<TAB>prediction` lines, 0-based, with labels as spelled in the task's files.
 
     logits: [n, classes] in the order of the test file. STS-B scores are clipped to 0 to 5.
-    custom: for a user's test file; labels are then class names, and scores have six digits.
+    custom: a user's test file; labels are then class names, and scores have six significant digits.
     """
     values = predictions_of(task, logits)
     if task.score_range:
@@ -49,8 +49,8 @@ def write_jsonl(task: Task, examples: Examples, logits: np.ndarray, path: Path) 
     """Write one JSON object per line, in the order of the data file.
 
     logits: [n, classes], or [n, 1] for regression. Keys: index (from 0), text_a, text_b for pairs,
-    label where known, prediction (class names, or numbers) and, for classes, probabilities in the
-    order of `task.labels`.
+    label if known, prediction (class names, or numbers) and, for classification, probabilities in
+    the order of `task.labels`.
     """
     rows = _jsonl_rows(task, examples, logits)
     lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
@@ -79,4 +79,5 @@ def _jsonl_rows(task: Task, examples: Examples, logits: np.ndarray) -> Iterator[
 
 
 def _label_or_score(task: Task, value: Any) -> str | float:
+    """The class name of a class index; a regression's score, rounded."""
     return round(float(value), 6) if task.is_regression else task.labels[int(value)]

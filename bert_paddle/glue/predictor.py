@@ -1,4 +1,4 @@
-"""Load a fine-tuned model and predict classes or scores of texts."""
+"""Load a fine-tuned model and predict the classes or scores of texts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,8 +21,8 @@ from bert_paddle.training.verify_model_dir import verify_model_dir
 
 @dataclass(frozen=True)
 class Prediction:
-    """The prediction for one text or pair: the most likely class, and the probability of every
-    class by name; for regression the score, and no class."""
+    """The prediction for one text or pair: the most likely class (`label`), and the probability of
+    every class by name; for regression only the score, with label None."""
 
     label: str | None
     probabilities: dict[str, float]
@@ -30,11 +30,11 @@ class Prediction:
 
 
 class Predictor:
-    """A loaded model folder. Raises WeightsError for a folder without a classifier, and for a
-    checkpoint that is incomplete or differs from its manifest."""
+    """A fine-tuned model, loaded from its folder. Raises WeightsError for a model without a
+    classifier, and for a checkpoint that is incomplete or differs from its manifest."""
 
     def __init__(self, name_or_path: str, max_seq_length: int | None = None):
-        """max_seq_length: tokens per row; None for the number of the model's positions."""
+        """max_seq_length: maximum tokens per row; None: the model's max_position_embeddings."""
         folder = _find_folder(name_or_path)
         config = model_config.read_config(folder)
         self.tokenizer = tokenizer.load_tokenizer(folder, None)
@@ -58,7 +58,7 @@ class Predictor:
         return not self.labels
 
     def input_problem(self, has_pairs: bool) -> str | None:
-        """Why this model cannot take a single text (or a pair); None if it can."""
+        """Why this model cannot take pairs (has_pairs) or single texts; None if it can."""
         if has_pairs and self.type_vocab_size < 2:
             return f"{self.folder} has one segment embedding and takes no pairs: give one text"
         if self.takes_pairs is None or self.takes_pairs == has_pairs:
@@ -69,16 +69,18 @@ class Predictor:
     def predict(
         self, texts: Sequence[str], pairs: Sequence[str] | None = None, batch_size: int = 32
     ) -> list[Prediction]:
-        """One prediction for each text (or text and its pair), in order.
+        """One prediction for each text or pair, in order. pairs: the second text of each pair.
 
         Raises DataError for an item that is not a string or is empty, for unequal numbers of texts
-        and pairs, for pairs if the model was fine-tuned on single texts and the reverse; RunError
-        if the model's logits are not finite.
+        and pairs, and for pairs if the model was fine-tuned on single texts or vice versa; RunError
+        if the logits are not finite.
         """
         if isinstance(texts, str) or isinstance(pairs, str):
-            raise DataError("texts and pairs are lists of texts: give [text] for one")
+            raise DataError("texts and pairs must be lists of texts: give [text] for one")
         if pairs is not None and len(pairs) != len(texts):
-            raise DataError(f"{len(texts)} texts and {len(pairs)} pairs: give as many of each")
+            raise DataError(
+                f"{len(texts)} texts and {len(pairs)} pairs: give the same number of each"
+            )
         if batch_size < 1:
             raise DataError(f"the batch size must be at least 1, not {batch_size}")
         if problem := self.input_problem(pairs is not None):
@@ -112,11 +114,11 @@ def _check_texts(name: str, texts: Sequence[Any]) -> None:
         if not isinstance(text, str):
             raise DataError(f"{name}[{i}] is of type {type(text).__name__}, not a text")
         if not text.strip():
-            raise DataError(f"{name}[{i}] is empty: there is no text")
+            raise DataError(f"{name}[{i}] is empty or blank")
 
 
 def _find_folder(name_or_path: str) -> Path:
-    """The model's folder. Nothing is downloaded: the hub's models are not fine-tuned."""
+    """The model's folder, verified. Nothing is downloaded: models on the hub are not fine-tuned."""
     if name_or_path in hub.HUB_MODELS and not Path(name_or_path).is_dir():
         raise WeightsError(
             f"{name_or_path} is a pre-trained model without a classifier: give the folder of a "
@@ -126,7 +128,8 @@ def _find_folder(name_or_path: str) -> Path:
 
 
 def _class_names(weights: LoadedWeights, folder: Path) -> tuple[str, ...]:
-    """The class names in the order of the logits; none for regression. Raises WeightsError."""
+    """The class names in the order of the logits; () for regression. Raises WeightsError for
+    weights without a classifier."""
     bias = weights.tensors.get("classifier.bias")
     if bias is None:
         raise WeightsError(

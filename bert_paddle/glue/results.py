@@ -1,4 +1,4 @@
-"""Log lines and result values of evaluations, and the best step."""
+"""Log lines of evaluations, their values for all_results.json, and the best step."""
 
 import time
 from typing import Any
@@ -23,8 +23,9 @@ def evaluate_dev_sets(
     log: run_log.RunLog,
     record_step: int | None,
 ) -> tuple[list[EvalResult], dict[str, float]]:
-    """Evaluate every dev set and print a log line for each; returns the results, and their values
-    for all_results.json. record_step: the step to log to metrics.jsonl; None to log nothing there.
+    """Evaluate every dev set and print a log line for each; returns the results, one per dev set,
+    and their values for all_results.json. record_step: the step under which metrics.jsonl records
+    them; None: they are not recorded.
     """
     results: list[EvalResult] = []
     values: dict[str, float] = {}
@@ -53,8 +54,8 @@ def evaluate_dev_sets(
 
 
 def epoch_values(data: EncodedData, results: list[EvalResult]) -> dict[str, float]:
-    """The evaluation's values for an epoch's entry in metrics.jsonl: eval_loss and the metrics by
-    their names in all_results.json, with the suffix of the dev set."""
+    """The evaluation's values for an epoch's entry in metrics.jsonl: eval_loss and the metrics,
+    with the dev set's suffix appended to their names (eval_loss_mm)."""
     values: dict[str, float] = {}
     for (dev, _), result in zip(data.dev, results, strict=True):
         figures = {"eval_loss": result.loss, **result.metrics}
@@ -63,9 +64,8 @@ def epoch_values(data: EncodedData, results: list[EvalResult]) -> dict[str, floa
 
 
 def update_best_step(task: Task, state: TrainState, results: list[EvalResult]) -> bool:
-    """Update the best step by the first dev set's metric; of equal steps the earliest stays best.
-
-    Returns whether this evaluation is the best so far.
+    """Update the best step by the primary metric on the first dev set; on a tie the earlier step
+    stays best. Returns whether this evaluation is the best so far.
     """
     return state.update_best(
         metrics.primary_metric(task, results[0].metrics), task.primary.higher_is_better
@@ -75,8 +75,8 @@ def update_best_step(task: Task, state: TrainState, results: list[EvalResult]) -
 def score_test_set(
     task: Task, test_set: TestSet, logits: np.ndarray, dataset: EncodedDataset, log: run_log.RunLog
 ) -> dict[str, float]:
-    """Print the metrics of a labelled test set (the full AX release, a user's file); returns them
-    for all_results.json, as test_<metric> for a user's file and test_ax_<metric> for AX."""
+    """Print the metrics on a labelled test set (AX's full release, or a user's file); returns them
+    for all_results.json, as test_ax_<metric> or, for a user's file, test_<metric>."""
     assert dataset.labels is not None
     computed = metrics.compute(task, predictions_of(task, logits), dataset.labels)
     fields = ", ".join(f"{name}: {value:.6f}" for name, value in metrics.log_fields(task, computed))

@@ -18,12 +18,11 @@ def describe(
     task: Task,
     args: GlueArgs,
     data: EncodedData,
-    data_kind: str,
     model: Any,
     steps: dict[str, int] | None,
 ) -> RunInfo:
-    """The run's entries in run.json. data_kind: as in all_results.json. The lengths are of the
-    training rows; without training, of the first set evaluated or predicted."""
+    """The run's entries in run.json. The lengths are those of the training rows or, without
+    training, of the first data set evaluated or predicted. steps: as in RunInfo."""
     datasets = {f"dev{dev.suffix}": dataset for dev, dataset in data.dev}
     datasets |= {Path(test.submission).stem: dataset for _, test, dataset in data.test}
     if data.train is not None:
@@ -31,12 +30,12 @@ def describe(
     first = next(iter(datasets.values()), None)
     lengths = None
     if first is not None:
-        cut = first.encoded.truncated
-        lengths = run_info.length_counts(first.encoded.lengths, cut, args.max_seq_length)
+        encoded = first.encoded
+        lengths = run_info.length_counts(encoded.lengths, encoded.truncated, args.max_seq_length)
     return RunInfo(
         program=PROGRAM,
         task=task.name,
-        data=data_kind,
+        data=data.origin,
         parameters=sum(parameter.size for parameter in model.parameters()),
         metric=list(task.primary.names),
         higher_is_better=task.primary.higher_is_better,
@@ -50,7 +49,8 @@ def describe(
 def write_dev_predictions(
     task: Task, data: EncodedData, results: list[EvalResult], output_dir: Path
 ) -> None:
-    """Write dev_predictions.jsonl from the last evaluation; `_mm` for MNLI's second dev set."""
+    """Write dev_predictions.jsonl from the last evaluation (dev_predictions_mm.jsonl for MNLI's
+    mismatched dev set)."""
     for (dev, dataset), result in zip(data.dev, results, strict=True):
         if dataset.examples is not None and result.logits is not None:
             path = output_dir / f"dev_predictions{dev.suffix}.jsonl"

@@ -1,8 +1,8 @@
 """The nine GLUE tasks and the AX diagnostic set, each a frozen dataclass.
 
-A task defines its files, the columns of the texts and the label, the names of the labels, the
-metrics and the names of its submission files. Nothing here reads a file: see data/tsv.py.
-Sources: Wang et al. 2018 (arXiv:1804.07461) and the files themselves.
+A task defines its files, the columns with the texts and the label, the names of the labels, the
+metrics and the names of its submission files. Files are read in data/tsv.py. Sources: Wang et al.
+2018 (arXiv:1804.07461) and the files themselves.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from bert_paddle.common.errors import UserError
 
-# A header name, several possible header names, or a position from 0.
+# A column: its header name, several possible names, or its index (0-based).
 Column = str | tuple[str, ...] | int
 
 
@@ -24,7 +24,7 @@ class Columns:
     text_b: Column | None = None
     label: Column | None = None
     header: bool = True
-    count: int | None = None  # fields per row, where columns are positions
+    count: int | None = None  # fields per row, where columns are given by index
     label_optional: bool = False  # read the label only if the file has its column
 
 
@@ -38,7 +38,8 @@ class TrainSet:
 
 @dataclass(frozen=True)
 class DevSet:
-    """A dev file; `name` is shown in its log line, `suffix` is appended to its result keys."""
+    """A dev file and its official number of rows; `name` is shown in its log line, and `suffix` is
+    appended to its keys in all_results.json."""
 
     file: str
     rows: int
@@ -48,9 +49,9 @@ class DevSet:
 
 @dataclass(frozen=True)
 class TestSet:
-    """A test file, and the name of its prediction file in a submission."""
+    """A test file, its official number of rows, and the name of its prediction file."""
 
-    __test__ = False  # pytest would collect the class by its prefix
+    __test__ = False  # else pytest would collect the class, because of its name
 
     file: str
     rows: int
@@ -60,7 +61,7 @@ class TestSet:
 
 @dataclass(frozen=True)
 class PrimaryMetric:
-    """What the best step is selected by: the mean of these metrics on the first dev set."""
+    """What selects the best step: the mean of these metrics on the first dev set."""
 
     names: tuple[str, ...]
     higher_is_better: bool = True
@@ -80,11 +81,12 @@ class Task:
     train: TrainSet | None
     dev_sets: tuple[DevSet, ...]
     test_sets: tuple[TestSet, ...]
-    labelled_columns: Columns | None  # train and dev
+    labelled_columns: Columns | None  # of the training and dev files
     test_columns: Columns
     score_range: tuple[float, float] | None = None  # regression: lowest and highest score
-    skip_short_rows: bool = False  # train and dev
-    model_task: str = ""  # the task whose model predicts this one; "" for the task itself
+    skip_short_rows: bool = False  # in training and dev files, skip rows with too few fields
+    model_task: str = ""  # the task to fine-tune on, if it is not this one (AX: MNLI)
+    # (file, rows): numbers of rows in further official releases.
     other_official_rows: tuple[tuple[str, int], ...] = ()
 
     @property
@@ -116,7 +118,7 @@ class Task:
             return self.labelled_columns
         if split == "test":
             return self.test_columns
-        raise UserError(f"unknown split {split!r}; there are train, dev and test")
+        raise UserError(f"unknown split {split!r}: choose from train, dev, test")
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -126,7 +128,7 @@ class Task:
         return (*names, *(test.file for test in self.test_sets))
 
     def official_rows(self, file: str) -> tuple[int, ...]:
-        """Row counts of a file in its official releases; empty for a file of another task."""
+        """Numbers of rows of a file in its official releases; empty for a file of another task."""
         counts = [(self.train.file, self.train.rows)] if self.train else []
         counts += [(dev.file, dev.rows) for dev in self.dev_sets]
         counts += [(test.file, test.rows) for test in self.test_sets]
@@ -208,7 +210,7 @@ _TASK_LIST = (
         file_labels=ZERO_ONE,
         metrics=ACCURACY_F1,
         primary=PrimaryMetric(ACCURACY_F1),
-        skip_short_rows=True,  # line breaks within questions split a few rows in two
+        skip_short_rows=True,  # a few rows are broken by line feeds in a question
     ),
     Task(
         name="MNLI",
@@ -259,7 +261,7 @@ _TASK_LIST = (
         dev_sets=(),
         test_sets=(TestSet("diagnostic.tsv", 1104, "AX.tsv"),),
         labelled_columns=None,
-        # The file for submissions has no label; the full release has one, and other column names.
+        # The file for submissions has no label; the full release has, under other column names.
         test_columns=Columns(
             text_a=("sentence1", "Premise"),
             text_b=("sentence2", "Hypothesis"),

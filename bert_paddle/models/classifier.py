@@ -1,6 +1,6 @@
-"""Builds PaddleNLP's BertForSequenceClassification from a loaded checkpoint.
+"""Builds PaddleNLP's BertForSequenceClassification with the weights of a loaded checkpoint.
 
-`load_weights` reads the files and converts names; `model_state` writes a model back.
+`load_weights` reads a checkpoint's files and converts names; `model_state` writes a model.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from bert_paddle.models import load_weights, model_state, paddlenlp_bert
 class LoadedClassifier:
     """A model with a classification (or regression) head.
 
-    notes: how its weights and labels were matched. new_head: the head is newly initialized.
+    notes: how weights and labels were matched. new_head: whether the head is newly initialized.
     """
 
     model: Any
@@ -29,14 +29,14 @@ class LoadedClassifier:
 def build_classifier(
     checkpoint: load_weights.LoadedWeights, labels: Sequence[str], seed: int, need_head: bool
 ) -> LoadedClassifier:
-    """PaddleNLP's BertForSequenceClassification with the checkpoint's weights.
+    """Build a PaddleNLP BertForSequenceClassification with the checkpoint's weights.
 
-    labels: the names of the classes in the order of the logits; none for regression (one output).
-    A head with the same class names in another order is permuted into this order. A head that is
-    missing or has other classes is initialized from `seed` (normal, std initializer_range; bias 0),
-    or with `need_head` (evaluation without training) is a WeightsError.
+    labels: the class names in the order of the logits; empty for regression (one output). A head
+    with the same class names in another order is permuted into this order. A head that is missing
+    or has other classes is initialized from `seed` (normal, std initializer_range; bias 0).
 
-    Raises WeightsError too for any other missing or unexpected weight or wrong shape.
+    Raises WeightsError in that case if `need_head`, as for evaluation without training, and for
+    any other missing or unexpected weight or wrong shape.
     """
     import paddle
 
@@ -54,25 +54,25 @@ def build_classifier(
     if reason and need_head:
         raise WeightsError(
             f"the model has no classifier for this task ({reason}): fine-tune it first with "
-            "--do_train, or give a model that was"
+            "--do_train, or give a fine-tuned model"
         )
     model_state.set_tensors(model, matched.tensors)
     if reason:
         notes.append(f"new classifier head ({reason})")
     elif labels and _are_placeholders(checkpoint.config.get("labels") or ()):
-        notes.append(f"its classes have no names: assumed to be {', '.join(labels)}, in this order")
+        notes.append(f"unnamed classes, assumed to be {', '.join(labels)}, in this order")
     return LoadedClassifier(model, notes, new_head=bool(reason))
 
 
 def check_sizes(
     config: dict, vocab_size: int, max_seq_length: int, pairs: bool, source: Path
 ) -> None:
-    """Raise WeightsError when the vocabulary, the sequence length or text pairs do not fit the
-    model's embeddings."""
+    """Raise WeightsError if the vocabulary, the sequence length or the two segments of pairs
+    exceed the model's embeddings. source: the model's folder, for messages."""
     if pairs and config["type_vocab_size"] < 2:
         raise WeightsError(
-            f"{source} has one segment embedding (type_vocab_size 1), and the task's pairs of "
-            "texts need two: give another BERT"
+            f"{source} has one segment embedding (type_vocab_size 1), but text pairs need "
+            "two: give another BERT model"
         )
     positions, embeddings = config["max_position_embeddings"], config["vocab_size"]
     if max_seq_length > positions:
@@ -90,22 +90,22 @@ def check_sizes(
 def _align_head(
     checkpoint: load_weights.LoadedWeights, labels: Sequence[str]
 ) -> tuple[dict[str, np.ndarray], str | None]:
-    """The tensors with the head permuted to the order of `labels`, or without a head that is for
-    other classes, and the reason."""
+    """The tensors with the head permuted to the order of `labels`, and None; or the tensors without
+    the head, if it is for other classes, and a message."""
     tensors = dict(checkpoint.tensors)
     if not {"classifier.weight", "classifier.bias"} <= tensors.keys():
         return tensors, None  # match_weights reports what is missing
     saved_labels = checkpoint.config.get("labels") or ()
-    # Exactly equal names are compared exactly: "Yes" and "yes" may be two classes.
+    # Normalized only if the exact names differ: "Yes" and "yes" may be two classes.
     normalize = str if set(labels) == set(saved_labels) else _normalize_label
     if not labels or normalize is _normalize_label and _are_placeholders(saved_labels):
-        return tensors, None  # only the size can be compared
+        return tensors, None  # no class names to compare; match_weights compares sizes
     index_of = {normalize(name): i for i, name in enumerate(saved_labels)}
     same_names = {normalize(name) for name in labels} == set(index_of)
     if not same_names or not len(index_of) == len(labels) == len(saved_labels):
         for name in [name for name in tensors if name.startswith("classifier.")]:
             del tensors[name]
-        return tensors, f"the model's is for {', '.join(saved_labels)}"
+        return tensors, f"the model's head is for {', '.join(saved_labels)}"
     order = [index_of[normalize(name)] for name in labels]
     tensors["classifier.weight"] = tensors["classifier.weight"][:, order]
     tensors["classifier.bias"] = tensors["classifier.bias"][order]
@@ -113,6 +113,7 @@ def _align_head(
 
 
 def _are_placeholders(labels: Sequence[str]) -> bool:
+    """Whether all names are like LABEL_0 or 0, or there are none."""
     return all(_normalize_label(name).removeprefix("label").isdigit() for name in labels)
 
 
@@ -123,7 +124,7 @@ def _normalize_label(name: str) -> str:
 def classifier_config(labels: Sequence[str], task: str) -> dict[str, Any]:
     """The entries of config.json that describe a classifier's task.
 
-    labels: class names in the order of the logits; none for regression.
+    labels: class names in the order of the logits; empty for regression.
     """
     names = list(labels) or ["score"]
     return {

@@ -1,7 +1,7 @@
-"""How a model is computed: by our CPU kernels, or by PaddleNLP's layers with recomputation, flash
-attention or as a static graph. Results differ by rounding at most.
+"""Sets how a model is computed: by our CPU kernels, or by PaddleNLP's layers, optionally with
+recomputation, flash attention or static graphs. Results differ by rounding at most.
 
-Meant for GPUs, where a step is queued and the host continues; all of it runs on CPUs too.
+These options are meant for GPUs, but also run on CPUs.
 """
 
 import warnings
@@ -23,8 +23,8 @@ _MAX_HEAD_SIZE, _HEAD_SIZE_MULTIPLE, _MIN_CAPABILITY = 256, 8, (8, 0)
 
 
 def set_compute_mode(model: Any, args: CommonArgs, log: RunLog) -> None:
-    """Replace the forward of a BertForSequenceClassification or BertForPretraining as the flags
-    ask; its parameters and their names do not change."""
+    """Choose the encoder of a BertForSequenceClassification or BertForPretraining and replace its
+    forward methods as the flags require; its parameters and their names do not change."""
     on_gpu = collectives.on_gpu()
     layer_flags = [f"--{name}" for name in _PADDLENLP_ONLY if getattr(args, name)]
     if layer_flags and not on_gpu:
@@ -34,12 +34,12 @@ def set_compute_mode(model: Any, args: CommonArgs, log: RunLog) -> None:
         dispatch.choose_encoder(model, args.cpu_kernels, log)
     if args.fused_adamw and not on_gpu:
         log.note("--fused_adamw has no effect on the CPU")
-    if args.recompute:
-        model.bert.encoder.enable_recompute = True  # when gradients are computed; same dropout
+    if args.recompute:  # recomputes with the same dropout masks
+        model.bert.encoder.enable_recompute = True
     if args.flash_attention:
         amp_dtype = args.amp_dtype if args.use_amp and on_gpu else None
         for reason in _flash_unsupported_reasons(model.config, amp_dtype, on_gpu):
-            log.note(f"--flash_attention: no flash kernel ({reason}); Paddle uses another one")
+            log.note(f"--flash_attention: Paddle uses an ordinary attention kernel ({reason})")
         forward = _flash_attention_forward(amp_dtype)
         for layer in model.bert.encoder.layers:
             _replace_forward(layer.self_attn, MethodType(forward, layer.self_attn))
@@ -48,8 +48,8 @@ def set_compute_mode(model: Any, args: CommonArgs, log: RunLog) -> None:
 
 
 def to_device(array: np.ndarray) -> Any:
-    """The array as a tensor on this process's device. On a GPU the copy is queued behind the
-    pending work; `paddle.to_tensor` alone would wait for it."""
+    """The array as a tensor on this process's device. On a GPU the copy is queued without waiting
+    for earlier work to finish, as `paddle.to_tensor` alone would."""
     import paddle
 
     if not collectives.on_gpu():
@@ -58,21 +58,21 @@ def to_device(array: np.ndarray) -> Any:
 
 
 def _replace_forward(layer: Any, forward: Any) -> None:
-    # object.__setattr__, since PaddleNLP's own wraps whatever is assigned to `forward`.
+    # object.__setattr__, since that of PaddleNLP's models wraps any function assigned to `forward`.
     object.__setattr__(layer, "forward", forward)
 
 
 def _flash_unsupported_reasons(config: Any, amp_dtype: str | None, on_gpu: bool) -> Iterator[str]:
-    """Why Paddle's flash kernel cannot run; nothing where it can."""
+    """Yields each reason why Paddle's flash attention kernel cannot run."""
     import paddle
 
     if not on_gpu:
-        yield "it runs on GPUs only"
+        yield "the flash kernel runs on GPUs only"
         return
 
     head_size = config.hidden_size // config.num_attention_heads
     if amp_dtype is None:
-        yield "it needs half precision: give --use_amp"
+        yield "the flash kernel needs half precision: give --use_amp"
     if head_size > _MAX_HEAD_SIZE or head_size % _HEAD_SIZE_MULTIPLE:
         limit = f"a multiple of {_HEAD_SIZE_MULTIPLE} up to {_MAX_HEAD_SIZE}"
         yield f"the head size is {head_size}, not {limit}"
@@ -81,11 +81,11 @@ def _flash_unsupported_reasons(config: Any, amp_dtype: str | None, on_gpu: bool)
 
 
 def _flash_attention_forward(amp_dtype: str | None) -> Any:
-    """A forward of paddle.nn.MultiHeadAttention for self-attention that calls
-    scaled_dot_product_attention, which chooses a kernel by dtype, sizes and device.
+    """A forward method for paddle.nn.MultiHeadAttention, for self-attention only, that calls
+    scaled_dot_product_attention; this chooses a kernel by dtype, sizes and device.
 
-    amp_dtype: the half-precision dtype to cast to, since automatic mixed precision may not have
-    cast these inputs; None to leave them.
+    amp_dtype: the half-precision dtype to cast query, key and value to, which automatic mixed
+    precision may have left in float32; None for no cast.
     """
 
     def forward(self: Any, query: Any, key: Any, value: Any, attn_mask: Any, cache: Any) -> Any:
@@ -93,11 +93,12 @@ def _flash_attention_forward(amp_dtype: str | None) -> Any:
         import paddle.nn.functional as F
 
         projections = (self.q_proj, query), (self.k_proj, key), (self.v_proj, value)
+        # A 0 in a new shape keeps the size: [batch, length, heads, head size].
         heads = [
             project(x).reshape([0, 0, self.num_heads, self.head_dim]) for project, x in projections
         ]
         q, k, v = [x.astype(amp_dtype) for x in heads] if amp_dtype else heads
-        # [batch, 1, 1, keys] of 0 and -10,000, expanded over the queries as the kernels need it.
+        # The kernels need the mask [batch, 1, 1, keys] (0 or -10,000) expanded over the queries.
         length = q.shape[1] if paddle.in_dynamic_mode() else paddle.shape(q)[1]
         mask = attn_mask.astype(q.dtype).expand([-1, -1, length, -1])
         attended = F.scaled_dot_product_attention(
@@ -127,8 +128,9 @@ def _pretraining_forward(
 
 
 def _static_forward(model: Any) -> Any:
-    """A forward by Paddle's static graphs, one for training and one for evaluation, each traced at
-    its first call, in the precision of that call. Batch size and length may vary."""
+    """A forward function that runs Paddle's static graphs: one for training and one for evaluation,
+    each traced at its first call with the precision of that call. Batch size and length may
+    vary."""
     import paddle
 
     warnings.filterwarnings("ignore", message="Tensor do not have 'place' interface")
@@ -139,13 +141,14 @@ def _static_forward(model: Any) -> Any:
     spec = [
         paddle.static.InputSpec([None] * count, "int64", name) for name, count in dimensions.items()
     ]
-    # Without CINN, which the CPU build lacks: the graph runs the same kernels as the layers.
-    static = paddle.jit.to_static(
+    # backend=None: without the CINN compiler, which the CPU build lacks; the graph runs the same
+    # kernels as the layers.
+    static_model = paddle.jit.to_static(
         MethodType(function, model), input_spec=spec, full_graph=True, backend=None
     )
-    _, *input_names = dimensions
+    _, *input_names = dimensions  # after input_ids, in the order of input_spec
 
     def forward(input_ids: Any, **inputs: Any) -> Any:
-        return static(input_ids, *(inputs[name] for name in input_names))
+        return static_model(input_ids, *(inputs[name] for name in input_names))
 
     return forward

@@ -1,4 +1,5 @@
-"""Finds a model's folder: a path, $BERT_PADDLE_HOME/models, or a download. No paddle."""
+"""Finds a model folder: an existing path, a name under $BERT_PADDLE_HOME/models, or a download from
+PaddleNLP's hub. Does not import paddle."""
 
 import http.client
 import os
@@ -14,24 +15,24 @@ from urllib.error import HTTPError
 from bert_paddle.common import atomic_files
 from bert_paddle.common.errors import WeightsError
 
-_TIMEOUT = 30  # seconds without data
-_CHUNK = 1 << 20
+_TIMEOUT = 30  # seconds without receiving data
+_CHUNK = 1 << 20  # bytes
 _WEIGHTS_URL = "https://bj.bcebos.com/paddlenlp/models/transformers/"
 _VOCAB_URL = "https://bj.bcebos.com/paddle-hapi/models/bert/"
 
 
 @dataclass(frozen=True)
 class HubModel:
-    """A model of PaddleNLP's hub: the sizes in which it differs, and the URLs of its files."""
+    """A model of PaddleNLP's hub: the URLs of its files and its configuration."""
 
     vocab_size: int
-    weights: str
-    vocab: str
+    weights_url: str
+    vocab_url: str
     do_lower_case: bool = False
-    large: bool = False
+    large: bool = False  # BERT-large's sizes, not BERT-base's
 
 
-# From PaddleNLP's BERT_PRETRAINED_* tables, all over https; a test compares them.
+# From PaddleNLP's BERT_PRETRAINED_* tables, with https URLs; a test compares the two.
 HUB_MODELS = {
     "bert-base-uncased": HubModel(
         30522,
@@ -71,7 +72,7 @@ HUB_MODELS = {
 
 
 def built_in_config(name: str) -> dict[str, Any] | None:
-    """BertConfig's values of a hub model, without any file; None for another name."""
+    """A hub model's BertConfig values, for which no file is read; None if it is not a hub model."""
     model = HUB_MODELS.get(name)
     if model is None:
         return None
@@ -95,9 +96,10 @@ def built_in_config(name: str) -> dict[str, Any] | None:
 def find_model_dir(
     name_or_path: str, home: Path, log: Callable[[str], None] = lambda line: None
 ) -> Path:
-    """The folder of a model: an existing directory, else home/models/<name>, else PaddleNLP's hub.
+    """The folder of a model: an existing directory, else home/models/<name>, else a download from
+    PaddleNLP's hub.
 
-    log: called with one line when a download begins. Raises WeightsError, naming every place
+    log: called with one line when a download begins. Raises WeightsError, which names the places
     searched and the ways to supply the model.
     """
     path = Path(name_or_path).expanduser()
@@ -116,7 +118,7 @@ def find_model_dir(
     if is_path or "/" in name_or_path:
         raise WeightsError(
             f"there is no model folder {name_or_path} (looked in {Path.cwd()}"
-            f"{'' if is_path else f', and at {in_home}'}): give an existing folder, or a name such "
+            f"{'' if is_path else f' and at {in_home}'}): give an existing folder, or a name such "
             "as bert-base-uncased"
         )
     if name_or_path not in HUB_MODELS:
@@ -131,18 +133,19 @@ def find_model_dir(
 def download_model(name: str, home: Path, log: Callable[[str], None] = lambda line: None) -> Path:
     """Download a hub model into home/models/<name> and return that folder.
 
-    Built in a temporary folder and renamed, so the folder is complete or absent; of several
-    concurrent processes one renames first and the others use its folder. Raises WeightsError when
-    the download fails.
+    The files are written to a temporary folder that is renamed at the end, so that the model's
+    folder is complete or absent. Of several processes that download the same model, the first one
+    to finish renames its folder, and the others use that one. Raises WeightsError if the download
+    fails.
     """
     model, target = HUB_MODELS[name], home / "models" / name
     temporary = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=target.parent))
-        log(f"downloading {name} from {model.weights} to {target}")
-        _download_file(model.vocab, temporary / "vocab.txt")
-        _download_file(model.weights, temporary / "model_state.pdparams")
+        log(f"downloading {name} from {model.weights_url} to {target}")
+        _download_file(model.vocab_url, temporary / "vocab.txt")
+        _download_file(model.weights_url, temporary / "model_state.pdparams")
         config = {"model_type": "bert", "architectures": ["BertForPretraining"]}
         atomic_files.write_json(temporary / "config.json", config | (built_in_config(name) or {}))
         atomic_files.write_json(
@@ -152,7 +155,7 @@ def download_model(name: str, home: Path, log: Callable[[str], None] = lambda li
         temporary.chmod(0o755)  # mkdtemp gives 0700, and the cache may be shared
         _move_into_place(temporary, target)
     except (OSError, http.client.HTTPException, ValueError) as error:
-        url = error.url if isinstance(error, HTTPError) else model.weights
+        url = error.url if isinstance(error, HTTPError) else model.weights_url
         raise WeightsError(
             f"model {name!r} not found: no folder {name} here, none at {target}, and "
             f"the download from PaddleNLP's hub failed ({url}: {error}); give the path of a folder "
@@ -165,8 +168,8 @@ def download_model(name: str, home: Path, log: Callable[[str], None] = lambda li
 
 
 def download_vocabulary(name: str, home: Path) -> Path:
-    """The folder home/vocabularies/<name> with only a hub model's vocabulary, downloaded if it is
-    not there. Raises WeightsError when the download fails."""
+    """The folder home/vocabularies/<name> with a hub model's vocabulary but no weights, downloaded
+    if missing. Raises WeightsError if the download fails."""
     model, target = HUB_MODELS[name], home / "vocabularies" / name
     if (target / "vocab.txt").is_file():
         return target
@@ -175,12 +178,12 @@ def download_vocabulary(name: str, home: Path) -> Path:
         settings = {"do_lower_case": model.do_lower_case, "tokenizer_class": "BertTokenizer"}
         atomic_files.write_json(target / "tokenizer_config.json", settings)
         temporary = target / f".vocab.{os.getpid()}.part"
-        _download_file(model.vocab, temporary)
+        _download_file(model.vocab_url, temporary)
         temporary.rename(target / "vocab.txt")
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise WeightsError(
             f"the vocabulary of {name} is not at {target} and the download from PaddleNLP's hub "
-            f"failed ({model.vocab}: {error})"
+            f"failed ({model.vocab_url}: {error})"
         ) from error
     return target
 
@@ -191,7 +194,7 @@ def _download_file(url: str, target: Path) -> None:
         file.flush()
         os.fsync(file.fileno())
         expected = response.headers.get("Content-Length")
-    # copyfileobj raises no error when the connection closes early.
+    # copyfileobj raises no error if the connection closes early.
     if expected is not None and target.stat().st_size != int(expected):
         raise OSError(f"received {target.stat().st_size} of {expected} bytes")
     if target.stat().st_size == 0:
@@ -199,8 +202,9 @@ def _download_file(url: str, target: Path) -> None:
 
 
 def _move_into_place(temporary: Path, target: Path) -> None:
+    """Rename a finished download, unless another process has finished the same one first."""
     try:
         temporary.rename(target)
     except OSError:
-        if not (target / "config.json").is_file():  # not another process's finished download
+        if not (target / "config.json").is_file():
             raise

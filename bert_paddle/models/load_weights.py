@@ -1,8 +1,8 @@
-"""Reads a model folder: configuration, and tensors under Paddle's names. numpy only, read-only.
+"""Reads a model folder's configuration, and its tensors under Paddle's names, without paddle.
 
 Whether the weights are Paddle's or Hugging Face's is detected from the tensor names, not from the
-file's name or metadata. Any mismatch is a WeightsError: a model never starts from random weights
-because a name was not found.
+file's name or metadata. Any mismatch is a WeightsError: no weight stays random because its name
+was not found.
 """
 
 import json
@@ -32,7 +32,7 @@ from bert_paddle.models.weight_names import (
     to_paddle,
 )
 
-# Their `classifier` is not a head for sequence classification.
+# Parts of class names of models whose `classifier` is not a sequence classification head.
 _OTHER_TASKS = ("TokenClassification", "MultipleChoice", "QuestionAnswering")
 _UNSUPPORTED_FILES = (
     "tf_model.h5",
@@ -46,9 +46,9 @@ _UNSUPPORTED_FILES = (
 class LoadedWeights:
     """The content of a model folder.
 
-    config: PaddleNLP BertConfig's names, and "labels": the class names in the order of the
-    logits, or None. tensors: float32 under Paddle's names, Linear weights [in, out]. format: of the
-    file, "paddle" or "huggingface". notes: conversions that were made.
+    config: settings by BertConfig's names, and "labels": the class names in the order of the
+    logits, or None. tensors: float32 under Paddle's names, Linear weights [in, out]. format: that
+    of the file, "paddle" or "huggingface". notes: the conversions that were made.
     """
 
     config: dict[str, Any]
@@ -59,10 +59,10 @@ class LoadedWeights:
 
 @dataclass(frozen=True)
 class MatchedWeights:
-    """A checkpoint's tensors matched with a model's parameters.
+    """The result of matching a checkpoint's tensors with a model's parameters.
 
-    tensors: those to load into the model. new_head_reason: why a head keeps its initial values, or
-    None where it is loaded. notes: what in the file is unused.
+    tensors: those to load into the model. new_head_reason: why a head keeps its initial values;
+    None if the heads are loaded, too. notes: the heads in the file that are not used.
     """
 
     tensors: Tensors
@@ -75,7 +75,7 @@ def load_weights(folder: Path) -> LoadedWeights:
 
     Reads the first of model.safetensors, model.safetensors.index.json, model_state.pdparams,
     pytorch_model.bin, pytorch_model.bin.index.json. Raises WeightsError for a folder that lacks
-    something, is of another architecture, or whose configuration and weights disagree.
+    a file, has another architecture, or whose configuration and weights contradict each other.
     """
     config = read_config(folder)
     tensors, file, notes = _read_tensors(folder)
@@ -106,11 +106,11 @@ def match_weights(
     shapes: Mapping[str, Sequence[int]],
     head_prefixes: Sequence[str] = ("classifier.",),
 ) -> MatchedWeights:
-    """Match a checkpoint's tensors with a model's parameters; shapes: {parameter name: shape}.
+    """Match a checkpoint's tensors with a model's parameters. shapes: {parameter name: shape}.
 
-    A head (the names under one of `head_prefixes`) that is missing or of another size is left out
-    and reported. Raises WeightsError where a head is incomplete, any other parameter is missing or
-    of another shape, or the file has tensors that the model lacks, except BERT's other heads.
+    A head (the names that begin with one of `head_prefixes`) that is missing or has another size is
+    left out and reported. Raises WeightsError if a head is incomplete, another parameter is missing
+    or has another shape, or the file has tensors that are neither the model's nor a BERT head's.
     """
     usable = {name: value for name, value in tensors.items() if name in shapes}
     reasons = []
@@ -140,6 +140,7 @@ def match_weights(
 def _head_mismatch(
     tensors: Tensors, shapes: Mapping[str, Sequence[int]], prefix: str
 ) -> str | None:
+    """Why a head cannot be loaded, or None. Raises WeightsError if it is incomplete."""
     names = [name for name in shapes if name.startswith(prefix)]
     missing = [name for name in names if name not in tensors]
     if names and len(missing) == len(names):
@@ -156,7 +157,7 @@ def _head_mismatch(
 
 
 def _shorten(name: str) -> str:
-    """A name from a file for a message: truncated, control characters escaped."""
+    """A tensor name from a file, truncated and with control characters escaped, for a message."""
     return name[:120].encode("unicode_escape").decode()
 
 
@@ -168,11 +169,12 @@ def _raise_mismatch(**problems: list[str]) -> None:
             more = ", …" if len(names) > 5 else ""
             parts.append(f"{len(names)} {kind} ({', '.join(map(_shorten, names[:5]))}{more})")
     if parts:
-        raise WeightsError(f"the weights do not fit the model: {'; '.join(parts)}")
+        raise WeightsError(f"the weights do not match the model: {'; '.join(parts)}")
 
 
 def _check_config_agrees(config: ModelConfig, tensors: Tensors, file: Path) -> dict[str, Any]:
-    """The configuration's values. Raises WeightsError where the weights have other sizes."""
+    """The configuration's values; type_vocab_size is taken from the weights if the file has none.
+    Raises WeightsError if the weights have other sizes."""
     layers = {name.split(".")[3] for name in tensors if name.startswith("bert.encoder.layers.")}
     sizes = {"num_hidden_layers": len(layers)}
     for setting, name, axis in (
@@ -199,13 +201,14 @@ def _check_config_agrees(config: ModelConfig, tensors: Tensors, file: Path) -> d
     if differing:
         details = ", ".join(f"{name} {values[name]} but {sizes[name]}" for name in differing)
         raise WeightsError(
-            f"{config.path} and {file.name} are of different models ({details} in the weights): "
+            f"{config.path} and {file.name} belong to different models ({details} in the weights): "
             "use files of one model"
         )
     return values
 
 
 def _as_float32(tensors: Tensors, file: Path) -> tuple[Tensors, list[str]]:
+    """Convert all tensors to float32; also returns notes. Raises WeightsError for integers."""
     out: Tensors = {}
     notes: dict[str, None] = {}  # an ordered set
     for name, value in tensors.items():
@@ -214,7 +217,7 @@ def _as_float32(tensors: Tensors, file: Path) -> tuple[Tensors, list[str]]:
             notes["bfloat16 widened to float32"] = None
         elif value.dtype.kind != "f":
             raise WeightsError(
-                f"{file}: {_shorten(name)} is {value.dtype}; quantised weights cannot be trained: "
+                f"{file}: {_shorten(name)} is {value.dtype}; quantized weights cannot be trained: "
                 "use float32"
             )
         else:
@@ -239,7 +242,8 @@ def _read_safetensors(path: Path) -> Tensors:
 
 
 def _bfloat16_bits(path: Path, names: Sequence[str]) -> Tensors:
-    # File layout: 8 bytes, the header's length n; n bytes of JSON {name: {shape, data_offsets}};
+    """These tensors of a safetensors file, as bits in uint16."""
+    # File layout: the header's length in 8 bytes; the header, JSON {name: {shape, data_offsets}};
     # the data. The library has checked the offsets against the file's size.
     tensors: Tensors = {}
     with path.open("rb") as file:
@@ -263,12 +267,13 @@ _READERS: dict[str, Callable[[Path], Tensors]] = {
 
 
 def _read_tensors(folder: Path) -> tuple[Tensors, Path, list[str]]:
+    """The tensors as stored, the path of the file or index, and notes."""
     present = [name for name in _READERS if (folder / name).is_file()]
     if not present:
         unsupported = [name for name in _UNSUPPORTED_FILES if (folder / name).is_file()]
-        why = f" ({unsupported[0]} is not supported: convert it)" if unsupported else ""
+        reason = f" ({unsupported[0]} is not supported: convert it)" if unsupported else ""
         names = ", ".join(name for name in _READERS if not name.endswith("index.json"))
-        raise WeightsError(f"{folder} has no weights{why}: looked for {names}")
+        raise WeightsError(f"{folder} has no weights{reason}: looked for {names}")
     path, read = folder / present[0], _READERS[present[0]]
     tensors: Tensors = {}
     for file in _list_shards(path) if path.suffix == ".json" else [path]:
@@ -282,6 +287,7 @@ def _read_tensors(folder: Path) -> tuple[Tensors, Path, list[str]]:
 
 
 def _list_shards(index: Path) -> list[Path]:
+    """The files that an index refers to, sorted."""
     weight_map = read_json_object(index).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise WeightsError(f"{index} has no weight_map: download the folder again")

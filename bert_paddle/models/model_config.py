@@ -1,7 +1,7 @@
-"""Reads a BERT folder's configuration under the names of PaddleNLP's BertConfig. No paddle.
+"""Reads and checks a BERT model's configuration. Does not import paddle.
 
-Reads Hugging Face's config.json, PaddleNLP's, and the nested model_config.json that PaddleNLP
-wrote before it had a config.json.
+The file is a config.json of Hugging Face or PaddleNLP, or the nested model_config.json that earlier
+versions of PaddleNLP wrote; the result has the names of PaddleNLP's BertConfig.
 """
 
 import json
@@ -18,8 +18,8 @@ _SIZES = (
     "vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size "
     "max_position_embeddings"
 ).split()
-# Both libraries' defaults for what a configuration leaves out. They differ in type_vocab_size
-# (Hugging Face 2, PaddleNLP 16): take it from the weights when it is in `ModelConfig.defaulted`.
+# Both libraries' defaults for settings missing from a file. They differ in type_vocab_size (Hugging
+# Face 2, PaddleNLP 16): take it from the weights if it is in `ModelConfig.defaulted`.
 _DEFAULTS = {
     "hidden_act": "gelu",
     "hidden_dropout_prob": 0.1,
@@ -32,7 +32,7 @@ _DEFAULTS = {
 _OPTIONAL = ("pool_act", "classifier_dropout")
 _ACTIVATIONS = ("gelu", "relu", "silu", "swish")
 _MAX_EPSILON = 1e-3  # the limit of Paddle's LayerNorm
-_MAX_SIZE = 10**7  # of any size, as for the flags: a larger one is a mistake or malicious
+_MAX_SIZE = 10**7  # for each of _SIZES, as for flags: a larger one is a mistake or malicious
 _LFS_HEADER = b"version https://git-lfs"
 
 
@@ -40,9 +40,9 @@ _LFS_HEADER = b"version https://git-lfs"
 class ModelConfig:
     """A checked configuration.
 
-    values: BertConfig's names, and "labels": class names in the order of the logits, or None.
-    defaulted: names that the file leaves to a default. architecture: the class that wrote it,
-    such as BertForSequenceClassification, or "".
+    values: settings by BertConfig's names, and "labels": class names in the order of the logits, or
+    None. defaulted: the settings missing from the file. architecture: the class that wrote the
+    file, such as BertForSequenceClassification, or "".
     """
 
     values: dict[str, Any]
@@ -52,10 +52,10 @@ class ModelConfig:
 
 
 def read_config(folder: Path) -> ModelConfig:
-    """The configuration of a model folder, which needs no weights.
+    """The configuration of a model folder, which may lack weights.
 
-    Raises WeightsError for one that is missing, malformed, of another architecture, or of an
-    unsupported BERT.
+    Raises WeightsError if it is missing or malformed, or describes another architecture or an
+    unsupported variant of BERT.
     """
     return read_config_file(_find_config_file(folder))
 
@@ -68,8 +68,8 @@ def _find_config_file(folder: Path) -> Path:
 
 
 def _suggest_model_dirs(folder: Path) -> str:
-    """The end of a message for a folder of models, runs or sweeps: up to three of the nearest model
-    folders, the newest step of each run."""
+    """The end of an error message for a folder without a config.json: up to three of the nearest
+    model folders below it, of each run the one of the last step."""
     for pattern in ("*", "*/*", "*/*/*"):
         newest: dict[Path, tuple[int, Path]] = {}
         for path in sorted(folder.glob(f"{pattern}/config.json")):
@@ -81,7 +81,7 @@ def _suggest_model_dirs(folder: Path) -> str:
         if names:
             more = f" ({len(names) - 3} more)" if len(names) > 3 else ""
             return f"; did you mean {' or '.join(names[:3])}{more}?"
-    return ": is this a model's folder?"
+    return ": is this a model folder?"
 
 
 def read_config_file(path: Path) -> ModelConfig:
@@ -90,7 +90,7 @@ def read_config_file(path: Path) -> ModelConfig:
     architecture = _architecture_of(raw)
     _check_is_bert(raw, architecture, path)
     if missing := [name for name in _SIZES if name not in raw]:
-        raise WeightsError(f"{path} lacks {', '.join(missing)}: it is not a BERT's configuration")
+        raise WeightsError(f"{path} lacks {', '.join(missing)}: it is not a BERT configuration")
     defaulted = frozenset(name for name in _DEFAULTS if raw.get(name) is None)
     values = {name: raw[name] for name in _SIZES}
     values |= {name: _DEFAULTS[name] if name in defaulted else raw[name] for name in _DEFAULTS}
@@ -107,7 +107,7 @@ def read_json_object(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise WeightsError(f"{path} is not JSON ({error}): repair or download it again") from error
     if not isinstance(content, dict):
-        raise WeightsError(f"{path} holds a {type(content).__name__}, not an object of settings")
+        raise WeightsError(f"{path} contains a {type(content).__name__}, not a JSON object")
     return content
 
 
@@ -127,7 +127,7 @@ def _flatten(raw: Mapping[str, Any]) -> dict[str, Any]:
     """Flatten to one level: a model_config.json nests the encoder's configuration in the head's.
 
     {"init_args": [{…, "init_class": "BertModel"}], "init_class": "BertForPretraining"}, or the
-    inner object under a name of its own. Outer values win.
+    inner object under any other key. Outer values take precedence.
     """
     args = raw.get("init_args")
     candidates = [*(args if isinstance(args, list) else ()), *raw.values()]
@@ -151,14 +151,14 @@ def _check_is_bert(raw: Mapping[str, Any], architecture: str, path: Path) -> Non
     if model_type == "bert" or (model_type is None and architecture[:4] in ("", "Bert")):
         return
     raise WeightsError(
-        f"{path}: the model is {_shorten(model_type or architecture)}, and only bert runs here: "
-        "give a BERT's folder"
+        f"{path}: the model is {_shorten(model_type or architecture)}, but only bert is "
+        "supported: give the folder of a BERT model"
     )
 
 
 def check_config_values(values: Mapping[str, Any], raw: Mapping[str, Any], source: str) -> None:
-    """Raise WeightsError, naming `source`, when no BERT can be built with these values; raw: the
-    whole configuration."""
+    """Raise WeightsError, naming `source`, if no BERT can be built with these values. raw: the
+    configuration file's content, with settings that `values` does not have."""
     if problems := _find_problems(values, raw):
         raise WeightsError(f"{source}: {'; '.join(problems)}")
 
@@ -191,12 +191,12 @@ def _find_problems(values: Mapping[str, Any], raw: Mapping[str, Any]) -> list[st
             f"position_embedding_type {_shorten(position_type)} is not supported, only absolute"
         )
     if raw.get("is_decoder"):
-        problems.append("is_decoder is set, and only encoders run here")
+        problems.append("is_decoder is set, but only encoders are supported")
     return problems
 
 
 def _shorten(value: Any) -> str:
-    """A value for a message, truncated."""
+    """A value's repr, truncated for a message."""
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:80]}..."
 

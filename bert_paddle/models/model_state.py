@@ -1,7 +1,7 @@
-"""The state of a model and its optimizer: snapshots, files and restoring.
+"""Copies, writes and restores the state of a model and its optimizer.
 
-Weights go into a checkpoint as config.json and model.safetensors, as PaddleNLP's `from_pretrained`
-loads them; the optimizer's state under the model's parameter names.
+A checkpoint has the weights in config.json and model.safetensors, which PaddleNLP's
+`from_pretrained` loads; the optimizer's state is stored under the model's parameter names.
 """
 
 import ctypes
@@ -39,13 +39,13 @@ def set_tensors(model: Any, tensors: dict[str, np.ndarray]) -> None:
 
 
 def numpy_state_dict(model: Any) -> dict[str, np.ndarray]:
-    """Copies of the model's tensors by name; half precision widened to float32."""
+    """Copies of the model's tensors by name; half precision is converted to float32."""
     return {name: _copy_to_numpy(value) for name, value in model.state_dict().items()}
 
 
 def snapshot_tensors(tensors: Mapping[str, Any]) -> TensorSnapshot:
-    """A snapshot to write to a file: views of float32 CPU tensors' memory if all are such, else
-    copies (half precision widened to float32)."""
+    """A snapshot to write to a file: if all tensors are float32 and on the CPU, views of their
+    memory; otherwise copies, with half precision converted to float32."""
     on_cpu = all(value.place.is_cpu_place() for value in tensors.values())
     shareable = on_cpu and all(str(value.dtype) == "paddle.float32" for value in tensors.values())
     if not shareable:
@@ -56,25 +56,26 @@ def snapshot_tensors(tensors: Mapping[str, Any]) -> TensorSnapshot:
 
 
 def _memory_view(tensor: Any) -> np.ndarray:
-    """A contiguous float32 tensor's own memory, valid as long as the tensor exists."""
+    """A view of a contiguous float32 tensor's memory, valid as long as the tensor exists."""
     values = (ctypes.c_float * tensor.size).from_address(tensor.data_ptr())
     return np.ctypeslib.as_array(values).reshape(tensor.shape)
 
 
 def _copy_to_numpy(tensor: Any) -> np.ndarray:
-    widened = tensor.astype("float32") if "float16" in str(tensor.dtype) else tensor
+    is_half = "float16" in str(tensor.dtype)  # float16 or bfloat16
+    tensor = tensor.astype("float32") if is_half else tensor
     # Paddle's numpy() may return a view of the tensor's memory, which training changes.
-    return np.array(widened.numpy(), order="C")
+    return np.array(tensor.numpy(), order="C")
 
 
 def model_writer(
     model: Any, extra_config: dict[str, Any], tensors: TensorSnapshot | None = None
 ) -> Callable[[Path], None]:
-    """A function that writes the model's present state into a folder, as config.json and
-    model.safetensors, which PaddleNLP's `from_pretrained` loads; training may continue meanwhile.
+    """Return a function that writes the model's current state into a folder, as config.json and
+    model.safetensors. Training may continue before it is called.
 
-    extra_config: entries added to config.json. tensors: a snapshot of the weights, by default
-    copies.
+    extra_config: entries to add to config.json. tensors: a snapshot of the weights, by default a
+    copy.
     """
     config = json.loads(model.config.to_json_string())
     for name in ("id2label", "label2id", "num_labels"):
@@ -91,33 +92,32 @@ def model_writer(
 
 
 def check_same_config(model: Any, folder: Path) -> None:
-    """Raise OutputError when the checkpoint in `folder` has another configuration than `model`."""
+    """Raise OutputError if the checkpoint in `folder` has another configuration than `model`."""
     saved = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     current = json.loads(model.config.to_json_string())
-    differ = [
+    differences = [
         f"{name} was {saved[name]!r} and is {current[name]!r}"
         for name in sorted(saved.keys() & current.keys() - _DESCRIPTIVE_KEYS)
         if saved[name] != current[name]
     ]
-    if differ:
+    if differences:
         raise OutputError(
-            f"cannot resume from {folder}: the model's {', '.join(differ)}; give the model that "
-            "the run started with, or another --output_dir for a new run"
+            f"cannot resume from {folder}: the model's {', '.join(differences)}; give the model "
+            "that the run started with, or another --output_dir for a new run"
         )
 
 
 def restore_weights(model: Any, folder: Path) -> None:
-    """Load the weights of a checkpoint that this run wrote into its model."""
+    """Load the weights of a checkpoint, written by `model_writer`, into `model`."""
     from safetensors.numpy import load_file
 
     set_tensors(model, load_file(folder / WEIGHTS_FILE))
 
 
 def optimizer_tensors(model: Any, optimizer: Any) -> dict[str, Any]:
-    """The optimizer's state tensors, not copied, by the model's parameter names:
-    `name|accumulator`.
+    """The optimizer's state tensors, not copied, under `<model's parameter name>|<accumulator>`.
 
-    Paddle's own names have counters that depend on what the process built before.
+    Paddle's own names contain counters that depend on what else the process has built.
     """
     model_names = {p.name: name for name, p in model.named_parameters()}
     state = optimizer.state_dict()
@@ -125,14 +125,15 @@ def optimizer_tensors(model: Any, optimizer: Any) -> dict[str, Any]:
     tensors = {f"{model_names[name]}|master_weight": t for name, t in masters.items()}
     for key, value in state.items():
         if not hasattr(value, "numpy"):
-            continue
+            continue  # not a tensor
+        # The longest match, since one parameter's name may begin with another's.
         parameter = max((p for p in model_names if key.startswith(p + "_")), key=len)
         tensors[f"{model_names[parameter]}|{key[len(parameter) + 1 :]}"] = value
     return tensors
 
 
 def restore_optimizer(model: Any, optimizer: Any, tensors: Mapping[str, np.ndarray]) -> None:
-    """Load what `optimizer_tensors` returned, as arrays, into an optimizer."""
+    """Load state tensors, named as by `optimizer_tensors`, into an optimizer."""
     import paddle
 
     paddle_names = {name: p.name for name, p in model.named_parameters()}

@@ -2,9 +2,9 @@
 
 `import paddlenlp` loads its task flows, server and datasets, and with them scikit-learn, pandas,
 datasets and FastAPI: seconds and memory that BERT does not need (benchmarks/paddlenlp_import.md).
-Here lazy packages stand in for PaddleNLP's, so that BERT's modules can be imported alone. All of
-PaddleNLP is imported, in its own order, when any other name or module of it is used; the package
-objects and BERT's modules stay the same.
+This module puts lazy packages in place of PaddleNLP's, so that BERT's modules are imported alone.
+The first use of any other name or module of PaddleNLP imports all of it, in its own order, into the
+same package objects, without importing BERT's modules again.
 """
 
 import functools
@@ -19,11 +19,11 @@ from importlib.machinery import ModuleSpec
 from typing import Any
 
 _PACKAGES = "paddlenlp", "paddlenlp.transformers", "paddlenlp.data"
-# Held while BERT is imported. No deadlock: a thread that waits for it while holding an import lock
-# holds that of a module which importing BERT does not need.
+# Locked while BERT is imported. This cannot deadlock: a thread that waits for it inside an import
+# has locked only a module that BERT does not import.
 _lock = threading.RLock()
-_loading: dict[str, types.ModuleType] = {}  # lazy packages being imported in full, or imported
-_importing_threads: set[int] = set()  # threads that see the packages as they are
+_loading: dict[str, types.ModuleType] = {}  # lazy packages whose full import has begun
+_importing_threads: set[int] = set()  # threads whose accesses start no full import
 
 
 def bert_module() -> Any:
@@ -47,7 +47,7 @@ def _load_bert_module() -> Any:
                 del sys.modules[name]
             if not isinstance(error, Exception):
                 raise
-            # Another version of PaddleNLP, whose modules depend on more of it: import all below.
+            # Another version of PaddleNLP, whose BERT needs more of it: import all of it below.
         finally:
             _importing_threads.discard(threading.get_ident())
     import paddlenlp.transformers
@@ -59,7 +59,7 @@ def _install_lazy_packages() -> None:
     for name in _PACKAGES:
         spec = importlib.util.find_spec(name)
         if spec is None:
-            raise ModuleNotFoundError(f"no package {name}", name=name)
+            raise ModuleNotFoundError(f"no package named {name}", name=name)
         package = _LazyPackage(name)
         vars(package).update(
             __spec__=spec,
@@ -76,8 +76,8 @@ def _install_lazy_packages() -> None:
 
 
 def _import_all() -> None:
-    """Import all of PaddleNLP into the lazy packages; the import system's locks make other threads
-    wait."""
+    """Import all of PaddleNLP into the lazy packages. Other threads that import it meanwhile wait
+    for the import system's locks."""
     with _lock:
         for name in _PACKAGES:
             if name not in _loading and isinstance(sys.modules.get(name), _LazyPackage):
@@ -91,7 +91,7 @@ class _LazyPackage(types.ModuleType):
     """A package that is imported in full when a name that it lacks is accessed."""
 
     def __getattr__(self, name: str) -> Any:
-        # The import system reads such names of every module.
+        # The import system looks up such names in every module: no reason to import anything.
         special = name.startswith("__") and name != "__all__"
         if special or threading.get_ident() in _importing_threads:
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
@@ -105,8 +105,8 @@ class _LazyPackage(types.ModuleType):
 
 
 class _ImportAllFinder(MetaPathFinder):
-    """Imports all of PaddleNLP before any of its modules but BERT's: imported alone, most fail in
-    circular imports."""
+    """Imports all of PaddleNLP when a module other than BERT's is imported: alone, most of them
+    fail because of circular imports."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: types.ModuleType | None = None
@@ -115,26 +115,26 @@ class _ImportAllFinder(MetaPathFinder):
             return None
         module = _loading.get(name)
         is_lazy = isinstance(sys.modules.get("paddlenlp"), _LazyPackage)
-        # Not while all is being imported already: by this thread, in PaddleNLP's order, or by
-        # another one, which may be about to wait for this module.
+        # Not while a full import is running already: in this thread, in PaddleNLP's order, or in
+        # another thread, which may be about to wait for this module.
         if module is None and is_lazy and not _loading:
             _import_all()
-            module = sys.modules.get(name)  # usually imported by now
+            module = sys.modules.get(name)  # usually imported by that
         elif not isinstance(module, _LazyPackage):
             return None
-        if module is None or target is not None:  # a reload, as of any module
+        if module is None or target is not None:  # a reload, left to the other finders
             return None
         spec = ModuleSpec(name, _SameModuleLoader(module), is_package=hasattr(module, "__path__"))
         if spec.submodule_search_locations is not None:
             spec.submodule_search_locations[:] = module.__path__
         spec.origin = getattr(module, "__file__", None)
-        # The import system uses this instead of the returned spec if the module exists.
+        # For an existing module, the import system uses this instead of the returned spec.
         module.__spec__ = spec
         return spec
 
 
 class _SameModuleLoader(Loader):
-    """Loads a module into its existing object."""
+    """Runs a lazy package's code in its existing object; leaves an imported module as it is."""
 
     def __init__(self, module: types.ModuleType):
         self._module, self._spec = module, module.__spec__
@@ -146,15 +146,13 @@ class _SameModuleLoader(Loader):
         spec = self._spec
         if isinstance(module, _LazyPackage):
             assert spec is not None and spec.loader is not None
-            thread, outermost = (
-                threading.get_ident(),
-                threading.get_ident() not in _importing_threads,
-            )
+            thread = threading.get_ident()
+            is_outermost = thread not in _importing_threads
             _importing_threads.add(thread)
             try:
                 spec.loader.exec_module(module)
             finally:
-                if outermost:
+                if is_outermost:
                     _importing_threads.discard(thread)
             module.__class__ = types.ModuleType  # type: ignore[assignment]
         module.__spec__ = spec

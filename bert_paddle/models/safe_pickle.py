@@ -1,11 +1,11 @@
 """Reads the pickles of Paddle and PyTorch without running any code in them.
 
 A pickle is a program. The unpickler here allows a dozen names and maps each to a placeholder class
-of this module that only stores its arguments; arrays are built afterwards, from checked values. So
-a file cannot call numpy, torch or paddle, and any other name is refused before it is looked up.
+of this module that only stores its arguments; arrays are built from them afterwards, with checks.
+So a file cannot call numpy, torch or paddle; any other name is refused before it is imported.
 
 bfloat16, which numpy lacks, is returned as its bits in uint16, as Paddle itself saves it. Memory is
-limited to a few times the file's size: a short pickle can reference one array endlessly.
+limited to a few times the file's size, since a short pickle can reference one array many times.
 """
 
 import io
@@ -22,7 +22,7 @@ import numpy as np
 
 from bert_paddle.common.errors import WeightsError
 
-# Paddle adds this table of internal names to each state dict.
+# The key under which Paddle adds a table of internal names to each state dict.
 _NAME_TABLE = "StructuredToParameterName@@"
 _TORCH_LEGACY_MAGIC = b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # LONG1 0x1950a86a20f9469cfc6c
 _STORAGE_TYPES = "Float Double Half BFloat16 Long Int Short Char Byte Bool".split()
@@ -32,14 +32,14 @@ _NUMPY_DTYPES = {np.dtype(code).str[1:] for code in "?bBhHiIlLqQefd"}
 
 
 class _Immutable(type):
-    """Metaclass of classes that a pickle cannot change: BUILD sets attributes on any object."""
+    """Metaclass of classes that a pickle cannot modify with BUILD, which can set any attribute."""
 
     def __setattr__(cls, name: str, value: Any) -> None:
         raise TypeError(f"{cls.__name__} is immutable")
 
 
 class _DType(metaclass=_Immutable):
-    """Placeholder for numpy.dtype: `code` like f4, byte order set by the state."""
+    """Placeholder for numpy.dtype: a `code` such as f4; __setstate__ sets the byte order."""
 
     def __init__(self, code: Any, align: Any = False, copy: Any = False):
         self.code, self.order = code, "|"
@@ -65,7 +65,7 @@ class _Buffer(metaclass=_Immutable):
 
 
 class _Array(_Buffer):
-    """Placeholder for numpy's _reconstruct: an empty array that the state fills."""
+    """Placeholder for numpy's _reconstruct: an empty array that __setstate__ fills."""
 
     def __init__(self, subtype: Any, shape: Any, dtype: Any):
         super().__init__(None, None, shape, "C")
@@ -86,7 +86,7 @@ class _Scalar(_Buffer):
 
 
 class _Latin1(metaclass=_Immutable):
-    """Placeholder for _codecs.encode, with which protocol 2 writes bytes."""
+    """Placeholder for _codecs.encode, which protocol 2 uses to store bytes."""
 
     def __init__(self, text: str, encoding: str = "latin1"):
         self.text, self.encoding = text, encoding
@@ -98,14 +98,14 @@ class _Latin1(metaclass=_Immutable):
 
 
 class _Mapping(dict, metaclass=_Immutable):
-    """Placeholder for OrderedDict; drops the attributes that torch sets on it."""
+    """Placeholder for OrderedDict; ignores the attributes that torch sets on it."""
 
     def __setstate__(self, state: Any) -> None:
         pass
 
 
 class _Tensor(metaclass=_Immutable):
-    """Placeholder for torch's _rebuild_tensor_v2: a view into a storage, in elements."""
+    """Placeholder for torch's _rebuild_tensor_v2: a view into a storage, counted in elements."""
 
     def __init__(self, storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any):
         self.storage, self.offset, self.shape, self.strides = storage, offset, shape, strides
@@ -121,9 +121,9 @@ class _Parameter(metaclass=_Immutable):
 _CONTAINERS: dict[tuple[str, str], Any] = {("collections", "OrderedDict"): _Mapping}
 _NUMPY: dict[tuple[str, str], Any] = {
     ("numpy", "dtype"): _DType,
-    ("numpy", "ndarray"): object,  # pickles name it only as an argument
+    ("numpy", "ndarray"): object,  # only an argument of _reconstruct
     ("_codecs", "encode"): _Latin1,
-    ("builtins", "tuple"): tuple,  # Paddle's (name, array) of a tensor outside a state dict
+    ("builtins", "tuple"): tuple,  # Paddle saves a tensor outside a state dict as (name, array)
     ("__builtin__", "tuple"): tuple,
 }
 for _core in ("numpy.core", "numpy._core"):
@@ -139,7 +139,7 @@ _TORCH: dict[tuple[str, str], Any] = {
 
 
 class _RestrictedUnpickler(pickle.Unpickler):
-    """Unpickles plain values, and the placeholders of the names in `allowed`."""
+    """Unpickles plain values, and those names in `allowed` as their placeholders."""
 
     def __init__(self, file: Any, path: Path, allowed: dict[tuple[str, str], Any]):
         super().__init__(file, encoding="latin1")
@@ -149,8 +149,8 @@ class _RestrictedUnpickler(pickle.Unpickler):
         if (module, name) not in self._allowed:
             shown = f"{module}.{name}"[:100].encode("unicode_escape").decode()
             raise WeightsError(
-                f"refused: {self._path} wants to run {shown}, which no weights file needs: use one "
-                "you trust, best as model.safetensors"
+                f"refused: {self._path} tries to call {shown}, which no weights file needs: use a "
+                "file you trust, preferably model.safetensors"
             )
         return self._allowed[module, name]
 
@@ -163,10 +163,10 @@ class _RestrictedUnpickler(pickle.Unpickler):
 
 def _load(file: Any, path: Path, allowed: dict[tuple[str, str], Any]) -> Any:
     size = file.seek(0, io.SEEK_END) - file.seek(0)
-    for opcode, number, _ in pickletools.genops(file):
-        # The unpickler allocates a table of this length, whatever the file's size.
-        if opcode.name in ("PUT", "LONG_BINPUT") and number > size:
-            raise ValueError("a memo number beyond its end")
+    for opcode, memo_index, _ in pickletools.genops(file):
+        # The unpickler allocates a memo table of this length, whatever the file's size.
+        if opcode.name in ("PUT", "LONG_BINPUT") and memo_index > size:
+            raise ValueError("a memo index beyond the file's size")
     file.seek(0)
     return _RestrictedUnpickler(file, path, allowed).load()
 
@@ -179,36 +179,37 @@ def _raise_as_weights_error(path: Path) -> Iterator[None]:
     except WeightsError:
         raise
     except Exception as error:
-        why = " ".join(str(error)[:80].split()) or type(error).__name__
+        reason = " ".join(str(error)[:80].split()) or type(error).__name__
         raise WeightsError(
-            f"{path} cannot be read as a weights file ({why}); it is damaged or incomplete: "
+            f"{path} cannot be read as a weights file ({reason}); it is damaged or incomplete: "
             "copy or download it again"
         ) from error
 
 
 def _array(data: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
+    """Build an array, in native byte order, from a pickle's unchecked values."""
     if not isinstance(dtype, _DType):
         raise ValueError("an array without a dtype")
-    data = _Latin1(data) if isinstance(data, str) else data
+    data = _Latin1(data) if isinstance(data, str) else data  # from a pickle of Python 2
     raw = data.make() if isinstance(data, _Latin1) else data
-    stored = dtype.make()
-    return np.frombuffer(raw, stored).reshape(shape, order=order).astype(stored.newbyteorder("="))
+    stored = np.frombuffer(raw, dtype.make()).reshape(shape, order=order)
+    return stored.astype(stored.dtype.newbyteorder("="))
 
 
 class _MemoryBudget:
-    """The bytes of memory that the content of a file may still take."""
+    """Limits the memory that the content of a file takes to 1 MiB plus eight times its size."""
 
     def __init__(self, path: Path):
         self._left = 8 * path.stat().st_size + (1 << 20)
 
-    def take(self, count: int) -> None:
-        self._left -= count
+    def take(self, n_bytes: int) -> None:
+        self._left -= n_bytes
         if self._left < 0:
-            raise ValueError("far more in memory than in the file")
+            raise ValueError("its content needs far more memory than the file's size")
 
 
 def _materialize(value: Any, budget: _MemoryBudget, depth: int = 0) -> Any:
-    """`value` with the placeholders turned into arrays."""
+    """A copy of an unpickled value with arrays in place of placeholders, and lists of tuples."""
     if depth > 8:
         raise ValueError("containers nested too deeply")
     budget.take(8)
@@ -228,22 +229,22 @@ def _materialize(value: Any, budget: _MemoryBudget, depth: int = 0) -> Any:
 
 
 def read_paddle(path: Path) -> dict[str, Any]:
-    """Read `paddle.save`'s `.pdparams` {name: array} or `.pdopt` with nested dicts and numbers.
+    """Read `paddle.save`'s `.pdparams` {name: array}, or `.pdopt`, with nested dicts and numbers.
 
-    Pickle protocols 2 to 5; tuples become lists. Raises WeightsError for a file that names anything
-    but numpy's array constructors, is damaged, or has no dict at its top.
+    Pickle protocols 2 to 5; tuples become lists. Raises WeightsError for a file that is damaged,
+    refers to anything but numpy's array constructors, or does not contain a dict.
     """
     with _raise_as_weights_error(path), path.open("rb") as file:
         content = _materialize(_load(file, path, _NUMPY), _MemoryBudget(path))
     if not isinstance(content, dict):
-        raise WeightsError(f"{path} holds a {type(content).__name__}, not a state dict")
+        raise WeightsError(f"{path} contains a {type(content).__name__}, not a state dict")
     return content
 
 
 def read_torch(path: Path) -> dict[str, np.ndarray]:
     """Read a state dict that `torch.save` wrote (zip format, torch 1.6 and later).
 
-    Raises WeightsError for the older format, a damaged file, or a pickle of more than tensors.
+    Raises WeightsError for the older format, a damaged file, or values that are not tensors.
     """
     with _raise_as_weights_error(path):
         with path.open("rb") as file:
@@ -260,17 +261,17 @@ def _torch_tensors(
     archive: zipfile.ZipFile, path: Path, budget: _MemoryBudget
 ) -> dict[str, np.ndarray]:
     entries = {info.filename: info for info in archive.infolist()}
-    root = next((name[:-8] for name in entries if name.endswith("data.pkl")), None)
+    root = next((n.removesuffix("data.pkl") for n in entries if n.endswith("data.pkl")), None)
     if root is None:
         raise ValueError("a zip file without data.pkl")
     if any(info.compress_type != zipfile.ZIP_STORED for info in entries.values()):
-        raise ValueError("compressed, which PyTorch never writes")
-    order = archive.read(f"{root}byteorder") if f"{root}byteorder" in entries else b"little"
+        raise ValueError("a compressed zip file, which PyTorch never writes")
+    is_big_endian = f"{root}byteorder" in entries and archive.read(f"{root}byteorder") == b"big"
     loaded = _load(io.BytesIO(archive.read(f"{root}data.pkl")), path, _TORCH)
     if not isinstance(loaded, dict):
-        raise ValueError("no state dict at its top")
+        raise ValueError("it does not contain a state dict")
     tensors: dict[str, np.ndarray] = {}
-    current_key, raw = None, b""
+    current_key, raw = None, b""  # the last storage read, which several tensors may share
     for name, value in loaded.items():
         if not isinstance(value, _Tensor) or value.storage[0] not in _CODES:
             raise ValueError(f"{str(name)[:40]} is not a tensor")
@@ -279,8 +280,8 @@ def _torch_tensors(
             current_key, entry = key, entries[f"{root}data/{key}"]
             budget.take(entry.file_size)
             raw = archive.read(entry)
-        data = np.frombuffer(raw, dtype.newbyteorder(">") if order == b"big" else dtype)
-        view = _view(data, value)
+        storage = np.frombuffer(raw, dtype.newbyteorder(">") if is_big_endian else dtype)
+        view = _view(storage, value)
         budget.take(view.nbytes)
         tensors[str(name)] = view.astype(dtype, order="C")
     return tensors
@@ -293,7 +294,7 @@ def _view(data: np.ndarray, tensor: _Tensor) -> np.ndarray:
     if 0 in shape:
         return np.zeros(shape, data.dtype)
     last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
-    # More elements than the storage means stride 0: a small file could fill the memory.
+    # With strides of 0, a tensor of a small file could have enough elements to fill the memory.
     if last >= data.size or math.prod(shape) > data.size:
         raise ValueError("a tensor that reaches beyond its storage")
     byte_strides = tuple(step * data.itemsize for step in strides)

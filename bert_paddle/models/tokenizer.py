@@ -1,7 +1,7 @@
 """BERT's WordPiece tokenizer: loads a model folder's vocabulary, encodes one or two texts.
 
 The Rust `tokenizers` library splits texts; truncation and the [CLS] A [SEP] B [SEP] layout are done
-here, since the library's truncation of pairs differs from BERT's by a token.
+here, since the library may truncate a pair one token differently from BERT's original code.
 
     [CLS] the cat sat [SEP] it did [SEP]
       0    0   0   0    0    1  1    1      segment_ids
@@ -30,15 +30,16 @@ _NORMALIZER_SETTINGS = (
     ("strip_accents", "strip_accents"),
     ("tokenize_chinese_chars", "handle_chinese_chars"),
 )
-_CHUNK = 20_000  # texts per call of the library, which holds a call's results in memory
+_CHUNK = 20_000  # texts per call of the library, which returns all results of a call at once
 
 
 @dataclass
 class EncodedTexts:
-    """Encoded rows: token ids with [CLS] and [SEP], and where segment B begins.
+    """Encoded texts or pairs of texts, one per row.
 
-    input_ids: one int32 array per row. segment_b_start: int32 [n], index of segment B's first
-    position, equal to the row's length without one. truncated: how many rows were truncated.
+    input_ids: one int32 array per row, with [CLS] and [SEP]. segment_b_start: int32 [n], the index
+    of segment B's first token; the row's length if there is no segment B. truncated: the number of
+    rows that were truncated.
     """
 
     input_ids: list[np.ndarray]
@@ -50,19 +51,19 @@ class EncodedTexts:
 
     @property
     def lengths(self) -> np.ndarray:
-        """int32 [n], tokens per row."""
+        """The number of tokens in each row, int32 [n]."""
         return np.fromiter((len(ids) for ids in self.input_ids), np.int32, len(self.input_ids))
 
 
 class Tokenizer:
-    """A WordPiece tokenizer: a BERT vocabulary with its settings."""
+    """A WordPiece tokenizer with a BERT vocabulary."""
 
     def __init__(
         self, vocab: Sequence[str], do_lower_case: bool = True, settings: dict | None = None
     ):
-        """vocab: tokens in the order of their ids. settings: as in tokenizer_config.json
-        (strip_accents, tokenize_chinese_chars). Raises WeightsError for a vocabulary with
-        duplicates or without BERT's special tokens."""
+        """vocab: tokens in the order of their ids. settings: strip_accents and
+        tokenize_chinese_chars as in tokenizer_config.json. Raises WeightsError for a vocabulary
+        with duplicates or without BERT's special tokens."""
         settings = settings or {}
         self.vocab = list(vocab)
         self.do_lower_case = do_lower_case
@@ -73,12 +74,12 @@ class Tokenizer:
         self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (
             ids[t] for t in SPECIAL_TOKENS
         )
-        self._rust = self._build(ids)
+        self._rust = self._build_rust_tokenizer(ids)
 
     def __len__(self) -> int:
         return len(self.vocab)
 
-    def _build(self, ids: dict[str, int]) -> Any:
+    def _build_rust_tokenizer(self, ids: dict[str, int]) -> Any:
         from tokenizers import Tokenizer as RustTokenizer
         from tokenizers import models, normalizers, pre_tokenizers
 
@@ -95,8 +96,8 @@ class Tokenizer:
 
     def tokenize_to_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """The token ids of each text, without [CLS] and [SEP]."""
-        # BERT's tokenization never depends on the far side of a space, and a corpus repeats its
-        # words: each distinct word is tokenized once.
+        # A word's tokens do not depend on what follows or precedes the spaces around it, and a
+        # corpus repeats its words: each distinct word is tokenized once.
         words = list(dict.fromkeys(word for text in texts for word in text.split(" ")))
         ids_of: dict[str, list[int]] = {}
         for start in range(0, len(words), _CHUNK):
@@ -109,7 +110,8 @@ class Tokenizer:
     def encode(
         self, texts_a: Sequence[str], texts_b: Sequence[str] | None, max_seq_length: int
     ) -> EncodedTexts:
-        """[CLS] A [SEP] or [CLS] A [SEP] B [SEP], at most `max_seq_length` tokens per row."""
+        """Encode texts as [CLS] A [SEP], or pairs of texts as [CLS] A [SEP] B [SEP], truncated to
+        `max_seq_length` tokens per row."""
         first = self.tokenize_to_ids(texts_a)
         if texts_b is None:
             rows = [
@@ -153,7 +155,7 @@ class Tokenizer:
         """Write tokenizer.json for the tokenizers library, which then adds [CLS] and [SEP]."""
         from tokenizers import decoders, processors
 
-        rust = self._build({token: i for i, token in enumerate(self.vocab)})
+        rust = self._build_rust_tokenizer({token: i for i, token in enumerate(self.vocab)})
         rust.post_processor = processors.BertProcessing(
             ("[SEP]", self.sep_id), ("[CLS]", self.cls_id)
         )
@@ -162,11 +164,11 @@ class Tokenizer:
 
 
 def truncate_pair_lengths(a: int, b: int, max_length: int) -> tuple[int, int]:
-    """The lengths that two texts of a and b tokens are truncated to for `max_length` in all.
+    """The lengths to which texts of `a` and `b` tokens are truncated: `max_length` at most in all.
 
-    As in google-research/bert's `_truncate_seq_pair`, the longer text loses its last token until
-    both fit, the second one if they are equal. Without the loop: the shorter text is kept if it
-    takes at most half, else both get half and the first the odd token.
+    As in google-research/bert's `_truncate_seq_pair`, which removes the last token of the longer
+    text (of the second one if they are equally long) until both fit. Without a loop: a text of at
+    most half of `max_length` is kept; otherwise both get half, and the first one the odd token.
     """
     if a + b <= max_length:
         return a, b
@@ -184,8 +186,8 @@ def has_vocabulary(folder: Path) -> bool:
 def load_tokenizer(folder: Path, vocab_file: str | None = None) -> Tokenizer:
     """The tokenizer of a model folder: vocab.txt, or the vocabulary inside tokenizer.json.
 
-    vocab_file: a vocabulary to use instead. Case and accents follow tokenizer_config.json, else
-    tokenizer.json, else BERT's uncased rules unless the vocabulary has capital letters.
+    vocab_file: a vocabulary to use instead. Lowercasing and accent stripping follow
+    tokenizer_config.json, else tokenizer.json, else whether the vocabulary has capital letters.
     Raises WeightsError when there is no usable vocabulary.
     """
     settings = _read_json(folder / TOKENIZER_CONFIG_FILE)
@@ -195,7 +197,7 @@ def load_tokenizer(folder: Path, vocab_file: str | None = None) -> Tokenizer:
         vocab = read_vocab(path)
     elif tokenizer_json:
         path = folder / TOKENIZER_JSON_FILE
-        vocab = _vocab_of_tokenizer_json(path, tokenizer_json)
+        vocab = _extract_vocab(path, tokenizer_json)
     else:
         raise WeightsError(
             f"{folder} has no vocab.txt (nor tokenizer.json): add the model's vocabulary there or "
@@ -221,7 +223,7 @@ def load_tokenizer(folder: Path, vocab_file: str | None = None) -> Tokenizer:
 
 
 def read_vocab(path: Path) -> list[str]:
-    """The tokens of a vocab.txt, one per line. Raises WeightsError for a malformed one."""
+    """The tokens of a vocab.txt, one per line. Raises WeightsError for an unreadable file."""
     try:
         text = path.read_bytes().decode("utf-8")
     except OSError as error:
@@ -230,14 +232,15 @@ def read_vocab(path: Path) -> list[str]:
         raise WeightsError(
             f"{path} is not UTF-8 (byte {error.start}): not a BERT vocabulary"
         ) from None
-    # Only \n ends a line: some vocabularies have tokens such as U+2028, where splitlines splits.
+    # Not splitlines(): some vocabularies have tokens such as U+2028, where it would split.
     lines = text.split("\n")
     if lines and lines[-1] == "":
         lines.pop()
     return [line.removesuffix("\r") for line in lines]
 
 
-def _vocab_of_tokenizer_json(path: Path, content: dict) -> list[str]:
+def _extract_vocab(path: Path, content: dict) -> list[str]:
+    """The tokens in a tokenizer.json's content, in the order of their ids."""
     model = content.get("model")
     model = model if isinstance(model, dict) else {}
     vocab = model.get("vocab")
@@ -267,29 +270,29 @@ def _check_vocabulary(vocab: list[str], ids: dict[str, int]) -> None:
     missing = [token for token in SPECIAL_TOKENS if token not in ids]
     if missing:
         raise WeightsError(
-            f"the vocabulary ({len(vocab)} tokens) lacks {', '.join(missing)}: not BERT's, give "
-            "the right one with --vocab_file"
+            f"the vocabulary ({len(vocab)} tokens) lacks {', '.join(missing)}: it is not "
+            "a BERT vocabulary; give the right one with --vocab_file"
         )
     if len(ids) != len(vocab):
         seen: set[str] = set()
         for line, token in enumerate(vocab, 1):
             if token in seen:
                 raise WeightsError(
-                    f"the vocabulary has {token[:40]!r} twice, again in line {line}: ids would be "
-                    "ambiguous, so give the model's own file"
+                    f"the vocabulary has {token[:40]!r} twice, again in line {line}: its id is "
+                    "ambiguous; give the model's own file"
                 )
             seen.add(token)
     for number, token in enumerate(vocab):
         # Neither can be read back from vocab.txt: a saved model would have shifted ids.
         if "\n" in token or token.endswith("\r") or not _is_encodable(token):
             raise WeightsError(
-                f"the vocabulary's token {number}, {token[:40]!r}, has a line end or half a "
-                "character, which no vocab.txt can hold: give the model's own file"
+                f"the vocabulary's token {number}, {token[:40]!r}, has a line break or a lone "
+                "surrogate, which vocab.txt cannot store: give the model's own file"
             )
 
 
 def _is_encodable(token: str) -> bool:
-    """False for a lone surrogate, which JSON can spell and UTF-8 cannot."""
+    """False for a lone surrogate, which JSON can represent and UTF-8 cannot."""
     try:
         token.encode()
     except UnicodeEncodeError:

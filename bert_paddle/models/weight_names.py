@@ -1,10 +1,10 @@
-"""Converts weights between Hugging Face's and Paddle's names and layouts, by a table per model
-family. numpy only.
+"""Converts weights between Hugging Face's and Paddle's names and layouts, by a table for each model
+family. Imports neither paddle nor torch.
 
-The same BERT has other parameter names in each library. `torch.nn.Linear` stores its weight as
+Each library has its own names for the parameters of BERT. `torch.nn.Linear` stores its weight as
 [out, in], `paddle.nn.Linear` as [in, out]; embeddings, LayerNorm and biases are the same in both.
-The decoder over the vocabulary is the exception: PaddleNLP builds it from its own transposed
-Linear, so that it can share [vocab, hidden] with the word embeddings.
+The MLM head's decoder is the exception: PaddleNLP stores its weight as [vocab, hidden], which
+it shares with the word embeddings.
 """
 
 import re
@@ -23,7 +23,7 @@ HUGGING_FACE = "huggingface"
 
 @dataclass(frozen=True)
 class Rule:
-    """A layer's or parameter's name in both libraries; `{}` stands for a layer's number."""
+    """A layer's or parameter's name in both libraries; `{}` stands for the number of a layer."""
 
     hf: str
     paddle: str
@@ -34,10 +34,11 @@ class Rule:
 class Family:
     """The names of a model family's weights.
 
-    prefix: of the encoder's names; `encoder` is without it, `heads` are full names. markers: for
-    each format, a name that only it has. buffers: stored but not trained. renamed: Paddle's older
-    names and today's. tied: (name, source) of parameters that share another's values and may be
-    left out of a file.
+    prefix: what the encoder's names begin with. encoder: rules for names without the prefix. heads:
+    rules for full names. markers: for each format, a tensor name that only this format has.
+    head_prefixes: what the names of BERT's heads begin with. buffers: tensors that are stored but
+    not trained. renamed: Paddle's former names and the current ones. tied: (name, source) of
+    parameters that share the values of `source` and may be missing from a file.
     """
 
     prefix: str
@@ -86,7 +87,7 @@ BERT = Family(
     ),
     head_prefixes=("classifier.", "cls.", "qa_outputs."),
     buffers=("embeddings.position_ids", "embeddings.token_type_ids"),
-    # PaddleNLP 2.0 had the decoder's weight as a parameter of the head itself.
+    # In PaddleNLP 2.0 the decoder's weight was a parameter of the head itself.
     renamed={"cls.predictions.decoder_weight": "cls.predictions.decoder.weight"},
     tied=(
         ("cls.predictions.decoder.weight", "bert.embeddings.word_embeddings.weight"),
@@ -110,19 +111,19 @@ _OTHER_PREFIX = r"^(\w+)\.(embeddings|encoder)\."
 
 
 def _template(name: str) -> tuple[str, list[str]]:
-    """`a.3.b` -> (`a.{}.b`, ["3"])."""
+    """Replace a layer's number and return it: `a.3.b` -> (`a.{}.b`, ["3"])."""
     return re.sub(r"(?<=\.)\d+(?=\.)", "{}", name), re.findall(r"(?<=\.)(\d+)(?=\.)", name)
 
 
 def detect_format(names: Iterable[str], family: Family = BERT) -> str | None:
-    """PADDLE or HUGGING_FACE by the tensor names; None for neither, or for a mixture."""
+    """PADDLE or HUGGING_FACE, judging by the tensor names; None for neither or both."""
     templates = {_template(name)[0].removeprefix(family.prefix) for name in names}
     formats = [name for name, marker in family.markers.items() if marker in templates]
     return formats[0] if len(formats) == 1 else None
 
 
 def detect_other_architecture(names: Iterable[str], family: Family = BERT) -> str | None:
-    """The name of the other architecture that these tensor names belong to, if recognized."""
+    """The architecture, not BERT, that has such tensor names; None if none is recognized."""
     names = list(names)
     for architecture, pattern in _OTHER_ARCHITECTURES.items():
         if any(re.search(pattern, name) for name in names):
@@ -135,12 +136,12 @@ def detect_other_architecture(names: Iterable[str], family: Family = BERT) -> st
 
 
 def _add_prefix(tensors: Tensors, family: Family) -> tuple[Tensors, list[str]]:
-    """Add the family's prefix to the encoder's names."""
+    """Add the family's prefix to the encoder's names that lack it; also returns notes."""
     unprefixed = [n for n in tensors if n.startswith(("embeddings.", "encoder.", "pooler."))]
     if duplicates := [name for name in unprefixed if family.prefix + name in tensors]:
         raise WeightsError(
-            f"the weights hold both {duplicates[0]} and {family.prefix}{duplicates[0]}: two models "
-            "in one file; save only one of them"
+            f"the weights contain both {duplicates[0]} and {family.prefix}{duplicates[0]}: two "
+            "models in one file; save only one of them"
         )
     prefixed = {name: family.prefix + name for name in unprefixed}
     notes = [f"prefix {family.prefix} added"] if unprefixed else []
@@ -148,13 +149,15 @@ def _add_prefix(tensors: Tensors, family: Family) -> tuple[Tensors, list[str]]:
 
 
 def _drop_buffers(tensors: Tensors, family: Family) -> tuple[Tensors, list[str]]:
+    """Remove the family's buffers; also returns notes."""
     skipped = [n for n in tensors if n.removeprefix(family.prefix) in family.buffers]
     kept = {name: array for name, array in tensors.items() if name not in skipped}
     return kept, [f"{name.rpartition('.')[2]} skipped" for name in skipped]
 
 
 def _rename_gamma_beta(tensors: Tensors) -> tuple[Tensors, list[str]]:
-    """Rename LayerNorm's TensorFlow-era `gamma` and `beta` to `weight` and `bias`."""
+    """Rename LayerNorm's `gamma` and `beta`, TensorFlow's names, to `weight` and `bias`; also
+    returns notes."""
     new_names = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
     out = {
         re.sub(r"LayerNorm\.(gamma|beta)$", lambda match: new_names[match[0]], name): array
@@ -164,6 +167,7 @@ def _rename_gamma_beta(tensors: Tensors) -> tuple[Tensors, list[str]]:
 
 
 def _convert(tensors: Tensors, family: Family, to_hugging_face: bool) -> Tensors:
+    """Rename tensors by the family's rules and transpose the weights of Linear layers."""
     rules: dict[str, tuple[str, bool]] = {}
     for prefix, group in ((family.prefix, family.encoder), ("", family.heads)):
         for rule in group:
@@ -173,14 +177,14 @@ def _convert(tensors: Tensors, family: Family, to_hugging_face: bool) -> Tensors
     for name, array in tensors.items():
         template, numbers = _template(name)
         layer, _, part = template.rpartition(".")
-        if template in rules:  # a parameter of its own, such as cls.predictions.bias
+        if template in rules:  # a rule for a parameter, such as cls.predictions.bias
             new_name = rules[template][0]
-        elif layer in rules:
+        elif layer in rules:  # a rule for the layer, whose parameter is `part`
             target, linear = rules[layer]
             new_name = f"{target}.{part}"
             if linear and part == "weight" and array.ndim == 2:
                 array = np.ascontiguousarray(array.T)
-        else:
+        else:  # no rule: the name stays, and has no {} to fill
             new_name, numbers = name, []
         out[new_name.format(*numbers) if numbers else new_name] = array
     return out
@@ -201,7 +205,7 @@ def to_paddle(tensors: Tensors, family: Family = BERT) -> tuple[Tensors, list[st
 
 
 def normalize_paddle(tensors: Tensors, family: Family = BERT) -> tuple[Tensors, list[str]]:
-    """Bring a Paddle file's tensors to today's names, with the prefix; also returns notes."""
+    """Rename a Paddle file's tensors to the current names, with the prefix; also returns notes."""
     out = {family.renamed.get(name, name): array for name, array in tensors.items()}
     notes = ["names of PaddleNLP 2.0 renamed"] if out.keys() != tensors.keys() else []
     out, prefixed = _add_prefix(out, family)
@@ -210,17 +214,17 @@ def normalize_paddle(tensors: Tensors, family: Family = BERT) -> tuple[Tensors, 
 
 
 def fill_tied_weights(tensors: Tensors, family: Family = BERT) -> tuple[Tensors, list[str]]:
-    """Add the parameters left out of the file because they share another's values; also returns
-    notes. Only for heads of which the file has a parameter: a bare encoder stays one."""
+    """Add the parameters that are missing because they share another's values; also returns notes.
+    Only heads of which the file has another parameter are filled in: an encoder gets none."""
     out = dict(tensors)
     for name, source in family.tied:
-        head = ".".join(name.split(".")[:2]) + "."
+        head = ".".join(name.split(".")[:2]) + "."  # cls.predictions.
         if name not in out and source in out and any(n.startswith(head) for n in tensors):
             out[name] = out[source]
     return out, ["tied decoder filled in"] if len(out) > len(tensors) else []
 
 
 def to_hf(tensors: Tensors, family: Family = BERT) -> Tensors:
-    """Convert Paddle tensors (with the family's prefix) to Hugging Face's names, Linear as
-    [out, in]. The inverse of `to_paddle`, bit for bit."""
+    """Convert Paddle tensors (with the family's prefix) to Hugging Face's names, Linear weights to
+    [out, in]. The exact inverse of `to_paddle`."""
     return _convert(tensors, family, to_hugging_face=True)

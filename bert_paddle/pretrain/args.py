@@ -22,7 +22,7 @@ DESCRIPTION = """Pre-train BERT (masked LM and next-sentence prediction) on HDF5
 Weights are random, or loaded from --init_from. scripts/create_pretraining_data.py creates the
 shards.
 """
-# Sizes of the configuration that flags override.
+# Keys of the model configuration that have a flag of the same name.
 SIZES = (
     "vocab_size",
     "hidden_size",
@@ -34,6 +34,7 @@ SIZES = (
 
 
 def _size(help: str) -> int:
+    """A flag for one of SIZES."""
     return flag(
         -1,
         f"{help} (-1: from the configuration)",
@@ -58,14 +59,18 @@ class PretrainArgs(CommonArgs):
     )
     init_from: str | None = flag(
         None,
-        "load the initial weights from this folder or name (Paddle or Hugging Face)",
+        "load the initial weights from this model folder or name (Paddle or Hugging Face)",
         group=MODEL,
     )
-    vocab_size: int = _size("word pieces")
+    vocab_size: int = _size("number of word pieces")
     hidden_size: int = _size("width of the layers")
-    num_hidden_layers: int = _size("layers")
-    num_attention_heads: int = _size("attention heads; with --hidden_size alone, one for each 64")
-    intermediate_size: int = _size("feed-forward width; with --hidden_size alone, 4 times that")
+    num_hidden_layers: int = _size("number of layers")
+    num_attention_heads: int = _size(
+        "attention heads; default with --hidden_size: hidden_size / 64"
+    )
+    intermediate_size: int = _size(
+        "feed-forward width; default with --hidden_size: 4 x hidden_size"
+    )
     max_position_embeddings: int = _size("maximum sequence length")
     do_eval: bool = flag(
         True, "evaluate on the _test_ shards, if there are any, at every save", group=EVALUATION
@@ -79,7 +84,7 @@ class PretrainArgs(CommonArgs):
     )
 
     def problems(self) -> Iterator[str]:
-        """Problems of the flags in combination, one clause each."""
+        """Problems with the arguments, one message each."""
         yield from super().problems()
         if self.input_dir and not Path(self.input_dir).is_dir():
             yield f"--input_dir {self.input_dir}: no such folder"

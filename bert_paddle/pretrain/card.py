@@ -12,11 +12,11 @@ from bert_paddle.training.train_state import TrainState
 _RESULTS = ("loss", "mlm_loss", "mlm_accuracy", "perplexity", "nsp_loss", "nsp_accuracy")
 
 
-def facts(
+def card_facts(
     args: PretrainArgs, rows: Mapping[str, int], values: Mapping[str, Any] | None, state: TrainState
 ) -> CardFacts:
-    """The card's content at a step. rows: of each set. values: the results of an evaluation of
-    these weights, as in all_results.json; None without one."""
+    """The content of the model card of a checkpoint. rows: row count of "train" and "dev". values:
+    results of these weights, as in all_results.json; None if they were not evaluated."""
     settings = {
         "configuration": Path(args.model_name_or_path).name,
         "predictions per row": f"up to {args.max_predictions_per_seq}",

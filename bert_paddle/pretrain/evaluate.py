@@ -12,11 +12,12 @@ from bert_paddle.training.step import Batch
 
 
 def evaluate(model: Any, batches: Iterable[Batch]) -> dict[str, float]:
-    """Metrics over all held-out rows, of a model in evaluation mode, the same on all ranks.
+    """Evaluate a model that is in evaluation mode; returns the metrics over all held-out rows, the
+    same on every rank.
 
-    batches: this rank's share, as assigned by `collectives.shard`; sums are added in the order of
-    all batches, so that the result does not depend on the world size. Losses use natural
-    logarithms; the perplexity is that of the masked tokens.
+    batches: this rank's share, as assigned by `collectives.shard`. The sums of all batches
+    are added in their original order, so that the result does not depend on the world size. Losses
+    use natural logarithms; the perplexity is that of the masked tokens.
     """
     import paddle
 
@@ -29,7 +30,7 @@ def evaluate(model: Any, batches: Iterable[Batch]) -> dict[str, float]:
         "loss": mlm_loss + nsp_loss,
         "mlm_loss": mlm_loss,
         "mlm_accuracy": float(total[2] / masked_tokens),
-        "perplexity": math.exp(min(mlm_loss, 700.0)),
+        "perplexity": math.exp(min(mlm_loss, 700.0)),  # exp(710) overflows
         "nsp_loss": nsp_loss,
         "nsp_accuracy": float(total[5] / rows),
         "samples": int(total[3]),
@@ -42,13 +43,17 @@ def _logits(model: Any, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _sum_scores(mlm_logits: np.ndarray, nsp_logits: np.ndarray, batch: Batch) -> np.ndarray:
-    """float64 [6]: count, summed loss and correct predictions, of masked tokens, then of rows."""
+    """float64 [6]: `_score` of the masked tokens (MLM), then of the rows (NSP)."""
     mlm = _score(mlm_logits, batch["masked_lm_ids"])
     nsp = _score(nsp_logits, batch["next_sentence_labels"])
     return np.array([*mlm, *nsp], np.float64)
 
 
 def _score(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float, float]:
+    """The number of labels, their summed cross-entropy, and the number of correct predictions.
+
+    logits: float32 [n, classes]. labels: int64 [n].
+    """
     if len(labels) == 0:
         return 0.0, 0.0, 0.0
     maximum = logits.max(axis=1)

@@ -13,23 +13,27 @@ from bert_paddle.models.kernels import dispatch
 from bert_paddle.pretrain.args import SIZES
 from bert_paddle.training.step import Batch, Objective
 
+# Prefixes of the weights that a checkpoint may lack.
 HEADS = ("cls.predictions.", "cls.seq_relationship.")
 
 
 def build_model(
     config: Mapping[str, Any], seed: int, checkpoint: load_weights.LoadedWeights | None
 ) -> tuple[Any, list[str]]:
-    """Build a BertForPretraining; returns it with notes on its weights.
+    """Returns a BertForPretraining, and notes for the log on where its weights come from.
 
-    config: BertConfig's values. Without a checkpoint all weights are drawn from `seed`; with one,
-    only the heads that it lacks. Raises WeightsError where the checkpoint does not match.
+    config: keyword arguments of BertConfig. Without a checkpoint all weights are drawn from `seed`;
+    with one, only heads that it does not contain. Raises WeightsError when the checkpoint does not
+    match the configuration.
     """
     bert = paddlenlp_bert.bert_module()
     try:
         model = bert.BertForPretraining(bert.BertConfig(**config))
     except MemoryError:
         sizes = ", ".join(f"{name} {config[name]}" for name in SIZES)
-        raise WeightsError(f"no memory for a model of {sizes}: give smaller sizes") from None
+        raise WeightsError(
+            f"not enough memory for a model with {sizes}: give smaller sizes"
+        ) from None
     shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     tensors = initial_tensors(shapes, config["initializer_range"], seed)
     if checkpoint is None:
@@ -47,12 +51,13 @@ def build_model(
 def _match_weights(
     checkpoint: load_weights.LoadedWeights, shapes: Mapping[str, Sequence[int]]
 ) -> load_weights.MatchedWeights:
+    """The checkpoint's tensors for the model's names; errors say which flags disagree."""
     try:
         return load_weights.match_weights(checkpoint.tensors, shapes, HEADS)
     except WeightsError as error:
         raise WeightsError(
             f"--init_from: {error} (the configuration comes from --model_name_or_path and the size "
-            "flags: give the same model there)"
+            "flags: give the same model as --init_from there)"
         ) from None
 
 
@@ -71,7 +76,7 @@ def initial_tensors(
         elif "norm" in name.lower():
             tensors[name] = np.ones(shape, np.float32)
         else:
-            # Tied to the word embeddings: the same values under both names.
+            # The decoder is tied to the word embeddings: draw the same values for both names.
             tied_name = name.replace("cls.predictions.decoder", "bert.embeddings.word_embeddings")
             rng = np.random.default_rng([seed, zlib.crc32(tied_name.encode())])
             tensors[name] = _truncated_normal(rng, shape, std)
@@ -79,6 +84,7 @@ def initial_tensors(
 
 
 def _truncated_normal(rng: np.random.Generator, shape: Sequence[int], std: float) -> np.ndarray:
+    """float32; values beyond two standard deviations are drawn again."""
     values = rng.standard_normal(tuple(shape), np.float32)
     while (too_large := np.abs(values) > 2).any():
         values[too_large] = rng.standard_normal(int(too_large.sum()), np.float32)
@@ -87,7 +93,8 @@ def _truncated_normal(rng: np.random.Generator, shape: Sequence[int], std: float
 
 def objective() -> Objective:
     """BERT's loss: the masked-LM loss, averaged over the masked positions of the global batch, plus
-    the NSP loss, averaged over its rows (cross-entropies, natural logarithm)."""
+    the next-sentence (NSP) loss, averaged over its rows. Both are cross-entropies with natural
+    logarithms."""
     import paddle.nn.functional as F
 
     def sums(model: Any, batch: Batch) -> dict[str, Any]:
@@ -102,7 +109,7 @@ def objective() -> Objective:
         }
 
     def counts(batch: Batch) -> dict[str, int]:
-        if not batch:
+        if not batch:  # no rows for this rank
             return {}
         return {"mlm": len(batch["masked_lm_ids"]), "nsp": len(batch["next_sentence_labels"])}
 
@@ -112,7 +119,7 @@ def objective() -> Objective:
 def forward(model: Any, batch: Batch) -> tuple[Any, Any]:
     """Masked-LM logits [masked positions, vocab] and NSP logits [rows, 2].
 
-    The vocabulary projection is computed for the masked positions only, a seventh of all.
+    The vocabulary projection is computed for the masked positions only, about 15 % of all.
     """
     if dispatch.uses_kernels(model):
         return dispatch.pretraining_logits(model, batch)

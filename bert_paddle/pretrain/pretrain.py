@@ -13,7 +13,7 @@ from bert_paddle.models import compute_mode, hub, load_weights, model_state
 from bert_paddle.pretrain import card, model_source
 from bert_paddle.pretrain import model as pretrain_model
 from bert_paddle.pretrain.args import PretrainArgs
-from bert_paddle.pretrain.data.loader import PretrainLoader, eval_slices, read_batches
+from bert_paddle.pretrain.data.loader import PretrainLoader, eval_row_ranges, read_batches
 from bert_paddle.pretrain.data.shards import ShardSet, check_shards, find_shards
 from bert_paddle.pretrain.evaluate import evaluate
 from bert_paddle.pretrain.model_source import ModelSource
@@ -30,8 +30,8 @@ from bert_paddle.training.verify_model_dir import verify_model_dir
 def run(args: PretrainArgs) -> dict[str, Any]:
     """Pre-train with these flags; returns the content of all_results.json.
 
-    Raises UserError for invalid flags, shards and weights, RunError for failures during the run;
-    checkpoints written until then are complete.
+    Raises UserError for invalid flags, shards and weights, and RunError for failures during the
+    run; checkpoints written before a failure are complete.
     """
     with lock_output_dir(Path(args.output_dir)):
         return _run(args)
@@ -50,20 +50,20 @@ def _run(args: PretrainArgs) -> dict[str, Any]:
             f"no vocabulary ({source.no_vocabulary_reason}): the model is saved without a "
             "tokenizer; give --vocab_file"
         )
-    training, held_out = _open_shards(args, source)
-    _log_data(args, training, held_out, log)
+    train_shards, held_out = _open_shards(args, source)
+    _log_data(args, train_shards, held_out, log)
 
-    # No variable for the loaded weights: they are as large as the model and should be freed.
-    network, notes = pretrain_model.build_model(
+    # The loaded weights, as large as the model, are not bound to a name, so that they are freed.
+    model, notes = pretrain_model.build_model(
         source.config, args.seed, None if resume_from else _load_init_weights(args, output_dir, log)
     )
     log.note(
-        f"model: {source.name}, {_describe_size(network)}" + "".join(f"; {note}" for note in notes)
+        f"model: {source.name}, {_describe_size(model)}" + "".join(f"; {note}" for note in notes)
     )
 
-    compute_mode.set_compute_mode(network, args, log)
-    job = PretrainJob(args, output_dir, network, source, held_out, log)
-    job.pretrain(training, resume_from)
+    compute_mode.set_compute_mode(model, args, log)
+    job = PretrainJob(args, output_dir, model, source, held_out, log)
+    job.pretrain(train_shards, resume_from)
     job.write_results()
     report.write_after_run(args, output_dir, log)
     return job.values
@@ -85,38 +85,38 @@ class PretrainJob(TrainingJob):
         self.args: PretrainArgs = args
         self.source, self.held_out = source, held_out
         self.evaluated_step: int | None = None
-        self.rows: dict[str, int] = {}  # of each set
+        self.rows: dict[str, int] = {}  # of "train" and "dev" (the held-out shards)
 
-    def pretrain(self, training: ShardSet, resume: str | None) -> None:
-        """Train, or resume from a checkpoint; the last or best weights are loaded and evaluated."""
+    def pretrain(self, train_shards: ShardSet, resume_from: str | None) -> None:
+        """Train, from the checkpoint `resume_from` if given, and evaluate the last weights, or the
+        best ones with --load_best_model_at_end."""
         args, world = self.args, collectives.get_world()
-        self.rows = {"train": training.total}
+        self.rows = {"train": train_shards.total}
         if self.held_out is not None:
             self.rows["dev"] = self.held_out.total
         self.trainer = Trainer(
             self.model, pretrain_model.objective(), args, collectives.on_gpu(), self.log
         )
         loader = PretrainLoader(
-            training,
+            train_shards,
             seed=args.seed,
-            micro_rows=args.batch_size * world.size,
+            global_micro_batch_size=args.batch_size * world.size,
             accumulation=args.gradient_accumulation_steps,
             rank=world.rank,
-            ranks=world.size,
+            world_size=world.size,
             max_predictions=args.max_predictions_per_seq,
         )
-        fingerprint = training.fingerprint()
-        state, step = self.train(self.trainer, loader, training.total, fingerprint, resume)
-        if (
-            self.evaluated_step != step
-        ):  # a resumed run that had ended already, or the best step was loaded
+        fingerprint = train_shards.fingerprint()
+        state, step = self.train(self.trainer, loader, train_shards.total, fingerprint, resume_from)
+        # The best weights were loaded, or the checkpoint to resume from was that of the last step.
+        if self.evaluated_step != step:
             self._evaluate(state, already_recorded=True)
         if self.held_out is not None:
             self.values["eval_step"] = step
         self.values["model"] = f"model_{step}"
 
     def describe(self, steps: dict[str, int] | None) -> RunInfo:
-        """The content of run.json; the best step is that of the lowest loss."""
+        """The content of run.json; the best step is the one with the lowest held-out loss."""
         return RunInfo(
             program="run_pretrain",
             task="pretraining",
@@ -128,19 +128,19 @@ class PretrainJob(TrainingJob):
             steps=steps,
         )
 
-    def evaluate_step(self, state: TrainState) -> dict[str, float]:
+    def evaluate_at_step(self, state: TrainState) -> dict[str, float]:
         return self._evaluate(state)
 
     def _evaluate(self, state: TrainState, already_recorded: bool = False) -> dict[str, float]:
-        """Evaluate on the held-out shards; the best step is that of the lowest loss.
+        """Evaluate on the held-out shards and update `values` and the best step (lowest loss).
 
-        already_recorded: these weights have been evaluated before; update `values` only. Returns
-        the metrics for the record of the epoch.
+        already_recorded: metrics.jsonl and the best step include these weights already; only
+        `values` is updated. Returns the metrics for the epoch's record in metrics.jsonl.
         """
         if self.held_out is None:
             return {}
         start_time = time.perf_counter()
-        with self.trainer.precision():
+        with self.trainer.autocast():
             metrics = evaluate(self.model, self._held_out_batches(self.held_out))
         seconds = time.perf_counter() - start_time
         fields = [
@@ -166,14 +166,14 @@ class PretrainJob(TrainingJob):
     def _held_out_batches(self, held_out: ShardSet) -> Iterator[Batch]:
         """This rank's share of the held-out rows, limited by --max_eval_rows."""
         args = self.args
-        slices = eval_slices(held_out, args.eval_batch_size, args.max_eval_rows)
-        return read_batches(held_out, collectives.shard(slices), args.max_predictions_per_seq)
+        ranges = eval_row_ranges(held_out, args.eval_batch_size, args.max_eval_rows)
+        return read_batches(held_out, collectives.shard(ranges), args.max_predictions_per_seq)
 
     def model_writer(self, state: TrainState, weights: TensorSnapshot) -> Callable[[Path], None]:
         write_model = model_state.model_writer(self.model, {}, weights)
         tokenizer = self.source.tokenizer
         values = self.values if self.evaluated_step == state.step else None
-        write_card = model_card.card_writer(card.facts(self.args, self.rows, values, state))
+        write_card = model_card.card_writer(card.card_facts(self.args, self.rows, values, state))
 
         def write(folder: Path) -> None:
             write_model(folder)
@@ -185,7 +185,8 @@ class PretrainJob(TrainingJob):
 
 
 def _open_shards(args: PretrainArgs, source: ModelSource) -> tuple[ShardSet, ShardSet | None]:
-    """The training shards and the held-out ones to evaluate on, with checked headers."""
+    """The training shards, and the held-out shards unless --do_eval is off or there are none.
+    Only their headers are checked here."""
     training, test = find_shards(Path(args.input_dir))
     config = source.config
     limits = (config["vocab_size"], config["max_position_embeddings"], config["type_vocab_size"])
@@ -196,6 +197,7 @@ def _open_shards(args: PretrainArgs, source: ModelSource) -> tuple[ShardSet, Sha
 def _load_init_weights(
     args: PretrainArgs, output_dir: Path, log: run_log.RunLog
 ) -> load_weights.LoadedWeights | None:
+    """The weights of --init_from, or None without it."""
     if args.init_from is None:
         return None
     name = args.init_from
@@ -208,25 +210,25 @@ def _load_init_weights(
 
 
 def _log_data(
-    args: PretrainArgs, training: ShardSet, held_out: ShardSet | None, log: run_log.RunLog
+    args: PretrainArgs, train_shards: ShardSet, held_out: ShardSet | None, log: run_log.RunLog
 ) -> None:
     log.note(
-        f"data: {args.input_dir}: {training.total} rows in {len(training.paths)} shard(s), "
-        f"{training.length} positions, up to {training.predictions} predictions"
+        f"data: {args.input_dir}: {train_shards.total} rows in {len(train_shards.paths)} shard(s), "
+        f"{train_shards.length} positions, up to {train_shards.predictions} predictions"
         + (f"; {held_out.total} held-out rows" if held_out else "")
     )
     if args.do_eval and held_out is None:
-        log.warning("there is no _test_ shard: nothing to evaluate on")
-    if args.max_predictions_per_seq < training.predictions:
+        log.warning("no shard has _test_ in its name: the model is not evaluated")
+    if args.max_predictions_per_seq < train_shards.predictions:
         log.note(
-            f"of up to {training.predictions} predictions per row, the first "
-            f"{args.max_predictions_per_seq} are used (--max_predictions_per_seq)"
+            f"--max_predictions_per_seq: the first {args.max_predictions_per_seq} of up to "
+            f"{train_shards.predictions} predictions per row are used"
         )
 
 
-def _describe_size(network: Any) -> str:
-    config = network.config
-    parameters = sum(parameter.size for parameter in network.parameters())
+def _describe_size(model: Any) -> str:
+    config = model.config
+    parameters = sum(parameter.size for parameter in model.parameters())
     return (
         f"{config.num_hidden_layers} layers x {config.hidden_size}, "
         f"{parameters / 1e6:.1f} million parameters"

@@ -1,4 +1,4 @@
-"""report.html and pictures/ of runs, generated from the files in their output folders."""
+"""Reports of runs, report.html and pictures/, generated from the files in their output folders."""
 
 from pathlib import Path
 
@@ -8,8 +8,8 @@ from bert_paddle.distributed import collectives
 
 
 def write_after_run(args: CommonArgs, output_dir: Path, log: RunLog) -> None:
-    """Write a finished run's report into its folder, unless disabled by --report 0. A failure is
-    only a warning, since the run itself has succeeded."""
+    """Write a finished run's report into its folder on rank 0, unless --report 0 disables it. A
+    failure is only a warning, since the run itself has succeeded."""
 
     def write() -> None:
         try:
@@ -19,7 +19,7 @@ def write_after_run(args: CommonArgs, output_dir: Path, log: RunLog) -> None:
         except Exception as error:
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             log.warning(
-                f"no report was written ({reason}); everything else is complete; write it with "
+                f"no report was written ({reason}); all other output is complete; write it with "
                 f"`python -m bert_paddle report {output_dir}`"
             )
         else:

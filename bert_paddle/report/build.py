@@ -19,9 +19,9 @@ PAGE, PICTURES, COMPARISON = "report.html", "pictures", "comparison.html"
 
 
 def write_run_report(folder: Path) -> Path:
-    """Write report.html and pictures/*.png into a run's folder; returns the page's path.
+    """Write report.html and pictures/*.png into a run's folder. Returns the path of report.html.
 
-    Raises OutputError where the folder has no metrics or results, or cannot be written.
+    Raises OutputError if the folder has no metrics or results, or cannot be written.
     """
     run = run_data.read(folder)
     run.name = folder.resolve().name
@@ -31,22 +31,24 @@ def write_run_report(folder: Path) -> Path:
         pictures_dir.mkdir(exist_ok=True)
         written = {figures.write_png(picture, pictures_dir) for picture in pictures}
         for old in set(pictures_dir.glob("*.png")) - written:
-            if _GENERATED.fullmatch(old.name):  # of an earlier report
+            if _GENERATED.fullmatch(old.name):  # from an earlier report, and not in this one
                 old.unlink()
         atomic_files.write_text(folder / PAGE, text)
     return folder / PAGE
 
 
 def write_reports(folders: Sequence[Path], output: Path | None) -> list[Path]:
-    """Write the report of one run, or of several in one page; returns the pages written.
+    """Write the report of one run, or one page that compares several. Returns the paths of the
+    pages written.
 
-    A folder of run folders (of a sweep) stands for its runs. output: the page; by default, that of
-    one run is in its folder, with its pictures, and a comparison in the folder of run folders or
-    in the current folder. Raises OutputError for folders without a run, and where the page cannot
-    be written.
+    folders: folders of runs; a folder that contains run folders, such as a sweep's, means all of
+    them. output: the page to write; by default report.html in the folder of a single run, with its
+    pictures, and for several runs comparison.html, in the folder if only one was given and
+    otherwise in the current folder. Raises OutputError for a folder without a run, and if the page
+    cannot be written.
     """
     run_dirs = [path for folder in folders for path in run_data.runs_inside(folder) or [folder]]
-    run_dirs = list({path.resolve(): path for path in run_dirs}.values())
+    run_dirs = list({path.resolve(): path for path in run_dirs}.values())  # without duplicates
     if output is None and len(run_dirs) == 1:
         return [write_run_report(run_dirs[0])]
     if output is None:
@@ -64,7 +66,7 @@ def write_reports(folders: Sequence[Path], output: Path | None) -> list[Path]:
 
 
 def _name_runs(runs: Sequence[RunData]) -> None:
-    """Name each run by its folder, without the common part of all paths."""
+    """Set each run's name to the path of its folder, without the parent folders common to all."""
     paths = [run.folder.resolve() for run in runs]
     common = Path(os.path.commonpath(paths)) if len(paths) > 1 else paths[0].parent
     for run, path in zip(runs, paths, strict=True):

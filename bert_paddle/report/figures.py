@@ -1,7 +1,7 @@
-"""Render pictures with matplotlib: a PNG on white, and an SVG that uses the page's colours.
+"""Render pictures with matplotlib: a PNG on white, and an SVG in the colours of the page.
 
-In the SVG, placeholder colours become CSS variables, so that it is legible in light and dark mode.
-Text is never parsed as formulas.
+The SVG is drawn in placeholder colours, which are then replaced by CSS variables, so that it is
+legible in light and dark mode. "$" in a text does not start a formula.
 """
 
 import io
@@ -23,7 +23,7 @@ _DPI = 200
 
 @dataclass(frozen=True)
 class Palette:
-    """Colours to draw with. series: of lines and points, in order; muted: of grid and axes."""
+    """Colours to draw with. series: for lines and points, in order; muted: for grid and axes."""
 
     text: str
     muted: str
@@ -41,7 +41,7 @@ PRINT_PALETTE = Palette(
     series=("#0067a5", "#c2410c", "#00795c", "#9d2f8f", "#8a6d00", "#5b5bd6", "#b3002d", "#4d6b7a"),
     background="#ffffff",
 )
-# Placeholder colours, replaced by CSS variables in the SVG's text.
+# The placeholder colours, and the CSS variables that replace them in the SVG.
 _CSS_VARIABLES = {"#010201": "--ink", "#010202": "--line"}
 _CSS_VARIABLES |= {f"#0103{i:02d}": f"--series-{i}" for i in range(len(PRINT_PALETTE.series))}
 PAGE_PALETTE = Palette(
@@ -54,7 +54,8 @@ PAGE_PALETTE = Palette(
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture of a report. name: of its file; note: a caption; draw: draws it on axes."""
+    """A picture in a report. name: the file name without .png; note: a second line of the caption;
+    draw: draws it on matplotlib axes in the colours of a palette."""
 
     name: str
     title: str
@@ -65,7 +66,7 @@ class Picture:
 
 def render_png(picture: Picture) -> bytes:
     """The picture with its title as a PNG on white."""
-    with _quiet():
+    with _matplotlib_settings():
         figure = _figure(picture, PRINT_PALETTE)
         figure.axes[0].set_title(picture.title, fontsize=11, color=PRINT_PALETTE.text)
         buffer = io.BytesIO()
@@ -75,16 +76,16 @@ def render_png(picture: Picture) -> bytes:
 
 def render_svg(picture: Picture, salt: str) -> str:
     """The picture as an <svg> element for a page that defines --ink, --line and --series-N.
-    salt: makes the element ids unique, so that no two pictures on a page share one."""
-    with _quiet(salt):
+    salt: a text that no other picture on the page has, to make the element ids differ."""
+    with _matplotlib_settings(salt):
         figure = _figure(picture, PAGE_PALETTE)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", dpi=_DPI, metadata={"Date": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
-    text = re.sub(r'<g id="[^"]*">', "<g>", text)  # matplotlib uses the same ids in every picture
-    # The page sets the size; the view box stays.
+    text = re.sub(r'<g id="[^"]*">', "<g>", text)  # whose ids are the same in every picture
+    # The page sets the size; the view box, which is kept, gives the proportions.
     text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
     text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
     for placeholder, variable in _CSS_VARIABLES.items():
@@ -106,6 +107,7 @@ def write_png(picture: Picture, folder: Path) -> Path:
 
 
 def _figure(picture: Picture, palette: Palette) -> Any:
+    """The picture as a matplotlib Figure."""
     from matplotlib.figure import Figure
 
     size = (WIDTH, WIDTH * 0.8) if picture.square else (WIDTH, HEIGHT)
@@ -126,9 +128,9 @@ def _figure(picture: Picture, palette: Palette) -> Any:
 
 
 @contextmanager
-def _quiet(salt: str = "") -> Iterator[None]:
-    """matplotlib settings for the block, without warnings: characters missing from its font appear
-    as boxes in the PNG, while the page uses the reader's fonts."""
+def _matplotlib_settings(salt: str = "") -> Iterator[None]:
+    """Apply matplotlib settings in the block, and suppress its warnings about characters that its
+    font lacks. They appear as boxes in the PNG, but not on the page, which uses browser fonts."""
     import matplotlib
 
     settings: Any = {"text.parse_math": False, "svg.fonttype": "none", "svg.hashsalt": salt or None}
@@ -140,11 +142,11 @@ def _quiet(salt: str = "") -> Iterator[None]:
 def downsample(
     xs: list[float], ys: list[float], limit: int = 400
 ) -> tuple[list[float], list[float]]:
-    """At most `limit` points, each the mean of a block of neighbours."""
-    size = -(-len(xs) // limit)
+    """Reduce a curve to at most `limit` points, each the mean of consecutive points."""
+    size = -(-len(xs) // limit)  # points per mean, rounded up
     if size <= 1:
         return xs, ys
-    edges = np.arange(0, len(xs), size)
-    counts = np.diff([*edges, len(xs)])
-    means = [(np.add.reduceat(np.array(values), edges) / counts).tolist() for values in (xs, ys)]
+    starts = np.arange(0, len(xs), size)
+    counts = np.diff([*starts, len(xs)])
+    means = [(np.add.reduceat(np.array(values), starts) / counts).tolist() for values in (xs, ys)]
     return means[0], means[1]

@@ -1,5 +1,7 @@
-"""Render the page from its template. jinja2 escapes all values, except for the pictures, whose text
-matplotlib has escaped."""
+"""Render the page from its template.
+
+jinja2 escapes all values except the pictures, in which matplotlib has already escaped the texts.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,7 +31,7 @@ _DARK = {"ink": "#e6e8eb", "line": "#3a404a"}
 
 @dataclass(frozen=True)
 class RenderedPicture:
-    """A picture in the page: an <svg> element with title and note."""
+    """A picture in the page. svg: the <svg> element, marked as not to be escaped."""
 
     title: str
     note: str
@@ -37,14 +39,15 @@ class RenderedPicture:
 
 
 def render(runs: Sequence[RunData]) -> tuple[str, list[Picture]]:
-    """The page of one run, or of several compared; and its pictures, those that show all runs
-    first."""
+    """Render the page of one run, or the page that compares several. Returns its HTML and its
+    pictures: first those that show all runs together, then those of each run."""
     import jinja2
     from markupsafe import Markup
 
     all_pictures: list[Picture] = []
 
     def draw(pictures: Sequence[Picture], salt: str) -> list[RenderedPicture]:
+        """Render the pictures, and add them to all_pictures."""
         all_pictures.extend(pictures)
         return [
             RenderedPicture(
@@ -70,7 +73,7 @@ def render(runs: Sequence[RunData]) -> tuple[str, list[Picture]]:
         version=__version__,
         now=datetime.now().astimezone().isoformat(sep=" ", timespec="minutes"),
         series=len(figures.PRINT_PALETTE.series),
-        dashes=("none", "7 4", "2 3", "7 3 2 3"),  # as curves.DASHES
+        dashes=("none", "7 4", "2 3", "7 3 2 3"),  # the same styles as curves.DASHES
         light=Markup(_css_variables(_LIGHT, figures.PRINT_PALETTE.series)),
         dark=Markup(_css_variables(_DARK, _DARK_SERIES)),
     )
@@ -78,6 +81,7 @@ def render(runs: Sequence[RunData]) -> tuple[str, list[Picture]]:
 
 
 def _title(runs: Sequence[RunData]) -> str:
+    """Task and model of one run; for several, their tasks and number."""
     if len(runs) > 1:
         tasks = list(dict.fromkeys(run.task for run in runs))
         return f"{', '.join(tasks[:3])}: {len(runs)} runs compared"
@@ -86,5 +90,6 @@ def _title(runs: Sequence[RunData]) -> str:
 
 
 def _css_variables(colors: dict[str, str], series: Sequence[str]) -> str:
+    """CSS declarations of the named colours and of the series."""
     named = colors | {f"series-{i}": color for i, color in enumerate(series)}
     return " ".join(f"--{name}: {color};" for name, color in named.items())

@@ -6,16 +6,16 @@ from typing import Any
 import numpy as np
 
 from bert_paddle.report.figures import Palette, Picture
-from bert_paddle.report.run_data import Lengths, PredictionSet, RunData, number
+from bert_paddle.report.run_data import Lengths, PredictionSet, RunData, finite_float_or_none
 
-BATCH = 32  # rows of a bar of `mcc_by_batch`
+BATCH = 32  # rows per bar of the picture mcc_by_batch
 _MAX_CLASSES_WITH_COUNTS = 12  # with more, the cells have no numbers
 _MAX_CLASSES_WITH_NAMES = 40  # with more, the axes have no class names
-_MAX_BARS = 64
+_MAX_BARS = 64  # of the histogram of lengths
 
 
 def pictures(run: RunData) -> list[Picture]:
-    """The pictures that suit the run's task, and the histogram of lengths."""
+    """Pictures of the predictions, according to the type of task, and the histogram of lengths."""
     result = []
     for i, dataset in enumerate(run.predictions):
         suffix = "" if i == 0 else f"_{i + 1}"
@@ -24,7 +24,7 @@ def pictures(run: RunData) -> list[Picture]:
             result.append(_scatter(dataset, f"scatter{suffix}", *scores))
         elif not run.run_info or run.labels:
             result.append(_confusion(dataset, f"confusion{suffix}", run.labels))
-    if run.metric == ["matthews_correlation"] and run.predictions:
+    if run.selection_metrics == ["matthews_correlation"] and run.predictions:
         result.append(mcc_by_batch(run.predictions[-1]))
     if run.lengths is not None:
         result.append(_histogram(run.lengths))
@@ -32,7 +32,7 @@ def pictures(run: RunData) -> list[Picture]:
 
 
 def mcc(labels: list[str], predictions: list[str]) -> float:
-    """Matthews correlation; 0 where either side is constant."""
+    """Matthews correlation coefficient; 0 if all labels or all predictions are the same."""
     from sklearn.metrics import matthews_corrcoef
 
     with warnings.catch_warnings():
@@ -41,8 +41,8 @@ def mcc(labels: list[str], predictions: list[str]) -> float:
 
 
 def mcc_per_batch(dataset: PredictionSet) -> tuple[list[float], float]:
-    """The Matthews correlation of each batch of 32 rows in file order (the last may be smaller),
-    and of all rows."""
+    """The Matthews correlation of every 32 consecutive rows (the last batch may be smaller), and of
+    all rows together."""
     labels = [str(row["label"]) for row in dataset.rows]
     predictions = [str(row["prediction"]) for row in dataset.rows]
     starts = range(0, len(labels), BATCH)
@@ -70,8 +70,12 @@ def mcc_by_batch(dataset: PredictionSet) -> Picture:
 
 
 def _scores(dataset: PredictionSet) -> tuple[list[float], list[float]] | None:
-    """Labels and predictions of a regression; None for a classification."""
-    pairs = [(number(row["label"]), number(row["prediction"])) for row in dataset.rows]
+    """Labels and predictions of a regression data set, without rows where either is not a number.
+    None for a classification data set, recognized by non-numeric values in most rows."""
+    pairs = [
+        (finite_float_or_none(row["label"]), finite_float_or_none(row["prediction"]))
+        for row in dataset.rows
+    ]
     numbers = [(a, b) for a, b in pairs if a is not None and b is not None]
     if len(numbers) < len(pairs) / 2:
         return None
@@ -81,6 +85,8 @@ def _scores(dataset: PredictionSet) -> tuple[list[float], list[float]] | None:
 def _scatter(
     dataset: PredictionSet, name: str, labels: list[float], predictions: list[float]
 ) -> Picture:
+    """Predictions over labels, with the diagonal on which they are equal."""
+
     def draw(axes: Any, palette: Palette) -> None:
         low, high = min(labels + predictions), max(labels + predictions)
         axes.plot([low, high], [low, high], color=palette.muted, linewidth=1, label="equal")
@@ -99,12 +105,13 @@ def _scatter(
         axes.set_ylabel("prediction")
 
     return Picture(
-        name, f"Predictions and labels, {dataset.name}", f"{len(labels)} rows", draw, True
+        name, f"Predictions and labels, {dataset.name}", f"{len(labels)} rows", draw, square=True
     )
 
 
 def confusion_counts(dataset: PredictionSet, labels: list[str]) -> tuple[list[str], np.ndarray]:
-    """Names of the classes, and the confusion matrix: int [labels, predictions]."""
+    """Class names, and the confusion matrix: int64 [label, prediction], in the order of the names.
+    labels: the known classes; others that occur are appended."""
     pairs = [(str(row["label"]), str(row["prediction"])) for row in dataset.rows]
     names = list(dict.fromkeys([*labels, *sorted({name for pair in pairs for name in pair})]))
     index = {name: i for i, name in enumerate(names)}
@@ -115,6 +122,7 @@ def confusion_counts(dataset: PredictionSet, labels: list[str]) -> tuple[list[st
 
 
 def _confusion(dataset: PredictionSet, name: str, labels: list[str]) -> Picture:
+    """The confusion matrix; the opacity of a cell is its share of the rows with that label."""
     names, counts = confusion_counts(dataset, labels)
     shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
     correct = int(np.trace(counts))
@@ -122,9 +130,9 @@ def _confusion(dataset: PredictionSet, name: str, labels: list[str]) -> Picture:
     def draw(axes: Any, palette: Palette) -> None:
         from matplotlib.colors import LinearSegmentedColormap
 
-        # One hue of varying opacity: text stays legible on any background.
-        hue = LinearSegmentedColormap.from_list("share", ["#3b82c400", "#3b82c4b0"])
-        axes.imshow(shares, cmap=hue, vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+        # One colour with varying opacity, so that text is legible in light and dark mode.
+        colormap = LinearSegmentedColormap.from_list("share", ["#3b82c400", "#3b82c4b0"])
+        axes.imshow(shares, cmap=colormap, vmin=0, vmax=1, aspect="auto", interpolation="nearest")
         positions = range(len(names)) if len(names) <= _MAX_CLASSES_WITH_NAMES else []
         tick_labels = [_shorten(names[i]) for i in positions]
         axes.set_xticks(positions, tick_labels, rotation=0 if len(names) <= 3 else 45)
@@ -137,7 +145,7 @@ def _confusion(dataset: PredictionSet, name: str, labels: list[str]) -> Picture:
                 axes.text(j, i, text, ha="center", va="center", color=palette.text, fontsize=9)
 
     note = f"{correct} of {len(dataset.rows)} rows are correct; "
-    note += "percentages are of the rows with that label"
+    note += "percentages are shares of the rows with that label"
     return Picture(name, f"Confusion matrix, {dataset.name}", note, draw)
 
 
@@ -146,8 +154,9 @@ def _shorten(name: str, limit: int = 18) -> str:
 
 
 def _histogram(lengths: Lengths) -> Picture:
+    """The histogram of row lengths, with truncated rows in a second colour."""
     longest = max(n for n, count in enumerate(lengths.counts) if count)
-    width = -(-(longest + 1) // _MAX_BARS)
+    width = -(-(longest + 1) // _MAX_BARS)  # lengths per bar, rounded up
     counts = [sum(lengths.counts[i : i + width]) for i in range(0, longest + 1, width)]
     mean = sum(n * count for n, count in enumerate(lengths.counts)) / lengths.rows
     note = f"mean {mean:.1f} word pieces; "
@@ -174,7 +183,7 @@ def _histogram(lengths: Lengths) -> Picture:
                 label=f"truncated to {lengths.max_length}",
             )
             axes.legend(loc="upper left")
-        axes.set_xlabel("word pieces of a row, with [CLS] and [SEP]")
+        axes.set_xlabel("word pieces per row, with [CLS] and [SEP]")
         axes.set_ylabel("rows")
 
     return Picture("lengths", "Lengths of the rows", note, draw)

@@ -1,7 +1,8 @@
 """Read a run's folder for a report, tolerating missing and damaged files.
 
-No file is trusted: a run may have been cut short anywhere, or be of another program. What cannot be
-read becomes a warning on the page. Only a folder without any metrics or results is refused.
+No file is trusted: a run may have been killed at any point, and its files may come from another
+program. What cannot be read becomes a warning on the page. Only a folder without any metrics or
+results is rejected.
 """
 
 import json
@@ -18,13 +19,13 @@ from bert_paddle.training.output_lock import LOCK_FILE
 from bert_paddle.training.run import RESULTS_FILE
 from bert_paddle.training.run_info import RUN_FILE
 
-_DEV, _TEST = "dev_predictions", "test_predictions_"
+_DEV, _TEST = "dev_predictions", "test_predictions_"  # prefixes of file names
 
 
 @dataclass
 class Lengths:
-    """counts[n]: rows of n word pieces, after truncation; truncated: rows that were longer than
-    `max_length`."""
+    """counts[n]: number of rows with n word pieces after truncation; truncated: number of rows that
+    were longer than `max_length`."""
 
     counts: list[int]
     truncated: int
@@ -32,13 +33,14 @@ class Lengths:
 
     @property
     def rows(self) -> int:
+        """The number of rows."""
         return sum(self.counts)
 
 
 @dataclass
 class PredictionSet:
-    """A labelled data set row by row: objects with text_a, label, prediction and more
-    (docs/REPORT.md). name: as shown on the page."""
+    """The predictions for a labelled data set. rows: JSON objects with text_a, label, prediction
+    and optional fields (docs/REPORT.md). name: the name shown on the page."""
 
     name: str
     rows: list[dict[str, Any]]
@@ -47,50 +49,55 @@ class PredictionSet:
 
 @dataclass
 class RunData:
-    """The content of a run's folder; empty where a file is missing."""
+    """The content of a run's folder; fields of a missing file are empty."""
 
     folder: Path
     name: str
     run_info: dict[str, Any]  # run.json
-    settings: dict[str, Any]
+    settings: dict[str, Any]  # flag values by name
     results: dict[str, Any]  # all_results.json
-    train: list[dict[str, Any]] = field(default_factory=list)  # records of kind train, as logged
-    evals: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # by dev set, "" for one
+    train: list[dict[str, Any]] = field(default_factory=list)  # records of metrics.jsonl
+    # Records by the name of the dev set; "" if there is only one.
+    evals: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     epochs: list[dict[str, Any]] = field(default_factory=list)
     predictions: list[PredictionSet] = field(default_factory=list)
     lengths: Lengths | None = None
-    problems: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)  # warnings for the page
     unfinished_reason: str = ""  # empty for a finished run
 
     @property
     def task(self) -> str:
+        """The task's name, or "run"."""
         return str(self.run_info.get("task") or self.results.get("task") or "run")
 
     @property
     def is_demo(self) -> bool:
+        """Whether the run used demo data."""
         records = [*self.train[:1], *(r for records in self.evals.values() for r in records[:1])]
         sources = (self.run_info, self.results, *records)
         return any(source.get("data") == "demo" for source in sources)
 
     @property
     def labels(self) -> list[str]:
+        """The class names; empty for a regression, or if they were not recorded."""
         labels = self.run_info.get("labels")
         return [str(label) for label in labels] if isinstance(labels, list) else []
 
     @property
-    def metric(self) -> list[str]:
-        """Names of the metrics that the best step is chosen by."""
+    def selection_metrics(self) -> list[str]:
+        """Names of the metrics that select the best step."""
         names = self.run_info.get("metric")
         return [str(name) for name in names] if isinstance(names, list) else []
 
     @property
     def last_step(self) -> int:
+        """The last step with a record; 0 without records."""
         evaluated = (record for records in self.evals.values() for record in records)
         return max((record["step"] for record in (*self.train, *evaluated)), default=0)
 
 
 def read(folder: Path) -> RunData:
-    """Read a run's folder. Raises OutputError where it has no metrics or results."""
+    """Read a run's folder. Raises OutputError if it has no metrics or results."""
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder} is a file; give the --output_dir of a run, a folder")
     if not folder.is_dir():
@@ -122,14 +129,14 @@ def read(folder: Path) -> RunData:
 
 
 def runs_inside(folder: Path) -> list[Path]:
-    """The run folders directly in a folder that is not a run's itself (a sweep's), by name."""
+    """The run folders in `folder`, such as a sweep's; [] if it is a run's folder itself."""
     if not folder.is_dir() or (folder / run_log.METRICS_FILE).is_file():
         return []
     return sorted(path.parent for path in folder.glob(f"*/{run_log.METRICS_FILE}"))
 
 
-def number(value: Any) -> float | None:
-    """A value as a float; None where it is not a finite number."""
+def finite_float_or_none(value: Any) -> float | None:
+    """A JSON value as a float; None if it is not a finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
@@ -139,18 +146,19 @@ def number(value: Any) -> float | None:
 
 
 def _settings_of_checkpoint(folder: Path) -> Any:
-    """The flags as saved in the newest checkpoint, for a run without run.json."""
+    """The flags saved in the newest checkpoint, for a run without run.json; {} if there is none."""
     states = sorted(folder.glob(f"model_*/{STATE_FILE}"), key=lambda path: path.stat().st_mtime)
     return _read_object(states[-1], []).get("args") if states else {}
 
 
 def _no_run_message(folder: Path, problems: list[str]) -> str:
+    """Why there is nothing to report on a folder, as an error message."""
     if problems:
         return f"{folder}: {'; '.join(problems)}: there is nothing to report"
     if (folder / "config.json").is_file() and folder.name.startswith("model_"):
         return f"{folder} is a checkpoint: give the run's folder, {folder.parent}"
     if (folder / RUN_FILE).is_file() or (folder / run_log.METRICS_FILE).is_file():
-        return f"{folder}: the run ended before its first log line: there is nothing to report yet"
+        return f"{folder}: the run has no log line yet: there is nothing to report"
     return (
         f"{folder} contains no run (neither {run_log.METRICS_FILE} nor {RESULTS_FILE}): give the "
         "--output_dir of one"
@@ -158,7 +166,8 @@ def _no_run_message(folder: Path, problems: list[str]) -> str:
 
 
 def _read_object(path: Path, problems: list[str]) -> dict[str, Any]:
-    """A JSON file's object; {} where the file is missing or, with a problem added, unreadable."""
+    """The object in a JSON file. {} if the file is missing or, with a message added to `problems`,
+    if it is unreadable."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -173,7 +182,7 @@ def _read_object(path: Path, problems: list[str]) -> dict[str, Any]:
 
 
 def _replace_surrogates(value: Any) -> Any:
-    """Nested JSON without lone surrogates, which cannot be encoded as UTF-8."""
+    """A JSON value with lone surrogates, which cannot be encoded as UTF-8, replaced by "?"."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode("utf-8")
     if isinstance(value, dict):
@@ -184,8 +193,11 @@ def _replace_surrogates(value: Any) -> Any:
 
 
 def _add_records(run: RunData, records: Iterable[dict[str, Any]]) -> None:
-    """Add the records to the run by kind, evaluations by dev set. In a run with training, a record
-    of step 0 is of a later command that only evaluated: it is not a point of the curves."""
+    """Add records of metrics.jsonl to the run's lists by their "kind", evaluations by dev set.
+
+    In a run with training, a record of step 0 was written by a later command that only evaluated.
+    It is omitted, because it does not belong in the curves.
+    """
     records = list(records)
     trained = any(record.get("kind") == "train" for record in records)
     for record in records:
@@ -201,17 +213,19 @@ def _add_records(run: RunData, records: Iterable[dict[str, Any]]) -> None:
 
 
 def _parse_lengths(values: Any) -> Lengths | None:
+    """The lengths in run.json; None if they are missing or invalid."""
     if not isinstance(values, dict) or not isinstance(values.get("counts"), list):
         return None
-    counts = [number(count) or 0 for count in values["counts"]]
+    counts = [finite_float_or_none(count) or 0 for count in values["counts"]]
     if sum(counts) <= 0:
         return None
-    truncated = int(number(values.get("cut")) or 0)
+    truncated = int(finite_float_or_none(values.get("cut")) or 0)
     return Lengths([int(count) for count in counts], truncated, len(counts) - 1)
 
 
 def _read_predictions(folder: Path, problems: list[str]) -> list[PredictionSet]:
-    """The labelled data sets, test sets last."""
+    """The predictions for labelled data sets, test sets last. Adds a message to `problems` for each
+    file without a usable row."""
     datasets = []
     for path in sorted(folder.glob(f"{_DEV}*.jsonl")):
         mismatched = path.stem.endswith("_mm")
@@ -227,7 +241,7 @@ def _read_predictions(folder: Path, problems: list[str]) -> list[PredictionSet]:
 
 
 def _read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows that have a text, a label and a prediction."""
+    """The rows of a predictions file that have a text, a label and a prediction."""
     rows, required = [], ("text_a", "label", "prediction")
     with path.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
@@ -241,20 +255,23 @@ def _read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def _unfinished_reason(run: RunData) -> str:
-    """Why a run is considered unfinished, or ""."""
+    """Why a run is considered unfinished, as a sentence for the page; "" if it is finished."""
     steps = run.run_info.get("steps")
-    planned = number(steps.get("planned")) if isinstance(steps, dict) else None
+    planned = finite_float_or_none(steps.get("planned")) if isinstance(steps, dict) else None
     total = f" of {planned:.0f}" if planned else ""
     if run.run_info.get("finished") or (not run.run_info and run.results):
         return ""
-    position = f"the last record is of step {run.last_step}{total}"
+    last_record = f"the last record is of step {run.last_step}{total}"
     if (run.folder / LOCK_FILE).exists():
-        return f"The run is still in progress, or was killed: {position}."
-    return f"The run was not finished: {position}."
+        return f"The run is still in progress, or was killed: {last_record}."
+    return f"The run was not finished: {last_record}."
 
 
 def by_step(records: list[dict[str, Any]], name: str) -> tuple[list[float], list[float]]:
-    """Steps and values of the records that have a number under `name`."""
-    pairs = [(number(record["step"]), number(record.get(name))) for record in records]
+    """The steps and the values of the records in which `name` is a finite number."""
+    pairs = [
+        (finite_float_or_none(record["step"]), finite_float_or_none(record.get(name)))
+        for record in records
+    ]
     points = [(step, value) for step, value in pairs if step is not None and value is not None]
     return [step for step, _ in points], [value for _, value in points]

@@ -1,14 +1,14 @@
-"""Tables of a report as rows of text: results, settings, epochs, wrong predictions."""
+"""The tables of a report, with all cells as text: results, settings, epochs, wrong predictions."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bert_paddle.report.run_data import PredictionSet, RunData, number
+from bert_paddle.report.run_data import PredictionSet, RunData, finite_float_or_none
 
 MAX_MISTAKES = 10
-_MAX_CHARACTERS = 1200  # of a text on the page
-# Settings that differ between any two runs and do not change the training.
+_MAX_CHARACTERS = 1200  # longer texts of the data are truncated on the page
+# Settings that do not change the training: a comparison does not list them.
 _IGNORED_SETTINGS = (
     "output_dir",
     "visualdl_dir",
@@ -20,7 +20,7 @@ _IGNORED_SETTINGS = (
 
 @dataclass(frozen=True)
 class Table:
-    """head: the columns' names; rows: as many cells each. The first column names the row."""
+    """head: the column names; rows: cells, one for each column. The first cell names the row."""
 
     head: list[str]
     rows: list[list[str]]
@@ -29,7 +29,7 @@ class Table:
 @dataclass(frozen=True)
 class Mistake:
     """A wrong prediction. text_b: "" for single texts; confidence: the probability of the
-    prediction, or the error of a score."""
+    predicted class; for a regression, the error, such as "off by 0.50"."""
 
     text_a: str
     text_b: str
@@ -39,7 +39,7 @@ class Mistake:
 
 
 def format_result(value: Any) -> str:
-    """A value of a results file, rounded."""
+    """A value of all_results.json, rounded."""
     if value is None:
         return "–"
     if isinstance(value, float):
@@ -48,7 +48,7 @@ def format_result(value: Any) -> str:
 
 
 def format_setting(value: Any) -> str:
-    """A flag's value as it would be typed, unrounded."""
+    """A flag's value as on the command line, unrounded; a list with commas, "–" for None."""
     if value is None:
         return "–"
     if isinstance(value, bool):
@@ -59,27 +59,33 @@ def format_setting(value: Any) -> str:
 
 
 def format_duration(seconds: Any) -> str:
-    """Seconds as hours, minutes and seconds."""
-    value = number(seconds)
+    """Seconds as text, such as "2 h 5 min", "3 min 20 s" or "8.1 s"; "–" if not a number."""
+    value = finite_float_or_none(seconds)
     if value is None:
         return "–"
-    minutes, rest = divmod(round(value), 60)
+    minutes, remaining_seconds = divmod(round(value), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
         return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{value:.1f} s"
+    return f"{minutes} min {remaining_seconds} s" if minutes else f"{value:.1f} s"
 
 
 def highlights(run: RunData) -> list[tuple[str, str]]:
-    """The most important results, as (name, value)."""
+    """The most important results, as (name, value), for the top of the page."""
     tiles, results = [], run.results or _last_evaluation(run)
     for key, value in results.items():
         name = key.removeprefix("eval_")
-        if key != name and any(name.removesuffix("_mm") == metric for metric in run.metric):
+        if key != name and any(
+            name.removesuffix("_mm") == metric for metric in run.selection_metrics
+        ):
             tiles.append((name.replace("_", " "), format_result(value)))
-    tests = [key for key in results if key.startswith("test_") and key.endswith(tuple(run.metric))]
+    tests = [
+        key
+        for key in results
+        if key.startswith("test_") and key.endswith(tuple(run.selection_metrics))
+    ]
     tiles += [(key.replace("_", " "), format_result(results[key])) for key in tests]
-    if "loss" not in run.metric and "eval_loss" in results:
+    if "loss" not in run.selection_metrics and "eval_loss" in results:
         tiles.append(("validation loss", format_result(results["eval_loss"])))
     if run.last_step:
         tiles.append(("steps", str(results.get("global_step") or run.last_step)))
@@ -87,25 +93,25 @@ def highlights(run: RunData) -> list[tuple[str, str]]:
         tiles.append(("best step", format_result(results["best_step"])))
     if "train_runtime" in results:
         tiles.append(("training time", format_duration(results["train_runtime"])))
-    if (speed := number(results.get("train_samples_per_second"))) is not None:
+    if (speed := finite_float_or_none(results.get("train_samples_per_second"))) is not None:
         tiles.append(("rows/s in training", f"{speed:.1f}"))
     return tiles
 
 
 def _last_evaluation(run: RunData) -> dict[str, Any]:
-    """The last recorded evaluation, with the names of a results file."""
+    """The last recorded evaluation on the first dev set, with the keys of all_results.json."""
     records = next(iter(run.evals.values()), [])
     return {f"eval_{name}": value for name, value in records[-1].items()} if records else {}
 
 
 def results(runs: Sequence[RunData]) -> Table:
-    """all_results.json, a column for each run."""
+    """The contents of all_results.json, with a column for each run."""
     keys = dict.fromkeys(key for run in runs for key in run.results)
     return _columns_by_run("result", runs, keys, [run.results for run in runs], format_result)
 
 
 def differing_settings(runs: Sequence[RunData]) -> Table:
-    """The settings and the environment in which runs differ."""
+    """The settings and the properties of the environment that differ between runs."""
     settings_by_run = [_environment_settings(run) | run.settings for run in runs]
     keys = dict.fromkeys(key for values in settings_by_run for key in values)
     differing = [
@@ -118,15 +124,17 @@ def differing_settings(runs: Sequence[RunData]) -> Table:
 
 
 def settings(run: RunData) -> tuple[Table, Table]:
-    """The flags given by the user, and the others."""
+    """Two tables of flags: those that the user gave, and those at their defaults."""
     given = run.run_info.get("given")
-    chosen = [name for name in given if name in run.settings] if isinstance(given, list) else []
-    rest = [name for name in run.settings if name not in chosen]
+    given_names = (
+        [name for name in given if name in run.settings] if isinstance(given, list) else []
+    )
+    default_names = [name for name in run.settings if name not in given_names]
     given_table, default_table = (
         Table(
             ["flag", "value"], [[f"--{name}", format_setting(run.settings[name])] for name in names]
         )
-        for names in (chosen, rest)
+        for names in (given_names, default_names)
     )
     return given_table, default_table
 
@@ -148,7 +156,7 @@ def environment(run: RunData) -> Table:
 
 
 def epochs(run: RunData) -> Table | None:
-    """The run's epochs; None where they were not recorded."""
+    """A row for each epoch; None if epochs were not recorded."""
     if not run.epochs:
         return None
     skipped = ("kind", "step", "epoch", "data", "dev")
@@ -173,11 +181,11 @@ def epochs(run: RunData) -> Table | None:
 
 
 def top_mistakes(dataset: PredictionSet, labels: list[str]) -> list[Mistake]:
-    """The most confident wrong predictions; for scores, the largest errors."""
+    """The most confident wrong predictions; for a regression, the largest errors."""
     mistakes: list[tuple[float, Mistake]] = []
     for row in dataset.rows:
         label, prediction, confidence = row["label"], row["prediction"], _confidence(row, labels)
-        a, b = number(label), number(prediction)
+        a, b = finite_float_or_none(label), finite_float_or_none(prediction)
         if a is not None and b is not None and "probabilities" not in row:
             error = abs(a - b)
             mistake = _mistake(row, format_result(a), format_result(b), f"off by {error:.2f}")
@@ -185,7 +193,7 @@ def top_mistakes(dataset: PredictionSet, labels: list[str]) -> list[Mistake]:
         elif label != prediction:
             text = "" if confidence is None else f"{confidence:.1%}"
             mistakes.append((confidence or 0.0, _mistake(row, str(label), str(prediction), text)))
-    mistakes.sort(key=lambda pair: -pair[0])  # stable: equals stay in file order
+    mistakes.sort(key=lambda pair: -pair[0])  # a stable sort: ties are in file order
     return [mistake for _, mistake in mistakes[:MAX_MISTAKES]]
 
 
@@ -198,13 +206,14 @@ def _mistake(row: dict[str, Any], label: str, prediction: str, confidence: str) 
 
 
 def _confidence(row: dict[str, Any], labels: list[str]) -> float | None:
-    """The probability of the prediction; None where the row has no probabilities."""
+    """The probability of the predicted class (the largest one, if its index is unknown); None if
+    the row has no probabilities."""
     values = row.get("probabilities")
     if not isinstance(values, list):
         return None
     prediction = row["prediction"]
     index = labels.index(prediction) if prediction in labels else None
-    probabilities = [number(value) or 0.0 for value in values]
+    probabilities = [finite_float_or_none(value) or 0.0 for value in values]
     if index is not None and index < len(probabilities):
         return probabilities[index]
     return max(probabilities, default=None)
@@ -216,16 +225,23 @@ def _truncate(text: Any) -> str:
 
 
 def _environment_settings(run: RunData) -> dict[str, Any]:
-    """What may differ between runs besides their flags."""
+    """The properties of a run besides its flags that a comparison lists."""
     values = {name: run.run_info.get(name) for name in ("task", "data", "machine", "processes")}
     return values | _object(run.run_info.get("versions"))
 
 
 def _columns_by_run(
-    first: str, runs: Sequence[RunData], keys: Iterable[str], values: Sequence[dict], show: Any
+    first: str,
+    runs: Sequence[RunData],
+    keys: Iterable[str],
+    values_by_run: Sequence[dict[str, Any]],
+    format_value: Callable[[Any], str],
 ) -> Table:
+    """A table with a row for each key and a column for each run. first: heading of the keys."""
     head = [first, *(run.name for run in runs)] if len(runs) > 1 else [first, "value"]
-    return Table(head, [[key, *(show(column.get(key)) for column in values)] for key in keys])
+    return Table(
+        head, [[key, *(format_value(values.get(key)) for values in values_by_run)] for key in keys]
+    )
 
 
 def _format_count(value: Any) -> str:

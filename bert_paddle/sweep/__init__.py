@@ -1,1 +1,1 @@
-"""Several fine-tuning runs as one job: a grid of settings with several seeds, ranked."""
+"""Several fine-tuning runs with one command: combinations of settings and seeds, ranked."""

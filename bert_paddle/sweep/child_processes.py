@@ -1,4 +1,7 @@
-"""Running several child processes at a time, one per slot: logs, exit codes and signals."""
+"""Run child processes, several at a time: environments, logs, exit codes and signals.
+
+A slot is the right to run one child at a time, with the environment variables of that child.
+"""
 
 import contextlib
 import importlib.metadata
@@ -16,7 +19,7 @@ import bert_paddle
 from bert_paddle.common import runtime
 
 _POLL = 0.1  # seconds between polls of the children
-_SAVE_SECONDS = 60  # that a child has to save a checkpoint after SIGTERM
+_SAVE_SECONDS = 60  # time for a child to save a checkpoint after SIGTERM
 
 
 @dataclass(frozen=True)
@@ -29,22 +32,26 @@ class ChildProcess:
 
 @dataclass
 class _Running:
+    """A child that is running. output_start: the size of its log file in bytes when it started."""
+
     child: ChildProcess
     slot: Mapping[str, str]
-    log_start: int  # size of the log in bytes before this start
+    output_start: int
 
 
 def make_slots(processes: int, gpus: Sequence[str], parallel: int | None) -> list[dict[str, str]]:
-    """The environment variables of each slot: its GPU (or GPUs), or its share of the CPU cores.
+    """The environment variables of each slot: which GPUs it uses, or how many CPU threads.
 
-    processes: of one run, each with its own GPU. parallel: runs at a time; None for one per share
-    of the GPUs, and one on the CPU. With more slots than shares, the shares are reused in turn.
+    processes: number of processes per run, each with its own GPU. parallel: number of slots; None
+    for as many as there are disjoint groups of `processes` GPUs, and for one on the CPU. With more
+    slots than groups, several slots use the same group.
     """
     if gpus:
+        # One group of all GPUs if there are too few for a run, whose own error message explains it.
         starts = range(0, max(1, len(gpus) - processes + 1), processes)
-        shares = [",".join(gpus[first : first + processes]) for first in starts]
-        count = parallel or len(shares)
-        return [{"CUDA_VISIBLE_DEVICES": shares[i % len(shares)]} for i in range(count)]
+        groups = [",".join(gpus[start : start + processes]) for start in starts]
+        count = parallel or len(groups)
+        return [{"CUDA_VISIBLE_DEVICES": groups[i % len(groups)]} for i in range(count)]
     if parallel is None or parallel == 1:
         return [{}]
     threads = max(1, len(os.sched_getaffinity(0)) // (parallel * processes))
@@ -53,8 +60,8 @@ def make_slots(processes: int, gpus: Sequence[str], parallel: int | None) -> lis
 
 
 def visible_gpus() -> list[str]:
-    """The GPUs that this process may use, as in CUDA_VISIBLE_DEVICES; none with the CPU build of
-    Paddle. Paddle is not imported to find out."""
+    """The ids of the GPUs that this process may use, in the form of CUDA_VISIBLE_DEVICES; [] with
+    the CPU build of Paddle. Does not import Paddle."""
     try:
         importlib.metadata.version("paddlepaddle-gpu")
     except importlib.metadata.PackageNotFoundError:
@@ -64,10 +71,10 @@ def visible_gpus() -> list[str]:
         return [gpu.strip() for gpu in visible.split(",") if gpu.strip()]
     query = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
     try:
-        answer = subprocess.run(query, capture_output=True, text=True, timeout=60, check=True)
+        completed = subprocess.run(query, capture_output=True, text=True, timeout=60, check=True)
     except (OSError, subprocess.SubprocessError):
         return []
-    return answer.stdout.split()
+    return completed.stdout.split()
 
 
 def run_children(
@@ -78,30 +85,30 @@ def run_children(
 ) -> int | None:
     """Run all children, as many at a time as there are slots.
 
-    on_exit gets the exit code (a signal's number if negative) and what the child printed. SIGINT
-    and SIGTERM are passed on to the children as SIGTERM; a second signal kills them. Returns the
-    signal's number, or None when all children have run.
+    on_exit receives the child, its exit code (a signal's number if negative) and its output. The
+    first SIGINT or SIGTERM that this process receives sends SIGTERM to the children, a second one
+    kills them. Returns the number of the first signal, or None when all children have run.
     """
-    waiting, free = deque(children), deque(slots)
+    waiting, free_slots = deque(children), deque(slots)
     running: dict[subprocess.Popen, _Running] = {}
     with _collect_signals() as signals:
-        passed_on = 0
+        signals_handled = 0
         try:
             while running or (waiting and not signals):
-                while waiting and free and not signals:
-                    child, slot = waiting.popleft(), free.popleft()
+                while waiting and free_slots and not signals:
+                    child, slot = waiting.popleft(), free_slots.popleft()
                     on_start(child)
-                    process, log_start = _start(child, slot)
-                    running[process] = _Running(child, slot, log_start)
+                    process, output_start = _start(child, slot)
+                    running[process] = _Running(child, slot, output_start)
                 time.sleep(_POLL)
-                if len(signals) > passed_on:
-                    passed_on = len(signals)
+                if len(signals) > signals_handled:
+                    signals_handled = len(signals)
                     for process in running:
-                        _stop(process, kill=passed_on > 1)
+                        _stop(process, kill=signals_handled > 1)
                 for process in [process for process in running if process.poll() is not None]:
                     ended = running.pop(process)
-                    free.append(ended.slot)
-                    on_exit(ended.child, process.returncode, _output_since_start(ended))
+                    free_slots.append(ended.slot)
+                    on_exit(ended.child, process.returncode, _read_output(ended))
         finally:
             _stop_all(list(running))
         return signals[0] if signals else None
@@ -109,7 +116,8 @@ def run_children(
 
 @contextlib.contextmanager
 def _collect_signals() -> Iterator[list[int]]:
-    """The numbers of the SIGINTs and SIGTERMs received inside the block."""
+    """A list to which the number of each SIGINT or SIGTERM received in the block is appended. The
+    previous handlers are restored afterwards."""
     numbers: list[int] = []
     handlers = {
         number: signal.signal(number, lambda number, _: numbers.append(number))
@@ -123,7 +131,8 @@ def _collect_signals() -> Iterator[list[int]]:
 
 
 def _start(child: ChildProcess, slot: Mapping[str, str]) -> tuple[subprocess.Popen, int]:
-    """Start a child that appends to its log; returns it and the log's size before."""
+    """Start a child that appends its output to its log. Returns its process, and the byte of the
+    log at which its output begins."""
     package = str(Path(bert_paddle.__file__).resolve().parent.parent)
     path = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
     with child.log.open("ab") as log:
@@ -135,14 +144,15 @@ def _start(child: ChildProcess, slot: Mapping[str, str]) -> tuple[subprocess.Pop
             stdout=log,
             stderr=subprocess.STDOUT,
             env={**os.environ, **slot, "PYTHONPATH": path},
-            process_group=0,  # Ctrl-C goes to the parent, which passes it on once
+            process_group=0,  # Ctrl-C reaches only the parent, which then stops the children
             preexec_fn=runtime.die_with_parent,
         )
         return process, log.tell()
 
 
 def _stop(process: subprocess.Popen, kill: bool) -> None:
-    """Ask a child to save and exit, or kill it and its own children."""
+    """Send SIGTERM to a child, which then saves a checkpoint and exits; or kill it and its own
+    child processes."""
     with contextlib.suppress(ProcessLookupError):
         if kill:
             os.killpg(process.pid, signal.SIGKILL)
@@ -151,7 +161,7 @@ def _stop(process: subprocess.Popen, kill: bool) -> None:
 
 
 def _stop_all(processes: Sequence[subprocess.Popen]) -> None:
-    """Stop all children, whatever ends the parent."""
+    """Stop the children that are still running; kill those that do not exit in time."""
     for process in processes:
         _stop(process, kill=False)
     for process in processes:
@@ -162,7 +172,8 @@ def _stop_all(processes: Sequence[subprocess.Popen]) -> None:
             process.wait()
 
 
-def _output_since_start(ended: _Running) -> str:
+def _read_output(ended: _Running) -> str:
+    """What the child has printed since it started, without earlier output in its log."""
     with ended.child.log.open("rb") as log:
-        log.seek(ended.log_start)
+        log.seek(ended.output_start)
         return log.read().decode("utf-8", errors="replace")

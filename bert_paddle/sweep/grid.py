@@ -1,4 +1,4 @@
-"""The grid of a sweep, values by flag: from FLAG=A,B arguments, a YAML file or a preset."""
+"""The grid of a sweep, values to try by flag: from FLAG=A,B arguments, a YAML file or a preset."""
 
 import difflib
 from collections.abc import Iterable, Sequence
@@ -21,18 +21,18 @@ _NOT_ALLOWED_IN_GRID = {
     "overwrite_output_dir": "give it once, after --",
     "resume_from_checkpoint": "unfinished runs are resumed anyway",
     "debug": "give it once, after --",
-    "task_name": "results of different tasks do not compare: make a sweep of each",
-    "seeds": "give seed, with its values",
+    "task_name": "results of different tasks are not comparable: run a sweep for each",
+    "seeds": "use seed=1,2,3",
 }
 
 
 def read_grid(
-    preset_or_file: str | None, words: Sequence[str]
+    preset_or_file: str | None, assignments: Sequence[str]
 ) -> tuple[dict[str, list[str]], list[str]]:
-    """The values to try as texts, by flag name, in the order given, and what is wrong.
+    """Returns the values to try by flag name, as texts in the order given, and a list of problems.
 
-    preset_or_file: a name of PRESETS or a YAML file with lines such as `batch_size: [16, 32]`.
-    words: "batch_size=16,32"; they win over the file.
+    preset_or_file: a key of PRESETS, or a YAML file with lines such as `batch_size: [16, 32]`.
+    assignments: texts such as "batch_size=16,32", which take precedence over preset_or_file.
     """
     problems: list[str] = []
     grid: dict[str, list[str]] = {}
@@ -40,57 +40,63 @@ def read_grid(
         grid |= PRESETS[preset_or_file]
     elif preset_or_file is not None:
         _add_entries(grid, _file_entries(preset_or_file, problems), problems)
-    from_words: dict[str, list[str]] = {}
-    _add_entries(from_words, _word_entries(words, problems), problems)
-    return grid | from_words, problems
+    assigned: dict[str, list[str]] = {}
+    _add_entries(assigned, _assignment_entries(assignments, problems), problems)
+    return grid | assigned, problems
 
 
-# An entry: its place in messages, the flag's name as typed, the values.
+# An entry of a grid: its location for messages, the name as typed, the values. The name is the
+# flag's or its alias, perhaps with dashes before it.
 _Entry = tuple[str, str, list[str]]
 
 
 def _add_entries(
     grid: dict[str, list[str]], entries: Iterable[_Entry], problems: list[str]
 ) -> None:
-    fields = {f.name: f for f in flags.declared_flags(GlueArgs)}
-    known = {f.metadata["alias"]: f.name for f in fields.values() if f.metadata["alias"]}
-    known |= {name: name for name in fields}
-    for called, typed, values in entries:
-        name = known.get(typed.removeprefix("--"))
+    """Add the entries to `grid` by flag name, and a message to `problems` for each bad one."""
+    fields = flags.declared_flags(GlueArgs)
+    names = {f.metadata["alias"]: f.name for f in fields if f.metadata["alias"]}
+    names |= {f.name: f.name for f in fields}
+    for location, typed, values in entries:
+        name = names.get(typed.removeprefix("--"))
         if name is None:
-            near = difflib.get_close_matches(typed.removeprefix("--"), known, n=1)
-            guess = f", did you mean {near[0]}?" if near else " (bert-paddle glue --help has all)"
-            problems.append(f"{called}: {typed[:80]} is not a flag of run_glue.py{guess}")
+            matches = difflib.get_close_matches(typed.removeprefix("--"), names, n=1)
+            hint = f", did you mean {matches[0]}?" if matches else "; see bert-paddle glue --help"
+            problems.append(f"{location}: {typed[:80]} is not a flag of run_glue.py{hint}")
         elif name in _NOT_ALLOWED_IN_GRID:
-            problems.append(f"{called}: {name} cannot be in a grid: {_NOT_ALLOWED_IN_GRID[name]}")
+            problems.append(f"{location}: {name} cannot be in a grid: {_NOT_ALLOWED_IN_GRID[name]}")
         elif name in grid:
-            problems.append(f"{called}: {name} is given twice")
+            problems.append(f"{location}: {name} is given twice")
         else:
             grid[name] = values
 
 
-def _word_entries(words: Sequence[str], problems: list[str]) -> Iterable[_Entry]:
-    for word in words:
-        name, equals, values = word.partition("=")
+def _assignment_entries(assignments: Sequence[str], problems: list[str]) -> Iterable[_Entry]:
+    """The entries of FLAG=A,B arguments. Adds a message to `problems` for each malformed one."""
+    for assignment in assignments:
+        name, equals, values = assignment.partition("=")
         texts = values.split(",")
         if not equals or not name or not all(text.strip() for text in texts):
-            problems.append(f"{word!r}: write FLAG=VALUE,VALUE,... such as learning_rate=2e-5,3e-5")
+            problems.append(
+                f"{assignment!r}: write FLAG=VALUE,VALUE,... such as learning_rate=2e-5,3e-5"
+            )
         else:
             yield f"{name}=...", name, [text.strip() for text in texts]
 
 
 def _file_entries(path: str, problems: list[str]) -> Iterable[_Entry]:
+    """The entries of a YAML file. Adds a message to `problems` for each malformed one."""
     try:
-        top = config_file.compose(Path(path))
-    except ValueError as wrong:
-        near = difflib.get_close_matches(path, PRESETS, n=1)
-        guess = f" (did you mean the grid {near[0]}?)" if near else ""
-        problems.append(f"--grid {path}: {wrong}{guess}; the built-in grids: {', '.join(PRESETS)}")
+        mapping = config_file.compose(Path(path))
+    except ValueError as error:
+        matches = difflib.get_close_matches(path, PRESETS, n=1)
+        hint = f" (did you mean the grid {matches[0]}?)" if matches else ""
+        problems.append(f"--grid {path}: {error}{hint}; the built-in grids: {', '.join(PRESETS)}")
         return
-    for key, value in top.value:
-        called = f"{path}:{key.start_mark.line + 1}"
+    for key, value in mapping.value:
+        location = f"{path}:{key.start_mark.line + 1}"
         nodes = value.value if value.id == "sequence" else [value]
         if not nodes or any(node.id != "scalar" or not node.value.strip() for node in nodes):
-            problems.append(f"{called}: {key.value} takes a list, such as [2e-5, 3e-5]")
+            problems.append(f"{location}: {key.value} takes a list, such as [2e-5, 3e-5]")
         else:
-            yield called, str(key.value), [node.value for node in nodes]
+            yield location, str(key.value), [node.value for node in nodes]

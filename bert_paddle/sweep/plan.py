@@ -1,4 +1,5 @@
-"""The runs of a sweep: every combination of the grid with every seed, checked before the first."""
+"""The runs of a sweep, one for each combination of the grid and seed. All flags are checked before
+the first run starts."""
 
 import dataclasses
 import hashlib
@@ -14,7 +15,7 @@ from bert_paddle.common.config_file import FlagText
 from bert_paddle.common.errors import FlagError
 from bert_paddle.glue.args import GlueArgs, parse_args, parse_seeds
 
-_MAX_RUNS = 10_000  # more are taken for a mistake
+_MAX_COMBINATIONS = 10_000  # more are considered a mistake
 _MAX_NAME_LENGTH = 150  # characters of a folder's name; file systems allow 255 bytes
 # Flags that the sweep sets for each run.
 _SET_PER_RUN = ("seed", "seeds", "output_dir", "resume_from_checkpoint", "overwrite_output_dir")
@@ -22,8 +23,8 @@ _SET_PER_RUN = ("seed", "seeds", "output_dir", "resume_from_checkpoint", "overwr
 
 @dataclasses.dataclass(frozen=True)
 class SweepRun:
-    """A run of a sweep. values: of the grid's flags, as printed; settings: all given flags, except
-    `_SET_PER_RUN`; args: its parsed command line."""
+    """A run of a sweep. values: the run's values of the grid's flags, as texts; settings: all flags
+    given for the run, those of the grid included, except `_SET_PER_RUN`; args: all its flags."""
 
     values: Mapping[str, str]
     seed: int
@@ -33,14 +34,15 @@ class SweepRun:
 
     @property
     def label(self) -> str:
-        """The run's name in messages and tables."""
+        """The run's description in messages and tables, such as "batch_size 16, seed 1"."""
         values = [f"{name} {value}" for name, value in self.values.items()]
         return ", ".join([*values, f"seed {self.seed}"])
 
     def argv(self, overwrite: bool) -> list[str]:
-        """The flags of its command line. It resumes from its newest checkpoint, if it has one."""
-        start = "overwrite_output_dir=1" if overwrite else "resume_from_checkpoint=auto"
-        per_run = (f"seed={self.seed}", f"output_dir={self.folder}", start)
+        """The run's command line. With `overwrite` the run starts over; otherwise it resumes from
+        its newest checkpoint, if it has one."""
+        start_flag = "overwrite_output_dir=1" if overwrite else "resume_from_checkpoint=auto"
+        per_run = (f"seed={self.seed}", f"output_dir={self.folder}", start_flag)
         return [
             *(f"--{name}={text}" for name, text in self.settings.items()),
             *(f"--{text}" for text in per_run),
@@ -49,21 +51,27 @@ class SweepRun:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """The runs of a sweep. names: the grid's flags; stem: of the tables' file names."""
+    """The runs of a sweep. names: the grid's flags, without seed; is_seed_sweep: planned by
+    `run_glue.py --seeds`, without a grid; overwrite: start all runs over."""
 
     folder: Path
     names: tuple[str, ...]
     runs: tuple[SweepRun, ...]
-    stem: str
+    is_seed_sweep: bool
     overwrite: bool
-    duplicates: int = 0  # combinations skipped because they repeat another
+    duplicates: int = 0  # number of combinations skipped because they are equal to an earlier one
+
+    @property
+    def table_stem(self) -> str:
+        """The file name of the result tables without the extension."""
+        return "seeds" if self.is_seed_sweep else "sweep"
 
 
 def plan_seeds(args: GlueArgs) -> Plan:
     """The runs of `run_glue.py --seeds`: one for each seed, in output_dir/seed_N."""
     folder, settings = Path(args.output_dir), _given_flags(args)
-    runs = _with_folders(folder, [({}, settings, seed) for seed in parse_seeds(args.seeds or "")])
-    return Plan(folder, (), runs, "seeds", args.overwrite_output_dir)
+    runs = _build_runs(folder, [({}, settings, seed) for seed in parse_seeds(args.seeds or "")])
+    return Plan(folder, (), runs, is_seed_sweep=True, overwrite=args.overwrite_output_dir)
 
 
 def plan_grid(
@@ -71,39 +79,47 @@ def plan_grid(
 ) -> Plan:
     """The runs of a sweep: the product of the grid's values, with every seed.
 
-    grid: texts by flag name; its `seed`, if given, has the seeds. base: the flags that all runs
-    share; the grid's take precedence. seeds: "1,2,3". Raises FlagError with the problems of all
-    combinations, each problem once.
+    grid: values by flag name, as texts; it may contain `seed`, unless `seeds` is given. base: the
+    command line that all runs share; values in the grid take precedence. seeds: such as "1,2,3".
+    Raises FlagError with the problems of all combinations, each problem once.
     """
     axes = {name: values for name, values in grid.items() if name != "seed"}
     count = 1
-    for tried in axes.values():
-        count *= len(tried)
-    if count > _MAX_RUNS:
-        raise FlagError([f"the grid has {count} combinations; at most {_MAX_RUNS} make sense"])
+    for values in axes.values():
+        count *= len(values)
+    if count > _MAX_COMBINATIONS:
+        message = f"the grid has {count} combinations; the maximum is {_MAX_COMBINATIONS}"
+        raise FlagError([message])
     combinations = [
         dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())
     ]
     parsed = _parse_all(combinations, base, folder, seeds or ",".join(grid.get("seed", [])))
+    # Combinations may be equal though their texts differ, such as 2e-5 and 0.00002.
     distinct: dict[tuple, tuple[dict[str, str], GlueArgs]] = {}
     for combination, args in zip(combinations, parsed, strict=True):
         canonical = {name: format_value(getattr(args, name)) for name in combination}
         distinct.setdefault(tuple(canonical.values()), (canonical, args))
-    each = [
+    run_settings = [
         (values, _given_flags(args), seed)
         for values, args in distinct.values()
         for seed in (parse_seeds(args.seeds) if args.seeds else [args.seed])
     ]
     overwrite = any(args.overwrite_output_dir for args in parsed)
-    runs = _with_folders(folder, each)
-    return Plan(folder, tuple(axes), runs, "sweep", overwrite, len(combinations) - len(distinct))
+    return Plan(
+        folder,
+        tuple(axes),
+        _build_runs(folder, run_settings),
+        is_seed_sweep=False,
+        overwrite=overwrite,
+        duplicates=len(combinations) - len(distinct),
+    )
 
 
 def _parse_all(
     combinations: Sequence[Mapping[str, str]], base: Sequence[str], folder: Path, seeds: str
 ) -> list[GlueArgs]:
-    """The parsed flags of every combination. Raises FlagError."""
-    found: dict[str, list[str]] = {}
+    """The parsed flags of every combination. Raises FlagError with the problems of all of them."""
+    combinations_by_problem: dict[str, list[str]] = {}
     parsed = []
     shared = [f"--output_dir={folder}", *([f"--seeds={seeds}"] if seeds else [])]
     for combination in combinations:
@@ -116,22 +132,26 @@ def _parse_all(
         else:
             parsed.append(args)
         for problem in problems:
-            found.setdefault(problem, []).append(" ".join(text[2:] for text in texts))
-    if found:
+            combination_text = " ".join(text.removeprefix("--") for text in texts)
+            combinations_by_problem.setdefault(problem, []).append(combination_text)
+    if combinations_by_problem:
         total = len(combinations)
-        raise FlagError([_with_combinations(problem, at, total) for problem, at in found.items()])
+        items = combinations_by_problem.items()
+        raise FlagError([_with_combinations(problem, texts, total) for problem, texts in items])
     return parsed
 
 
 def _unsupported_flags(args: GlueArgs) -> Iterable[str]:
+    """Problems with flags that run_glue.py takes but a sweep does not, one message each."""
     if not args.do_train:
-        yield "a sweep trains: give --do_train too"
+        yield "--do_train is required in a sweep"
     if args.resume_from_checkpoint not in (None, "auto"):
         yield "--resume_from_checkpoint: each run of a sweep resumes from its own newest checkpoint"
 
 
 def _with_combinations(problem: str, combinations: list[str], total: int) -> str:
-    """A problem with the combinations that have it, unless all have it."""
+    """The message of a problem, with the first combination that has it and the number of others;
+    unchanged if all `total` combinations have it."""
     if len(combinations) == total:
         return problem
     others = f" and {len(combinations) - 1} more" if len(combinations) > 1 else ""
@@ -139,22 +159,24 @@ def _with_combinations(problem: str, combinations: list[str], total: int) -> str
 
 
 def _given_flags(args: GlueArgs) -> dict[str, str]:
-    """The given flags, as texts."""
+    """The values of the flags that the user gave, as texts, except those that the sweep sets."""
     names = [name for name in args.explicit_flags if name not in _SET_PER_RUN]
     return {name: format_value(getattr(args, name)) for name in names}
 
 
-def _with_folders(
-    folder: Path, each: Sequence[tuple[Mapping[str, str], Mapping[str, str], int]]
+def _build_runs(
+    folder: Path, run_settings: Sequence[tuple[Mapping[str, str], Mapping[str, str], int]]
 ) -> tuple[SweepRun, ...]:
-    """The runs of (values, settings, seed), each with its own folder."""
+    """The runs, each with its own folder in `folder`. run_settings: (values, settings, seed) of
+    each run, as in SweepRun."""
     named = [
-        (_folder_name(values, seed), values, settings, seed) for values, settings, seed in each
+        (_folder_name(values, seed), values, settings, seed)
+        for values, settings, seed in run_settings
     ]
-    count = Counter(name for name, *_ in named)
+    name_counts = Counter(name for name, *_ in named)
     runs = []
     for name, values, settings, seed in named:
-        if count[name] > 1 or len(name) > _MAX_NAME_LENGTH:
+        if name_counts[name] > 1 or len(name) > _MAX_NAME_LENGTH:  # a digest makes it unique
             digest = hashlib.sha256(repr(sorted(values.items())).encode()).hexdigest()[:8]
             name = f"{name[:_MAX_NAME_LENGTH]}-{digest}-seed_{seed}"
         texts = {**settings, "seed": str(seed), "output_dir": str(folder / name)}
@@ -166,7 +188,8 @@ def _with_folders(
 
 
 def _folder_name(values: Mapping[str, str], seed: int) -> str:
-    """E.g. learning_rate_2e-5-batch_size_32-seed_1; of a path, its last part."""
+    """A name such as learning_rate_2e-5-batch_size_32-seed_1. Of a value that is a path, only the
+    last part is used."""
     parts = [f"{name}_{text.rstrip('/').rsplit('/')[-1]}" for name, text in values.items()]
     return "-".join(re.sub(r"[^\w.+-]+", "_", part) for part in [*parts, f"seed_{seed}"])
 

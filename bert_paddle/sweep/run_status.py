@@ -1,4 +1,4 @@
-"""The status of a run as its folder tells: finished, started, or run with other settings."""
+"""The status of a run, read from its folder: finished, started, or started with other settings."""
 
 import json
 import math
@@ -17,8 +17,8 @@ from bert_paddle.training import checkpoint, run_info
 from bert_paddle.training.run import RESULTS_FILE
 
 LOG_FILE = "log.txt"
-# Flags that do not change a run's results or which results it has. --data_dir is one of them, since
-# a folder may be moved; whether its rows are real or demo rows is compared separately.
+# Flags that change neither a run's results nor which results it has. --data_dir is one of them,
+# since the data may be moved to another folder; whether they are demo data is compared separately.
 _IRRELEVANT_FLAGS = frozenset(
     "output_dir overwrite_output_dir resume_from_checkpoint logging_steps save_total_limit debug "
     "device num_workers data_dir report visualdl_dir seeds".split()
@@ -28,28 +28,29 @@ _LATER_ACTIONS = ("do_eval", "do_predict")  # actions that can be added to a fin
 
 @dataclass(frozen=True)
 class RunStatus:
-    """How far a run is. results: of all_results.json, where the run is finished."""
+    """How far a run is. results: the content of all_results.json, if the run is finished.
+    differences: messages on settings that were different when the run was started."""
 
     results: dict[str, Any] | None = None
     started: bool = False
-    differences: list[str] = field(default_factory=list)  # "--seed was 1 and is 2"
+    differences: list[str] = field(default_factory=list)  # such as "--seed was 1 and is 2"
 
 
 def read_status(run: SweepRun) -> RunStatus:
-    """Compare a run with the contents of its folder."""
-    info, wanted = run_info.read(run.folder), run.args.as_dict()
+    """Compare a planned run with the run in its folder, if there is one."""
+    info, planned = run_info.read(run.folder), run.args.as_dict()
     results = read_results(run.folder)
     started = bool(results) or bool(checkpoint.saved_steps(run.folder))
     settings = info.get("settings")
     if not started or not isinstance(settings, dict):
         return RunStatus(started=started)
     differences = setting_differences(settings, run.args)
-    was, now = info.get("data") or results.get("data"), data_kind(run.args)
-    if was is not None and was != now:
-        differences.append(f"the data were {was!r} and are {now!r} (--data_dir, $GLUE_DATA_DIR)")
+    before, now = info.get("data") or results.get("data"), data_origin(run.args)
+    if before is not None and before != now:
+        differences.append(f"the data were {before!r} and are {now!r} (--data_dir, $GLUE_DATA_DIR)")
     if differences:
         return RunStatus(started=True, differences=differences)
-    missing_action = any(wanted[name] and not settings.get(name) for name in _LATER_ACTIONS)
+    missing_action = any(planned[name] and not settings.get(name) for name in _LATER_ACTIONS)
     if not results or not info.get("finished") or missing_action:
         return RunStatus(started=True)
     return RunStatus(results, started=True)
@@ -58,8 +59,11 @@ def read_status(run: SweepRun) -> RunStatus:
 def setting_differences(
     settings: Mapping[str, Any], args: GlueArgs, ignored: Collection[str] = ()
 ) -> list[str]:
-    """The flags that would give a run of these settings other results: "--seed was 1 and is 2".
-    ignored: further flags that are not compared."""
+    """Messages such as "--seed was 1 and is 2" for flags that differ and would change the results.
+
+    settings: those of an earlier run, by flag name. ignored: flags that are not compared, besides
+    those that do not change the results.
+    """
     not_compared = {*_IRRELEVANT_FLAGS, *_LATER_ACTIONS, *ignored}
     return [
         f"--{name} was {settings[name]!r} and is {value!r}"
@@ -68,9 +72,9 @@ def setting_differences(
     ]
 
 
-def data_kind(args: GlueArgs) -> str:
-    """What a training with these flags would read: "own", "demo" or "glue", as in
-    all_results.json. Files that are not found are downloaded, so they are GLUE's."""
+def data_origin(args: GlueArgs) -> str:
+    """The origin of the data that a run with these flags would read, as in all_results.json: "own",
+    "demo" or "glue". If no files are found, the run would download those of GLUE."""
     if args.task_name is None:
         return "own"
     task = tasks.get_task(args.task_name)
@@ -79,7 +83,7 @@ def data_kind(args: GlueArgs) -> str:
 
 
 def read_results(folder: Path) -> dict[str, Any]:
-    """The content of a folder's all_results.json; {} if it is missing or unreadable."""
+    """The content of all_results.json in `folder`; {} if it is missing or unreadable."""
     try:
         results = json.loads((folder / RESULTS_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -88,7 +92,8 @@ def read_results(folder: Path) -> dict[str, Any]:
 
 
 def metric_values(results: dict[str, Any]) -> dict[str, float]:
-    """The metrics and losses among the values of all_results.json, by their keys there."""
+    """The metrics and losses in all_results.json, with the same keys; without the times, row counts
+    and values that are not finite numbers."""
     not_metrics = ("runtime", "samples", "samples_per_second")
     return {
         key: float(value)

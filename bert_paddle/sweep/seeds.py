@@ -1,4 +1,4 @@
-"""`run_glue.py --seeds 1,2,3`: one run per seed, their mean and deviation."""
+"""`run_glue.py --seeds 1,2,3`: one run per seed, and the mean and deviation of their results."""
 
 from collections.abc import Sequence
 
@@ -9,14 +9,15 @@ from bert_paddle.sweep import plan, sweep
 
 
 def run_seeds(args: GlueArgs, program: Sequence[str] | None = None) -> None:
-    """Run each seed that is not finished, in a process of its own, and write the tables.
+    """Run each seed that is not finished, each in its own process, and write the tables.
 
-    Raises FlagError under Paddle's launcher, and whatever `run_sweep` raises.
+    program: the command that takes each run's flags; None for run_glue.py's. Raises FlagError under
+    Paddle's launcher, and the errors of `run_sweep`.
     """
     if runtime.is_launched():
         raise FlagError(
             [
-                "--seeds starts a process for each run itself: call run_glue.py without "
+                "--seeds starts a process for each run: call run_glue.py without "
                 "paddle.distributed.launch, with --n_gpu N for several cards"
             ]
         )

@@ -1,4 +1,5 @@
-"""Messages of a sweep: why a run failed, the last lines, and the all_results.json of seeds."""
+"""Texts of a sweep: why a run failed, the heading of the tables, the final lines on the terminal;
+and the all_results.json of `--seeds`."""
 
 import signal
 from collections.abc import Iterator
@@ -11,34 +12,36 @@ from bert_paddle.sweep.plan import Plan
 from bert_paddle.sweep.table import Summary, best_line
 from bert_paddle.training.run import RESULTS_FILE
 
-_MAX_ERROR_LENGTH = 300  # characters of an error in a table
+_MAX_ERROR_LENGTH = 300  # longer error messages are truncated in a table
 
 
 def results_or_none(folder: Path) -> dict[str, Any] | None:
-    """The results of a finished run, or None."""
+    """The content of all_results.json in `folder`, or None if it is missing or unreadable."""
     return run_status.read_results(folder) or None
 
 
 def failure_reason(code: int, output: str) -> str:
-    """Why a run ended without results. code: its exit code, a signal's number if negative."""
-    number = -code if code < 0 else code - 128
-    if number > 0:
+    """Why a run ended without results. code: its exit code, or minus the number of the signal that
+    ended it; output: what it printed."""
+    # A shell or a program that handles a signal exits with 128 plus its number.
+    signal_number = -code if code < 0 else code - 128
+    if signal_number > 0:
         try:
-            return f"stopped by {signal.Signals(number).name}"
+            return f"stopped by {signal.Signals(signal_number).name}"
         except ValueError:
-            pass
+            pass  # no signal has this number
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("error: ")]
-    last = (errors or lines or ["it printed nothing"])[-1]
+    message = (errors or lines or ["it printed nothing"])[-1]
     if code == 0:
-        last = f"ended without {RESULTS_FILE}; {last}"
-    return f"exit code {code}: {last.removeprefix('error: ')[:_MAX_ERROR_LENGTH]}"
+        message = f"ended without {RESULTS_FILE}; {message}"
+    return f"exit code {code}: {message.removeprefix('error: ')[:_MAX_ERROR_LENGTH]}"
 
 
 def heading(plan: Plan) -> list[str]:
-    """The first lines of the Markdown table: task, model, settings, machine."""
+    """The first lines of the Markdown page: task, model, settings that all runs share, machine."""
     args = plan.runs[0].args
-    title = "Seeds" if plan.stem == "seeds" else "Sweep"
+    title = "Seeds" if plan.is_seed_sweep else "Sweep"
     shared = [
         f"--{name} {text}" for name, text in plan.runs[0].settings.items() if name not in plan.names
     ]
@@ -52,29 +55,30 @@ def heading(plan: Plan) -> list[str]:
 
 
 def summary_lines(summary: Summary) -> Iterator[str]:
-    """The last lines on the terminal: for seeds alone mean and deviation, else the best run."""
+    """The final lines on the terminal: the best combination and run; without a grid, the mean and
+    deviation of every metric and loss."""
     remark = summary.remark
     if summary.plan.names:
         best = best_line(summary).replace("`", "")
         yield f"{best.removesuffix('.')}; {remark}" if remark else best
         return
     group = summary.groups[0]
-    end = f", {remark}" if remark else ""
+    suffix = f", {remark}" if remark else ""
     for key in run_status.metric_values(group.means):
         deviation = group.deviations.get(key)
-        spread = "" if deviation is None else f" ± {deviation:.6f}"
-        yield f"{key}: {group.means[key]:.6f}{spread} (seeds: {group.finished}){end}"
+        deviation_text = "" if deviation is None else f" ± {deviation:.6f}"
+        yield f"{key}: {group.means[key]:.6f}{deviation_text} (seeds: {group.finished}){suffix}"
 
 
 def write_results(summary: Summary) -> None:
-    """Write the all_results.json of several seeds: the mean of every metric and loss under its own
-    key, the sample standard deviation under <key>_std (null for one seed)."""
+    """Write the all_results.json of `--seeds`. Every metric and loss has two keys: its own for the
+    mean over the seeds, and <key>_std for the sample standard deviation (null for one seed)."""
     group = summary.groups[0]
     finished = [outcome for outcome in group.outcomes if outcome.results]
     first = finished[0].results or {}
     values: dict[str, Any] = {
         "task": first.get("task"),
-        # Results on demo rows must not pass for the task's, not even as part of a mean.
+        # A mean that includes results on demo data must not be mistaken for a result on the task.
         "data": "demo" if "demo" in summary.data else ", ".join(summary.data),
         **({"warning": summary.remark} if summary.data != ("demo",) and summary.remark else {}),
         "seeds": [outcome.run.seed for outcome in finished],

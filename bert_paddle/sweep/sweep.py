@@ -1,4 +1,4 @@
-"""Running a sweep: skip the finished runs, run the others, write the tables, print the best."""
+"""Run a sweep: skip finished runs, run the others, write the tables, print the best."""
 
 import signal
 import sys
@@ -26,12 +26,13 @@ def run_sweep(
     program: Sequence[str] | None = None,
     resume: bool = True,
 ) -> Summary:
-    """Run what is not finished yet, each run in a process of its own; write the tables.
+    """Run all runs that are not finished, each in its own process, and write the tables.
 
-    parallel: runs at a time; None for one per GPU, one on the CPU. program: the command that takes
-    the flags of each run; None for PROGRAM. resume: whether runs that an earlier call started may
-    be continued. Raises OutputError for a folder that holds other runs, RunError when some runs
-    failed, Interrupted by a signal.
+    parallel: runs at a time; None for one per GPU, or one on the CPU. program: the command that
+    takes each run's flags; None for PROGRAM. resume: whether runs of an earlier call may be resumed
+    and finished ones kept. Returns the summary of all runs. Raises OutputError if the folder has
+    runs that do not belong to the plan or may not be resumed, RunError if any run failed,
+    Interrupted after a signal.
     """
     with lock_output_dir(plan.folder):
         sweep = _Sweep(plan, resume)
@@ -54,15 +55,15 @@ def run_sweep(
 
 
 def _processes_and_gpus(plan: Plan) -> tuple[int, list[str]]:
-    """The number of processes of a run, and the GPUs available to them."""
-    n_gpus = [run.args.n_gpu for run in plan.runs if run.args.device != "cpu"]
-    processes = max(1, *n_gpus) if n_gpus else 1
-    return processes, child_processes.visible_gpus() if any(n_gpus) else []
+    """The largest number of processes that a run needs, and the ids of the GPUs it may use."""
+    gpus_per_run = [run.args.n_gpu for run in plan.runs if run.args.device != "cpu"]
+    processes = max(1, *gpus_per_run) if gpus_per_run else 1
+    return processes, child_processes.visible_gpus() if any(gpus_per_run) else []
 
 
 @dataclass
 class _Sweep:
-    """A plan being run, with the outcome of each run so far."""
+    """The state of a sweep: the outcome of each run so far. resume: as in run_sweep."""
 
     plan: Plan
     resume: bool
@@ -71,18 +72,20 @@ class _Sweep:
         self.outcome_by_log: dict[Path, RunOutcome] = {}
         self.outcomes = [RunOutcome(run) for run in self.plan.runs]
         if self.plan.duplicates:
-            _print_stderr(f"{self.plan.duplicates} combination(s) repeat another and are skipped")
+            _print_stderr(f"{self.plan.duplicates} duplicate combination(s) skipped")
         if checkpoint.contains_run(self.plan.folder):
             raise OutputError(
-                f"--output_dir {self.plan.folder} holds a run of its own: give another folder"
+                f"--output_dir {self.plan.folder} is itself a run's folder: give another folder"
             )
         if not self.plan.overwrite:
             self._read_finished()
-        (self.plan.folder / RESULTS_FILE).unlink(missing_ok=True)  # until the new one is written
+        # Results of an earlier call: a sweep that is not finished has none.
+        (self.plan.folder / RESULTS_FILE).unlink(missing_ok=True)
         self._write()
 
     def _read_finished(self) -> None:
-        """Read the results of finished runs. Raises OutputError for runs that cannot be resumed."""
+        """Store and print which runs are already finished. Raises OutputError if a run was started
+        with other settings, or was started and `resume` is False."""
         mismatched = []
         for outcome in self.outcomes:
             status = run_status.read_status(outcome.run)
@@ -91,28 +94,29 @@ class _Sweep:
                 mismatched.append(f"{outcome.run.folder.name}: {', '.join(status.differences)}")
             elif status.started and not self.resume:
                 raise OutputError(
-                    f"--output_dir {self.plan.folder} already holds runs ({outcome.run.folder.name}"
-                    "): resume with --resume_from_checkpoint auto, start over with "
+                    f"--output_dir {self.plan.folder} already contains runs "
+                    f"({outcome.run.folder.name}): resume with "
+                    "--resume_from_checkpoint auto, start over with "
                     "--overwrite_output_dir, or give another folder"
                 )
         if mismatched:
             more = f"; and {len(mismatched) - 1} more run(s)" if len(mismatched) > 1 else ""
             raise OutputError(
-                f"{self.plan.folder} holds runs with other settings: {mismatched[0]}{more}; give "
-                "those settings, another --output_dir, or --overwrite_output_dir to start over"
+                f"{self.plan.folder} contains runs with other settings: {mismatched[0]}{more}; "
+                "give those settings, another --output_dir, or --overwrite_output_dir to start over"
             )
         for outcome in self.outcomes:
             if outcome.results is not None:
                 print(f"{self._label(outcome)}: already finished", flush=True)
 
     def on_start(self, child: ChildProcess) -> None:
-        """Called when a run starts."""
+        """Create a run's folder and print that it is running; called just before it starts."""
         outcome = self.outcome_by_log[child.log]
         outcome.run.folder.mkdir(parents=True, exist_ok=True)
         print(f"{self._label(outcome)}: running, output in {child.log}", flush=True)
 
     def on_exit(self, child: ChildProcess, code: int, output: str) -> None:
-        """Called when a run has ended: store its outcome and update the tables."""
+        """Store a run's outcome, print it and update the tables; called when the run has ended."""
         outcome = self.outcome_by_log[child.log]
         outcome.results = sweep_summary.results_or_none(outcome.run.folder) if code == 0 else None
         if outcome.results:
@@ -120,22 +124,23 @@ class _Sweep:
             print(f"{self._label(outcome)}: finished, {', '.join(metrics)}", flush=True)
         else:
             outcome.failure = sweep_summary.failure_reason(code, output)
-            outcome.interrupted = (
-                code < 0 or code > 128
-            )  # by a signal, perhaps one to the whole sweep
+            # A signal ended the run. It may have been sent to the whole sweep: see finish().
+            outcome.interrupted = code < 0 or code > 128
             _print_stderr(f"{self._label(outcome)}: {outcome.failure}; see {child.log}")
         self._write()
 
     def finish(self, signal_number: int | None) -> Summary:
-        """Print the summary. Raises RunError for failures, Interrupted after a signal."""
+        """Write and print the summary. Raises RunError if a run failed, Interrupted on a signal."""
         if signal_number is not None:
+            self._discard_interrupted_failures()
+            self._write()
             raise Interrupted(self._interrupted_message(signal_number), signal_number)
         summary = self._write()
-        if self.plan.stem == "seeds" and any(outcome.results for outcome in self.outcomes):
+        if self.plan.is_seed_sweep and any(outcome.results for outcome in self.outcomes):
             sweep_summary.write_results(summary)
         for line in sweep_summary.summary_lines(summary):
             print(line)
-        markdown_path, csv_path = table.table_paths(self.plan.folder, self.plan.stem)
+        markdown_path, csv_path = table.table_paths(self.plan.folder, self.plan.table_stem)
         print(f"tables: {markdown_path}, {csv_path}", flush=True)
         failed = [outcome.run.folder.name for outcome in self.outcomes if outcome.failure]
         if failed:
@@ -146,35 +151,39 @@ class _Sweep:
             )
         return summary
 
-    def _interrupted_message(self, signal_number: int) -> str:
+    def _discard_interrupted_failures(self) -> None:
+        """Count the runs that a signal ended as not finished, instead of failed."""
         for outcome in self.outcomes:
             if outcome.interrupted:
                 outcome.failure = None
-        self._write()
+
+    def _interrupted_message(self, signal_number: int) -> str:
+        """How many runs are finished, and how to resume the sweep."""
         finished = sum(bool(outcome.results) for outcome in self.outcomes)
         return (
             f"{signal.Signals(signal_number).name}: stopped with {finished} of "
             f"{len(self.outcomes)} runs finished; those in progress saved a checkpoint if training "
-            f"had started; {self._resume_command()} resumes"
+            f"had started; {self._resume_command()} resumes the sweep"
         )
 
     def _resume_command(self) -> str:
-        """The command that resumes the sweep, in words."""
+        """A description of the command that resumes the sweep, such as "the same command"."""
         command = "the same command"
         if self.plan.overwrite:
             command += " without --overwrite_output_dir"
-        if self.plan.stem == "seeds" and (self.plan.overwrite or not self.resume):
+        if self.plan.is_seed_sweep and (self.plan.overwrite or not self.resume):
             command += " with --resume_from_checkpoint auto"
         return command
 
     def _label(self, outcome: RunOutcome) -> str:
+        """The run's number and description, such as "[2/6] batch_size 16, seed 1"."""
         number = next(i for i, other in enumerate(self.outcomes, 1) if other is outcome)
         return f"[{number}/{len(self.outcomes)}] {outcome.run.label}"
 
     def _write(self) -> Summary:
-        """Write the tables, each atomically."""
+        """Write both tables, each atomically; returns the summary they are made from."""
         summary = table.summarize(self.plan, self.outcomes)
-        markdown_path, csv_path = table.table_paths(self.plan.folder, self.plan.stem)
+        markdown_path, csv_path = table.table_paths(self.plan.folder, self.plan.table_stem)
         atomic_files.write_text(
             markdown_path, table.markdown(summary, sweep_summary.heading(self.plan))
         )

@@ -1,4 +1,5 @@
-"""The result tables of a sweep, Markdown and CSV: ranked, mean and deviation over seeds."""
+"""The result tables of a sweep, Markdown and CSV: combinations of settings, ranked by their mean
+over the seeds."""
 
 import csv
 import io
@@ -14,19 +15,20 @@ from bert_paddle.sweep.plan import Plan, SweepRun
 from bert_paddle.training import run_info
 
 _TRAIN_SECONDS = "train_runtime"
-# Flags of a grid that are meant to change the numbers of rows.
+# Flags with which the runs of a grid are expected to have data sets of different sizes.
 _ROW_COUNT_FLAGS = {"train_file", "validation_file", "test_file", "validation_share", "data_dir"}
 
 
 @dataclass
 class RunOutcome:
-    """A run and its outcome. results: all_results.json of a finished run; failure: why a run ended
-    without results; both None if it has not been run, or was interrupted."""
+    """A run and its outcome. results: the content of all_results.json of a finished run; failure:
+    why a run ended without results. Both are None for a run that has not ended yet or was
+    interrupted."""
 
     run: SweepRun
     results: dict[str, Any] | None = None
     failure: str | None = None
-    interrupted: bool = False  # the failure was caused by a signal
+    interrupted: bool = False  # the run was ended by a signal
 
     @property
     def scores(self) -> dict[str, float]:
@@ -35,7 +37,7 @@ class RunOutcome:
 
     @property
     def state(self) -> str:
-        """finished, failed or not finished."""
+        """One of "finished", "failed" and "not finished"."""
         return "finished" if self.results else "failed" if self.failure else "not finished"
 
 
@@ -45,24 +47,25 @@ class SeedGroup:
 
     values: Mapping[str, str]
     outcomes: list[RunOutcome]
-    score: float | None = None  # mean over the seeds of the ranking metric
+    score: float | None = None  # the mean of the ranking metrics over the seeds
+    # Mean and sample standard deviation over the seeds, by the keys of all_results.json.
     means: dict[str, float] = field(default_factory=dict)
-    deviations: dict[str, float] = field(default_factory=dict)  # with two or more seeds
+    deviations: dict[str, float] = field(default_factory=dict)  # of two or more seeds
 
     def __post_init__(self) -> None:
         finished = [outcome.results for outcome in self.outcomes if outcome.results]
-        metrics = [run_status.metric_values(results) for results in finished]
-        for results, of_run in zip(finished, metrics, strict=True):
+        values_by_run = [run_status.metric_values(results) for results in finished]
+        for results, run_values in zip(finished, values_by_run, strict=True):
             if isinstance(results.get(_TRAIN_SECONDS), int | float):
-                of_run[_TRAIN_SECONDS] = float(results[_TRAIN_SECONDS])
-        for key in dict.fromkeys(key for of_run in metrics for key in of_run):
-            values = [of_run[key] for of_run in metrics if key in of_run]
+                run_values[_TRAIN_SECONDS] = float(results[_TRAIN_SECONDS])
+        for key in dict.fromkeys(key for run_values in values_by_run for key in run_values):
+            values = [run_values[key] for run_values in values_by_run if key in run_values]
             self.means[key] = statistics.fmean(values)
             if len(values) > 1:
                 self.deviations[key] = statistics.stdev(values)
 
     def formatted(self, key: str) -> str:
-        """Mean ± standard deviation of a key; the mean alone for one seed."""
+        """A key's "mean ± standard deviation"; for one seed only the mean, "–" if there is none."""
         if key not in self.means:
             return "–"
         digits = 1 if key == _TRAIN_SECONDS else 4
@@ -71,7 +74,7 @@ class SeedGroup:
 
     @property
     def finished(self) -> str:
-        """How many of the seeds are finished: "3", "2 of 3"."""
+        """How many of the seeds are finished, such as "3" (all) or "2 of 3"."""
         finished = sum(bool(outcome.results) for outcome in self.outcomes)
         count = len(self.outcomes)
         return str(count) if finished == count else f"{finished} of {count}"
@@ -79,35 +82,40 @@ class SeedGroup:
 
 @dataclass
 class Summary:
-    """All groups, the best first, those without a score last, and the ranking metric."""
+    """All groups, the best first and those without a score last, and how they are ranked."""
 
     plan: Plan
     groups: list[SeedGroup]
-    metric: tuple[str, ...]  # keys of all_results.json, whose mean is the score
+    ranking_metrics: tuple[str, ...]  # keys of all_results.json; the score is their mean
     higher_is_better: bool
-    data: tuple[str, ...]  # the kinds of data of the finished runs: "demo", "glue", "own"
-    different_sizes: bool = False  # finished runs had sets of different sizes
+    data: tuple[str, ...]  # the origins of the finished runs' data: "demo", "glue", "own"
+    different_sizes: bool = False  # whether finished runs had data sets of different sizes
 
     @property
     def remark(self) -> str:
-        """What a reader must know about the data, in a few words; "" if nothing."""
+        """A warning about the data of the runs, in a few words; "" if there is none."""
         remarks = ["data: demo"] if self.data == ("demo",) else []
         if len(self.data) > 1:
-            remarks.append(f"mixed data ({', '.join(self.data)}): the runs do not compare")
+            remarks.append(f"mixed data ({', '.join(self.data)}): the runs are not comparable")
         elif self.different_sizes:
-            remarks.append("runs on sets of different sizes: they do not compare")
+            remarks.append("data sets of different sizes: the runs are not comparable")
         return "; ".join(remarks)
 
     @property
     def keys(self) -> list[str]:
-        """The columns: the ranking metric first, then other metrics and losses, the time last."""
+        """The keys of the columns: ranking metrics, other metrics, losses, training time."""
         keys = dict.fromkeys(key for group in self.groups for key in group.means)
         others = sorted(
-            (k for k in keys if k != _TRAIN_SECONDS), key=lambda k: k.startswith("eval_loss")
+            (k for k in keys if k != _TRAIN_SECONDS),
+            key=lambda k: k.startswith("eval_loss"),  # False before True: losses last
         )
         return list(
             dict.fromkeys(
-                [*self.metric, *others, *([_TRAIN_SECONDS] if _TRAIN_SECONDS in keys else [])]
+                [
+                    *self.ranking_metrics,
+                    *others,
+                    *([_TRAIN_SECONDS] if _TRAIN_SECONDS in keys else []),
+                ]
             )
         )
 
@@ -118,25 +126,26 @@ class Summary:
 
 
 def summarize(plan: Plan, outcomes: Sequence[RunOutcome]) -> Summary:
-    """Rank the combinations by the task's metric; ties stay in the grid's order."""
-    names, higher = _ranking_metric(plan, outcomes)
-    metric = tuple(f"eval_{name}" for name in names)
+    """Group the outcomes by combination, and rank the groups by the task's metrics; ties are in the
+    order of the grid."""
+    names, higher = _ranking_metrics(plan, outcomes)
+    metrics = tuple(f"eval_{name}" for name in names)
     by_values: dict[tuple[str, ...], list[RunOutcome]] = {}
     for outcome in outcomes:
         by_values.setdefault(tuple(outcome.run.values.values()), []).append(outcome)
     groups = [SeedGroup(members[0].run.values, members) for members in by_values.values()]
     for group in groups:
-        group.score = mean_score(group.means, metric)
+        group.score = mean_score(group.means, metrics)
     sign = -1 if higher else 1
     groups.sort(key=lambda g: (g.score is None, sign * (g.score or 0.0)))
     finished = [outcome for outcome in outcomes if outcome.results]
-    kinds = {str((outcome.results or {}).get("data")) for outcome in finished}
+    origins = {str((outcome.results or {}).get("data")) for outcome in finished}
     different_sizes = not _ROW_COUNT_FLAGS & set(plan.names) and _different_set_sizes(finished)
-    return Summary(plan, groups, metric, higher, tuple(sorted(kinds)), different_sizes)
+    return Summary(plan, groups, metrics, higher, tuple(sorted(origins)), different_sizes)
 
 
 def _different_set_sizes(finished: Sequence[RunOutcome]) -> bool:
-    """Whether a set of the same name in run.json has different sizes in different runs."""
+    """Whether a data set, such as "train" in run.json, has not the same size in all runs."""
     sizes: dict[str, set[int]] = {}
     for outcome in finished:
         rows = run_info.read(outcome.run.folder).get("rows")
@@ -145,15 +154,16 @@ def _different_set_sizes(finished: Sequence[RunOutcome]) -> bool:
     return any(len(counts) > 1 for counts in sizes.values())
 
 
-def mean_score(values: Mapping[str, float], metric: Sequence[str]) -> float | None:
-    """The mean of the ranking metrics; None if one is missing."""
-    if not metric or any(key not in values for key in metric):
+def mean_score(values: Mapping[str, float], metrics: Sequence[str]) -> float | None:
+    """The mean of the values of `metrics`; None if there are none or one is missing."""
+    if not metrics or any(key not in values for key in metrics):
         return None
-    return statistics.fmean(values[key] for key in metric)
+    return statistics.fmean(values[key] for key in metrics)
 
 
-def _ranking_metric(plan: Plan, outcomes: Sequence[RunOutcome]) -> tuple[tuple[str, ...], bool]:
-    """The ranking metrics, from the runs' run.json or else the GLUE task, and their direction."""
+def _ranking_metrics(plan: Plan, outcomes: Sequence[RunOutcome]) -> tuple[tuple[str, ...], bool]:
+    """Names of the metrics to rank by, and whether higher is better: from a run.json, or from the
+    GLUE task if no run is finished."""
     for outcome in outcomes:
         info = run_info.read(outcome.run.folder) if outcome.results else {}
         if isinstance(info.get("metric"), list) and info["metric"]:
@@ -166,12 +176,12 @@ def _ranking_metric(plan: Plan, outcomes: Sequence[RunOutcome]) -> tuple[tuple[s
 
 
 def column_title(key: str) -> str:
-    """The heading of a column."""
+    """The heading of a key's column."""
     return "training, s" if key == _TRAIN_SECONDS else key.removeprefix("eval_")
 
 
 def markdown(summary: Summary, heading: Sequence[str]) -> str:
-    """The page: heading (task, model, machine), the combinations, every run, the failures."""
+    """The Markdown page: `heading`, the combinations, every run, the failed runs."""
     lines = [*heading, ""]
     if "demo" in summary.data:
         lines += ["**Demo data**: these results say nothing about the task.", ""]
@@ -199,6 +209,7 @@ def markdown(summary: Summary, heading: Sequence[str]) -> str:
 
 
 def _run_rows(summary: Summary, keys: Sequence[str]) -> Iterator[list[str]]:
+    """Table rows of every run; without a grid, also of the mean over the seeds."""
     for group in summary.groups:
         for outcome in group.outcomes:
             single = SeedGroup(group.values, [outcome])
@@ -215,16 +226,17 @@ def _run_rows(summary: Summary, keys: Sequence[str]) -> Iterator[list[str]]:
 
 
 def ranking_note(summary: Summary) -> str:
-    """A sentence on how the rows are sorted."""
-    if not summary.metric:
+    """A sentence that says how the combinations are sorted."""
+    if not summary.ranking_metrics:
         return "In the order of the grid: there is no metric to rank by."
     order = "the highest" if summary.higher_is_better else "the lowest"
-    of = "mean of " if len(summary.metric) > 1 else ""
-    return f"Sorted by {of}{' and '.join(map(column_title, summary.metric))}, {order} first."
+    names = " and ".join(map(column_title, summary.ranking_metrics))
+    prefix = "mean of " if len(summary.ranking_metrics) > 1 else ""
+    return f"Sorted by {prefix}{names}, {order} first."
 
 
 def best_line(summary: Summary) -> str:
-    """A sentence on the best combination (not for seeds alone) and the best single run."""
+    """One or two sentences: the best combination, if there is a grid, and the best single run."""
     best = summary.best
     if best is None:
         return "No run has a score yet."
@@ -232,7 +244,7 @@ def best_line(summary: Summary) -> str:
         (value, outcome)
         for group in summary.groups
         for outcome in group.outcomes
-        if (value := mean_score(outcome.scores, summary.metric)) is not None
+        if (value := mean_score(outcome.scores, summary.ranking_metrics)) is not None
     ]
     choose = max if summary.higher_is_better else min
     value, outcome = choose(scored, key=lambda pair: pair[0])
@@ -244,17 +256,18 @@ def best_line(summary: Summary) -> str:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return ["| " + " | ".join(map(_cell, line)) + " |" for line in lines]
 
 
 def _cell(text: str) -> str:
-    """A text for a Markdown table cell: one line, bars escaped."""
+    """A text as the content of a Markdown table cell: one line, with | and < escaped."""
     return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
 
 
 def as_csv(summary: Summary) -> str:
-    """One row per combination, ranked, with full precision."""
+    """The CSV table: one row per combination, ranked, with unrounded numbers."""
     keys = summary.keys
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -1,9 +1,10 @@
 """The order and batching of training rows: pure functions, with the same result on every rank.
 
-One step trains on a global batch of `ranks x batch_size x accumulation` rows. Its rows are split
-into micro-batches (one per accumulation), and each micro-batch among the ranks:
+One step trains on a global batch of world_size x batch_size x gradient_accumulation_steps rows.
+Its rows are split into micro-batches (one per forward and backward pass), and the rows of each
+micro-batch among the ranks:
 
-    rows of a step      0 1 2 3 4 5 6 7 8 9 10 11      (2 ranks, batch 3, accumulation 2)
+    rows of a step      0 1 2 3 4 5 6 7 8 9 10 11      (2 ranks, batch size 3, 2 accumulation steps)
     micro-batch         |-------0-------| |---1---|
     rank                0 1 0 1 0 1       0 1 0 1 0 1
 """
@@ -14,48 +15,49 @@ from typing import Any, TypeVar
 import numpy as np
 
 Item = TypeVar("Item")
-# Global batches per pool of rows sorted by length: enough for little padding, few enough
-# for batches to differ from epoch to epoch.
-_POOL = 50
+# Rows are sorted by length within pools of this many global batches: enough for little padding, few
+# enough that batches differ from epoch to epoch.
+_POOL_BATCHES = 50
 
 
 def plan_epoch(
     lengths: np.ndarray, rows_per_step: int, seed: int, epoch: int, group_by_length: bool
 ) -> list[np.ndarray]:
-    """The rows of each step of an epoch: every row once; the last step may have fewer.
+    """The rows of each step of an epoch. Every row occurs once; the last step may have fewer rows.
 
-    lengths: int [n], tokens per row. The order depends on (seed, epoch) alone. With
-    `group_by_length` the shuffled rows are sorted by length within pools of several batches, split
-    into batches, and the batches shuffled.
+    lengths: int [n], tokens per row. The order depends only on the arguments. With
+    `group_by_length` the shuffled rows are sorted by length within pools of several batches and
+    split into batches, which are shuffled.
     """
     rng = np.random.default_rng([seed, epoch])
     order = rng.permutation(len(lengths))
     if not group_by_length:
         return chunks(order, rows_per_step)
     batches: list[np.ndarray] = []
-    for pool in chunks(order, rows_per_step * _POOL):
+    for pool in chunks(order, rows_per_step * _POOL_BATCHES):
         batches += chunks(pool[np.argsort(lengths[pool], kind="stable")], rows_per_step)
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
 def split_among_ranks(
-    rows: np.ndarray, micro_batch_rows: int, rank: int, ranks: int
+    rows: np.ndarray, micro_batch_rows: int, rank: int, world_size: int
 ) -> list[np.ndarray]:
     """This rank's rows of a step: one array per micro-batch, possibly empty.
 
-    micro_batch_rows: rows of a micro-batch over all ranks. Strided rather than in blocks, so that
-    rows sorted by length give every rank the same work.
+    micro_batch_rows: rows of a micro-batch over all ranks. A rank gets every `world_size`-th row,
+    not a block of rows, so that rows sorted by length are the same amount of work for all ranks.
     """
-    return [part[rank::ranks] for part in chunks(rows, micro_batch_rows)]
+    return [micro_batch[rank::world_size] for micro_batch in chunks(rows, micro_batch_rows)]
 
 
 def chunks(rows: np.ndarray, size: int) -> list[np.ndarray]:
-    """The rows in order, in parts of `size`; the last may be smaller."""
+    """Split the rows, in order, into arrays of `size` rows; the last may be smaller."""
     return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
 def pad(rows: Sequence[np.ndarray], pad_id: int, multiple: int = 1) -> np.ndarray:
-    """int64 [rows, width], padded with `pad_id`; width: longest row, rounded up to `multiple`."""
+    """int64 [rows, width], padded on the right with `pad_id`. width: that of the longest row,
+    rounded up to a multiple of `multiple`."""
     longest = max(len(row) for row in rows)
     width = -(-longest // multiple) * multiple
     padded = np.full((len(rows), width), pad_id, np.int64)
@@ -64,10 +66,11 @@ def pad(rows: Sequence[np.ndarray], pad_id: int, multiple: int = 1) -> np.ndarra
     return padded
 
 
-def prefetch(items: Sequence[Item], make: Callable[[Item], Any], workers: int) -> Iterator[Any]:
-    """`make(item)` for each item in order, computed ahead by `workers` threads (0: on demand)."""
+def prefetch(items: Sequence[Item], function: Callable[[Item], Any], workers: int) -> Iterator[Any]:
+    """Yield `function(item)` for each item, in order. `workers` threads compute results in advance;
+    with 0 they are computed on demand."""
     if workers == 0:
-        yield from map(make, items)
+        yield from map(function, items)
         return
     from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -75,7 +78,7 @@ def prefetch(items: Sequence[Item], make: Callable[[Item], Any], workers: int) -
     futures: list[Future] = []
     try:
         for item in items:
-            futures.append(pool.submit(make, item))
+            futures.append(pool.submit(function, item))
             if len(futures) > 2 * workers:
                 yield futures.pop(0).result()
         while futures:
@@ -85,6 +88,6 @@ def prefetch(items: Sequence[Item], make: Callable[[Item], Any], workers: int) -
 
 
 def format_rows(rows: Sequence[Any], limit: int = 64) -> str:
-    """Rows for a message: the first `limit`, and how many more."""
+    """Row numbers for a message: the first `limit`, and how many more there are."""
     more = f" and {len(rows) - limit} more" if len(rows) > limit else ""
     return ", ".join(map(str, rows[:limit])) + more

@@ -1,13 +1,13 @@
 """Checkpoints: written atomically, verified by a checksum manifest, pruned and recovered.
 
     output_dir/model_500/
-        model.safetensors config.json vocab.txt tokenizer_config.json  a model folder like any other
-        state/train_state.json state/optimizer.safetensors             what a resume needs
+        model.safetensors config.json vocab.txt tokenizer_config.json  as in any model folder
+        state/train_state.json state/optimizer.safetensors             what resuming needs
         manifest.json                                                  written last: sizes, SHA-256
 
 A checkpoint is built under a temporary name, flushed to disk and renamed. A crash may leave
-model_<n>.partial (half written), .old (being replaced) and .gone (half deleted); the next start
-cleans up. .aside is a checkpoint newer than the one that a run resumed from.
+model_<n>.partial (half written), .old (being replaced) and .gone (half deleted); the next run in
+the folder cleans up. .aside is a checkpoint newer than the one that a run resumed from.
 """
 
 import dataclasses
@@ -39,9 +39,8 @@ _RUN_ARTIFACT = re.compile(
     rf"(model_\d+(\.partial|\.old|\.aside\d*)?|{_OUTPUT_FILES})(\.gone)?"
     rf"|\.({_OUTPUT_FILES})\.\d+\.part"
 )
-_verified: set[Path] = (
-    set()
-)  # by `latest_complete` in this process; `load` need not read them again
+# Verified by `latest_complete` in this process: `load` does not verify these checkpoints again.
+_verified: set[Path] = set()
 
 
 def checkpoint_dir(output_dir: Path, step: int) -> Path:
@@ -73,13 +72,13 @@ def save(
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    # Newer checkpoints are of a run that this one does not continue: they must not count as newest.
+    # Newer checkpoints are not of this run, which resumed from an earlier one: the newest is this.
     set_aside_newer(output_dir, state.step)
     return target
 
 
 def _swap(partial: Path, target: Path) -> None:
-    """Rename into place; a checkpoint of the same step is kept as .old until that is done."""
+    """Rename `partial` to `target`. An existing `target` is kept as .old until that is done."""
     old = target.with_name(target.name + _OLD)
     if target.exists():
         shutil.rmtree(old, ignore_errors=True)
@@ -95,7 +94,7 @@ def _swap(partial: Path, target: Path) -> None:
 
 
 def find_damage(folder: Path) -> str | None:
-    """Why a folder is not a complete checkpoint, or None. Verifies every file's checksum."""
+    """Verify the checksums of a checkpoint. Returns why it is not complete, or None."""
     return atomic_files.check_manifest(folder, MANIFEST_FILE, (STATE_FILE, OPTIMIZER_FILE))
 
 
@@ -120,7 +119,7 @@ def latest_complete(output_dir: Path, warn: Callable[[str], None]) -> Path | Non
 
 
 def load(folder: Path) -> tuple[TrainState, dict[str, np.ndarray]]:
-    """The state and the optimizer's tensors; called by all processes together.
+    """Read the training state and the optimizer's tensors. All processes must call this together.
 
     Raises OutputError when the folder is not a complete checkpoint of a supported version. The main
     process verifies it for all, unless `latest_complete` has just done so.
@@ -146,7 +145,7 @@ def load(folder: Path) -> tuple[TrainState, dict[str, np.ndarray]]:
 
 
 def _read_state(path: Path) -> TrainState:
-    """Read the state, and check that every field is of its type."""
+    """Read the state, and check that every field has its declared type."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
@@ -157,17 +156,22 @@ def _read_state(path: Path) -> TrainState:
         values = {
             FIELDS_RENAMED_IN_VERSION_5.get(name, name): value for name, value in values.items()
         }
-        version = values["version"] = VERSION
-    if version != VERSION or values.keys() != types.keys():
-        raise OutputError(f"{path} is of version {version}, this program reads {VERSION}")
+        values["version"] = VERSION
+    elif version != VERSION:
+        raise OutputError(f"{path} has version {version}; this program reads version {VERSION}")
+    if values.keys() != types.keys():
+        raise OutputError(f"{path} has missing or unknown fields; give another checkpoint")
     for name, declared in types.items():
         origin: Any = typing.get_origin(declared)
         expected: Any = origin if origin in (dict, list) else declared
         if expected in (float, float | None):
             expected |= int
-        is_valid = isinstance(values[name], expected)
-        if not is_valid or isinstance(values[name], bool) and declared is not bool:
-            raise OutputError(f"{path}: {name} is {values[name]!r}; give another checkpoint")
+        has_type = isinstance(values[name], expected)
+        # bool is a subclass of int.
+        if not has_type or isinstance(values[name], bool) and declared is not bool:
+            raise OutputError(
+                f"{path} has an invalid {name}: {values[name]!r}; give another checkpoint"
+            )
     return TrainState(**values)
 
 
@@ -182,9 +186,9 @@ def _read_tensors(path: Path) -> dict[str, np.ndarray]:
 
 
 def set_aside_newer(output_dir: Path, step: int) -> list[str]:
-    """Rename the checkpoints newer than `step` to model_<n>.aside: the run resumed from `step` will
-    write its own, and the two could not be told apart. Where that name is taken, a number is
-    appended. Returns the new names."""
+    """Rename the checkpoints newer than `step` to model_<n>.aside, so that they are not taken for
+    checkpoints of the run that resumes from `step`. If that name is taken, a number is appended.
+    Returns the new names."""
     names = []
     for newer in reversed(saved_steps(output_dir)):
         if newer > step:
@@ -230,7 +234,7 @@ def recover_from_crash(output_dir: Path) -> None:
 
 
 def prune(output_dir: Path, limit: int, best_step: int | None) -> None:
-    """Delete the oldest checkpoints beyond `limit`; never the newest nor the best. -1: none."""
+    """Delete all but the newest `limit` checkpoints and the best one; with -1, delete none."""
     for step in saved_steps(output_dir)[:-limit] if limit > 0 else ():
         if step != best_step:
             atomic_files.delete(checkpoint_dir(output_dir, step))

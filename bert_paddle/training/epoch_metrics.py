@@ -1,4 +1,4 @@
-"""Metrics per epoch: a record in metrics.jsonl at its end, and a table of all epochs."""
+"""Metrics per epoch: records in metrics.jsonl, and a table of all epochs."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,12 +18,12 @@ def record_epoch(
     evaluation: Mapping[str, float],
     eval_seconds: float,
 ) -> None:
-    """Write the record of the current epoch; `state` holds its loss and time.
+    """Write the record of the current epoch, whose loss and time are in `state`.
 
     evaluation: metrics by name, `eval_loss` among them. Fields of the record: `epoch` is the number
-    of finished passes over the data, a fraction if the last one ended early; `train_loss` the mean
-    over the epoch's rows, each with the loss of its step; `train_seconds` excludes evaluations and
-    checkpoints.
+    of passes over the data so far, with a fraction if training ended within one; `train_loss` the
+    mean of the losses of the epoch's steps, weighted by their rows; `train_seconds` excludes
+    evaluations and checkpoints.
     """
     steps = -(-state.rows // batches.rows_per_step)
     passes = round(state.epoch + steps / batches.steps_per_epoch, 6)
@@ -41,26 +41,26 @@ def record_epoch(
 
 def print_epoch_table(log: run_log.RunLog, output_dir: Path) -> None:
     """Print the recorded epochs as a table on stderr, if there are several."""
-    records = [entry for entry in run_log.read_metrics(output_dir) if entry.get("kind") == KIND]
+    records = [r for r in run_log.read_metrics(output_dir) if r.get("kind") == KIND]
     if len(records) > 1:
         log.note(format_epoch_table(records))
 
 
 def format_epoch_table(records: list[dict[str, Any]]) -> str:
-    """Records of epochs as aligned columns under a header, one line each."""
+    """Format epoch records as aligned columns: a header, then one line per record."""
     hidden = ("kind", "step", "epoch", "data")
     names = [name for name in dict.fromkeys(n for r in records for n in r) if name not in hidden]
     rows = [["epoch", "step", *(name.replace("_", " ") for name in names)]]
-    for entry in records:
-        values = [_format_value(entry.get(name), name) for name in names]
-        rows.append([f"{entry['epoch']:g}", str(entry["step"]), *values])
+    for record in records:
+        values = [_format_value(record.get(name), name) for name in names]
+        rows.append([f"{record['epoch']:g}", str(record["step"]), *values])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join(map(str.rjust, row, widths)) for row in rows)
     return "\n".join(lines)
 
 
 def _format_value(value: Any, name: str) -> str:
-    """Seconds with one decimal, all else with four; "-" for a value that is not a number."""
+    """Seconds with one decimal, other numbers with four; "-" for a value that is not a number."""
     if not isinstance(value, int | float):
         return "-"
     return f"{value:.1f}" if name.endswith("seconds") else f"{value:.4f}"

@@ -1,4 +1,4 @@
-"""The training job: the sequence of calls that every program runs once model and data are ready.
+"""The training job: what every program does once its model and data are loaded.
 
 A program subclasses `TrainingJob` to define how its model is saved and evaluated, and what run.json
 contains.
@@ -23,7 +23,7 @@ from bert_paddle.training.train_state import TrainState
 
 
 class TrainingJob(ABC):
-    """A model in an output folder, and the results so far (`values`, for all_results.json)."""
+    """Trains a model into an output folder. `values` collects the content of all_results.json."""
 
     def __init__(self, args: CommonArgs, output_dir: Path, model: Any, log: RunLog, task: str):
         self.args, self.output_dir, self.model, self.log = args, output_dir, model, log
@@ -32,26 +32,26 @@ class TrainingJob(ABC):
 
     @abstractmethod
     def describe(self, steps: dict[str, int] | None) -> RunInfo:
-        """The content of run.json. steps: planned in total, and per epoch; None: no training."""
+        """The content of run.json. steps: see `RunInfo.steps`; None: no training."""
 
     @abstractmethod
-    def evaluate_step(self, state: TrainState) -> Mapping[str, float]:
+    def evaluate_at_step(self, state: TrainState) -> Mapping[str, float]:
         """Evaluate the current weights and update the best step. Returns the metrics for the record
-        of the epoch; empty where nothing is evaluated."""
+        of the epoch; empty if nothing is evaluated."""
 
     @abstractmethod
     def model_writer(self, state: TrainState, weights: TensorSnapshot) -> Callable[[Path], None]:
-        """A function that writes the model's files into a folder, to be called from another thread.
-        weights: of the model at this step."""
+        """Return a function that writes the model's files into a folder; it is called in another
+        thread. weights: a snapshot of the model's weights at this step."""
 
     def train(
         self, trainer: Trainer, batches: TrainData, rows: int, fingerprint: str, resume: str | None
     ) -> tuple[TrainState, int]:
         """Train to the end, with evaluations and checkpoints; --load_best_model_at_end then loads
-        the best weights. Returns the last state, and the step of the weights the model then has.
+        the best weights. Returns the final state, and the step whose weights the model then has.
 
-        rows: per epoch. fingerprint: of the training data; must be the same on resume. resume: the
-        checkpoint to resume from, or None.
+        rows: per epoch. fingerprint: hash of the training data; must be the same on resume.
+        resume: the checkpoint to resume from, or None.
         """
         run = TrainingRun(self.args, self.output_dir, trainer, self.model_writer, self.log)
         state = run.start_or_resume(batches, fingerprint, resume)
@@ -59,10 +59,10 @@ class TrainingJob(ABC):
         steps = {"planned": state.total, "per_epoch": batches.steps_per_epoch}
         self.run_info_file.start(self.describe(steps), trains=True, resumed=resume is not None)
         self.log.note(
-            f"training: {rows} rows, {batches.steps_per_epoch} steps per epoch of "
-            f"{batches.rows_per_step} rows each, {state.total} steps in total"
+            f"training: {rows} rows, {batches.rows_per_step} rows per step, "
+            f"{batches.steps_per_epoch} steps per epoch, {state.total} steps in total"
         )
-        run.fit(batches, state, lambda: self.evaluate_step(state))
+        run.fit(batches, state, lambda: self.evaluate_at_step(state))
         step = run.load_best(state)
         self.values |= run.results(state, batches.steps_per_epoch, rows)
         return state, step

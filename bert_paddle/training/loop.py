@@ -15,7 +15,8 @@ from bert_paddle.training import optim
 from bert_paddle.training.step import Batch, StepResult, Trainer
 from bert_paddle.training.train_state import TrainState
 
-# Paddle halves the loss scale, from 65,536 on, when gradients overflow; below 1 it cannot help.
+# Paddle starts with a loss scale of 65,536 and halves it when gradients overflow. A scale below 1
+# means that they overflow for another reason.
 _MIN_LOSS_SCALE = 1.0
 
 
@@ -24,25 +25,27 @@ class TrainData(Protocol):
 
     steps_per_epoch: int
     rows_per_epoch: int
-    rows_per_step: int  # of the global batch; an epoch's last one may be smaller
-    # The global batch size that the order of the rows was planned for. A run resumed with another
-    # size keeps the order, and so knows which rows of the epoch are left.
-    planned_rows: int
+    rows_per_step: int  # global batch size; the last batch of an epoch may be smaller
+    # The global batch size from which the order of an epoch's rows is computed: `rows_per_step` of
+    # the original run. A run resumed with another batch size keeps the original order, so that the
+    # first `TrainState.rows` rows of the epoch are those already trained on.
+    order_batch_size: int
 
     def steps(self, epoch: int, start: int) -> Iterator[list[Batch]]:
-        """The micro-batches of each step of an epoch, from its row `start` on. A micro-batch that
-        has no rows is an empty dict: all ranks do the same number of steps."""
+        """Yield the micro-batches of each step of an epoch, starting at row `start` of its order. A
+        micro-batch without rows for this rank is an empty dict, so that all ranks have the same
+        number of steps and micro-batches."""
         ...
 
     def describe_rows(self, epoch: int, start: int) -> str:
-        """The rows of the step that begins at row `start` of an epoch, for a message."""
+        """For a message: the rows of the step that begins at row `start` of an epoch's order."""
         ...
 
 
 @dataclass(frozen=True)
 class Hook:
-    """An action every `every` steps (None: at the end of each epoch) and after the last step, in
-    evaluation mode and with the clock stopped."""
+    """An action to run every `every` steps (None: at the end of each epoch) and after the last
+    step. The model is in evaluation mode; the time does not count as training time."""
 
     every: int | None
     action: Callable[[], None]
@@ -60,11 +63,11 @@ def fit(
     """Train from `state` up to step `until` (default: `state.total`, where the schedule ends), or
     until a hook sets `state.stopped`. Leaves the model in evaluation mode.
 
-    SIGTERM and SIGINT to any rank stop training after the current step or the next; SIGUSR1 does
-    not stop it. All call `on_signal` (to save a checkpoint) first, unless a hook is due anyway.
+    SIGTERM or SIGINT to any rank stops training after the current step or the next one. Before
+    that, and on SIGUSR1, `on_signal` (which saves a checkpoint) is called, unless a hook is due.
 
-    Raises RunError when the loss or the gradients are not finite; checkpoints stay good. Raises
-    Interrupted when a signal stopped the training.
+    Raises RunError when the loss or the gradients are not finite; earlier checkpoints remain valid.
+    Raises Interrupted when a signal stopped the training.
     """
     requests = SignalRequests()
     with requests.installed():
@@ -130,8 +133,8 @@ def _interrupted(name: str, state: TrainState) -> Interrupted:
 
 
 class _LogWindow:
-    """Losses and time since the last log line, and the loss of the current epoch. Losses stay on
-    the device until they are needed."""
+    """Losses and time since the last log line, and the loss of the current epoch. The losses are
+    this rank's shares, and stay on the device until they are needed."""
 
     def __init__(self, trainer: Trainer, batches: TrainData, state: TrainState):
         self.trainer, self.batches, self.state = trainer, batches, state
@@ -144,9 +147,10 @@ class _LogWindow:
         self.first_step, self.rows = state.step, 0
 
     def add(self, result: StepResult) -> None:
+        """Add the losses and rows of a finished step."""
         for name, loss in result.losses.items():
             self.losses[name] = self.losses.get(name, 0.0) + loss
-            # In float64: the sum is then the same with or without a checkpoint in between.
+            # In float64, as checkpoints store it: resuming from one does not change the sum.
             loss = loss.astype("float64") if hasattr(loss, "astype") else loss
             self.epoch_loss = self.epoch_loss + loss * result.rows
         self.rows += result.rows
@@ -170,6 +174,7 @@ class _LogWindow:
         self._check_finite(lr, _sum_of_all(state.window_losses))
 
     def _seconds(self) -> float:
+        """The training time of the run up to now."""
         return self.seconds_before + time.perf_counter() - self.clock
 
     def next_epoch(self) -> None:
@@ -193,10 +198,11 @@ class _LogWindow:
         step, problem = nonfinite_step, "the gradients are not finite"
         if step is None:
             step, problem = state.step, f"the loss is {loss}"
-        # All steps of an epoch but the last have the same number of rows.
-        size = state.rows_per_step
-        begin = (-(-state.rows // size) - 1 - (state.step - step)) * size if size else -1
-        rows = f"; {self.batches.describe_rows(state.epoch, begin)}" if begin >= 0 else ""
+        # The first row of that step in the epoch; all steps before it have `batch_size` rows.
+        batch_size = state.rows_per_step
+        steps_before = -(-state.rows // batch_size) - 1 - (state.step - step) if batch_size else -1
+        start = steps_before * batch_size
+        rows = f"; {self.batches.describe_rows(state.epoch, start)}" if steps_before >= 0 else ""
         raise RunError(
             f"{problem} at step {step} (epoch {state.epoch}, learning rate {lr:g}{rows}); resume "
             "with --resume_from_checkpoint auto and a lower --learning_rate or more --warmup_steps"
@@ -210,7 +216,7 @@ class _LogWindow:
         seconds = max(1e-9, now - self.clock)
         speed = (state.step - self.first_step) / seconds
         terms = {name: sum(s) / state.window_steps for name, s in state.window_losses.items()}
-        if len(terms) == 1:  # the loss itself
+        if len(terms) == 1:  # the term is the loss itself
             terms = {}
         rows_per_second = self.rows / seconds
         line = train_line(state.step, state.epoch, state.batch, loss, speed, terms, rows_per_second)
@@ -239,13 +245,14 @@ class _LogWindow:
 
 
 def _local_share(shares: list[float]) -> float:
-    """This rank's part of a sum that was saved as one share per rank."""
+    """This rank's share of a sum that was saved as one share per rank."""
     size = collectives.get_world().size
-    # Saved with another world size: rank 0 takes the whole sum.
+    # Saved with a different world size: rank 0 takes the sum of all shares.
     if len(shares) != size:
         shares = [sum(shares)] + [0.0] * (size - 1)
     return collectives.shard(shares)[0]
 
 
 def _sum_of_all(losses: dict[str, list[float]]) -> float:
+    """The sum over all terms and ranks."""
     return sum(sum(shares) for shares in losses.values())

@@ -16,12 +16,11 @@ from bert_paddle.models import hub
 from bert_paddle.training.train_state import TrainState
 
 CARD_FILE = "README.md"
-USAGE_HEADING = (
-    "## How to use it"  # the rest of the card is about the folder; an export replaces it
-)
+# The section from here on is about loading this folder; an export replaces it.
+USAGE_HEADING = "## How to use it"
 # Characters with a meaning in Markdown; the last two alternatives prevent automatic links.
 _SPECIAL = re.compile(r"([\\`*_\[\]<>#|~&$]|:(?=//)|(?<=www)\.)")
-# Names of Hugging Face's `evaluate` where all_results.json uses another name.
+# Metric names in all_results.json that differ in Hugging Face's `evaluate`, and the names there.
 _METRIC_IDS = {"pearson": "pearsonr", "f1_macro": "f1"}
 
 
@@ -31,9 +30,10 @@ class CardFacts:
 
     task: its name. kind: classification, regression or pretraining. pairs: whether a row has two
     texts. base: name or path of the initial model, "" for none. labels: class names in the order of
-    the logits. results: metrics of these very weights by name, empty if not evaluated. hub: data
-    set on the hub, {"type", "name", "config"}, if the results are comparable with others on it.
-    rows: number by set. remarks: sentences about the data. settings: by display name.
+    the logits. results: the metrics, by name, of the weights that the card describes; empty if they
+    were not evaluated. hub_dataset: {"type", "name", "config"} of the dataset on Hugging Face's
+    hub; None if the results are not comparable with others on that dataset. rows: number of rows by
+    dataset split. remarks: sentences about the data. settings: by display name.
     """
 
     task: str
@@ -44,15 +44,15 @@ class CardFacts:
     language: str | None = None
     labels: Sequence[str] = ()
     results: Mapping[str, float] = field(default_factory=dict)
-    hub: Mapping[str, str] | None = None
+    hub_dataset: Mapping[str, str] | None = None
     rows: Mapping[str, int] = field(default_factory=dict)
     remarks: Sequence[str] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 def training_settings(args: CommonArgs, state: TrainState) -> dict[str, Any]:
-    """The training settings by display name, except those that may differ after a resume (paths,
-    number of processes)."""
+    """The training settings by display name, without those that may change when a run is resumed
+    (paths, number of processes)."""
     warmup = args.warmup_steps or round(args.warmup_ratio * state.total)
     return {
         "steps": f"{state.step} of {state.total} planned",
@@ -68,7 +68,7 @@ def training_settings(args: CommonArgs, state: TrainState) -> dict[str, Any]:
 
 
 def escape_markdown(text: str) -> str:
-    """Text that Markdown shows literally, in one line."""
+    """Escape text so that Markdown shows it literally, in one line."""
     return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
 
 
@@ -142,33 +142,33 @@ def front_matter(facts: CardFacts) -> dict[str, Any]:
     front["tags"] = ["bert", "paddlepaddle", "bert_paddle", facts.kind]
     if _is_model_name(facts.base):
         front["base_model"] = facts.base
-    if facts.hub:
-        front["datasets"] = [facts.hub["type"]]
+    if facts.hub_dataset:
+        front["datasets"] = [facts.hub_dataset["type"]]
     metrics = [name for name in facts.results if name != "loss"]
     if metrics and not pretraining:
         front["metrics"] = list(dict.fromkeys(_METRIC_IDS.get(name, name) for name in metrics))
-    if facts.hub and metrics:
+    if facts.hub_dataset and metrics:
         front["model-index"] = [_model_index(facts, metrics)]
     return front
 
 
 def _model_index(facts: CardFacts, metrics: Sequence[str]) -> dict[str, Any]:
     """The `model-index` entry with the results."""
-    assert facts.hub
+    assert facts.hub_dataset
     values = [
         {"type": _METRIC_IDS.get(name, name), "name": name, "value": round(facts.results[name], 6)}
         for name in metrics
     ]
     result = {
         "task": {"type": "text-classification"},
-        "dataset": {**facts.hub, "split": facts.hub.get("split", "validation")},
+        "dataset": {**facts.hub_dataset, "split": facts.hub_dataset.get("split", "validation")},
         "metrics": values,
     }
     return {"name": f"{facts.task}, step {facts.step}", "results": [result]}
 
 
 def _is_model_name(base: str) -> bool:
-    """Whether a model was given by name, not as a local folder."""
+    """Whether `base` is the name of a public model, not a local folder."""
     plain = re.fullmatch(r"[A-Za-z0-9][\w.-]*", base) is not None
     return base in hub.HUB_MODELS or plain and not Path(base).is_dir()
 
@@ -177,12 +177,14 @@ def _summary(facts: CardFacts) -> str:
     base = escape_markdown(facts.base if _is_model_name(facts.base) else Path(facts.base).name)
     task = escape_markdown(facts.task)
     if facts.kind == "pretraining":
-        summary = "A BERT pre-trained with masked language modeling and next-sentence prediction."
+        summary = (
+            "A BERT model pre-trained with masked language modeling and next-sentence prediction."
+        )
         summary += f" Training started from the weights of {base}." if facts.base else ""
     else:
         texts = "pairs of texts" if facts.pairs else "single texts"
         output = "a score" if facts.kind == "regression" else f"{len(facts.labels)} classes"
-        summary = f"A BERT fine-tuned on {task} from {base}: {texts}, {output}."
+        summary = f"A BERT model fine-tuned on {task} from {base}: {texts}, {output}."
     remarks = [f"**{escape_markdown(remark)}**" for remark in facts.remarks]
     return "\n\n".join([summary, *remarks]) + "\n"
 
@@ -195,7 +197,8 @@ def _results(facts: CardFacts) -> str:
 
 
 def _usage(facts: CardFacts) -> str:
-    """How to load the folder with this package, PaddleNLP and, exported, transformers."""
+    """How to load the folder with this package, with PaddleNLP and, after an export, with
+    transformers."""
     folder = f"model_{facts.step}"
     if facts.kind == "pretraining":
         model_class, auto_class = "BertForPretraining", "AutoModelForPreTraining"
@@ -210,7 +213,7 @@ def _usage(facts: CardFacts) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in hardware.versions().items())
     return f"""{USAGE_HEADING}
 
-With bert_paddle, where the folder is called {folder}:
+With bert_paddle, in the folder that contains {folder}:
 
 ```shell
 {command}
@@ -234,5 +237,5 @@ model = {auto_class}.from_pretrained("exported")
 tokenizer = AutoTokenizer.from_pretrained("exported")
 ```
 
-Saved with {escape_markdown(versions)}. When the run took place is in its run.json.
+Saved with {escape_markdown(versions)}. The date of the run is in its run.json.
 """

@@ -9,17 +9,17 @@ from bert_paddle.models.kernels import adamw, compile_kernels, fused_adamw_gpu
 
 
 def warmup_steps(args: CommonArgs, total: int) -> int:
-    """Steps of linear warm-up: --warmup_steps, else --warmup_ratio of the planned steps."""
+    """The number of warm-up steps: --warmup_steps, or --warmup_ratio times the planned steps."""
     return args.warmup_steps or math.ceil(args.warmup_ratio * total)
 
 
 def learning_rate(step: int, total: int, peak: float, warmup: int, schedule: str) -> float:
     """The learning rate of `step` (from 1 to `total`).
 
-    Linear warm-up over w steps gives step k the share (k-1)/w of the peak, so the first step has
-    learning rate 0, as in google-research/bert. After it, `linear` falls from the peak to
-    peak/(total-w) at the last step, one step before 0; `poly` is NVIDIA's power 0.5 of the share of
-    steps left; `constant` stays at the peak.
+    In a linear warm-up of w steps, step k has (k-1)/w of the peak; the first step has learning rate
+    0, as in google-research/bert. After the warm-up, `linear` falls from the peak to peak/(total-w)
+    at the last step, and would be 0 at the next; `poly` is the peak times the square root of the
+    fraction of steps left, as in NVIDIA's BERT; `constant` stays at the peak.
     """
     done = step - 1
     if done < warmup:
@@ -32,8 +32,8 @@ def learning_rate(step: int, total: int, peak: float, warmup: int, schedule: str
 
 
 def is_decayed(name: str) -> bool:
-    """Whether weight decay applies to the parameter of this structured name: all but biases and
-    LayerNorm; embeddings are decayed (the BERT recipe)."""
+    """Whether weight decay applies to the parameter with this structured name: not to biases and
+    LayerNorm, but to all others, including embeddings, as in BERT."""
     return name.split(".")[-1] != "bias" and "norm" not in name.lower()
 
 
@@ -58,9 +58,9 @@ def build_optimizer(model: Any, args: CommonArgs, on_gpu: bool = False) -> Any:
     use_kernels = args.cpu_kernels and not on_gpu and getattr(model, "use_cpu_kernels", True)
     use_kernels = use_kernels and all(str(p.dtype) == "paddle.float32" for p in parameters)
     kernels = compile_kernels.load_kernels()[0] if use_kernels else None
-    optimizer_class = adamw.kernel_adamw(kernels) if kernels else paddle.optimizer.AdamW
+    optimizer_class = adamw.kernel_adamw_class(kernels) if kernels else paddle.optimizer.AdamW
     if on_gpu and args.fused_adamw:
-        optimizer_class = fused_adamw_gpu.fused_adamw()
+        optimizer_class = fused_adamw_gpu.fused_adamw_class()
     return optimizer_class(
         learning_rate=args.learning_rate,
         weight_decay=args.weight_decay,
@@ -88,9 +88,9 @@ def clip_gradients(optimizer: Any, parameters: Sequence[Any], limit: float, on_g
     gradients = [p.grad for p in parameters if p.grad is not None]
     with paddle.no_grad():
         # A dot product reads each tensor once and stores no squares.
-        rows = [g.astype("float32").reshape([1, -1]) for g in gradients]
+        flat_gradients = [g.astype("float32").reshape([1, -1]) for g in gradients]
         norm = paddle.sqrt(
-            sum(paddle.matmul(row, row, transpose_y=True).reshape([]) for row in rows)
+            sum(paddle.matmul(g, g, transpose_y=True).reshape([]) for g in flat_gradients)
         )
         if limit > 0 and on_gpu:
             factor = limit / paddle.clip(norm, min=limit)

@@ -1,4 +1,4 @@
-"""A lock on the output folder: one live run at a time."""
+"""A lock on the output folder, which only one running process may use at a time."""
 
 import errno
 import fcntl
@@ -33,9 +33,9 @@ def lock_output_dir(folder: Path) -> Iterator[None]:
     """Lock the output folder for this run inside the block. The system releases the lock when the
     process ends, even if it is killed.
 
-    Raises OutputError when the folder is not writable or another live run has locked it.
+    Raises OutputError when the folder is not writable or another run has locked it.
     """
-    locks: list[TextIO] = []  # one on the main rank
+    locks: list[TextIO] = []  # one lock file on the main process, none on the others
 
     def lock() -> None:
         ensure_writable(folder)
@@ -52,6 +52,7 @@ def lock_output_dir(folder: Path) -> Iterator[None]:
 
 
 def _acquire(folder: Path) -> TextIO:
+    """Create and lock the lock file; returns it, open. Raises OutputError if it is locked."""
     path = folder / LOCK_FILE
     while True:
         lock = path.open("a+", encoding="utf-8")
@@ -62,7 +63,7 @@ def _acquire(folder: Path) -> TextIO:
             owner = lock.read().strip() or "unknown process"
             lock.close()
             if error.errno not in (errno.EAGAIN, errno.EACCES):
-                raise  # a file system without locks, as the error says
+                raise  # the file system does not support locks
             raise OutputError(
                 f"--output_dir {folder} is in use by another run ({owner}): wait until it "
                 "ends, stop it, or give another folder"

@@ -1,4 +1,4 @@
-"""--profile: Paddle's profiler around some training steps."""
+"""--profile: profile some training steps with Paddle's profiler."""
 
 import contextlib
 import io
@@ -17,18 +17,20 @@ _SKIPPED = 2  # first steps, not profiled: they allocate memory and compile
 
 @contextlib.contextmanager
 def profile_steps(trainer: Trainer, steps: int, output_dir: Path, log: RunLog) -> Iterator[None]:
-    """Profile `steps` steps (0: none) of the training in the block.
+    """Profile `steps` steps (0: none) of the training that runs in the block.
 
-    Every rank writes to output_dir/profile/ a table of operations by time, table_<rank>.txt, and a
-    trace for chrome://tracing or Perfetto, trace_<rank>.json. Raises OutputError if that path is a
-    file.
+    Every rank writes two files to output_dir/profile/: table_<rank>.txt, the operations sorted by
+    time, and trace_<rank>.json, for chrome://tracing or Perfetto. Raises OutputError if
+    output_dir/profile is a file.
     """
     if steps == 0:
         yield
         return
     folder = output_dir / FOLDER
     if folder.exists() and not folder.is_dir():
-        raise OutputError(f"--profile: {folder} is a file: remove it, its place is for a folder")
+        raise OutputError(
+            f"--profile: {folder} is a file: remove it; the profile needs a folder there"
+        )
     from paddle import profiler
 
     targets = [profiler.ProfilerTarget.CPU]

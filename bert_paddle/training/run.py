@@ -26,7 +26,7 @@ RESULTS_FILE = "all_results.json"
 
 
 def resolve_resume(args: CommonArgs, folder: Path, log: run_log.RunLog) -> str | None:
-    """The checkpoint to resume from according to the flags; None for a new run.
+    """The checkpoint from which the flags ask to resume; None for a new run.
 
     Raises OutputError for a folder that contains another run.
     """
@@ -80,9 +80,10 @@ class TrainingRun:
     def start_or_resume(
         self, batches: TrainData, fingerprint: str, resume_from: str | None
     ) -> TrainState:
-        """A new state, or that of a checkpoint, whose weights and optimizer state are restored.
+        """Return a new state, or restore a checkpoint's weights and optimizer and return its state.
 
-        fingerprint: of the training data; must be the same on resume.
+        fingerprint: hash of the training data; must be the same on resume. resume_from: the
+        checkpoint, or None.
         """
         args = self.args
         if args.overwrite_output_dir:
@@ -96,7 +97,7 @@ class TrainingRun:
             args=args.as_dict(),
         )
         state = new if resume_from is None else self._resume(Path(resume_from), new)
-        batches.planned_rows = state.planned_rows
+        batches.order_batch_size = state.planned_rows
         self.log.write_metrics_to(self.output_dir, state.step)
         return state
 
@@ -116,8 +117,8 @@ class TrainingRun:
             self.log.warning(f"a checkpoint newer than step {state.step} was renamed to {name}")
         if state.total != new.total:
             self.log.warning(
-                f"the flags plan {new.total} steps; a resumed run keeps its {state.total}, "
-                "where its learning-rate schedule ends"
+                f"the flags now imply {new.total} steps; a resumed run keeps its {state.total} "
+                "steps, after which its learning-rate schedule ends"
             )
         self._check_best_and_prune(state, folder)
         state.args = new.args
@@ -125,12 +126,13 @@ class TrainingRun:
         return state
 
     def _check_best_and_prune(self, state: TrainState, folder: Path) -> None:
-        """Clear a best step whose checkpoint is missing, and delete checkpoints over the limit,
+        """Forget the best step if its checkpoint is missing, and delete checkpoints over the limit,
         which a crash may have left."""
         best = state.best_step
         if best is not None and not checkpoint.checkpoint_dir(self.output_dir, best).is_dir():
             self.log.warning(
-                f"the best step so far, {best}, is not in {self.output_dir}: it is ignored"
+                f"the checkpoint of the best step so far, {best}, is not in {self.output_dir}: "
+                "it is ignored"
             )
             state.best_step = state.best_metric = None
         if folder.resolve().parent == self.output_dir.resolve():
@@ -140,7 +142,7 @@ class TrainingRun:
             )
 
     def _resume_at_next_row(self, state: TrainState, new: TrainState) -> None:
-        """Continue with the next unseen row, also when the global batch size has changed."""
+        """Set `state` to continue at the next unseen row, also if the global batch size differs."""
         accumulation = self.args.gradient_accumulation_steps
         state.batch = -(-state.rows // new.rows_per_step) * accumulation
         if state.rows_per_step != new.rows_per_step:
@@ -156,7 +158,7 @@ class TrainingRun:
         self, batches: TrainData, state: TrainState, evaluate: Callable[[], Mapping[str, float]]
     ) -> None:
         """Train to the end. `evaluate` is called before every save; it returns the metrics for the
-        epoch's record, or an empty mapping where nothing is evaluated."""
+        epoch's record, or an empty mapping if nothing is evaluated."""
         args, by_epoch = self.args, self.args.save_strategy == "epoch"
 
         def evaluate_and_save() -> None:
@@ -177,7 +179,7 @@ class TrainingRun:
             collectives.run_on_main(self.writer.wait)
             raise
         except BaseException:
-            self.writer.wait()  # may be this process alone: no collective call is possible
+            self.writer.wait()  # the error may be only on this process: no collective calls
             raise
         finally:
             self.log.progress.close()
@@ -185,8 +187,8 @@ class TrainingRun:
         collectives.run_on_main(lambda: epoch_metrics.print_epoch_table(self.log, self.output_dir))
 
     def load_best(self, state: TrainState) -> int:
-        """Load the best weights with --load_best_model_at_end; returns the step of the weights that
-        the model now has."""
+        """With --load_best_model_at_end, load the best weights. Returns the step whose weights the
+        model then has."""
         best = state.best_step
         if not self.args.load_best_model_at_end or best is None or best == state.step:
             return state.step
@@ -199,6 +201,7 @@ class TrainingRun:
         return best
 
     def _out_of_patience(self, state: TrainState) -> bool:
+        """Whether early stopping is due."""
         return 0 < self.args.early_stopping_patience <= state.evaluations_since_best
 
     def _save(self, state: TrainState) -> None:
@@ -231,7 +234,7 @@ class TrainingRun:
             )
 
     def results(self, state: TrainState, steps_per_epoch: int, rows: int) -> dict[str, Any]:
-        """The training's values for all_results.json. rows: of one epoch."""
+        """What all_results.json contains about the training. rows: of one epoch."""
         seconds = max(1e-9, state.train_seconds)
         return {
             "epoch": round(state.step / steps_per_epoch, 6),
@@ -246,15 +249,15 @@ class TrainingRun:
 
 
 def write_results(output_dir: Path, values: dict[str, Any]) -> Path:
-    """Write all_results.json. Values of an earlier command on the same task are kept, except those
-    of an evaluation or a test when there are new ones."""
+    """Write all_results.json; returns its path. Values from an earlier command on the same task are
+    kept, except its eval_ (test_) values if `values` has any of its own."""
     path = output_dir / RESULTS_FILE
     previous: dict[str, Any] = {}
     if path.is_file():
         try:
             previous = json.loads(path.read_text(encoding="utf-8"))
         except ValueError:
-            pass  # a truncated file of another program: it is replaced
+            pass  # not written by this program: it is replaced
     if previous.get("task") != values.get("task"):
         previous = {}
     for prefix in ("eval_", "test_"):

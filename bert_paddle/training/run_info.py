@@ -1,7 +1,7 @@
 """run.json: the description of a run, for the report and other readers (see docs/REPORT.md).
 
-It is written when the training starts and completed at its end; `finished` stays null for a
-run that was cut short.
+It is written when the program starts to train or evaluate, and completed at the end; `finished` is
+null until then, and stays null for a run that did not complete.
 """
 
 import json
@@ -23,9 +23,10 @@ class RunInfo:
     """A program's description of its run.
 
     task: its name. data: "glue", "demo" or "own". parameters: of the model. labels: class names in
-    the order of the logits, empty for regression and pre-training. metric: the best step is chosen
-    by the mean of these, named as in all_results.json. rows: of each set, by name. lengths: see
-    `length_counts`. steps: planned in total ("planned"), and per epoch ("per_epoch").
+    the order of the logits, empty for regression and pre-training. metric: names, as in
+    all_results.json, of the metrics whose mean selects the best step. rows: number of rows by
+    dataset split. lengths: see `length_counts`. steps: in total ("planned"), and per epoch
+    ("per_epoch").
     """
 
     program: str
@@ -41,8 +42,8 @@ class RunInfo:
 
 
 def length_counts(lengths: Any, truncated: int, max_length: int) -> dict[str, Any]:
-    """The rows' lengths as run.json has them. lengths: int [n], word pieces of each row after
-    truncation to `max_length`; truncated: rows that were longer."""
+    """The distribution of row lengths, in run.json's format. lengths: int [n], tokens of each row
+    after truncation to `max_length`; truncated: the number of rows that were longer."""
     import numpy as np
 
     counts = np.bincount(lengths, minlength=max_length + 1).tolist()
@@ -54,13 +55,13 @@ class RunInfoFile:
 
     def __init__(self, args: CommonArgs, output_dir: Path, log: run_log.RunLog):
         self.args, self.output_dir, self.log = args, output_dir, log
-        self.values: dict[str, Any] | None = None  # None: the file is of another run, and is kept
+        self.values: dict[str, Any] | None = None  # None: an existing file is kept
 
     def start(self, run_info: RunInfo, trains: bool, resumed: bool) -> None:
-        """Write run.json with `finished` null. A run that only evaluates or predicts keeps the file
-        of the training in its folder.
+        """Write run.json with `finished` null. If this run only evaluates or predicts, and the
+        folder has the run.json of a training, that file is kept unchanged.
 
-        resumed: this run resumes the one in the folder, whose start time is kept.
+        resumed: this run continues the one in the folder, whose start time is kept.
         """
         previous = read(self.output_dir)
         if not trains and previous.get("trains") and previous.get("task") == run_info.task:
@@ -88,7 +89,7 @@ class RunInfoFile:
         atomic_files.write_json(self.output_dir / RUN_FILE, run_log.finite_or_none(self.values))
 
     def _open_visualdl(self) -> None:
-        """Write the log's records to VisualDL too, starting with those kept from before."""
+        """Write the log's records to VisualDL too, including those already in metrics.jsonl."""
         assert self.args.visualdl_dir
         records = run_log.read_metrics(self.output_dir)
         try:

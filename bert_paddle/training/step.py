@@ -1,4 +1,4 @@
-"""One optimizer step: the loss is one mean over the micro-batches of all ranks."""
+"""One optimizer step, on the mean loss over the micro-batches of all ranks."""
 
 import hashlib
 import math
@@ -25,7 +25,8 @@ class Objective:
 
     sums(model, batch): the summed loss of each term, scalar tensors by name. counts(batch): the
     number of rows or masked tokens in each term's sum, {} for an empty batch. Each sum is divided
-    by its count over all micro-batches and ranks. `rows` names the count of rows.
+    by its count over all micro-batches and ranks. rows: name of the term whose count is the number
+    of rows.
     """
 
     sums: Callable[[Any, Batch], dict[str, Any]]
@@ -35,16 +36,16 @@ class Objective:
 
 @dataclass(frozen=True)
 class StepResult:
-    """The loss of a step by term, as this rank's share (scalar tensors), and the rows of the global
-    batch."""
+    """The result of a step. losses: this rank's share of the loss by term (scalar tensors); rows:
+    of the global batch."""
 
     losses: dict[str, Any]
     rows: int
-    signals: frozenset[str]  # names of those that any rank had received
+    signals: frozenset[str]  # names of the signals that any rank has received
 
 
 class Trainer:
-    """A model with everything that a training step needs."""
+    """A model, its optimizer and what else a training step needs."""
 
     def __init__(self, model: Any, objective: Objective, args: CommonArgs, gpu: bool, log: RunLog):
         self.args, self.objective = args, objective
@@ -53,19 +54,19 @@ class Trainer:
         if args.optimizer == "lamb" and args.weight_decay == 0:
             log.note("--optimizer lamb: without --weight_decay the trust ratio is 1, as in Adam")
         self.optimizer = optim.build_optimizer(model, args, gpu)
-        self.precision, self.scaler, self.model = _mixed_precision(model, self.optimizer, args, gpu)
+        self.autocast, self.scaler, self.model = _mixed_precision(model, self.optimizer, args, gpu)
         self.parameters = [p for p in model.parameters() if not p.stop_gradient]
         self.gpu = gpu
-        self.pending_snapshots: list[TensorSnapshot] = []  # being written by a save
+        self.pending_snapshots: list[TensorSnapshot] = []  # of the checkpoint being written
         self._first_nonfinite: Any = math.inf  # step with non-finite gradients; on a GPU, a tensor
 
     def step(
         self, micro_batches: Sequence[Batch], lr: float, step: int, signals: dict[str, int]
     ) -> StepResult:
-        """One optimizer step at the learning rate `lr`; `step` counts from 1. `signals`: those that
-        this process has received, shared in the all-gather that every step does anyway.
+        """One optimizer step at the learning rate `lr`. step: from 1. signals: those that this
+        process has received, as counts by name; they are gathered together with the row counts.
 
-        With non-finite gradients the weights stay unchanged; see `first_nonfinite_step`.
+        Non-finite gradients leave the weights unchanged; see `first_nonfinite_step`.
         """
         _seed_dropout(self.args.seed, step, collectives.get_world().rank)
         totals = collectives.all_reduce_counts(
@@ -77,7 +78,7 @@ class Trainer:
         for batch in micro_batches:
             if not batch:
                 continue
-            with self.precision():
+            with self.autocast():
                 sums = self.objective.sums(self.model, batch)
                 terms = {name: sums[name] / max(1, totals[name]) for name in sums}
                 loss = sum(terms.values())
@@ -136,7 +137,7 @@ class Trainer:
 
 
 def _update_first_nonfinite(first: Any, norm: Any, step: int) -> Any:
-    """`first`, or `step` if the norm is not finite and `step` is earlier; a tensor, without
+    """`first`, or `step` if the norm is not finite and `step` is earlier. Returns a tensor, without
     synchronizing with the GPU."""
     import paddle
 
@@ -147,10 +148,12 @@ def _update_first_nonfinite(first: Any, norm: Any, step: int) -> Any:
 
 
 def _plain_numbers(values: dict[str, Any]) -> dict[str, Any]:
+    """The values, with scalar arrays and tensors converted to float."""
     return {k: float(v) if hasattr(v, "item") else v for k, v in values.items()}
 
 
 def _sum_counts(counts: Iterable[dict[str, int]]) -> dict[str, int]:
+    """Sum counts by name."""
     totals: dict[str, int] = {}
     for batch_counts in counts:
         for name, count in batch_counts.items():
@@ -159,8 +162,8 @@ def _sum_counts(counts: Iterable[dict[str, int]]) -> dict[str, int]:
 
 
 def _seed_dropout(seed: int, step: int, rank: int) -> None:
-    """Make dropout a function of (seed, step, rank): evaluation and resuming do not change it, and
-    no generator state needs saving."""
+    """Make dropout depend only on (seed, step, rank): evaluation and resuming do not change it, and
+    checkpoints need no generator state."""
     import paddle
 
     digest = hashlib.blake2b(f"{seed} {step} {rank}".encode(), digest_size=4).digest()
@@ -176,9 +179,9 @@ def _mixed_precision(model: Any, optimizer: Any, args: CommonArgs, gpu: bool) ->
     if args.amp_level == "O2":
         model, _ = paddle.amp.decorate(model, optimizer, level="O2", dtype=args.amp_dtype)
 
-    def context() -> Any:
+    def autocast() -> Any:
         return paddle.amp.auto_cast(level=args.amp_level, dtype=args.amp_dtype)
 
     # bfloat16 has float32's range: it needs no loss scaling.
     scaler = paddle.amp.GradScaler() if args.amp_dtype == "float16" else None
-    return context, scaler, model
+    return autocast, scaler, model

@@ -1,4 +1,4 @@
-"""The training state as one type: all that a resume needs besides the tensors."""
+"""The training state: everything that resuming needs besides the tensors."""
 
 import dataclasses
 import math
@@ -8,10 +8,10 @@ from typing import Any
 from bert_paddle.common.errors import OutputError
 
 VERSION = 5  # of the checkpoint format
-# Old name to new. Checkpoints of version 4 can still be resumed from.
+# {name in version 4: name in version 5}, to resume from checkpoints of version 4.
 FIELDS_RENAMED_IN_VERSION_5 = {"window_updates": "window_steps", "rows_per_update": "rows_per_step"}
 
-# Flags that may change on resume; any other difference is refused.
+# Flags that may differ when a run is resumed; any other difference is an error.
 FLAGS_FREE_ON_RESUME = frozenset(
     "output_dir overwrite_output_dir resume_from_checkpoint logging_steps save_steps "
     "save_total_limit debug n_gpu device num_workers eval_batch_size do_eval do_predict data_dir "
@@ -26,34 +26,36 @@ FLAGS_FREE_ON_RESUME = frozenset(
 class TrainState:
     """The progress of a run, without the model's and the optimizer's tensors.
 
-    No random generators are saved: dropout follows from (seed, step, rank), the data order from
-    (seed, epoch).
+    It contains no random generator state: dropout depends only on (seed, step, rank), the data
+    order on (seed, epoch).
     """
 
-    total: int  # planned steps T; the schedule ends there, also after a resume
+    total: int  # planned steps, over which the learning rate is scheduled; unchanged by a resume
     step: int = 0  # finished optimizer steps
     epoch: int = 0  # the current epoch, from 0
     rows: int = 0  # finished rows of this epoch, over all processes
     batch: int = 0  # finished batches of this epoch
     window_steps: int = 0  # steps since the last log line
-    window_losses: dict[str, list[float]] = dataclasses.field(default_factory=dict)  # by rank
-    epoch_losses: list[float] = dataclasses.field(default_factory=list)  # loss x rows, by rank
+    # Sums over the steps since the last log line: by term, one share per rank.
+    window_losses: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+    # The sum of loss x rows over the steps of this epoch: one share per rank.
+    epoch_losses: list[float] = dataclasses.field(default_factory=list)
     seconds_before_epoch: float = 0.0  # `train_seconds` when this epoch began
     best_step: int | None = None
     best_metric: float | None = None
     evaluations_since_best: int = 0
     stopped: bool = False  # by early stopping
     train_seconds: float = 0.0
-    rows_per_step: int = 0  # of the current global batch
-    planned_rows: int = 0  # of the global batch that the data order was made for
-    fingerprint: str = ""  # of the training data, as encoded
-    scaler: dict[str, float] = dataclasses.field(default_factory=dict)  # loss scaling (AMP)
+    rows_per_step: int = 0  # global batch size
+    planned_rows: int = 0  # `rows_per_step` of the original run: see `TrainData.order_batch_size`
+    fingerprint: str = ""  # hash of the tokenized training data
+    scaler: dict[str, float] = dataclasses.field(default_factory=dict)  # state of the loss scaler
     args: dict[str, Any] = dataclasses.field(default_factory=dict)
     version: int = VERSION
 
     def update_best(self, metric: float, higher_is_better: bool) -> bool:
-        """Record the metric of this step if it is the best so far; returns whether it is. Of equal
-        metrics the earliest stays best, and NaN never is."""
+        """Record the metric of the current step if it is the best so far; returns whether it is. An
+        equal metric is not better than an earlier one, and NaN never is."""
         better = not math.isnan(metric) and (
             self.best_metric is None
             or (metric > self.best_metric) == higher_is_better
@@ -81,6 +83,6 @@ def check_same_run(saved: TrainState, new: TrainState, folder: Path) -> None:
         differences.append("the training data, its labels or the vocabulary have changed")
     if differences:
         raise OutputError(
-            f"cannot resume from {folder}: {'; '.join(differences)}; give what it was trained "
-            "with, or another --output_dir for a new run"
+            f"cannot resume from {folder}: {'; '.join(differences)}; use the original flags and "
+            "data, or another --output_dir for a new run"
         )

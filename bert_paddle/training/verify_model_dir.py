@@ -7,8 +7,9 @@ from bert_paddle.common.errors import WeightsError
 from bert_paddle.models import model_state
 from bert_paddle.training import checkpoint
 
-# The training state may be deleted, and the model card edited.
-_MAY_DIFFER = ("state/", "README.md")
+# Name prefixes of files that are not checked: the training state may have been deleted, the model
+# card edited.
+_NOT_CHECKED = ("state/", "README.md")
 
 
 def verify_model_dir(folder: Path) -> Path:
@@ -29,9 +30,9 @@ def verify_model_dir(folder: Path) -> Path:
             f"{folder} is not a complete checkpoint: it has no {checkpoint.MANIFEST_FILE} (written "
             "last); give another one"
         )
-    needed = (model_state.CONFIG_FILE, model_state.WEIGHTS_FILE)
+    required = (model_state.CONFIG_FILE, model_state.WEIGHTS_FILE)
     damage = atomic_files.check_manifest(
-        folder, checkpoint.MANIFEST_FILE, needed, ignored_prefixes=_MAY_DIFFER
+        folder, checkpoint.MANIFEST_FILE, required, ignored_prefixes=_NOT_CHECKED
     )
     if damage:
         raise WeightsError(f"{folder} is not a complete checkpoint: {damage}; give another one")

@@ -1,4 +1,4 @@
-"""--visualdl_dir: the curves of a run for VisualDL, which is imported only when used."""
+"""--visualdl_dir: a run's metrics for VisualDL, which is imported only when used."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -7,8 +7,8 @@ from typing import Any
 
 from bert_paddle.common import atomic_files
 
-# Positions in the run; all other numbers of a record are curves.
-_POSITIONS = ("step", "epoch", "batch", "samples")
+# Numbers in a record that say at what point of the run it was written; all others are plotted.
+_PROGRESS_FIELDS = ("step", "epoch", "batch", "samples")
 _FLUSH_SECONDS = 10
 
 
@@ -21,8 +21,9 @@ class VisualDLWriter:
     """
 
     def __init__(self, folder: Path, run: Path, records: Iterable[Mapping[str, Any]] = ()):
-        """folder: of the log file, created if missing; run: the run's output folder, from which the
-        file's name is derived, so that a resumed run replaces its own file. Raises OSError."""
+        """folder: contains the log file; created if missing. run: the run's output folder, from
+        which the file's name is derived, so that a resumed run replaces its own file. Raises
+        OSError."""
         from visualdl import LogWriter
 
         folder.mkdir(parents=True, exist_ok=True)
@@ -46,7 +47,7 @@ class VisualDLWriter:
         group = str(record.get("kind", "train")).replace("%", "")  # VisualDL allows no % in a tag
         group += f"_{record['dev']}" if record.get("dev") else ""
         for name, value in record.items():
-            if name not in _POSITIONS and isinstance(value, int | float):
+            if name not in _PROGRESS_FIELDS and isinstance(value, int | float):
                 self.writer.add_scalar(f"{group}/{name}", float(value), record["step"])
 
     def close(self) -> None:

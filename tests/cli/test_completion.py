@@ -54,8 +54,8 @@ def test_zsh_script():
     ("argv", "message"),
     [
         ([], "SHELL is missing: bash, zsh"),
-        (["fish"], "unknown shell 'fish'; there are bash, zsh"),
-        (["bash", "zsh"], "one SHELL at a time"),
+        (["fish"], "unknown shell 'fish'; choose from bash, zsh"),
+        (["bash", "zsh"], "give one SHELL"),
     ],
 )
 def test_unknown_shells_are_errors(argv, message):

@@ -146,7 +146,7 @@ def test_lines_before_a_bad_one_are_predicted(predict_lines, tiny_dir, capsys):
         (b"a\n\nb\n", "stdin:2: there is no text"),
         (b"a\tb\tc\n", "stdin:1: 3 texts separated by TABs"),
         (b"a\t\n", "stdin:1: there is no text on one side of the TAB"),
-        (b"a\tb\nc\n", "stdin:2: pairs and single texts together"),
+        (b"a\tb\nc\n", "stdin:2: pairs and single texts are mixed"),
     ],
 )
 def test_bad_lines_are_errors(predict_lines, tiny_dir, stdin, message):
@@ -186,7 +186,7 @@ def test_unsuitable_model_folders_are_errors(predict_lines, tmp_path):
     (broken / "model.safetensors").write_bytes((broken / "model.safetensors").read_bytes()[:900])
     for folder, message in (
         (encoder, "has no classifier .it is a pre-trained model.: fine-tune it first"),
-        (tmp_path / "run", "has no config.json: is this a model's folder"),
+        (tmp_path / "run", "has no config.json: is this a model folder"),
         (tmp_path, "has no config.json; did you mean .*broken|encoder"),
         (broken, "model.safetensors"),
         (tmp_path / "none", "there is no model folder"),
@@ -200,9 +200,9 @@ def test_unsuitable_model_folders_are_errors(predict_lines, tmp_path):
     ("argv", "message"),
     [
         ([], "MODEL_DIR .* is missing"),
-        (["m", "--pair", "b"], "--pair belongs to one TEXT, and there are 0"),
-        (["m", "a", "c", "--pair", "b"], "--pair belongs to one TEXT, and there are 2"),
-        (["m", "a\tb", "--pair", "c"], "both give a pair"),
+        (["m", "--pair", "b"], "--pair needs exactly one TEXT, not 0"),
+        (["m", "a", "c", "--pair", "b"], "--pair needs exactly one TEXT, not 2"),
+        (["m", "a\tb", "--pair", "c"], "both make it a pair"),
         (["m", "a", "--batch_size", "0"], "at least 1"),
     ],
 )

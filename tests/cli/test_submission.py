@@ -71,7 +71,7 @@ def test_the_zip_is_flat_and_has_the_files_of_the_server(good, capsys):
             text = archive.read(name).decode()
             assert text == predictions(name) and text.count("\n") == lines
     call("--check", good)
-    assert "11 files, all as the GLUE server takes them" in capsys.readouterr().out
+    assert "11 files, all in the format that the GLUE server accepts" in capsys.readouterr().out
 
 
 def test_the_same_predictions_give_the_same_bytes(good, tmp_path):
@@ -97,7 +97,7 @@ def test_filled_tasks_are_complete_and_reported(tmp_path, capsys):
     message = capsys.readouterr().err
     for name in LINES.keys() - {"SST-2.tsv"}:
         assert f"{name}: filled with " in message
-    assert "SST-2.tsv" not in message and "not here" in message
+    assert "SST-2.tsv" not in message and "not found" in message
     assert submission.zip_problems(tmp_path / "s.zip") == []
     with zipfile.ZipFile(tmp_path / "s.zip") as archive:
         assert archive.read("CoLA.tsv").decode() == predictions("CoLA.tsv", "1")
@@ -117,7 +117,7 @@ def test_fill_value_comes_from_a_complete_training_file(tmp_path, capsys):
             SUBMISSION_FILES["WNLI.tsv"], str(tmp_path / "glue"), message.append
         )
         assert text.decode() == predictions("WNLI.tsv", answer)
-    assert str(train) in message[0] and "which is not here" in message[1]
+    assert str(train) in message[0] and "whose file was not found" in message[1]
 
 
 @pytest.mark.real_data
@@ -148,7 +148,7 @@ FAULTS = {
     "index from 1": (lambda t: t.replace("\n0\t", "\n1\t", 1), ":2: the index is '1', not 0"),
     "fields": (lambda t: t.replace("\n3\t", "\n3 ", 1), ":5: 1 field(s) separated by a TAB"),
     "empty": (lambda t: "", "is empty"),
-    "CR-LF": (lambda t: t.replace("\n", "\r\n"), ":1: the line ends with CR-LF"),
+    "CR-LF": (lambda t: t.replace("\n", "\r\n"), ":1: the line ends with CR LF"),
     "open end": (lambda t: t[:-1], ":147: the last line does not end"),
     "not text": (lambda t: b"\xff\xfe", "is not UTF-8"),
 }
@@ -173,7 +173,7 @@ def test_scores_are_from_0_to_5(good, tmp_path, score):
     bad = change_zip(
         good, tmp_path / "bad.zip", STS_B=lambda t: t.replace("\n7\t5.000", f"\n7\t{score}")
     )
-    assert submission.zip_problems(bad) == [f"STS-B.tsv:9: {score!r} is no score from 0 to 5"]
+    assert submission.zip_problems(bad) == [f"STS-B.tsv:9: {score!r} is not a score from 0 to 5"]
 
 
 def test_all_problems_are_reported_together(good, tmp_path):
@@ -191,11 +191,11 @@ def test_all_problems_are_reported_together(good, tmp_path):
     message = str(caught.value)
     for words in (
         "CoLA.tsv is missing",
-        "SST-2.tsv: in the folder 'sub/', and must be at the top",
-        "'rte.tsv' is there: it must be called RTE.tsv",
-        "'notes.txt' is there, and has no use",
+        "SST-2.tsv: in the folder 'sub/', but must be at the top",
+        "'rte.tsv' must be named RTE.tsv",
+        "'notes.txt' is not a submission file",
         "AX.tsv is missing",
-        "MRPC.tsv:2: '7' is none of 0, 1",
+        "MRPC.tsv:2: '7' is not one of 0, 1",
     ):
         assert words in message
     assert message.count("is missing") == 2
@@ -229,7 +229,7 @@ def test_files_in_a_folder_are_reported_once_and_not_as_missing(good, tmp_path):
             new.writestr(f"run/{name}", content[:-1] if name == "AX.tsv" else content)
     assert submission.zip_problems(tmp_path / "bad.zip") == [
         "AX.tsv:1105: the last line does not end with a line feed",
-        f"{', '.join(LINES)}: in the folder 'run/', and must be at the top of the zip",
+        f"{', '.join(LINES)}: in the folder 'run/', but must be at the top level",
     ]
 
 
@@ -246,21 +246,21 @@ def test_a_write_error_names_the_zip(tmp_path, monkeypatch, capsys, code):
     message = capsys.readouterr().err
     assert exit_info.value.code == (1 if code == "ENOSPC" else 2)
     assert str(target) in message and ".part" not in message
-    assert "free some space" in message if code == "ENOSPC" else "give another place" in message
+    assert "free some space" in message if code == "ENOSPC" else "give another path" in message
 
 
 def test_predictions_of_a_custom_test_file_are_rejected(tmp_path):
     """Also if only run.json has --test_file; not if a later run predicted GLUE's test set."""
     run = write_run(tmp_path / "run", "RTE.tsv")
     (run / "run.json").write_text(json.dumps({"settings": {"test_file": "mine/RTE.jsonl"}}))
-    with pytest.raises(DataError, match="predictions/RTE.tsv is of rows of --test_file"):
+    with pytest.raises(DataError, match="predictions/RTE.tsv is for --test_file"):
         submission.collect([run])
     results = {"data": "glue", "predictions_RTE.tsv": "glue"}
     (run / "all_results.json").write_text(json.dumps(results))
     assert list(submission.collect([run])) == ["RTE.tsv"]
     results["predictions_RTE.tsv"] = "own"
     (run / "all_results.json").write_text(json.dumps(results))
-    with pytest.raises(DataError, match="predictions/RTE.tsv is of rows of --test_file"):
+    with pytest.raises(DataError, match="predictions/RTE.tsv is for --test_file"):
         submission.collect([run])
 
 
@@ -303,11 +303,11 @@ def test_all_unsuitable_runs_are_reported_together(tmp_path):
         call(*runs, "-o", tmp_path / "s.zip", "--fill_missing")
     message = str(caught.value)
     for words in (
-        f"{demo}: its predictions are of a demo set",
-        f"{own}: its predictions are of other data than GLUE's",
-        f"{half} has no all_results.json that can be read",
+        f"{demo}: its predictions are for a demo set",
+        f"{own}: its predictions are for other data, not for GLUE's test sets",
+        f"{half} has no readable all_results.json",
         f"{unpredicted} has no predictions/: run it with --do_predict",
-        f"{other / 'predictions'} has no file of a GLUE task",
+        f"{other / 'predictions'} has no GLUE predictions",
         "WNLI.tsv has 1 rows, not 146",
         f"{tmp_path} is not a run's folder",
         f"{tmp_path / 'none'}: no such folder",
@@ -321,7 +321,9 @@ def test_two_runs_of_a_task_are_rejected_unless_equal(tmp_path):
     same = write_run(tmp_path / "same", "RTE.tsv")
     submission.collect([one, same])
     other = write_run(tmp_path / "other", "RTE.tsv", answer="entailment")
-    with pytest.raises(DataError, match=f"^RTE: {one} and {other} both predict RTE.tsv") as caught:
+    with pytest.raises(
+        DataError, match=f"^RTE: {one} and {other} have different RTE.tsv files"
+    ) as caught:
         submission.collect([one, same, other])
     assert "WNLI" not in str(caught.value)
 
@@ -332,7 +334,7 @@ def test_two_runs_of_a_task_are_rejected_unless_equal(tmp_path):
         ([], "RUN is missing.*--output .-o. is required"),
         (["run", "-o", "."], "is a folder"),
         (["run", "-o", "nowhere/s.zip"], "there is no folder nowhere"),
-        (["run", "--check", "s.zip"], "give neither RUN nor --output"),
+        (["run", "--check", "s.zip"], "omit RUN and --output"),
         (["run", "-o", "s.zip", "--data_dir", "nowhere"], "--data_dir nowhere: no such folder"),
         (["run", "-o", "s.zip", "--fill_mising"], "did you mean --fill_missing"),
     ],

@@ -57,7 +57,7 @@ MISTAKES = {
     "do_eval: maybe": "a.yaml:4: do_eval is a switch",
     "optimizer: sgd": "a.yaml:4: optimizer must be one of adamw, lamb",
     "seed: [1, 2]": "a.yaml:4: seed takes one value, not a list",
-    "seed: {a: 1}": "a.yaml:4: seed takes one value, not further settings",
+    "seed: {a: 1}": "a.yaml:4: seed takes one value, not nested settings",
     "seed: 1\nseed: 2": "a.yaml:5: seed is set a second time (first in line 4)",
     "batch_size: 1\nper_device_train_batch_size: 2": "is set a second time (first in line 4)",
     "config: b.yaml": "config is not a flag",
@@ -84,8 +84,8 @@ def test_all_mistakes_of_file_and_command_line_are_reported_together(parse):
     [
         (b"", "it is empty"),
         (b"# nothing\n", "it is empty"),
-        (b"- a\n- b\n", "it must have lines such as"),
-        (b"just words", "it must have lines such as"),
+        (b"- a\n- b\n", "it must contain lines such as"),
+        (b"just words", "it must contain lines such as"),
         (b"\xff\xfe\x00", "not a text file"),
         (b"a: " + b"[" * 5000, "not valid YAML|too deeply"),
         (b"#" * (2 << 20), "far too large"),
@@ -205,6 +205,6 @@ def test_custom_data_and_a_task_override_each_other(parse, tmp_path):
     )
     assert custom.seed == 3
     with pytest.raises(
-        FlagError, match="exclude each other"
+        FlagError, match="mutually exclusive"
     ):  # both on the command line, or both in the file
         parse(REQUIRED_FLAGS + f"train_file: {rows}\n")

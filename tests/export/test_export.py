@@ -53,7 +53,7 @@ def test_paddle_inference_is_checked_in_another_process(tmp_path):
     folder = tiny.write_model(tmp_path / "m", labels=())
     result = export.export_model(str(folder), "paddle_inference")
     assert result.folder == tmp_path / "m_paddle_inference"
-    assert "Paddle Inference" in result.check.tool and result.check.max_difference <= 1e-5
+    assert "Paddle Inference" in result.check.runtime and result.check.max_difference <= 1e-5
     assert result.check.rows == 10 and result.check.batches == 4
     assert file_names(result.folder) == COMMON_FILES | {"model.json", "model.pdiparams"}
 
@@ -161,6 +161,30 @@ def test_an_export_with_wrong_logits_is_not_written(tiny_dir, tmp_path, monkeypa
     assert file_names(tmp_path) == {"onnx"}
 
 
+@pytest.mark.parametrize(
+    "expected, outputs",
+    [
+        ([[0.5]], [[0.7]]),
+        ([[0.5, 0.5]], [[0.5, np.nan]]),
+        ([[0.5], [0.5]], [[0.5], [np.nan]]),  # in the second batch only
+        ([[0.5], [np.inf]], [[0.5], [0.5]]),  # makes the tolerance infinite as well
+    ],
+)
+def test_wrong_or_non_finite_logits_fail_the_check(
+    tiny_dir, tmp_path, monkeypatch, expected, outputs
+):
+    def as_arrays(batches):
+        return [[np.array([logits], np.float32)] for logits in batches]
+
+    model_outputs = iter(as_arrays(expected))
+    monkeypatch.setattr(check, "_model_outputs", lambda *_: next(model_outputs))
+    monkeypatch.setattr(check, "_run_checker", lambda *_: ({"runtime": "x"}, as_arrays(outputs)))
+    batches = [sample.SampleBatch([], {"input_ids": np.zeros((1, 2))})] * len(expected)
+    model = source.load_source(str(tiny_dir))
+    with pytest.raises(RunError, match="the export is wrong: .* differ by up to"):
+        check.compare_logits("onnx", tmp_path, model, batches, sys.executable)
+
+
 def test_tolerance_is_relative_to_large_logits():
     """1e-5 for logits up to 1, and 1e-5 of the largest logit above."""
     assert check.CheckResult(max_logit=0.2).tolerance == pytest.approx(1e-5)
@@ -205,7 +229,7 @@ def test_transformers_gives_the_same_logits(tmp_path, model):
     if model != "pretraining":
         folder = tiny.write_model(tmp_path / "m", labels=labels, layer_norm_eps=1e-4)
     result = export.export_model(str(folder), "hf", str(tmp_path / "hf"), checker=str(PEERS))
-    assert "transformers" in result.check.tool and result.check.max_difference <= 1e-5
+    assert "transformers" in result.check.runtime and result.check.max_difference <= 1e-5
 
 
 @pytest.mark.real_weights

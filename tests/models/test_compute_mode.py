@@ -111,7 +111,7 @@ def test_same_losses_and_gradients_also_with_dropout(model_class, flag, dropout)
 def test_flash_attention(model_class, others):
     ours = train_steps(model_class, "--flash_attention", *others)
     check_same(ours, train_steps(model_class), exact=False)
-    assert "no flash kernel (it runs on GPUs only)" in ours[3]
+    assert "ordinary attention kernel (the flash kernel runs on GPUs only)" in ours[3]
 
 
 def test_recompute_repeats_the_dropout_of_flash_attention():

@@ -43,7 +43,9 @@ def server(monkeypatch):
     server.files = {"/w.pdparams": weights, "/v.txt": b"[PAD]\n[UNK]\n"}
     server.truncated, server.requests = set(), []
     address = f"http://127.0.0.1:{server.server_port}"
-    model = replace(hub.HUB_MODELS[NAME], weights=f"{address}/w.pdparams", vocab=f"{address}/v.txt")
+    model = replace(
+        hub.HUB_MODELS[NAME], weights_url=f"{address}/w.pdparams", vocab_url=f"{address}/v.txt"
+    )
     monkeypatch.setitem(hub.HUB_MODELS, NAME, model)
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
@@ -178,8 +180,8 @@ def test_tables_equal_paddlenlp():
     files = configuration.BERT_PRETRAINED_RESOURCE_FILES_MAP["model_state"]
     vocabularies = BertTokenizer.pretrained_resource_files_map["vocab_file"]
     for name, model in hub.HUB_MODELS.items():
-        assert model.weights == files[name].replace("http://", "https://")
-        assert model.vocab == vocabularies[name].replace("http://", "https://")
+        assert model.weights_url == files[name].replace("http://", "https://")
+        assert model.vocab_url == vocabularies[name].replace("http://", "https://")
         lower = BertTokenizer.pretrained_init_configuration[name]["do_lower_case"]
         assert model.do_lower_case is lower
         config = hub.built_in_config(name)

@@ -266,9 +266,9 @@ def test_unreadable_weights_are_one_line_errors(tmp_path):
         load_weights.load_weights(tmp_path)
 
 
-def test_quantised_or_foreign_content_is_refused(tmp_path):
+def test_quantized_or_foreign_content_is_refused(tmp_path):
     ints = {name: value.astype(np.int8) for name, value in paddle_tensors().items()}
-    with pytest.raises(WeightsError, match="is int8; quantised"):
+    with pytest.raises(WeightsError, match="is int8; quantized"):
         load_weights.load_weights(write(tmp_path / "a", ints))
     file = write(tmp_path / "b", None) / "model_state.pdparams"
     file.write_bytes(pickle.dumps({"epoch": 3, "model": paddle_tensors()}))

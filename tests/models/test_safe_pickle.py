@@ -123,7 +123,7 @@ def test_malicious_file_is_refused_and_nothing_runs(tmp_path, name, form):
         write_zip(file, text, {})
     with pytest.raises(WeightsError) as caught:
         (safe_pickle.read_paddle if form == "paddle" else safe_pickle.read_torch)(file)
-    assert str(caught.value).startswith(f"refused: {file} wants to run {name}, which")
+    assert str(caught.value).startswith(f"refused: {file} tries to call {name}, which")
     assert "\n" not in str(caught.value)
     assert not mark.exists()
 
@@ -168,7 +168,7 @@ def test_truncated_file(tmp_path, end):
 
 
 def test_no_state_dict(tmp_path):
-    with pytest.raises(WeightsError, match="holds a list"):
+    with pytest.raises(WeightsError, match="contains a list"):
         safe_pickle.read_paddle(dump(tmp_path / "m", [1, 2]))
 
 

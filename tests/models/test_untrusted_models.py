@@ -52,7 +52,7 @@ def error_of(call, *args) -> str:
         ({"hidden_size": 10**30}, "hidden_size is 1000"),
         ({"hidden_size": [1] * 10**5}, "hidden_size is [1, 1"),
         ({"hidden_act": "x" * 10**5}, "is not supported, only"),
-        ({"model_type": ["x" * 10**5]}, "only bert runs here"),
+        ({"model_type": ["x" * 10**5]}, "but only bert is supported"),
         ({"id2label": {"0": "a", "1": "a"}}, "unique printable name"),
         ({"id2label": {"0": "a\nb", "1": "c"}}, "unique printable name"),
         ({"id2label": {"0": "a", "00": "b"}}, "without a gap"),
@@ -90,8 +90,12 @@ VOCAB = {token: i for i, token in enumerate([*SPECIAL_TOKENS, "a"])}
         ("tokenizer.json", {"model": [1]}, "not a WordPiece tokenizer"),
         ("tokenizer.json", {"model": {"vocab": VOCAB | {"b": "6"}}}, "are not 0 to 6"),
         ("tokenizer.json", {"model": {"vocab": VOCAB | {"b": 6.0}}}, "are not 0 to 6"),
-        ("tokenizer.json", {"model": {"vocab": VOCAB | {"a\nb": 6}}}, "token 6, .*line end"),
-        ("tokenizer.json", {"model": {"vocab": VOCAB | {"\ud800": 6}}}, "token 6, .*half a char"),
+        ("tokenizer.json", {"model": {"vocab": VOCAB | {"a\nb": 6}}}, "token 6, .*line break"),
+        (
+            "tokenizer.json",
+            {"model": {"vocab": VOCAB | {"\ud800": 6}}},
+            "token 6, .*a lone surrogate",
+        ),
         ("tokenizer_config.json", "[" * 10**5, "/tokenizer_config.json is not JSON"),
         (
             "tokenizer_config.json",

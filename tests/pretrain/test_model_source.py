@@ -76,7 +76,7 @@ def test_a_vocabulary_larger_than_the_embeddings_is_rejected(tmp_path):
     own = tmp_path / "own.txt"
     own.write_text("\n".join([*SPECIAL_TOKENS, *map(str, range(100))]))
     small = make_args(tmp_path, "--vocab_size", "50", "--vocab_file", str(own))
-    with pytest.raises(WeightsError, match="105 word pieces.*embeds 50"):
+    with pytest.raises(WeightsError, match="105 word pieces.*vocab_size is 50"):
         model_source.read_model_source(small, tmp_path / "home")
 
 
@@ -98,5 +98,5 @@ def test_a_vocabulary_other_than_that_of_the_shards_is_rejected(tmp_path):
     metadata.write_text(json.dumps({"made_from": made_from}))
     assert model_source.read_model_source(flags, tmp_path / "home").tokenizer.vocab == pieces
     own.write_text("\n".join(reversed(pieces)))
-    with pytest.raises(WeightsError, match="x_metadata.json.*another vocabulary"):
+    with pytest.raises(WeightsError, match="x_metadata.json.*different vocabulary"):
         model_source.read_model_source(flags, tmp_path / "home")

@@ -168,7 +168,7 @@ def test_the_documented_commands_with_a_tiny_model(copy, tiny_dir):
     assert done.returncode == 0, done.stderr
     out = copy.root / "runs" / "cola"
     assert "in_domain_train.tsv: 40 sentences, 20 of them acceptable" in done.stderr
-    assert "training: 36 rows, 5 steps per epoch of 8 rows each, 10 steps in total" in done.stderr
+    assert "training: 36 rows, 8 rows per step, 5 steps per epoch, 10 steps in total" in done.stderr
     assert re.search(r"epoch  step  train loss .*\n +1 +5 .*\n +2 +10 ", done.stderr)
     assert re.search(r"batches  1 to  2 ( +-?[01]\.\d{3}){2}\n  all 35 rows together", done.stdout)
     assert "runs/cola/model_10: 41 tensors" in done.stdout

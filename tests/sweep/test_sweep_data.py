@@ -68,8 +68,8 @@ def test_demo_seeds_are_not_gone_on_with_on_real_data(folders):
 @pytest.mark.parametrize(
     ("kinds", "rows", "remark"),
     [
-        (("demo", "glue"), (8, 8), "mixed data (demo, glue): the runs do not compare"),
-        (("glue", "glue"), (8, 9), "runs on sets of different sizes: they do not compare"),
+        (("demo", "glue"), (8, 8), "mixed data (demo, glue): the runs are not comparable"),
+        (("glue", "glue"), (8, 9), "data sets of different sizes: the runs are not comparable"),
         (("demo", "demo"), (8, 8), "data: demo"),
         (("glue", "glue"), (8, 8), ""),
     ],
@@ -87,8 +87,8 @@ def test_a_table_says_what_data_its_runs_are_of(folders, kinds, rows, remark):
     assert last.endswith(f"seed_1; {remark}" if remark else "seed_1.")
     page = table.markdown(summary, [])
     assert ("**Demo data**" in page) == ("demo" in kinds)
-    assert ("do not compare" in page) == ("compare" in remark)
+    assert ("not comparable" in page) == ("comparable" in remark)
     sweep_summary.write_results(summary)
     results = json.loads((folders / "out" / "all_results.json").read_text())
     assert results["data"] == ("demo" if "demo" in kinds else "glue")
-    assert results.get("warning", "") == (remark if "compare" in remark else "")
+    assert results.get("warning", "") == (remark if "comparable" in remark else "")

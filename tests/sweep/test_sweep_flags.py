@@ -97,7 +97,7 @@ def test_all_mistakes_of_all_combinations_together(tmp_path):
         (["learning_rate=1,,2", "--", *BASE], "write FLAG=VALUE,VALUE"),
         (["batch_size=1", "per_device_train_batch_size=2", "--", *BASE], "twice"),
         (["output_dir=a,b", "--", *BASE], "cannot be in a grid"),
-        (["task_name=rte,cola", "--", *BASE], "make a sweep of each"),
+        (["task_name=rte,cola", "--", *BASE], "run a sweep for each"),
         (["batch_size=1"], "give them after a lone --"),
         (["--", *BASE], "nothing to vary"),
         (["--seeds", "1", "seed=1,2", "--", *BASE], "give one of them"),
@@ -105,7 +105,7 @@ def test_all_mistakes_of_all_combinations_together(tmp_path):
         (["--grid", "bert_papr", "--", *BASE], "did you mean the grid bert_paper?"),
         (["--grid", "none.yaml", "--", *BASE], "no such file; the built-in grids: bert_paper"),
         (["batch_size=1", "--", *BASE, "--output_dir", "x"], "belongs before the --"),
-        (["batch_size=1", "--", *BASE, "--do_eval"], "give --do_train too"),
+        (["batch_size=1", "--", *BASE, "--do_eval"], "--do_train is required in a sweep"),
         (["batch_size=1", "--", *BASE, "--resume_from_checkpoint", "."], "its own newest"),
         (["--task_name", "rte", "batch_size=1"], "--task_name is not a flag"),
     ],
@@ -124,7 +124,7 @@ def test_mistakes(argv, words, tmp_path, monkeypatch):
         ("a: 1\nbatch_size:\n", "g.yaml:1: a is not a flag"),
         ("batch_size:\n", "g.yaml:1: batch_size takes a list"),
         ("batch_size: {a: 1}\n", "g.yaml:1: batch_size takes a list"),
-        ("seeds: [1]\n", "give seed, with its values"),
+        ("seeds: [1]\n", "use seed=1,2,3"),
     ],
 )
 def test_mistakes_in_a_grid_file(text, words, tmp_path):

@@ -70,7 +70,7 @@ def test_finished_runs_are_not_repeated_and_a_grid_can_grow(go, tmp_path, capsys
 
 def test_other_settings_are_refused_unless_to_be_overwritten(go, tmp_path):
     go({"batch_size": ["8"]})
-    with pytest.raises(OutputError, match=r"--max_steps was -1 and is 5; give what they were run"):
+    with pytest.raises(OutputError, match=r"--max_steps was -1 and is 5; give those settings"):
         go({"batch_size": ["8"]}, "--max_steps", "5")
     assert len(calls(tmp_path / "out")) == 1
     go({"batch_size": ["8"]}, "--max_steps", "5", "--overwrite_output_dir")
@@ -182,7 +182,7 @@ def test_seeds_write_mean_and_deviation(tmp_path, capsys):
     assert "eval_accuracy: 0.162000 ± 0.001000 (seeds: 3)" in output
     page = (tmp_path / "out" / "seeds.md").read_text()
     assert "| mean ± standard deviation | 0.1620 ± 0.0010 | 1.5000 ± 0.0000 |" in page
-    with pytest.raises(OutputError, match="already holds runs .*--resume_from_checkpoint auto"):
+    with pytest.raises(OutputError, match="already contains runs .*--resume_from_checkpoint auto"):
         seeds.run_seeds(parse_args([*flags, "--seeds", "1,2,3,4"]), FAKE)
     resume = ["--resume_from_checkpoint", "auto"]
     seeds.run_seeds(parse_args([*flags, "--seeds", "1,2,3,4", *resume]), FAKE)
@@ -217,7 +217,7 @@ def test_seeds_are_not_for_the_launcher(tmp_path, monkeypatch):
 def test_the_folder_of_a_single_run_is_not_taken(go, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "metrics.jsonl").touch()
-    with pytest.raises(OutputError, match="holds a run of its own"):
+    with pytest.raises(OutputError, match="is itself a run's folder"):
         go({"batch_size": ["8"]})
 
 

@@ -21,7 +21,7 @@ class FixedData:
     """The same micro-batches at every step, five steps an epoch."""
 
     steps_per_epoch = 5
-    rows_per_step = planned_rows = len(ROWS)
+    rows_per_step = order_batch_size = len(ROWS)
     rows_per_epoch = steps_per_epoch * rows_per_step
 
     def __init__(self, *cuts: int):

@@ -31,7 +31,7 @@ FACTS = CardFacts(
     language="en",
     labels=("not_equivalent", "equivalent"),
     results={"loss": 0.5, "accuracy": 0.75, "f1": 0.875},
-    hub={"type": "nyu-mll/glue", "name": "GLUE MRPC", "config": "mrpc"},
+    hub_dataset={"type": "nyu-mll/glue", "name": "GLUE MRPC", "config": "mrpc"},
     rows={"training": 3668, "dev": 408},
     settings={"seed": 42},
 )
@@ -57,7 +57,9 @@ def test_the_hub_reads_the_metadata_and_the_results():
 
 
 def test_special_characters_are_escaped():
-    facts = replace(FACTS, task=SPECIAL, labels=("a|b", SPECIAL), base="/data/" + SPECIAL, hub=None)
+    facts = replace(
+        FACTS, task=SPECIAL, labels=("a|b", SPECIAL), base="/data/" + SPECIAL, hub_dataset=None
+    )
     card = render_card(facts)
     front, body = split_front_matter(card)
     assert front == front_matter(facts)  # round trip through YAML
@@ -75,8 +77,8 @@ def test_a_name_with_line_breaks_cannot_start_a_heading_or_end_a_table():
 
 
 def test_results_on_other_data_are_not_listed_on_the_hub():
-    assert "model-index" not in front_matter(replace(FACTS, hub=None))
-    assert "datasets" not in front_matter(replace(FACTS, hub=None))
+    assert "model-index" not in front_matter(replace(FACTS, hub_dataset=None))
+    assert "datasets" not in front_matter(replace(FACTS, hub_dataset=None))
     unevaluated = replace(FACTS, results={})
     assert "metrics" not in front_matter(unevaluated)
     assert "not evaluated when they were saved" in render_card(unevaluated)

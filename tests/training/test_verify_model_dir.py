@@ -123,12 +123,12 @@ def test_non_finite_logits_are_an_error(tmp_path, capsys):
     folder = set_weight_to_nan(
         tiny.write_model(tmp_path / "model", labels=("negative", "positive"))
     )
-    with pytest.raises(RunError, match="no finite scores for 2 of 2 row"):
+    with pytest.raises(RunError, match="non-finite logits for 2 of 2 row"):
         api.load(folder).predict(["a film", "a plot"])
-    with pytest.raises(RunError, match="take another checkpoint"):
+    with pytest.raises(RunError, match="use another checkpoint"):
         predict.main([str(folder), "a film", "--json"])
     assert "NaN" not in capsys.readouterr().out
-    with pytest.raises(RunError, match="no finite scores for 8 of 8 row"):
+    with pytest.raises(RunError, match="non-finite logits for 8 of 8 row"):
         glue(folder, tmp_path / "out", "--do_predict")
     assert not (tmp_path / "out" / "predictions").exists()
 

@@ -1,12 +1,13 @@
-"""Compute the logits of an exported folder with the tool of its format.
+"""Compute the logits of an exported model with the runtime of its format.
 
-    PYTHON path/to/checker FORMAT FOLDER SAMPLE.npz ANSWER
+    PYTHON path/to/checker FORMAT FOLDER SAMPLE.npz RESULT
 
 FORMAT: hf, onnx or paddle_inference. SAMPLE has the inputs of batch i as input_ids_i,
-attention_mask_i, token_type_ids_i, and texts (JSON). ANSWER.npz gets the outputs of batch i as
-<i>_<output>, ANSWER.json the tool, or the skip_reason if it is not installed.
+attention_mask_i, token_type_ids_i, and the texts of all batches as JSON. It writes
+RESULT.npz, with output k of batch i as <i>_<k>, and RESULT.json, with "runtime" (name and version),
+or with "skip_reason" if the runtime is not installed.
 
-PYTHON may belong to another environment, so this file does not import bert_paddle.
+PYTHON may belong to an environment without bert_paddle, so this file does not import bert_paddle.
 """
 
 import importlib
@@ -14,7 +15,7 @@ import json
 import os
 import sys
 
-open("started", "w").close()  # proves that PYTHON is a Python, before an import can fail
+open("started", "w").close()  # shows that PYTHON is a Python interpreter, even if an import fails
 
 import numpy as np  # noqa: E402
 
@@ -31,13 +32,17 @@ def require(*names):
         try:
             importlib.import_module(name)
         except ImportError as error:
-            # The module itself, or a dependency of it.
+            # error.name is the module itself, or a dependency of it that is missing.
             missing = getattr(error, "name", None) or name
             raise NotInstalledError(f"{missing} is not installed for {sys.executable}") from None
 
 
 def run_transformers(folder, batches, texts):
-    """Check the tokenizer's ids against the sample's, then run transformers."""
+    """Compare the tokenizer's ids with the sample's, then run transformers.
+
+    This and the other runners return the outputs of every batch, as a list of arrays, and the
+    runtime's name and version. batches: input arrays by name; texts: the text pairs of each batch.
+    """
     require("transformers", "torch", "safetensors")
     import torch
     import transformers
@@ -71,18 +76,20 @@ def run_transformers(folder, batches, texts):
 
 
 def check_token_ids(tokenizer, batches, texts):
-    """Raises SystemExit if the tokenizer encodes the sample's texts differently."""
+    """Raise SystemExit if the tokenizer encodes any text of the sample differently."""
     for batch, rows in zip(batches, texts, strict=True):
         for row, (first, second) in enumerate(rows):
             encoded = tokenizer(first, second)
             length = int(batch["attention_mask"][row].sum())
             for name in INPUTS:
                 if list(encoded[name]) != batch[name][row, :length].tolist():
-                    raise SystemExit(f"transformers' tokenizer gives other {name} for {first!r}")
+                    raise SystemExit(
+                        f"transformers' tokenizer returns different {name} for {first!r}"
+                    )
 
 
 def run_onnxruntime(folder, batches, texts):
-    """Run ONNX Runtime on the CPU."""
+    """Run model.onnx with ONNX Runtime on the CPU."""
     require("onnxruntime")
     import onnxruntime
 
@@ -93,12 +100,12 @@ def run_onnxruntime(folder, batches, texts):
 
 
 def run_paddle_inference(folder, batches, texts):
-    """Run Paddle Inference on the CPU."""
+    """Run model.json and model.pdiparams with Paddle Inference on the CPU."""
     require("paddle")
     import paddle
     import paddle.inference
 
-    files = [os.path.join(folder, f"model.{end}") for end in ("json", "pdiparams")]
+    files = [os.path.join(folder, f"model.{suffix}") for suffix in ("json", "pdiparams")]
     config = paddle.inference.Config(*files)
     config.disable_gpu()
     config.disable_glog_info()
@@ -120,24 +127,24 @@ RUNNERS = {
 }
 
 
-def main(export_format, folder, sample, answer):
-    """Run the export on the sample and write the answer files."""
-    with np.load(sample) as stored:
+def main(export_format, folder, sample_file, result_stem):
+    """Run the export on the sample, and write `result_stem`.json and .npz."""
+    with np.load(sample_file) as stored:
         texts = json.loads(str(stored["texts"]))
         batches = [
             {name: np.ascontiguousarray(stored[f"{name}_{i}"]) for name in INPUTS}
             for i in range(len(texts))
         ]
     try:
-        outputs, tool = RUNNERS[export_format](folder, batches, texts)
+        outputs, runtime = RUNNERS[export_format](folder, batches, texts)
     except NotInstalledError as error:
-        result = {"skip_reason": str(error)}
+        status = {"skip_reason": str(error)}
     else:
-        result = {"tool": tool}
+        status = {"runtime": runtime}
         arrays = {f"{i}_{k}": v for i, batch in enumerate(outputs) for k, v in enumerate(batch)}
-        np.savez(answer + ".npz", **arrays)
-    with open(answer + ".json", "w", encoding="utf-8") as file:
-        json.dump(result, file)
+        np.savez(result_stem + ".npz", **arrays)
+    with open(result_stem + ".json", "w", encoding="utf-8") as file:
+        json.dump(status, file)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from bert_paddle.common.errors import DataError
 from bert_paddle.glue.custom.files import Table
 from bert_paddle.glue.data import tsv
 
-# Usual column names, from GLUE and the Hugging Face hub; the first match is taken.
+# Usual column names, from GLUE and the Hugging Face hub, in lower case; the first match is used.
 _PAIR_NAMES = (
     ("sentence1", "sentence2"),
     ("question1", "question2"),
@@ -34,12 +34,14 @@ _TYPE_NAMES = {
     list: "a list",
     dict: "an object",
 }
+# Columns that are never taken for a text.
 _INDEX_NAMES = ("id", "idx", "index", "guid", "")
 
 
 @dataclass(frozen=True)
 class ChosenColumns:
-    """The names of the columns; `label` is None where a file has no labels."""
+    """The names of the columns; `pair` (the second text) is None for single texts, `label` for a
+    file without labels."""
 
     text: str
     pair: str | None = None
@@ -47,36 +49,37 @@ class ChosenColumns:
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """The columns of the one or two texts."""
+        """The columns with the one or two texts."""
         return (self.text,) if self.pair is None else (self.text, self.pair)
 
     def describe(self) -> str:
-        """The columns, for a log line."""
+        """The columns in words, for a log line."""
         texts = "text from " + " and ".join(map(tsv.quote_value, self.texts))
         return texts + (
             f", label from {tsv.quote_value(self.label)}" if self.label else ", no labels"
         )
 
     def as_dict(self) -> dict[str, str | None]:
-        """The entry of a saved model's config.json."""
+        """The columns as they are saved in a model's config.json."""
         return asdict(self)
 
 
 def choose_columns(
     table: Table,
-    flags: Sequence[str | None],
+    requested: Sequence[str | None],
     saved: ChosenColumns | None = None,
     pairs: bool | None = None,
     need_label: bool = True,
 ) -> ChosenColumns:
-    """The columns of a file. flags: the text, pair and label columns that flags name, None where
-    not given.
+    """Choose the columns of a file: those requested, else the saved ones, else by their names.
 
-    saved: those that the model was fine-tuned on, used if the file has them. pairs: whether two
-    texts are required (True), or one (False). Raises DataError for a missing column, and where the
-    text or, with `need_label`, the label cannot be inferred from the column names.
+    requested: the values of --text_column, --text_pair_column and --label_column, None where not
+    given. saved: the columns that the model was fine-tuned on, used if the file has them. pairs:
+    True if the model takes pairs of texts, False if single texts, None if either will do. Raises
+    DataError for a missing column, and where the text or, with `need_label`, the label cannot be
+    inferred from the column names.
     """
-    text, pair, label = flags
+    text, pair, label = requested
     label = _label_column(table, label, saved, need_label)
     for column in (text, pair):
         if column is not None and column not in table.columns:
@@ -85,7 +88,11 @@ def choose_columns(
         if pairs is not None and pairs != (pair is not None):
             raise DataError(
                 f"{table.path}: the model was fine-tuned on "
-                + ("pairs of texts: give --text_pair_column too" if pairs else "one text, no pairs")
+                + (
+                    "pairs of texts: give --text_pair_column too"
+                    if pairs
+                    else "single texts: omit --text_pair_column"
+                )
             )
         return ChosenColumns(text, pair, label)
     if saved and set(saved.texts) <= set(table.columns):
@@ -94,12 +101,14 @@ def choose_columns(
 
 
 def _label_column(
-    table: Table, flag: str | None, saved: ChosenColumns | None, required: bool
+    table: Table, requested: str | None, saved: ChosenColumns | None, required: bool
 ) -> str | None:
-    if flag is not None:
-        if flag not in table.columns and required:
-            raise table.missing_column(flag)
-        return flag if flag in table.columns else None
+    """The label column: as requested, saved, or by its name; None if it is missing and not
+    required."""
+    if requested is not None:
+        if requested not in table.columns and required:
+            raise table.missing_column(requested)
+        return requested if requested in table.columns else None
     if saved and saved.label in table.columns:
         return saved.label
     by_name = _columns_by_lower_name(table)
@@ -114,7 +123,8 @@ def _label_column(
 
 
 def _text_columns(table: Table, label: str | None, pairs: bool | None) -> tuple[str, str | None]:
-    """The text column and, of pairs, the second, by their names; else the only columns left."""
+    """The text column and, for pairs, the second text's: found by name, otherwise the only
+    remaining column(s)."""
     by_name = {
         name: column for name, column in _columns_by_lower_name(table).items() if column != label
     }
@@ -134,7 +144,7 @@ def _text_columns(table: Table, label: str | None, pairs: bool | None) -> tuple[
     columns = tsv.quote_value(", ".join(table.columns), 200)
     question = "columns are the two texts" if pairs else "column is the text"
     flags = "--text_column and --text_pair_column" if pairs else "--text_column"
-    pair_flag = "" if pairs is not None else " (and --text_pair_column, of two)"
+    pair_flag = "" if pairs is not None else " (and --text_pair_column for text pairs)"
     raise DataError(
         f"{table.path}: which {question}? give {flags}{pair_flag}; there are {columns}"
         f"{_header_hint(table)}"
@@ -146,13 +156,14 @@ def _columns_by_lower_name(table: Table) -> dict[str, str]:
 
 
 def _header_hint(table: Table) -> str:
+    """The likely cause of unrecognized column names, for a message."""
     if len(table.columns) == 1 and ";" in table.columns[0]:
         return " (semicolons? save the file with commas between the fields)"
     return " (no header line? give --column_names)"
 
 
 def read_text(row: dict[str, Any], column: str, table: Table, number: int) -> str:
-    """A row's text. Raises DataError where it is missing or not a string."""
+    """The text of row `number`. Raises DataError if it is missing or not a string."""
     value = _read_field(row, column, table, number)
     if not isinstance(value, str):
         type_name = _TYPE_NAMES.get(type(value), "a number")
@@ -163,14 +174,14 @@ def read_text(row: dict[str, Any], column: str, table: Table, number: int) -> st
     if not value.isascii():
         try:
             value.encode("utf-8")
-        except UnicodeEncodeError:  # half of a surrogate pair, possible in JSON escapes only
+        except UnicodeEncodeError:  # half of a surrogate pair, which a JSON escape can spell
             raise DataError(f"{table.location(number)}: the text has a lone surrogate") from None
     return value
 
 
 def read_label(row: dict[str, Any], column: str, table: Table, number: int) -> str:
-    """A row's label as text, "" if it has none. An integer loses its decimals: pandas writes 2.0
-    where other labels are missing."""
+    """The label of row `number` as normalized text, "" if it has none. Raises DataError if the
+    column is missing or its value is not a string, a number or a boolean."""
     value = _read_field(row, column, table, number)
     if value is None:
         return ""
@@ -186,7 +197,8 @@ def read_label(row: dict[str, Any], column: str, table: Table, number: int) -> s
 
 
 def normalize_label(text: str) -> str:
-    """A label without surrounding blanks; an integer without its decimals."""
+    """A label without surrounding whitespace; "2.0" becomes "2", since pandas writes integer
+    columns with missing values as floats."""
     text = text.strip()
     integer, point, decimals = text.partition(".")
     if point and decimals and not decimals.strip("0") and integer.lstrip("+-").isdecimal():

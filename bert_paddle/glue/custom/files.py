@@ -1,12 +1,12 @@
 """Read a user's data files row by row, as dicts by column name. The formats:
 
-    tsv         fields between tabs, no quoting, as in GLUE: a quotation mark is a character
-    csv         RFC 4180: commas, and quotation marks around fields with commas or line breaks
-    quoted_tsv  tabs, and quotation marks as in CSV (what pandas and spreadsheets write as TSV)
-    jsonl       an object a line
-    json        a list of objects, or an object a line
+    tsv         tab-separated without quoting, as in GLUE: quotation marks are ordinary characters
+    csv         RFC 4180: comma-separated, fields with commas or line breaks in quotation marks
+    quoted_tsv  tab-separated, quoted as CSV is (what pandas and spreadsheets write as TSV)
+    jsonl       one object per line
+    json        a list of objects, or one object per line
 
-All are UTF-8. Malformed content raises an error with file and line.
+All are UTF-8. Malformed content raises a DataError with file and line.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from bert_paddle.common.errors import DataError
 from bert_paddle.glue import custom_args
 from bert_paddle.glue.data import tsv
 
-_FIELD_LIMIT = 2**31 - 1  # characters; the csv module's own limit is too small for long documents
-Row = tuple[int, dict[str, Any]]
+_FIELD_LIMIT = 2**31 - 1  # characters; the csv module's default is too small for long documents
+Row = tuple[int, dict[str, Any]]  # its number (see Table), its values by column name
 
 
 @dataclass(frozen=True)
 class Table:
-    """A file's columns and numbered rows: by the line each begins on or, in a JSON list, by the
-    object's position from 1."""
+    """A file's columns and rows. A row's number is the line it begins on or, in a JSON list, the
+    object's position; both count from 1."""
 
     path: str
     columns: tuple[str, ...]
@@ -37,7 +37,7 @@ class Table:
     row_unit: str = "line"
 
     def location(self, number: int) -> str:
-        """The file and row, for a message."""
+        """The file and the row `number`, for a message."""
         return f"{self.path}{':' if self.row_unit == 'line' else ', object '}{number}"
 
     def missing_column(self, column: str) -> DataError:
@@ -49,12 +49,13 @@ class Table:
 
 
 def open_table(path: str, file_format: str | None, names: Sequence[str] = ()) -> Table:
-    """Open a table. names: its column names, for a file without a header line.
+    """Open a file as a table whose rows are read lazily. names: the column names of a file without
+    a header line.
 
-    Raises DataError for an empty or malformed file, also while its rows are iterated.
+    Raises DataError for an empty or malformed file, possibly only while iterating over its rows.
     """
     format_name = custom_args.detect_format(path, file_format)
-    assert format_name is not None  # the flags were checked
+    assert format_name is not None  # CustomDataArgs rejects unknown extensions
     row_unit = "line"
     if format_name == custom_args.JSON and _first_byte(path) == b"[":
         rows, row_unit = _json_list_rows(path), "object"
@@ -69,7 +70,7 @@ def open_table(path: str, file_format: str | None, names: Sequence[str] = ()) ->
 
 
 def _decoded_lines(path: str) -> Iterator[tuple[int, str]]:
-    """The lines of a file with their numbers, line ends included."""
+    """(line number, line with its line end) for each line of a file."""
     try:
         with open(path, "rb") as file:
             for number, raw in enumerate(file, 1):
@@ -81,7 +82,7 @@ def _decoded_lines(path: str) -> Iterator[tuple[int, str]]:
 
 
 def _first_byte(path: str) -> bytes:
-    """The first byte that is not white space; b"" for an empty file."""
+    """The first byte that is not whitespace; b"" for an empty file."""
     try:
         with open(path, "rb") as file:
             start = file.read(1 << 16).removeprefix(tsv.BOM).lstrip()
@@ -107,17 +108,18 @@ def _delimited_rows(path: str, read_rows: RowReader, names: Sequence[str]) -> It
         if len(fields) != count:
             raise tsv.field_count_error(path, number, fields or [""], count, delimiter)
         if names and no_rows and fields == columns:
-            raise DataError(f"{path}:1 is a header line: leave --column_names out")
+            raise DataError(f"{path}:1 is a header line: omit --column_names")
         no_rows = False
         yield number, dict(zip(columns, fields, strict=True))
     if no_rows and columns and not names:
-        raise DataError(f"{path}: a header and no row")
+        raise DataError(f"{path}: no rows after the header")
 
 
 def _drop_trailing_empty_lines(
     rows: Iterator[tuple[int, list[str]]], path: str
 ) -> Iterator[tuple[int, list[str]]]:
-    """The rows without empty lines at the end. Raises DataError for other empty lines."""
+    """The rows without the empty lines at the end of the file. Raises DataError for an empty line
+    between rows."""
     first_empty = 0
     for number, fields in rows:
         if fields in ([], [""]):
@@ -136,7 +138,7 @@ def _check_header(columns: list[str], path: str) -> None:
         )
     if any(len(name) > 1 and name[0] == name[-1] == '"' for name in columns):
         raise DataError(
-            f"{path}:1: the header has quotation marks, and a .tsv has no quoting: give "
+            f"{path}:1: quotation marks in the header, but TSV has no quoting: give "
             "--file_format quoted_tsv"
         )
 
@@ -155,12 +157,13 @@ def _quoted_tsv_rows(path: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _quoted_rows(path: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Rows with the line each begins on, since a quoted field may contain line breaks."""
+    """(line it begins on, fields) for each row; a quoted field may contain line breaks."""
     reader = csv.reader(
         (text for _, text in _decoded_lines(path)), delimiter=delimiter, strict=True
     )
     while True:
         first_line = reader.line_num + 1
+        # The limit is global to the csv module, so it is set for one row only.
         limit = csv.field_size_limit(_FIELD_LIMIT)
         try:
             fields = next(reader)
@@ -168,8 +171,8 @@ def _quoted_rows(path: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
             return
         except csv.Error as error:
             raise DataError(
-                f"{path}:{first_line}: the row's quotation marks do not fit together ({error}); "
-                'those within a field are doubled ("")'
+                f"{path}:{first_line}: unbalanced quotation marks ({error}); write a quotation "
+                'mark inside a field as ""'
             ) from None
         finally:
             csv.field_size_limit(limit)
@@ -187,19 +190,21 @@ _ROW_READERS: dict[str, RowReader] = {
 
 
 def _json_lines_rows(path: str) -> Iterator[Row]:
-    """An object a line; empty lines are skipped, as most readers of JSON Lines do."""
+    """One object per line; empty lines are skipped, as in most readers of JSON Lines."""
     for number, text in _decoded_lines(path):
         if text.strip():
             try:
                 value = json.loads(text)
             except (ValueError, RecursionError) as error:
                 reason = str(error).partition(":")[0]
-                raise DataError(f"{path}:{number}: not a JSON object a line ({reason})") from None
+                raise DataError(
+                    f"{path}:{number}: not one JSON object per line ({reason})"
+                ) from None
             yield number, _check_object(value, f"{path}:{number}")
 
 
 def _json_list_rows(path: str) -> Iterator[Row]:
-    """The objects of a JSON list, which is read into memory."""
+    """The objects in a JSON list; the whole file is read into memory."""
     try:
         values = json.loads("".join(text for _, text in _decoded_lines(path)))
     except ValueError as error:

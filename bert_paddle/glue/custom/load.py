@@ -1,4 +1,4 @@
-"""Read a user's files in place of a GLUE task's, or as its test set: docs/OWN_DATA.md."""
+"""Read a user's files instead of a GLUE task's, or as its test set (docs/OWN_DATA.md)."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from bert_paddle.glue.tasks import TASKS, DevSet, Task, TestSet, TrainSet
 from bert_paddle.models import model_config
 from bert_paddle.models.model_config import ModelConfig
 
-_CONFIG_KEY = "own_data"  # of the columns in a saved model's config.json
-_SPLIT_SEED = 0x5B117  # makes the split's random numbers independent of the data order's
+_CONFIG_KEY = "own_data"  # key of the columns in a saved model's config.json
+_SPLIT_SEED = 0x5B117  # makes the split's random numbers independent of the row order's
 
 
 @dataclass
 class CustomFile:
-    """A file's texts, its labels as spelled there (None: no labels), and its columns."""
+    """A file's texts, its labels as spelled in the file (None: no labels), and its columns."""
 
     texts_a: list[str]
     texts_b: list[str] | None
@@ -39,7 +39,8 @@ class CustomFile:
     path: str
 
     def examples(self, task: Task) -> Examples:
-        """The rows for a task. Raises DataError for a label that is not the task's."""
+        """The rows with their labels encoded for a task. Raises DataError for a label that the task
+        does not have."""
         column = self.label_column
         labels = None if column is None else custom_task.encode_labels(column, task)
         return Examples(self.texts_a, self.texts_b, labels, self.path)
@@ -47,8 +48,9 @@ class CustomFile:
 
 @dataclass(frozen=True)
 class SavedTask:
-    """The task of a fine-tuned model, from its config.json; the defaults for a model to train.
-    labels: as in Task, None if unknown. pairs: None if unknown. glue_task: a GLUE model's task."""
+    """The task of a fine-tuned model, from its config.json; for a model to train, the defaults.
+    labels: as in Task; None if unknown. pairs: whether it takes pairs of texts; None if unknown.
+    glue_task: the GLUE task that the model was fine-tuned on, if any."""
 
     name: str = "own"
     labels: tuple[str, ...] | None = None
@@ -58,10 +60,10 @@ class SavedTask:
 
 
 def read_custom_data(args: GlueArgs, config: ModelConfig, log: RunLog) -> tuple[Task, RawData]:
-    """The task of the files that the flags name, and their rows.
+    """The task defined by the data files in the flags, and the files' rows.
 
-    When training, the classes come from the training file; else from the model. Raises DataError
-    for a file that is malformed or does not fit the model.
+    When training, the classes come from the training file, otherwise from the model. Raises
+    DataError for a file that is malformed or incompatible with the model.
     """
     saved = SavedTask() if args.do_train else saved_task(config)
     data, task = RawData(custom=True), None
@@ -74,7 +76,9 @@ def read_custom_data(args: GlueArgs, config: ModelConfig, log: RunLog) -> tuple[
             labels = custom_task.infer_labels(file.label_column, args, log)
             saved = replace(saved, name=custom_task.task_name(args.train_file), labels=labels)
         task = _build_task(saved, args, log)
-        train_rows, dev_rows = split_dev_rows(file.examples(task), args.dev_share(), args.seed)
+        train_rows, dev_rows = split_dev_rows(
+            file.examples(task), args.resolved_validation_share(), args.seed
+        )
         data.train = train_rows if args.do_train else None
         if args.do_eval and dev_rows is not None:
             data.dev = [(DevSet(Path(file.path).name, len(dev_rows)), dev_rows)]
@@ -97,15 +101,17 @@ def add_test_file(task: Task, args: GlueArgs, data: RawData, log: RunLog) -> Non
 
 
 def config_entry(task: Task) -> dict[str, Any]:
-    """The columns, for a saved model's config.json: later files are read by the same names."""
+    """The columns as an entry for a saved model's config.json, by which the columns of later files
+    are found."""
     layout = task.labelled_columns
     assert layout
     return {_CONFIG_KEY: {"text": layout.text_a, "pair": layout.text_b, "label": layout.label}}
 
 
 def split_dev_rows(examples: Examples, share: float, seed: int) -> tuple[Examples, Examples | None]:
-    """Hold out a share of the rows, at least one, by `seed`: (training rows, dev rows), both in
-    file order. With share 0 or a single row: (all rows, None)."""
+    """Hold out a random share of the rows, at least one row: returns (training rows, dev rows),
+    both in file order; (all rows, None) for share 0 or a single row."""
+    # 1e-9: a product such as 0.07 * 100 = 7.000000000000001 is not rounded up to 8.
     count = min(math.ceil(share * len(examples) - 1e-9), len(examples) - 1)
     if count < 1:
         return examples, None
@@ -119,6 +125,7 @@ def split_dev_rows(examples: Examples, share: float, seed: int) -> tuple[Example
 
 
 def _select_rows(examples: Examples, rows: np.ndarray, part: str) -> Examples:
+    """The examples at the indices `rows`. part: which part of the file they are, for messages."""
     texts_b, labels = examples.texts_b, examples.labels
     return Examples(
         [examples.texts_a[i] for i in rows],
@@ -131,13 +138,13 @@ def _select_rows(examples: Examples, rows: np.ndarray, part: str) -> Examples:
 def read_file(
     path: str, args: GlueArgs, saved: SavedTask, log: RunLog, need_label: bool = True
 ) -> CustomFile:
-    """Read one file; logs which columns are used."""
+    """Read one file, and log which columns are used. Raises DataError for a malformed file."""
     table = custom_files.open_table(
         path, args.file_format, custom_args.split_names(args.column_names)
     )
-    column_flags = (args.text_column, args.text_pair_column, args.label_column)
+    requested = (args.text_column, args.text_pair_column, args.label_column)
     columns = custom_columns.choose_columns(
-        table, column_flags, saved.columns, saved.pairs, need_label
+        table, requested, saved.columns, saved.pairs, need_label
     )
     texts: list[list[str]] = [[] for _ in columns.texts]
     label_column = LabelColumn([], [], table.location, path)
@@ -157,7 +164,7 @@ def read_file(
 
 
 def _build_task(saved: SavedTask, args: GlueArgs, log: RunLog) -> Task:
-    """The task of a run without --task_name."""
+    """The task of a run without --task_name; logs its labels."""
     assert saved.columns
     labels = saved.labels
     if not args.do_train:
@@ -174,10 +181,10 @@ def _build_task(saved: SavedTask, args: GlueArgs, log: RunLog) -> Task:
     labels = ("LABEL_0", "LABEL_1") if labels is None else labels
     task = custom_task.make_task(saved.name, labels, saved.columns, args.metric)
     if not labels:
-        log.note("labels: numbers (a regression)")
+        log.note("labels: numbers (regression)")
     else:
         listed = ", ".join(labels[:20]) + (", ..." if len(labels) > 20 else "")
-        f1 = f"; f1 is that of {labels[1]}" if len(labels) == 2 else ""
+        f1 = f"; f1 is computed for {labels[1]}" if len(labels) == 2 else ""
         log.note(f"labels: {len(labels)} classes: {listed}{f1}")
     return task
 
@@ -185,6 +192,7 @@ def _build_task(saved: SavedTask, args: GlueArgs, log: RunLog) -> Task:
 def _add_test_set(
     task: Task | None, saved: SavedTask, args: GlueArgs, data: RawData, log: RunLog
 ) -> Task:
+    """Add --test_file to `data`; returns its task, built here if `task` is None."""
     assert args.test_file
     file = read_file(args.test_file, args, saved, log, need_label=False)
     saved = replace(saved, columns=file.columns)
@@ -197,8 +205,8 @@ def _add_test_set(
 
 
 def _test_labels(file: CustomFile, task: Task, args: GlueArgs, log: RunLog) -> LabelColumn | None:
-    """The labels of a test file. None if all are blank, or all -1 as in published test sets, or if
-    the inferred column has no value that is a class."""
+    """The labels of a test file; None, with a log line, if all are blank, if all are -1 (as in
+    published test sets), or if no value of an inferred label column is a class of the task."""
     column = file.label_column
     if column is None:
         return None
@@ -208,15 +216,15 @@ def _test_labels(file: CustomFile, task: Task, args: GlueArgs, log: RunLog) -> L
         return None
     if args.label_column is None and index and not distinct & index.keys():
         log.warning(
-            f"{column.path}: no value of {file.columns.label!r} is a class of the model: not "
-            "scored (--label_column names the label)"
+            f"{column.path}: no value in {file.columns.label!r} is a class of the model: not "
+            "scored (use --label_column to choose the column)"
         )
         return None
     return column
 
 
 def _with_data_sets(task: Task, data: RawData) -> Task:
-    """The task with the data sets of this run; a GLUE task stays as it is."""
+    """The task with this run's data sets as its files; a GLUE task is returned unchanged."""
     if task.name in TASKS:
         return task
     return replace(
@@ -228,7 +236,7 @@ def _with_data_sets(task: Task, data: RawData) -> Task:
 
 
 def saved_task(config: ModelConfig) -> SavedTask:
-    """The task that a fine-tuned model's config.json describes."""
+    """The task that a model's config.json describes; its fields are None where unknown."""
     raw = model_config.read_json_object(config.path)
     labels = config.values["labels"]
     if labels is not None and len(labels) == 1 or raw.get("problem_type") == "regression":
@@ -243,7 +251,7 @@ def saved_task(config: ModelConfig) -> SavedTask:
 
 
 def _columns_from_config(entry: Any) -> ChosenColumns | None:
-    """The columns of a config.json entry; None if it is malformed."""
+    """The columns in config.json's entry for them; None if it is missing or malformed."""
     if not isinstance(entry, Mapping) or not isinstance(entry.get("text"), str):
         return None
     pair, label = entry.get("pair"), entry.get("label")

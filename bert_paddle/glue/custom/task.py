@@ -1,4 +1,4 @@
-"""A task inferred from a user's files: classes or scores, and metrics."""
+"""Infer a task from a user's files: its name, its classes (or regression) and its metrics."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from bert_paddle.glue.custom.columns import ChosenColumns, normalize_label
 from bert_paddle.glue.data import tsv
 from bert_paddle.glue.tasks import CORRELATIONS, TASKS, Columns, PrimaryMetric, Task, normalize_name
 
-ANY_SCORE = (-math.inf, math.inf)
+_ANY_SCORE = (-math.inf, math.inf)  # the score range of a regression task on a user's data
+# Words that say nothing about the task, to remove from file names such as train_reviews.csv.
 _GENERIC_WORDS = re.compile(
     r"(?<![a-z0-9])(train|training|data|dataset)(?![a-z0-9])", re.IGNORECASE
 )
@@ -26,8 +27,10 @@ _GENERIC_WORDS = re.compile(
 
 @dataclass
 class LabelColumn:
-    """The labels of a file as text, "" where missing, with the number of each row; location: the
-    file and row of a number, for messages."""
+    """The labels of a file as normalized text, "" where missing.
+
+    numbers: the number of each row. location(number): the file and the row, for messages.
+    """
 
     texts: list[str]
     numbers: list[int]
@@ -36,11 +39,12 @@ class LabelColumn:
 
 
 def infer_labels(column: LabelColumn, args: GlueArgs, log: RunLog) -> tuple[str, ...]:
-    """The class names of the training rows, in order; none for a regression.
+    """The class names of the training rows, in order; () for regression.
 
-    --labels and --regression decide. Otherwise integers are classes in numeric order, other texts
-    are classes in alphabetic order, and numbers of which some have decimals are scores. Raises
-    DataError for a single class and for rows without a label.
+    --labels and --regression take precedence. Otherwise, if all labels are integers they are
+    classes in numeric order; if all are numbers, some with decimals, they are scores; else they
+    are classes in alphabetical order. Raises DataError for a single class and for rows without a
+    label.
     """
     if args.regression:
         return ()
@@ -55,8 +59,8 @@ def infer_labels(column: LabelColumn, args: GlueArgs, log: RunLog) -> tuple[str,
     if all(map(tsv.is_number, distinct)):
         if not all(math.isfinite(float(name)) and float(name).is_integer() for name in distinct):
             log.note(
-                f"{column.path}: labels are numbers with decimals: a regression (--labels makes "
-                "them classes)"
+                f"{column.path}: labels are numbers with decimals: regression (give --labels "
+                "to use them as classes)"
             )
             return ()
         labels = tuple(sorted(distinct, key=float))
@@ -64,28 +68,30 @@ def infer_labels(column: LabelColumn, args: GlueArgs, log: RunLog) -> tuple[str,
         labels = tuple(sorted(distinct))
     if len(labels) == 1:
         raise DataError(
-            f"{column.path}: all {len(column.texts)} rows are of one class, {labels[0]}: there is "
+            f"{column.path}: all {len(column.texts)} rows have the label {labels[0]}: there is "
             "nothing to learn (is it the right --label_column?)"
         )
     if unprintable := [name for name in labels if not name.isprintable()]:
         location = column.location(column.numbers[column.texts.index(unprintable[0])])
-        raise DataError(f"{location}: the label {unprintable[0]!r} cannot be a class's name")
+        raise DataError(
+            f"{location}: the label {unprintable[0]!r} cannot be a class name (not printable)"
+        )
     if len(labels) > max(20, len(column.texts) // 10):
         log.warning(
-            f"{column.path}: {len(labels)} classes in {len(column.texts)} rows: if the labels are "
-            "scores give --regression; if not, is it the right --label_column?"
+            f"{column.path}: {len(labels)} classes in {len(column.texts)} rows: give "
+            "--regression if the labels are scores; otherwise check --label_column"
         )
     return labels
 
 
 def encode_labels(column: LabelColumn, task: Task) -> np.ndarray:
-    """The labels as int64 [n], indices into `task.labels`, or float32 [n], scores.
+    """The labels as int64 [n], indices into `task.labels`, or for regression float32 [n], scores.
 
-    A class may be spelled as in the task's files or by its name. Raises DataError, naming a row,
-    for a label that is not the task's.
+    A class may be spelled as in `task.file_labels` or in `task.labels`. Raises DataError, naming a
+    row, for a label that the task does not have.
     """
     if task.is_regression:
-        low, high = task.score_range or ANY_SCORE
+        low, high = task.score_range or _ANY_SCORE
         valid = [
             tsv.is_number(text) and math.isfinite(float(text)) and low <= float(text) <= high
             for text in column.texts
@@ -101,7 +107,7 @@ def encode_labels(column: LabelColumn, task: Task) -> np.ndarray:
 
 
 def label_indices(task: Task) -> dict[str, int]:
-    """The class index of every accepted spelling."""
+    """Accepted spelling of a class -> its index."""
     return {
         text: i
         for names in (task.labels, task.file_labels)
@@ -111,6 +117,7 @@ def label_indices(task: Task) -> dict[str, int]:
 
 
 def _check_labels(column: LabelColumn, valid: Sequence[bool], expected: str) -> None:
+    """Raise DataError unless all labels are valid. valid: per row; expected: for the message."""
     if not all(valid):
         locations = [
             column.location(n) for n, ok in zip(column.numbers, valid, strict=True) if not ok
@@ -121,9 +128,9 @@ def _check_labels(column: LabelColumn, valid: Sequence[bool], expected: str) -> 
 def make_task(
     name: str, labels: tuple[str, ...], columns: ChosenColumns, metric: str | None
 ) -> Task:
-    """The task of data with these classes (none: a regression) and columns.
+    """A task, still without files, for these classes (none: regression) and columns.
 
-    metric: the value of --metric, or None. Raises DataError for one that does not fit the labels.
+    metric: the value of --metric, or None. Raises DataError if the metric is not for such labels.
     """
     computed, primary = choose_metrics(labels, metric)
     layout = Columns(columns.text, columns.pair, columns.label)
@@ -139,25 +146,27 @@ def make_task(
         test_sets=(),
         labelled_columns=layout,
         test_columns=Columns(columns.text, columns.pair),
-        score_range=None if labels else ANY_SCORE,
+        score_range=None if labels else _ANY_SCORE,
     )
 
 
 def choose_metrics(
     labels: tuple[str, ...], metric: str | None
 ) -> tuple[tuple[str, ...], PrimaryMetric]:
-    """The metrics for these classes (none: a regression), and the one that selects the best step.
+    """The metrics for these classes (none: regression), and the one that selects the best step.
 
-    Raises DataError for a --metric that does not fit the labels.
+    Raises DataError if the --metric is not for such labels.
     """
-    available = custom_args.CLASS_METRICS if labels else custom_args.SCORE_METRICS
+    available = custom_args.CLASSIFICATION_METRICS if labels else custom_args.REGRESSION_METRICS
     if metric is not None and metric not in available:
         label_type = "classes" if labels else "numbers"
         raise DataError(
-            f"--metric {metric}: the labels are {label_type}, which have {', '.join(available)}"
+            f"--metric {metric}: the labels are {label_type}: choose from {', '.join(available)}"
         )
     if metric == "f1" and len(labels) > 2:
-        raise DataError(f"--metric f1 is for two classes, and there are {len(labels)}: f1_macro")
+        raise DataError(
+            f"--metric f1 is for two classes, and there are {len(labels)}: give f1_macro"
+        )
     if not labels:
         scores = ("pearson", "spearmanr", "mse")
         chosen = CORRELATIONS if metric is None else (available[metric],)
@@ -169,9 +178,8 @@ def choose_metrics(
 
 
 def task_name(path: str) -> str:
-    """A task's name from its training file: the file's name or, if that is generic, the folder's.
-
-    Never the name of a GLUE task.
+    """A task's name, from the training file's name or, if that is generic (train.csv), from its
+    folder's; "own" if both are generic. Never the name of a GLUE task.
     """
     file = Path(path).resolve()
     for text in (file.stem, file.parent.name):

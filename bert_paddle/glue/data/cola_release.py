@@ -1,8 +1,8 @@
-"""Find or download the original CoLA release, which the CoLA walk-through uses.
+"""Find or download the original CoLA release, which the CoLA walkthrough uses.
 
-Warstadt et al. 2019 (arXiv:1805.12471). Its files have no header and four fields: source, label,
-the author's mark, sentence. GLUE's dev set is in_domain_dev and out_of_domain_dev together; GLUE's
-training set is in_domain_train.
+Warstadt et al. 2019 (arXiv:1805.12471). Its files have no header and four columns: source, label,
+the source's own acceptability mark, sentence. in_domain_train is GLUE's training set; in_domain_dev
+and out_of_domain_dev together are GLUE's dev set.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ from bert_paddle.glue.tasks import TASKS, DevSet, TrainSet
 
 COLUMNS = ("source", "label", "mark", "sentence")
 TRAIN_FILE, TEST_FILE = "in_domain_train.tsv", "out_of_domain_dev.tsv"
-# The release as a task, for the readers and the download.
+# The release as a Task, so that data.tsv and data.download can read and download it.
 RELEASE = replace(
     TASKS["CoLA"],
     name="CoLA, the original release",
@@ -26,7 +26,7 @@ RELEASE = replace(
     test_sets=(),
 )
 BASE_URL = "https://nyu-mll.github.io"
-# No size or checksum is published; the unpacked files are checked by their row counts.
+# Its size and checksum are not published; the unpacked files are checked by their row counts.
 REMOTE_FILES = (RemoteFile("CoLA/cola_public_1.1.zip", None, None),)
 DIR_VARIABLE = "COLA_PUBLIC_DIR"
 
@@ -38,15 +38,15 @@ def find_release(
     warn: Callable[[str], None],
     base_url: str = BASE_URL,
 ) -> Path:
-    """The folder of the release's files: below `data_dir`, else $COLA_PUBLIC_DIR, else
-    <home>/glue, where it is downloaded to if missing.
+    """The folder with the release's files: in `data_dir`, else in $COLA_PUBLIC_DIR, else in
+    <home>/glue, into which it is downloaded if missing.
 
-    Each may be cola_public/raw, cola_public, or its parent. `warn` is called for files whose row
-    count is not the release's. Raises DataError where the folder named by the flag or the variable
-    lacks the files, and where a download fails or is not the release.
+    `data_dir` and $COLA_PUBLIC_DIR may be cola_public/raw, cola_public, or the parent of
+    cola_public; `warn` is called for each of their files whose row count is not the release's.
+    Raises DataError if they lack the files, and if the download fails or has other row counts.
     """
     if data_dir == "":
-        raise DataError("--data_dir is empty: give the folder, or leave the flag out")
+        raise DataError("--data_dir is empty: give the folder, or omit the flag")
     given_dir = data_dir if data_dir is not None else environ.get(DIR_VARIABLE)
     if given_dir:
         folder = _find_inside(Path(given_dir))
@@ -54,10 +54,10 @@ def find_release(
             option = "--data_dir" if data_dir else f"${DIR_VARIABLE}"
             raise DataError(
                 f"{option} {given_dir}: no {TRAIN_FILE} and {TEST_FILE} there, nor in its raw or "
-                "cola_public/raw: give the folder of the original release, or none to download it"
+                "cola_public/raw: give the original release's folder, or none to download it"
             )
         for problem in _row_count_problems(folder):
-            warn(f"{problem}: its results are not comparable with those of the release")
+            warn(f"{problem}: results are not comparable with those on the release")
         return folder
     folder = download.ensure_downloaded(
         RELEASE, home, (), base_url, REMOTE_FILES, f"give --data_dir, set {DIR_VARIABLE}"
@@ -68,6 +68,7 @@ def find_release(
 
 
 def _find_inside(folder: Path) -> Path | None:
+    """`folder`, or its subfolder, that has the training and test file; None if there is none."""
     for subfolder in ("", "raw", "cola_public/raw"):
         if all((folder / subfolder / name).is_file() for name in (TRAIN_FILE, TEST_FILE)):
             return folder / subfolder
@@ -75,7 +76,7 @@ def _find_inside(folder: Path) -> Path | None:
 
 
 def _row_count_problems(folder: Path) -> list[str]:
-    """Files whose row count differs from the release's; missing files are ignored."""
+    """One message per file whose row count differs from the release's; skips missing files."""
     problems = []
     for name in (file for file in RELEASE.files if (folder / file).is_file()):
         count = len(tsv.read_task_file(RELEASE, folder / name, "train"))

@@ -17,8 +17,8 @@ from bert_paddle.training.step import Batch
 
 @dataclass
 class EncodedDataset:
-    """Encoded examples. labels: int64 or float32 [n], None for a test file. examples: the texts,
-    where predictions are written with them."""
+    """Encoded examples. labels: int64 or float32 [n]; None without labels. examples: the texts, for
+    prediction files that contain them; None if not needed."""
 
     encoded: EncodedTexts
     labels: np.ndarray | None
@@ -29,9 +29,10 @@ class EncodedDataset:
         return len(self.encoded)
 
     def batch(self, rows: np.ndarray, pad_multiple: int = 1) -> Batch:
-        """The batch of the given rows, padded to its longest row; {} for no rows.
+        """The batch of the given rows; {} for no rows.
 
-        input_ids, input_mask, segment_ids: int64 [rows, longest]; labels: [rows], if there are any.
+        input_ids, input_mask, segment_ids: int64 [rows, width], padded to the longest row, rounded
+        up to a multiple of `pad_multiple`; labels: [rows], if there are any.
         """
         if len(rows) == 0:
             return {}
@@ -49,7 +50,7 @@ class EncodedDataset:
         return batch
 
     def fingerprint(self) -> str:
-        """A digest of the rows and labels in order, which must be the same when a run resumes."""
+        """A digest of the rows and labels in order; a run resumes only with the same digest."""
         digest = hashlib.sha256()
         for row in self.encoded.input_ids:
             digest.update(len(row).to_bytes(4, "little") + row.tobytes())
@@ -73,30 +74,38 @@ class TrainLoader:
     def __init__(self, dataset: EncodedDataset, args: GlueArgs, pad_multiple: int = 1):
         world = collectives.get_world()
         self.dataset, self.rank, self.world_size = dataset, world.rank, world.size
-        self.micro_rows = args.batch_size * world.size
-        self.rows_per_step = self.micro_rows * args.gradient_accumulation_steps
+        self.global_micro_batch_size = args.batch_size * world.size
+        self.rows_per_step = self.global_micro_batch_size * args.gradient_accumulation_steps
         self.seed, self.num_workers = args.seed, args.num_workers
         self.group_by_length, self.pad_multiple = args.group_by_length, pad_multiple
         self.steps_per_epoch = -(-len(dataset) // self.rows_per_step)
         self.rows_per_epoch = len(dataset)
-        self.planned_rows = self.rows_per_step
+        self.order_batch_size = self.rows_per_step  # a resume sets it: see training.loop.TrainData
 
     def steps(self, epoch: int, start: int) -> Iterator[list[Batch]]:
-        """The micro-batches of each step of an epoch, from its row `start` on."""
+        """For each step of an epoch, from its row `start` on, this rank's micro-batches."""
         steps = batching.chunks(self._order(epoch)[start:], self.rows_per_step)
         return batching.prefetch(steps, self._micro_batches, self.num_workers)
 
     def describe_rows(self, epoch: int, start: int) -> str:
         """The rows of the step that begins at row `start` of an epoch, for a message."""
         rows = self._order(epoch)[start : start + self.rows_per_step]
-        return f"rows {batching.format_rows(rows.tolist())} of the training set, from 0"
+        return f"rows {batching.format_rows(rows.tolist())} of the training set (0-based)"
 
     def _order(self, epoch: int) -> np.ndarray:
+        """The indices of all rows in the order of the epoch, int [n]."""
         plan = batching.plan_epoch(
-            self.dataset.encoded.lengths, self.planned_rows, self.seed, epoch, self.group_by_length
+            self.dataset.encoded.lengths,
+            self.order_batch_size,
+            self.seed,
+            epoch,
+            self.group_by_length,
         )
         return np.concatenate(plan)
 
     def _micro_batches(self, rows: np.ndarray) -> list[Batch]:
-        parts = batching.split_among_ranks(rows, self.micro_rows, self.rank, self.world_size)
+        """This rank's micro-batches of a step, whose global batch is `rows`."""
+        parts = batching.split_among_ranks(
+            rows, self.global_micro_batch_size, self.rank, self.world_size
+        )
         return [self.dataset.batch(part, self.pad_multiple) for part in parts]

@@ -1,7 +1,7 @@
-"""Download the official GLUE files, with checked SHA-256, into `<home>/glue/<folder>`.
+"""Download the official GLUE files into `<home>/glue/<folder>` and verify their SHA-256.
 
     <home>/glue/SST-2.zip.part    bytes received so far; the next run resumes from there
-    <home>/glue/.SST-2-x1y2       temporary folder for unpacking; deleted
+    <home>/glue/.SST-2-x1y2       temporary folder for unpacking
     <home>/glue/SST-2             the temporary folder, renamed when complete
 
 The rename comes last, so that an interrupted run never leaves an incomplete task folder.
@@ -25,7 +25,7 @@ from bert_paddle.glue.data.fetch import CHUNK, DownloadError, RemoteFile, fetch_
 from bert_paddle.glue.tasks import Task
 
 BASE_URL = "https://dl.fbaipublicfiles.com"
-MAX_UNPACKED = 4 << 30  # bytes of one task's files; MNLI, the largest, stays below 1 GiB
+MAX_UNPACKED = 4 << 30  # bytes of one task's files; MNLI's, the largest, have less than 1 GiB
 
 
 # fmt: off
@@ -69,11 +69,11 @@ def ensure_downloaded(
     sources: Sequence[RemoteFile] | None = None,
     remedies: str = "give --data_dir, set GLUE_DATA_DIR",
 ) -> Path:
-    """Return `<home>/glue/<folder>`, downloading the official files if any is missing.
+    """Return `<home>/glue/<folder>`, after downloading the official files if any is missing.
 
-    For the error message, `searched` names the places searched before, and `remedies` what else to
-    do. Safe with concurrent processes, and to interrupt at any point. Raises DataError when the
-    download fails (offline, 404, wrong checksum ...), RunError when the disk is full.
+    `searched` (places without the files) and `remedies` are for the error message. Safe for
+    concurrent processes and to interrupt at any point. Raises DataError if the download fails
+    (offline, 404, wrong checksum ...), RunError if the disk is full.
     """
     root = Path(home) / "glue"
     target = root / task.folder
@@ -87,7 +87,7 @@ def ensure_downloaded(
     except DownloadError as error:
         urls = " and ".join(f"{base_url}/{source.path}" for source in sources)
         raise DataError(
-            f"{task.name}: no data found and no download: {error}; looked in: "
+            f"{task.name}: no data found, and the download failed: {error}; looked in: "
             f"{'; '.join(searched or (str(target),))}; {remedies}, put "
             f"{', '.join(task.files)} into {target}, or fetch {urls} into {root} and run again"
         ) from None
@@ -101,21 +101,23 @@ def ensure_downloaded(
 
 
 def _download(task: Task, root: Path, base_url: str, sources: Sequence[RemoteFile]) -> None:
+    """Download and unpack the task's files, unless they exist; the caller holds the lock."""
     target = root / task.folder
     missing = _missing_files(task, target)
     if not missing:
-        return  # downloaded by another process meanwhile
+        return  # another process downloaded them while this one waited for the lock
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        # Adding official files to a user's would make a mixed set.
+        # Do not mix official files with a user's.
         raise DownloadError(
             f"{target} exists without {', '.join(missing)}; move it away to download the task"
         )
     fetched = [fetch_file(f"{base_url}/{source.path}", source, root) for source in sources]
     for stale in root.glob(f".{_file_prefix(task)}-*"):
-        shutil.rmtree(stale, ignore_errors=True)  # of a killed run: this process holds the lock
+        # Left by a killed run: no other process is unpacking, since this one holds the lock.
+        shutil.rmtree(stale, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{_file_prefix(task)}-", dir=root))
     try:
-        folder.chmod(0o755)  # readable by other users of the cache
+        folder.chmod(0o755)  # mkdtemp makes it private; other users may share the cache
         _unpack_or_discard(task, sources, fetched, folder)
         for path in folder.iterdir():
             with open(path, "rb") as file:
@@ -129,6 +131,7 @@ def _download(task: Task, root: Path, base_url: str, sources: Sequence[RemoteFil
 
 
 def _file_prefix(task: Task) -> str:
+    """The prefix of the task's lock file and temporary folders, without slashes."""
     return task.folder.replace("/", "-")
 
 
@@ -138,7 +141,7 @@ def _missing_files(task: Task, folder: Path) -> list[str]:
 
 @contextlib.contextmanager
 def _exclusive_lock(lock: Path) -> Iterator[None]:
-    """Hold an exclusive lock, which the system releases when the process ends."""
+    """Hold an exclusive file lock; the system releases it if the process is killed."""
     import fcntl
 
     with open(lock, "a") as file:
@@ -153,7 +156,8 @@ def _exclusive_lock(lock: Path) -> Iterator[None]:
 def _unpack_or_discard(
     task: Task, sources: Sequence[RemoteFile], fetched: Sequence[Path], folder: Path
 ) -> None:
-    """Unpack; on failure delete downloads without a known SHA-256, to start over the next time."""
+    """Unpack; on failure delete downloads without a known SHA-256, which may be damaged: the next
+    run downloads them again."""
     try:
         _unpack(task, fetched, folder)
     except DownloadError:
@@ -164,6 +168,7 @@ def _unpack_or_discard(
 
 
 def _unpack(task: Task, fetched: Sequence[Path], folder: Path) -> None:
+    """Write the task's files, from its downloads, into `folder`."""
     if task.name == "MRPC":
         _split_mrpc(fetched, folder)
     elif fetched[0].name.removesuffix(".part").endswith(".zip"):
@@ -173,7 +178,8 @@ def _unpack(task: Task, fetched: Sequence[Path], folder: Path) -> None:
 
 
 def _unzip(task: Task, path: Path, folder: Path) -> None:
-    """Unpack the task's files, by their names alone: paths of the archive are never written to."""
+    """Unpack the task's files into `folder` under their own names: paths in the archive are never
+    used as targets."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = {member.filename: member for member in archive.infolist()}
@@ -196,11 +202,12 @@ def _unzip(task: Task, path: Path, folder: Path) -> None:
 
 
 def _split_mrpc(fetched: Sequence[Path], folder: Path) -> None:
-    """Make GLUE's three files of the corpus' two files and the list of the dev set's id pairs."""
+    """Write GLUE's train, dev and test file from `fetched`: MRPC's training file, its test file and
+    a list of the sentence id pairs in the dev set."""
     train, test, ids = (path.read_bytes().rstrip(b"\n").split(b"\n") for path in fetched)
-    pairs = {tuple(line.split(b"\t")) for line in ids}
-    in_dev = [tuple(row.split(b"\t")[1:3]) in pairs for row in train]
-    # The test file has a running index in place of the label.
+    dev_ids = {tuple(line.split(b"\t")) for line in ids}
+    in_dev = [tuple(row.split(b"\t")[1:3]) in dev_ids for row in train]
+    # GLUE's test file has the row's index instead of the label.
     index = [b"index", *(b"%d" % i for i in range(len(test) - 1))]
     files = {
         "train.tsv": [row for row, dev in zip(train, in_dev, strict=True) if not dev],

@@ -14,13 +14,13 @@ from bert_paddle.glue.data.tsv import Examples
 from bert_paddle.models.tokenizer import EncodedTexts, Tokenizer
 
 _MIN_ROWS = 5_000  # smaller sets are tokenized quickly enough
-_MAX_BYTES = 4 << 30  # of the whole cache; the least recently used files are deleted first
+_MAX_BYTES = 4 << 30  # size of the cache; the least recently used files are deleted first
 _VERSION = 1  # increase it when the output of `Tokenizer.encode` changes
 
 
 def encode(examples: Examples, tokenizer: Tokenizer, max_seq_length: int) -> EncodedTexts:
-    """`tokenizer.encode` of the examples, read from the cache if the same texts were encoded before
-    with the same vocabulary, settings and length."""
+    """The examples encoded by `tokenizer.encode`, or read from the cache if the same texts were
+    encoded before with the same vocabulary, settings and maximum length."""
     texts = examples.texts_a, examples.texts_b
     if len(examples.texts_a) < _MIN_ROWS:
         return tokenizer.encode(*texts, max_seq_length)
@@ -34,34 +34,38 @@ def encode(examples: Examples, tokenizer: Tokenizer, max_seq_length: int) -> Enc
 
 
 def _key(examples: Examples, tokenizer: Tokenizer, max_seq_length: int) -> str:
+    """A digest of everything that the encoded rows depend on."""
     digest = hashlib.blake2b(digest_size=20)
     settings = tokenizer.do_lower_case, tokenizer.strip_accents, tokenizer.tokenize_chinese_chars
     digest.update(repr((_VERSION, max_seq_length, *settings)).encode())
     for strings in (tokenizer.vocab, examples.texts_a, examples.texts_b or ()):
-        # Lengths first, so that the same characters divided otherwise give another key.
+        # Lengths first, so that ["ab", "c"] and ["a", "bc"] have different keys.
         digest.update(repr([len(string) for string in strings]).encode())
         digest.update("".join(strings).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
 
 
 def _read(path: Path) -> EncodedTexts | None:
-    """The rows of a cache file; None if it is missing or damaged."""
+    """The content of a cache file; None if it is missing or damaged."""
     try:
-        with path.open("rb") as opened, np.load(opened) as file:  # without pickles
+        with (
+            path.open("rb") as opened,
+            np.load(opened) as file,
+        ):  # np.load refuses pickles by default
             if any(entry.compress_type != zipfile.ZIP_STORED for entry in file.zip.infolist()):
                 return None  # _write does not compress
-            # zipfile compares an array's checksum at its end only, which numpy does not reach
-            # when the array's header gives a smaller size.
+            # zipfile checks a checksum only when an entry is read to its end, which numpy does not
+            # do if a damaged array header states a smaller size.
             if file.zip.testzip() is not None:
                 return None
-            flat, lengths, second = file["flat"], file["lengths"], file["second"]
-            cut = int(file["cut"])
+            flat, lengths, segment_b_start = file["flat"], file["lengths"], file["second"]
+            truncated = int(file["cut"])
     except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile):
-        return None  # RuntimeError: zipfile, for features that a damaged header asks for
+        return None  # RuntimeError: from zipfile, if a damaged header requires encryption
     with contextlib.suppress(OSError):
-        os.utime(path)
+        os.utime(path)  # used now: see _prune
     rows = np.split(flat, np.cumsum(lengths)[:-1])
-    return EncodedTexts(rows, second, cut)
+    return EncodedTexts(rows, segment_b_start, truncated)
 
 
 def _write(path: Path, encoded: EncodedTexts) -> None:
@@ -83,6 +87,7 @@ def _write(path: Path, encoded: EncodedTexts) -> None:
 
 
 def _prune(folder: Path) -> None:
+    """Delete the least recently used files beyond _MAX_BYTES; the newest always stays."""
     files = sorted((f.stat().st_mtime, f.stat().st_size, f) for f in folder.glob("*.npz"))
     total = sum(size for _, size, _ in files)
     for _, size, file in files[:-1]:

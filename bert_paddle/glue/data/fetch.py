@@ -1,4 +1,4 @@
-"""Download one published file: resume broken connections, check the SHA-256."""
+"""Download a published file: resume after broken connections, verify the SHA-256."""
 
 import contextlib
 import http.client
@@ -13,14 +13,14 @@ from typing import Any
 from bert_paddle.common import atomic_files
 
 TIMEOUT_S = 15.0  # to connect, and between two reads
-ATTEMPTS = 5  # each resumes where the connection broke
-CHUNK = 1 << 18
+ATTEMPTS = 5  # each resumes from the bytes received
+CHUNK = 1 << 18  # bytes per read
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A published file: its path below the base URL, and its size in bytes and SHA-256, None where
-    not published; the size is then the server's."""
+    """A published file: its path relative to the base URL, its size in bytes and its SHA-256; None
+    if not published. An unpublished size is requested from the server."""
 
     path: str
     size: int | None
@@ -32,7 +32,7 @@ class RemoteFile:
 
 
 class DownloadError(Exception):
-    """Why a file could not be downloaded or used; becomes part of a DataError."""
+    """A file could not be downloaded or used. The message becomes part of a DataError."""
 
 
 def print_status(text: str, end: str = "\n") -> None:
@@ -41,28 +41,28 @@ def print_status(text: str, end: str = "\n") -> None:
 
 
 def fetch_file(url: str, source: RemoteFile, root: Path) -> Path:
-    """The path of `source` in `root`, with its SHA-256: a file put there by the user, or
-    `<name>.part`, downloaded from `url`.
+    """Download `source` from `url` and return its path, `<root>/<name>.part`; or return
+    `<root>/<name>`, if the user put the file there. Its SHA-256 is verified.
 
     Raises DownloadError, after which the next call resumes from the bytes received."""
-    placed = root / source.name
-    if placed.is_file():
-        digest = atomic_files.sha256(placed)
+    user_file = root / source.name
+    if user_file.is_file():
+        digest = atomic_files.sha256(user_file)
         if source.sha256 not in (None, digest):
-            raise DownloadError(f"{placed} is not the official file: its SHA-256 is {digest}")
-        return placed
+            raise DownloadError(f"{user_file} is not the official file: its SHA-256 is {digest}")
+        return user_file
     part = root / f"{source.name}.part"
     resumed = part.exists()
     size = _remote_size(url) if source.size is None else source.size
     if _file_size(part) > size:
-        part.unlink()  # of an earlier version of the file
+        part.unlink()  # longer than the file: of another version of it
     for _ in range(ATTEMPTS):
         size_before = _file_size(part)
         if size_before < size:
             _download_rest(url, size, part)
         if _file_size(part) < size:
             if _file_size(part) <= size_before:
-                break
+                break  # no progress
             continue
         digest = atomic_files.sha256(part)
         if source.sha256 in (None, digest):
@@ -70,19 +70,19 @@ def fetch_file(url: str, source: RemoteFile, root: Path) -> Path:
         part.unlink()
         if not resumed:
             raise DownloadError(f"{url} has the SHA-256 {digest} instead of {source.sha256}")
-        resumed = False  # the bytes of an earlier run may be wrong: start over, once
+        resumed = False  # an earlier run's bytes may be wrong: start over, once
     raise DownloadError(
         f"{url}: connection lost; {_file_size(part)} of {size} bytes are kept: run again to resume"
     )
 
 
 def _remote_size(url: str) -> int:
-    """The size of a file in bytes, by the server's Content-Length."""
+    """The size of a file in bytes, from the server's Content-Length."""
     response = _open_url(url, {})
-    assert response is not None  # None is for range requests only
+    assert response is not None  # None only for range requests
     with response:
         if response.length is None:
-            raise DownloadError(f"{url}: the server does not give its size")
+            raise DownloadError(f"{url}: the server does not state the file's size")
         return int(response.length)
 
 
@@ -101,7 +101,7 @@ def _open_url(url: str, headers: dict[str, str]) -> Any:
 
 
 def _download_rest(url: str, size: int, part: Path) -> None:
-    """Append to `part` until it is complete or the connection ends."""
+    """Download the missing bytes into `part`, until it is complete or the connection breaks."""
     received = _file_size(part)
     response = _open_url(url, {"Range": f"bytes={received}-"} if received else {})
     if response is None:
@@ -113,7 +113,7 @@ def _download_rest(url: str, size: int, part: Path) -> None:
         elif not response.headers.get("Content-Range", "").startswith(f"bytes {received}-"):
             part.unlink(missing_ok=True)
             raise DownloadError(
-                f"{url}: the server sent another range than requested; run again to start over"
+                f"{url}: the server sent a different range than requested; run again to start over"
             )
         if response.length is not None and received + response.length != size:
             received += response.length
@@ -131,7 +131,7 @@ def _download_rest(url: str, size: int, part: Path) -> None:
 
 
 def _read_chunks(response: Any) -> Iterator[bytes]:
-    """The body in chunks, until it or the connection ends."""
+    """The response body in chunks, until it ends or the connection breaks."""
     with contextlib.suppress(OSError, http.client.HTTPException):
         while chunk := response.read(CHUNK):
             yield chunk

@@ -21,8 +21,9 @@ Rows = TypeVar("Rows", Examples, EncodedDataset)
 
 @dataclass
 class TaskData(Generic[Rows]):
-    """The data sets of a run. `demo` marks invented rows, whose results are no GLUE results;
-    `custom` marks the user's own files."""
+    """The data sets of a run: training set, dev sets, and test sets with the task of each (AX's is
+    not the trained one). `demo` marks invented rows, whose results are not GLUE results; `custom`
+    marks a user's own files."""
 
     train: Rows | None = None
     dev: list[tuple[DevSet, Rows]] = field(default_factory=list)
@@ -32,7 +33,7 @@ class TaskData(Generic[Rows]):
 
     @property
     def origin(self) -> str:
-        """The value of "data" in all_results.json and run.json."""
+        """Where the data comes from: "data" in all_results.json and run.json."""
         return "own" if self.custom else "demo" if self.demo else "glue"
 
 
@@ -41,7 +42,7 @@ EncodedData = TaskData[EncodedDataset]
 
 
 def read_task_data(task: Task, args: GlueArgs, log: RunLog) -> RawData:
-    """Read the task's files that the flags ask for; --test_file is not read here.
+    """Read the task's files that the run needs; --test_file is not read here.
 
     Raises DataError for a missing or malformed file.
     """
@@ -53,7 +54,7 @@ def read_task_data(task: Task, args: GlueArgs, log: RunLog) -> RawData:
     data = RawData(demo=tsv.is_demo(folder))
     if data.demo:
         log.note(
-            f"data: {folder} is a demo set of invented sentences: its results are no GLUE results"
+            f"data: {folder} is a demo set of invented sentences: its results are not GLUE results"
         )
     if args.do_train and task.train:
         data.train = _read_file(task, folder / task.train.file, "train", log)
@@ -93,13 +94,14 @@ def _read_dev_sets(task: Task, folder: Path, log: RunLog) -> list[tuple[DevSet, 
 def _read_diagnostic_sets(
     task: Task, args: GlueArgs, log: RunLog
 ) -> list[tuple[Task, TestSet, Examples]]:
-    """AX, which an MNLI model predicts too, where its files exist."""
+    """The test sets of other tasks that this task's model predicts (MNLI's model predicts AX), if
+    their files exist."""
     sets: list[tuple[Task, TestSet, Examples]] = []
     for other in TASKS.values():
         if other.model_task == task.name:
             search = tsv.find_task_dir(other, args.data_dir, os.environ, runtime.home_dir())
             if search.folder is None:
-                log.note(f"{other.name}: no local files, so no predictions for it")
+                log.note(f"{other.name}: no local files: it is not predicted")
                 continue
             for test_set in other.test_sets:
                 examples = _read_file(other, search.folder / test_set.file, "test", log)
@@ -108,6 +110,7 @@ def _read_diagnostic_sets(
 
 
 def _read_file(task: Task, path: Path, split: str, log: RunLog) -> Examples:
+    """Read a file; warns of skipped rows and of a number of rows that is not the official one."""
     if not path.is_file():
         raise DataError(
             f"{task.name}: {path} is missing; put the official file there, or give --data_dir"
@@ -127,18 +130,18 @@ def _read_file(task: Task, path: Path, split: str, log: RunLog) -> Examples:
 def encode_data(data: RawData, tokenizer: Tokenizer, args: GlueArgs, log: RunLog) -> EncodedData:
     """Tokenize all data sets; logs how many rows were truncated."""
 
-    def encode(examples: Examples, keep: bool = True) -> EncodedDataset:
-        encoded = encode_examples(examples, tokenizer, args.max_seq_length)
-        if encoded.encoded.truncated:
+    def encode(examples: Examples, keep_texts: bool = True) -> EncodedDataset:
+        dataset = encode_examples(examples, tokenizer, args.max_seq_length)
+        if dataset.encoded.truncated:
             log.note(
-                f"{examples.source}: {encoded.encoded.truncated} of {len(encoded)} rows are "
+                f"{examples.source}: {dataset.encoded.truncated} of {len(dataset)} rows are "
                 f"truncated to {args.max_seq_length} tokens"
             )
-        encoded.examples = examples if keep else None
-        return encoded
+        dataset.examples = examples if keep_texts else None
+        return dataset
 
     return EncodedData(
-        encode(data.train, keep=False) if data.train else None,
+        encode(data.train, keep_texts=False) if data.train else None,
         [(dev, encode(examples)) for dev, examples in data.dev],
         [(task, test_set, encode(examples)) for task, test_set, examples in data.test],
         data.demo,

@@ -1,8 +1,8 @@
 """Find GLUE's TSV files and read them strictly.
 
-The files are UTF-8, tab-separated and unquoted: a quotation mark is an ordinary character, only a
-line feed ends a row, and texts are kept verbatim. A malformed row raises an error with file and
-line, since silently skipping it would change every metric computed later.
+The files are UTF-8 and tab-separated, without quoting: a quotation mark is an ordinary character,
+only a line feed ends a row, and texts are kept verbatim. A malformed row raises a DataError with
+file and line, since silently skipping it would change the metrics.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ BOM = b"\xef\xbb\xbf"
 class Examples:
     """One file's examples, in the order of the file.
 
-    `texts_b` is None for single-text tasks; `labels` is None in a test file, else int64 [n]
-    (indices into `Task.labels`) or, for regression, float32 [n]. `skipped` counts skipped rows.
+    `texts_b` is None for single-text tasks. `labels` is int64 [n] (indices into `Task.labels`) or,
+    for regression, float32 [n]; None without labels. `source`: the file, for messages. `skipped`:
+    the number of rows skipped.
     """
 
     texts_a: list[str]
@@ -87,7 +88,7 @@ def _parse(task: Task, columns: Columns, split: str, file: BinaryIO, path: str) 
             label_lines.append(line)
     if not texts_a:
         hint = f" ({skipped} rows have too few fields)" if skipped else ""
-        raise DataError(f"{path}: a header and no row{hint}")
+        raise DataError(f"{path}: no rows after the header{hint}")
 
     labels = None
     if label_column is not None:
@@ -97,14 +98,14 @@ def _parse(task: Task, columns: Columns, split: str, file: BinaryIO, path: str) 
 
 
 def _split_fields(raw: bytes, path: str, line: int) -> list[str]:
-    """The fields of one line, without its line end."""
+    """Decode a line and split it at tabs. Raises DataError for bytes that are not UTF-8 text."""
     return strip_line_end(decode_line(raw, path, line)).split("\t")
 
 
 def decode_line(raw: bytes, path: str, line: int) -> str:
     """One line of a file as text. Raises DataError for bytes that are not UTF-8 text."""
     if b"\0" in raw:
-        raise DataError(f"{path}:{line}: a NUL byte; this is not a text file, or a damaged one")
+        raise DataError(f"{path}:{line}: a NUL byte: the file is not text, or is damaged")
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -120,8 +121,8 @@ def strip_line_end(text: str) -> str:
 def _column_indices(
     columns: Columns, first_row: list[str], path: str
 ) -> tuple[int, int | None, int | None, int]:
-    """Indices of text a, text b and the label, and the number of columns. first_row: the fields of
-    the first line, the header where the layout has one."""
+    """The indices of the columns with text a, text b and the label (None if the layout has none),
+    and the number of columns. first_row: the first line's fields, a header or not."""
     count = columns.count or len(first_row)
     if columns.header and len(first_row) != count:
         raise field_count_error(path, 1, first_row, count)
@@ -158,7 +159,8 @@ def _column_index(column: Column, header: list[str], path: str) -> int:
 
 
 def _parse_classes(task: Task, raw: Sequence[str], lines: Sequence[int], path: str) -> np.ndarray:
-    """Labels of a file as indices into `task.labels`, int64 [n]."""
+    """The labels as indices into `task.labels`, int64 [n]. Raises DataError. lines: the line number
+    of each, for messages."""
     index_of = {label: i for i, label in enumerate(task.file_labels)}
     indices = [index_of.get(label, -1) for label in raw]
     if -1 in indices:
@@ -168,7 +170,8 @@ def _parse_classes(task: Task, raw: Sequence[str], lines: Sequence[int], path: s
 
 
 def _parse_scores(task: Task, raw: Sequence[str], lines: Sequence[int], path: str) -> np.ndarray:
-    """Scores of a file within `task.score_range`, float32 [n]."""
+    """The scores, float32 [n]. Raises DataError for one outside `task.score_range`. lines: as in
+    `_parse_classes`."""
     low, high = task.score_range or (-np.inf, np.inf)
     # NaN fails the comparison and is rejected like values out of range.
     valid = [is_number(text) and low <= float(text) <= high for text in raw]
@@ -180,7 +183,8 @@ def _parse_scores(task: Task, raw: Sequence[str], lines: Sequence[int], path: st
 
 
 def is_number(text: str) -> bool:
-    """Whether a label is a plain ASCII number ("nan" and "inf" are; "1_0" is not)."""
+    """Whether a label is a number in ASCII, as in "-1.5e3", "nan" or "inf". float() also accepts
+    "1_0" and other scripts' digits."""
     try:
         float(text)
     except ValueError:
@@ -188,19 +192,22 @@ def is_number(text: str) -> bool:
     return text.isascii() and "_" not in text
 
 
-def label_error(places: Sequence[str], text: str, expected: str) -> DataError:
-    """The error for invalid labels. places: `path:line` of each; text: the first one."""
+def label_error(locations: Sequence[str], text: str, expected: str) -> DataError:
+    """The error for invalid labels. locations: `path:line` of each; text: the first of them;
+    expected: a description of valid ones."""
     label = f"label {quote_value(text)}" if text else "an empty label"
-    more = f"; {len(places)} rows of the file have such labels" if len(places) > 1 else ""
-    return DataError(f"{places[0]}: {label} where {expected} is expected{more}")
+    more = f"; {len(locations)} rows of the file have invalid labels" if len(locations) > 1 else ""
+    return DataError(f"{locations[0]}: {label} where {expected} is expected{more}")
 
 
 def field_count_error(
-    path: str, line: int, fields: Sequence[str], count: int, by: str = "tab"
+    path: str, line: int, fields: Sequence[str], count: int, delimiter: str = "tab"
 ) -> DataError:
-    """The error for a row with more or fewer fields than the header."""
-    found = "found an empty line" if fields == [""] else f"found {len(fields)}"
-    return DataError(f"{path}:{line}: expected {count} {by}-separated fields, {found}")
+    """The error for a row that does not have `count` fields."""
+    actual = "an empty line" if fields == [""] else len(fields)
+    return DataError(
+        f"{path}:{line}: expected {count} {delimiter}-separated fields, found {actual}"
+    )
 
 
 def quote_value(text: str, limit: int = 80) -> str:
@@ -210,8 +217,8 @@ def quote_value(text: str, limit: int = 80) -> str:
 
 @dataclass(frozen=True)
 class TaskDirSearch:
-    """The folder of a task's files, or None; and every place searched without success, each with
-    what it lacks."""
+    """The folder with a task's files, or None; and, as text for messages, the places searched
+    without success, each with what it lacks."""
 
     folder: Path | None
     searched: tuple[str, ...]
@@ -224,11 +231,10 @@ def find_task_dir(
     home: str | Path,
     needed: Sequence[str] | None = None,
 ) -> TaskDirSearch:
-    """Look for the task's folder: `data_dir`, $GLUE_DATA_DIR, then `home`/glue.
+    """Search the task's folder in `data_dir`, $GLUE_DATA_DIR, then `home`/glue.
 
-    `data_dir` is a folder of task folders, or the task's folder itself. A folder is accepted only
-    with every file of `needed` (by default the training file and the first dev file; AX: its
-    file).
+    `data_dir` may also be the task's folder itself. A folder is accepted only if it has all files
+    in `needed` (default: the training file and the first dev file; for AX, its only file).
     """
     if needed is None:
         needed = task.files[:2] if task.train else task.files[:1]
@@ -255,7 +261,8 @@ def find_task_dir(
 
 
 def _task_folders(task: Task, root: Path, include_root: bool) -> list[Path]:
-    """Folders under `root` named like the task, exact spelling first; then, if asked, `root`."""
+    """The folders in `root` named like the task, the exact spelling first; then, with
+    `include_root`, `root` itself, unless it is named like another task."""
     names = {normalize_name(task.folder), normalize_name(task.name)}
     try:
         folders = [
@@ -264,7 +271,7 @@ def _task_folders(task: Task, root: Path, include_root: bool) -> list[Path]:
     except OSError:
         return []
     folders.sort(key=lambda path: (path.name != task.folder, path.name))
-    # Most tasks' files have the same names, so another task's folder must not be taken.
+    # Files of most tasks have the same names, so another task's folder would be accepted.
     other_tasks = {
         normalize_name(name) for t in TASKS.values() for name in (t.folder, t.name)
     } - names
@@ -274,5 +281,5 @@ def _task_folders(task: Task, root: Path, include_root: bool) -> list[Path]:
 
 
 def is_demo(folder: str | Path) -> bool:
-    """Whether a folder holds the demo set of invented rows, marked by a file named DEMO."""
+    """Whether a folder has a demo set of invented rows, marked by a file named DEMO."""
     return (Path(folder) / "DEMO").exists()

@@ -1,1 +1,1 @@
-"""Our own kernels: BERT's encoder on CPUs, on the weights of PaddleNLP's layers, and AdamW."""
+"""Our own kernels: BERT's encoder on CPUs, with the weights of PaddleNLP's layers, and AdamW."""

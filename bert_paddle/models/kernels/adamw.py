@@ -1,5 +1,5 @@
-"""AdamW by kernels.c, on all threads: one pass for the gradient norm, one for clipping and the
-optimizer step."""
+"""AdamW computed by kernels.c on all threads: one pass over memory for the gradient norm, one for
+clipping and the optimizer step."""
 
 import functools
 from typing import Any
@@ -11,36 +11,37 @@ from bert_paddle.models.kernels.compile_kernels import Kernels
 
 
 @functools.cache
-def kernel_adamw(kernels: Kernels) -> type:
-    """A subclass of paddle.optimizer.AdamW, for float32 on the CPU, that computes with kernels.c:
-    the same up to rounding. Its state, and saving and restoring it, are Paddle's.
+def kernel_adamw_class(kernels: Kernels) -> type:
+    """A subclass of paddle.optimizer.AdamW for float32 on the CPU whose step is computed by
+    kernels.c. Results equal Paddle's up to rounding; the state's format is Paddle's.
 
-    `global_grad_norm(parameters)` is the norm over all their gradients; `step` multiplies gradients
-    by `gradient_scale`.
+    `global_grad_norm(parameters)` returns the norm of all their gradients together; `step`
+    multiplies each gradient by `gradient_scale`, which clipping sets.
     """
 
-    class FusedAdamW(adamw_base.batched_adamw()):  # type: ignore[misc]
+    class CpuKernelAdamW(adamw_base.batched_adamw_class()):  # type: ignore[misc]
         gradient_scale = 1.0
 
         def global_grad_norm(self, parameters: Any) -> float:
             gradients = [p.grad.contiguous() for p in parameters if p.grad is not None]
-            rows = [(0, g.data_ptr(), 0, 0, 0, 0, g.size, 0) for g in gradients]
+            # `Tensor` structs of kernels.c; `squares` reads only the gradient and its size.
+            structs = [(0, g.data_ptr(), 0, 0, 0, 0, g.size, 0) for g in gradients]
             sum_of_squares = np.zeros(1)
-            kernels.run("squares", np.array(rows, np.int64), sum_of_squares, len(rows))
+            kernels.run("squares", np.array(structs, np.int64), sum_of_squares, len(structs))
             return float(np.sqrt(sum_of_squares[0]))
 
-        def apply_gradients(self, pairs: adamw_base.Pairs) -> None:
-            # Kept in a list: a contiguous copy must outlive the call of the kernel.
-            contiguous = [(parameter, gradient.contiguous()) for parameter, gradient in pairs]
-            rows = [self._row(parameter, gradient) for parameter, gradient in contiguous]
-            betas = self._beta1, self._beta2
-            factors = self.get_lr(), self._weight_decay, *betas, self._epsilon, self.gradient_scale
-            kernels.run("adamw", np.array(rows, np.int64), len(rows), *factors)
+        def apply_gradients(self, params_grads: adamw_base.ParamsGrads) -> None:
+            # Kept in a list: contiguous copies must not be freed before the kernel returns.
+            contiguous = [(parameter, grad.contiguous()) for parameter, grad in params_grads]
+            structs = [self._tensor_struct(parameter, grad) for parameter, grad in contiguous]
+            rates = self.get_lr(), self._weight_decay, self._beta1, self._beta2
+            scalars = *rates, self._epsilon, self.gradient_scale
+            kernels.run("adamw", np.array(structs, np.int64), len(structs), *scalars)
 
-        def _row(self, parameter: Any, gradient: Any) -> tuple[int, ...]:
-            """A `Tensor` of kernels.c."""
+        def _tensor_struct(self, parameter: Any, gradient: Any) -> tuple[int, ...]:
+            """The fields of a `Tensor` struct of kernels.c."""
             state = [tensor.data_ptr() for tensor in self.state_tensors(parameter)]
-            decayed = int(self._apply_decay_param_fun(parameter.name))
-            return parameter.data_ptr(), gradient.data_ptr(), *state, parameter.size, decayed
+            decays = int(self._apply_decay_param_fun(parameter.name))
+            return parameter.data_ptr(), gradient.data_ptr(), *state, parameter.size, decays
 
-    return FusedAdamW
+    return CpuKernelAdamW

@@ -1,37 +1,38 @@
-"""A base class on Paddle's AdamW: Paddle's state and checkpoint format; a subclass computes the
-step."""
+"""The base class of our AdamW optimizers: the state and its format are those of Paddle's AdamW; a
+subclass computes the step for all parameters at once."""
 
 import functools
 from typing import Any
 
-Pairs = list[tuple[Any, Any]]  # a parameter and its gradient
+ParamsGrads = list[tuple[Any, Any]]  # parameters, each with its gradient
 
 
 @functools.cache
-def batched_adamw() -> type:
-    """A subclass of paddle.optimizer.AdamW that creates its moments, and then passes all pairs of a
-    parameter and its gradient to `apply_gradients` at once. Built on demand: importing this module
-    must not import paddle.
+def batched_adamw_class() -> type:
+    """A subclass of paddle.optimizer.AdamW whose `step` creates missing moments as Paddle does and
+    then calls `apply_gradients` once with all parameters and gradients. Built on demand, since
+    importing this module must not import paddle.
     """
     from paddle.optimizer import AdamW
 
     class BatchedAdamW(AdamW):
         def step(self) -> None:
-            self._pairs: Pairs = []
-            super().step()  # collects the pairs, see `_append_optimize_op`
-            pairs, self._pairs = self._pairs, []
-            self.apply_gradients(pairs)
+            self._params_grads: ParamsGrads = []
+            super().step()  # calls `_append_optimize_op` for each parameter with a gradient
+            params_grads, self._params_grads = self._params_grads, []
+            self.apply_gradients(params_grads)
 
-        def apply_gradients(self, pairs: Pairs) -> None:
+        def apply_gradients(self, params_grads: ParamsGrads) -> None:
+            """Compute the optimizer step of these parameters in place."""
             raise NotImplementedError
 
         def state_tensors(self, parameter: Any) -> list[Any]:
-            """Both moments and the powers of both betas, tensors."""
+            """A parameter's state: first and second moment, powers of beta1 and beta2."""
             moments = [self._moment1_acc_str, self._moment2_acc_str]
             names = [*moments, self._beta1_pow_acc_str, self._beta2_pow_acc_str]
             return [self._get_accumulator_master(name, parameter) for name in names]
 
-        def _append_optimize_op(self, block: Any, pair: Any) -> None:
-            self._pairs.append(pair)
+        def _append_optimize_op(self, block: Any, param_and_grad: Any) -> None:
+            self._params_grads.append(param_and_grad)
 
     return BatchedAdamW

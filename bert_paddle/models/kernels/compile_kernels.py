@@ -1,4 +1,4 @@
-"""kernels.c as a shared library: compiled for this machine on first use, then cached."""
+"""Compiles kernels.c for this machine on first use, caches the shared library and loads it."""
 
 import contextlib
 import ctypes
@@ -17,7 +17,8 @@ from typing import Any
 from bert_paddle.common import atomic_files, hardware, runtime
 
 SOURCE = Path(__file__).with_name("kernels.c")
-# Sums may be reordered, which vectorizing them needs; infinities and NaN stay exact.
+# -ffast-math allows sums to be reordered, without which they are not vectorized;
+# -fno-finite-math-only restores correct results for infinities and NaN.
 _FLAGS = "-O3 -march=native -ffast-math -fno-finite-math-only -fopenmp -fPIC -std=gnu11".split()
 if platform.machine() == "x86_64":
     _FLAGS.append("-mprefer-vector-width=512")
@@ -37,8 +38,8 @@ _SIGNATURES: dict[str, list[Any]] = {
     "attention_grad": [*[_POINTER] * 11, _INT64, _INT64, _INT64, *_DROPOUT],
 }
 
-# Kernels that allocate memory and return -1 where there is none.
-_CHECKED = {
+# Kernels that allocate memory and return -1 when they cannot.
+_ALLOCATING = {
     "column_sums",
     "attention",
     "squares",
@@ -50,28 +51,29 @@ _DIGEST_SIZE = hashlib.sha256().digest_size  # the digest is appended to a cache
 class Kernels:
     """The functions of kernels.c, called with Paddle tensors and numpy arrays in place of pointers.
 
-    A call releases the GIL.
+    The GIL is released during a call.
     """
 
     def __init__(self, path: Path):
         from paddle.profiler import RecordEvent
 
-        self._library, self._event = ctypes.CDLL(str(path)), RecordEvent
+        self._library, self._record_event = ctypes.CDLL(str(path)), RecordEvent
         for name, arguments in _SIGNATURES.items():
             function = getattr(self._library, name)
             function.argtypes = arguments
-            function.restype = ctypes.c_int if name in _CHECKED else None
+            function.restype = ctypes.c_int if name in _ALLOCATING else None
 
     def run(self, name: str, *arguments: Any) -> None:
         """Call the kernel `name`. Raises MemoryError when it cannot allocate memory."""
         values = [_as_pointer(value) for value in arguments]
-        with self._event(name):  # shown by --profile
+        with self._record_event(name):  # shown by --profile
             failed = getattr(self._library, name)(*values)
-        if failed and name in _CHECKED:
-            raise MemoryError(f"no memory for the kernel {name}")
+        if failed and name in _ALLOCATING:
+            raise MemoryError(f"the kernel {name} could not allocate memory")
 
 
 def _as_pointer(value: Any) -> Any:
+    """The address of a tensor's or array's data; any other value unchanged."""
     if hasattr(value, "data_ptr"):
         return value.data_ptr()
     return value.ctypes.data if hasattr(value, "ctypes") else value
@@ -79,43 +81,45 @@ def _as_pointer(value: Any) -> Any:
 
 @functools.cache
 def load_kernels() -> tuple[Kernels | None, str]:
-    """The kernels, or None and the reason why there are none. Import paddle before calling: the
-    kernels share its thread pool."""
+    """The kernels and "", or None and the reason why they are unavailable. Import paddle before
+    calling: the kernels share its thread pool."""
     cc = os.environ.get("CC", "")
     try:
-        compilers = _compiler_commands(cc)
+        commands = _compiler_commands(cc)
     except ValueError as error:
         return None, f"CC is {cc!r}: {error}"
-    compiler = next((command for command in compilers if shutil.which(command[0])), None)
+    compiler = next((command for command in commands if shutil.which(command[0])), None)
     if compiler is None:
-        names = " or ".join(" ".join(command) for command in compilers)
-        return None, f"no C compiler found ({names})"
+        tried = " or ".join(" ".join(command) for command in commands)
+        return None, f"no C compiler found ({tried})"
     try:
         return _load_or_compile(compiler), ""
     except (OSError, subprocess.SubprocessError) as error:
-        return None, f"{' '.join(compiler)} could not compile them: {_error_line(error)}"
+        return None, f"{' '.join(compiler)} could not compile kernels.c: {_error_line(error)}"
 
 
 def _compiler_commands(cc: str) -> list[list[str]]:
+    """The command in $CC, or the usual compilers in order of preference. Raises ValueError for an
+    unclosed quotation mark."""
     command = [part for part in shlex.split(cc) if part]
     return [command] if command else [["gcc"], ["cc"], ["clang"]]
 
 
 def _error_line(error: Exception) -> str:
-    """The first line of a compiler's output that is an error, or else its first line."""
+    """The first error line of a compiler's output, or else the first line of it."""
     lines = (getattr(error, "stderr", None) or "").strip().splitlines() or [str(error)]
     return next((line for line in lines if "error:" in line.lower()), lines[0])
 
 
 def _load_or_compile(compiler: Sequence[str]) -> Kernels:
-    """The cached kernels; compiled where they are missing, damaged or cannot be loaded (compiled
-    against a newer C library, say)."""
+    """The cached kernels; compiled if missing, damaged or impossible to load (compiled against a
+    newer C library, for example)."""
     import paddle
 
-    # Link Paddle's own OpenMP library: with a second one, the idle threads of each pool would spin
-    # on the cores that the other needs.
-    openmp = next((Path(paddle.__file__).parent / "libs").glob("libiomp5*"), None)
-    if openmp is None:
+    # Link Paddle's own OpenMP library: with a second one, each pool's idle threads would spin on
+    # the cores that the other pool needs.
+    openmp_library = next((Path(paddle.__file__).parent / "libs").glob("libiomp5*"), None)
+    if openmp_library is None:
         raise OSError("this PaddlePaddle ships no libiomp5")
     build = [
         *compiler,
@@ -132,22 +136,22 @@ def _load_or_compile(compiler: Sequence[str]) -> Kernels:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as scratch:
-            library = _compile(compiler, openmp, Path(scratch))
+            library = _compile(compiler, openmp_library, Path(scratch))
             content = library.read_bytes()
             library.write_bytes(content + hashlib.sha256(content).digest())
             atomic_files.sync(library)
             os.replace(library, path)
         return Kernels(path)
-    # The cache is not writable, full, or mounted noexec.
     except (OSError, subprocess.CalledProcessError):
+        # Perhaps the cache's disk is read-only, full, or mounted noexec: compile without the cache.
         with tempfile.TemporaryDirectory() as scratch:
-            # The library stays mapped after its file is deleted.
-            return Kernels(_compile(compiler, openmp, Path(scratch)))
+            # The library stays mapped into memory after its file is deleted.
+            return Kernels(_compile(compiler, openmp_library, Path(scratch)))
 
 
 def _is_intact(path: Path) -> bool:
-    """Whether a cached library is as it was written. The loader would map a truncated one, and the
-    process would die of SIGBUS at a missing page."""
+    """Whether a cached library matches its digest. Loading a truncated one would succeed, and the
+    process would die of SIGBUS when it touches a missing page."""
     try:
         content = path.read_bytes()
     except OSError:
@@ -155,11 +159,12 @@ def _is_intact(path: Path) -> bool:
     return hashlib.sha256(content[:-_DIGEST_SIZE]).digest() == content[-_DIGEST_SIZE:]
 
 
-def _compile(compiler: Sequence[str], openmp: Path, scratch: Path) -> Path:
+def _compile(compiler: Sequence[str], openmp_library: Path, scratch: Path) -> Path:
+    """Compile and link kernels.c in the folder `scratch`; return the shared library's path."""
     object_file, library = scratch / "kernels.o", scratch / "kernels.so"
     for command in (
         [*compiler, *_FLAGS, "-c", str(SOURCE), "-o", str(object_file)],
-        [*compiler, "-shared", str(object_file), str(openmp), "-lm", "-o", str(library)],
+        [*compiler, "-shared", str(object_file), str(openmp_library), "-lm", "-o", str(library)],
     ):
         subprocess.run(
             command, check=True, capture_output=True, text=True, errors="replace", timeout=120

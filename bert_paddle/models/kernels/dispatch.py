@@ -1,4 +1,5 @@
-"""PaddleNLP's classifier and pre-training model with the encoder computed by our kernels."""
+"""Chooses between our kernels and PaddleNLP's layers for a model's encoder; computes the logits of
+PaddleNLP's classifier and pre-training model with our kernels."""
 
 from typing import Any
 
@@ -12,9 +13,9 @@ Batch = dict[str, np.ndarray]
 
 
 def choose_encoder(model: Any, cpu_kernels: bool, log: RunLog) -> None:
-    """Choose our kernels or PaddleNLP's layers for a model; note why where it is the slower one."""
+    """Set `model.use_cpu_kernels`; on a CPU, log why the slower layers of PaddleNLP are used."""
     reason = encoder.unsupported_reason(model.bert) if cpu_kernels else "--cpu_kernels 0"
-    # All ranks compute alike: otherwise their weights would drift apart by rounding.
+    # All ranks use the same encoder: otherwise their weights would drift apart by rounding.
     reasons = collectives.all_gather(reason)
     if not reason and any(reasons):
         rank = next(rank for rank, other in enumerate(reasons) if other)
@@ -25,9 +26,11 @@ def choose_encoder(model: Any, cpu_kernels: bool, log: RunLog) -> None:
 
 
 def uses_kernels(model: Any) -> bool:
-    """Whether our kernels compute the model: on the CPU, with a C compiler, unless `choose_encoder`
-    decided otherwise. Either way the results are the same up to rounding, and dropout draws from
-    the same distribution."""
+    """Whether our kernels compute the model's encoder: what `choose_encoder` decided, by default
+    yes if they can.
+
+    PaddleNLP's layers give the same results up to rounding, with dropout masks from the same
+    distribution."""
     if not hasattr(model, "bert"):
         return False
     if not hasattr(model, "use_cpu_kernels"):
@@ -36,7 +39,7 @@ def uses_kernels(model: Any) -> bool:
 
 
 def classification_logits(model: Any, batch: Batch) -> Any:
-    """The logits [rows, classes] of a BertForSequenceClassification, a tensor.
+    """The logits of a BertForSequenceClassification, a tensor [rows, classes].
 
     batch: input_ids, input_mask, segment_ids, int64 [rows, length].
     """
@@ -49,13 +52,13 @@ def classification_logits(model: Any, batch: Batch) -> Any:
 def pretraining_logits(model: Any, batch: Batch) -> tuple[Any, Any]:
     """The MLM logits [masked positions, vocab] and NSP logits [rows, 2] of a BertForPretraining.
 
-    batch: as for `classification_logits`, and masked_positions, flat indices into [rows, length].
+    batch: as for `classification_logits`, with masked_positions: flat indices into [rows, length].
     """
     import paddle
 
     rows, length = batch["input_ids"].shape
     first, masked = np.arange(rows) * length, batch["masked_positions"]
-    positions = np.union1d(first, masked)
+    positions = np.union1d(first, masked)  # ascending, without duplicates
     encoded = _encode(model, batch, positions)
     first_index, masked_index = (
         paddle.to_tensor(np.searchsorted(positions, part)) for part in (first, masked)

@@ -1,6 +1,9 @@
 """BERT's embeddings of packed rows, forward and backward.
 
 Z = words[input_ids] + positions[position_ids] + segments[segment_ids];   Y = dropout(norm(Z))
+
+words, positions, segments: the embedding tables; g, e: the norm's weight and bias; stats: its means
+and 1 / standard deviations.
 """
 
 from typing import Any
@@ -14,7 +17,7 @@ Ids = tuple[np.ndarray, np.ndarray, np.ndarray]  # input, position and segment i
 
 
 def apply(embeddings: Any, ids: Ids, kernels: Kernels, dropout: Dropout) -> Any:
-    """Y, a tensor [n, hidden], with the weights of a BertEmbeddings."""
+    """Y, a tensor [n, hidden]. embeddings: PaddleNLP's BertEmbeddings, which has the weights."""
     norm = embeddings.layer_norm
     tables = (embeddings.word_embeddings, embeddings.position_embeddings)
     weights = [table.weight for table in (*tables, embeddings.token_type_embeddings, norm)]

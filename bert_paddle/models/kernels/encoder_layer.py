@@ -6,7 +6,8 @@ Hendrycks and Gimpel 2016, arXiv:1606.08415), forward and backward.
     Y1      = norm(dropout(A Wo + bo) + Xq)
     Y       = norm(dropout(gelu(Y1 W1 + b1) W2 + b2) + Y1)
 
-Paddle computes the matrix products, kernels.c everything between them.
+X: the layer's input; Xq: those of its rows whose output is computed; d: the size of a head. Paddle
+computes the matrix products, kernels.c everything between them.
 """
 
 import functools
@@ -18,15 +19,15 @@ import numpy as np
 
 from bert_paddle.models.kernels.compile_kernels import Kernels
 
-_WIDTH = 16  # WIDE of kernels.c
+_KEY_MULTIPLE = 16  # kernels.c pads the keys of a sequence to a multiple of this, its WIDE
 
 
 @dataclass(frozen=True)
 class Spans:
-    """Offsets of sequences in packed rows, and of their attention probabilities in a flat array.
+    """Where each sequence begins in the packed rows and in a flat array of attention probabilities.
 
-    queries, keys: int64 [sequences + 1], first row of each; probabilities: int64 [sequences]; size:
-    length of the flat array, for all heads.
+    queries, keys: int64 [sequences + 1], the first row of each sequence, then the number of rows.
+    probabilities: int64 [sequences], offsets in the flat array. size: the length of that array.
     """
 
     queries: np.ndarray
@@ -36,15 +37,16 @@ class Spans:
 
     @property
     def offsets(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """As the kernels of attention take them."""
+        """The arrays in the order that the attention kernels expect."""
         return self.queries, self.keys, self.probabilities
 
 
-def make_spans(queries: np.ndarray, keys: np.ndarray, heads: int) -> Spans:
-    """The spans of sequences; queries, keys: their number in each sequence, int64 [sequences]."""
-    sizes = heads * queries * (-(-keys // _WIDTH) * _WIDTH)
+def make_spans(query_counts: np.ndarray, key_counts: np.ndarray, heads: int) -> Spans:
+    """The spans of sequences with these numbers of queries and keys, int64 [sequences]."""
+    padded_keys = -(-key_counts // _KEY_MULTIPLE) * _KEY_MULTIPLE  # -(-a // b): a / b rounded up
+    sizes = heads * query_counts * padded_keys
     ends = np.cumsum(sizes)
-    return Spans(_starts(queries), _starts(keys), ends - sizes, int(ends[-1]))
+    return Spans(_starts(query_counts), _starts(key_counts), ends - sizes, int(ends[-1]))
 
 
 def _starts(counts: np.ndarray) -> np.ndarray:
@@ -53,13 +55,14 @@ def _starts(counts: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Dropout:
-    """Dropout in one layer: its probability and the layer's random seed."""
+    """A dropout rate of one layer, and the layer's random seed."""
 
     rate: float
     seed: int
 
     def arguments(self, index: int) -> tuple[int, int, float]:
-        """Seed, threshold and scale, as kernels take them, of the layer's dropout `index`."""
+        """The kernels' arguments seed, threshold and scale. index: which dropout of the layer."""
+        # Multiplying by 2^32 / golden ratio gives the dropouts of a layer distant seeds.
         seed = (self.seed + index * 0x9E3779B1) & 0xFFFFFFFF
         scale = 1.0 / (1.0 - self.rate) if self.rate < 1.0 else 0.0
         return seed, min(int(self.rate * 2**32), 2**32 - 1), scale
@@ -67,28 +70,29 @@ class Dropout:
 
 @dataclass(frozen=True)
 class Settings:
-    """What a layer needs besides its tensors."""
+    """A layer's inputs other than tensors."""
 
     kernels: Kernels
     spans: Spans
     heads: int
-    attention: Dropout
-    hidden: Dropout
-    epsilons: tuple[float, float]
+    attention_dropout: Dropout
+    hidden_dropout: Dropout
+    epsilons: tuple[float, float]  # of the two norms
 
 
 def apply(x_queries: Any, x: Any, parameters: Sequence[Any], settings: Settings) -> Any:
     """The layer's output [nq, h] for `x_queries` [nq, h] attending to `x` [n, h], float32 tensors.
 
-    parameters: query, key, value and output projection, first norm, the two feed-forward layers,
-    second norm: weight [in, out] and bias of each.
+    nq, n: the packed rows to compute, and all packed rows. parameters: weight and bias of the
+    query, key, value and output projections, the first norm, the two feed-forward layers and the
+    second norm, in this order; weights of projections and feed-forward layers are [in, out].
     """
     return make_py_layer(_forward, _backward).apply(x_queries, x, *parameters, settings)
 
 
 @functools.cache
 def make_py_layer(forward: Any, backward: Any) -> Any:
-    """A PyLayer of two functions. Built on demand: importing this module must not import paddle."""
+    """A PyLayer class with these methods, built on demand so that the import needs no paddle."""
     from paddle.autograd import PyLayer
 
     methods = {"forward": staticmethod(forward), "backward": staticmethod(backward)}
@@ -96,6 +100,8 @@ def make_py_layer(forward: Any, backward: Any) -> Any:
 
 
 def _forward(ctx: Any, xq: Any, x: Any, *inputs: Any) -> Any:
+    """Names are those of the formulas above; g, e: a norm's weight and bias; z1, z2: the inputs of
+    the norms; stats1, stats2: their means and 1 / standard deviations."""
     import paddle
     from paddle import matmul
 
@@ -104,16 +110,16 @@ def _forward(ctx: Any, xq: Any, x: Any, *inputs: Any) -> Any:
     (n, h), run = xq.shape, s.kernels.run
     q, k, v, context = matmul(xq, wq), matmul(x, wk), matmul(x, wv), paddle.empty_like(xq)
     probs = paddle.empty([s.spans.size])
-    sizes = (len(s.spans.probabilities), s.heads, h // s.heads, *s.attention.arguments(0))
+    sizes = (len(s.spans.probabilities), s.heads, h // s.heads, *s.attention_dropout.arguments(0))
     run("attention", q, k, v, bq, bk, bv, *s.spans.offsets, probs, context, *sizes)
     z1, y1, stats1 = matmul(context, wo), paddle.empty_like(xq), paddle.empty([n, 2])
-    norms = (n, h, *s.hidden.arguments(1), s.epsilons[0])
+    norms = (n, h, *s.hidden_dropout.arguments(1), s.epsilons[0])
     run("dropout_add_norm", z1, bo, xq, g1, e1, y1, stats1, *norms)
     inner = matmul(y1, w1)
     active = paddle.empty_like(inner)
     run("bias_gelu", inner, b1, active, *inner.shape)
     z2, y, stats2 = matmul(active, w2), paddle.empty_like(xq), paddle.empty([n, 2])
-    norms = (n, h, *s.hidden.arguments(2), s.epsilons[1])
+    norms = (n, h, *s.hidden_dropout.arguments(2), s.epsilons[1])
     run("dropout_add_norm", z2, b2, y1, g2, e2, y, stats2, *norms)
     ctx.settings, ctx.parameters = s, parameters
     ctx.saved = xq, x, q, k, v, probs, context, z1, y1, stats1, inner, active, z2, stats2
@@ -121,6 +127,7 @@ def _forward(ctx: Any, xq: Any, x: Any, *inputs: Any) -> Any:
 
 
 def _backward(ctx: Any, dy: Any) -> Any:
+    """The gradients of `_forward`'s tensor inputs, in their order; dx is the gradient of x."""
     import paddle
     from paddle import matmul
 
@@ -130,18 +137,18 @@ def _backward(ctx: Any, dy: Any) -> Any:
     ctx.saved = ()
     like, (n, h) = paddle.empty_like, xq.shape
     dy1, dz2, dg2, de2, db2 = like(dy), like(dy), like(g2), like(e2), like(b2)
-    dy, norms = dy.contiguous(), (n, h, *s.hidden.arguments(2))
+    dy, norms = dy.contiguous(), (n, h, *s.hidden_dropout.arguments(2))
     run("dropout_add_norm_grad", dy, z2, stats2, g2, dy1, dz2, dg2, de2, db2, *norms)
     dinner, dw2, db1 = matmul(dz2, w2, transpose_y=True), _weight_grad(active, dz2), like(b1)
     run("bias_gelu_grad", inner, dinner, db1, *inner.shape)
     dy1.add_(matmul(dinner, w1, transpose_y=True))
     dw1 = _weight_grad(y1, dinner)
     dxq, dz1, dg1, de1, dbo = like(dy), like(dy), like(g1), like(e1), like(bo)
-    norms = (n, h, *s.hidden.arguments(1))
+    norms = (n, h, *s.hidden_dropout.arguments(1))
     run("dropout_add_norm_grad", dy1, z1, stats1, g1, dxq, dz1, dg1, de1, dbo, *norms)
     dcontext, dwo = matmul(dz1, wo, transpose_y=True), _weight_grad(context, dz1)
     dq, dk, dv = like(q), like(k), like(v)
-    sizes = (len(s.spans.probabilities), s.heads, h // s.heads, *s.attention.arguments(0))
+    sizes = (len(s.spans.probabilities), s.heads, h // s.heads, *s.attention_dropout.arguments(0))
     run("attention_grad", dcontext, q, k, v, *s.spans.offsets, probs, dq, dk, dv, *sizes)
     biases = dbq, dbk, dbv = like(bq), like(bk), like(bv)
     for bias, grad in zip(biases, (dq, dk, dv), strict=True):

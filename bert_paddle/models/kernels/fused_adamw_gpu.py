@@ -1,4 +1,4 @@
-"""AdamW on GPUs that updates many parameters in one kernel launch."""
+"""AdamW for GPUs that updates many parameters in one kernel launch."""
 
 import functools
 from typing import Any
@@ -9,44 +9,58 @@ _CHUNK = 32 * 2048  # elements per thread block
 
 
 @functools.cache
-def fused_adamw() -> type:
+def fused_adamw_class() -> type:
     """A subclass of paddle.optimizer.AdamW, with the same state under the same names, that calls
-    Paddle's `fused_adam_`: a few launches in place of one for each parameter."""
+    Paddle's `fused_adam_`: a few launches instead of one per parameter."""
 
-    class MultiTensorAdamW(adamw_base.batched_adamw()):  # type: ignore[misc]
+    class GpuFusedAdamW(adamw_base.batched_adamw_class()):  # type: ignore[misc]
         def __init__(self, *args: Any, **kwargs: Any):
             super().__init__(*args, **kwargs)
-            # By parameter: beta1's power when it was first seen, and its steps since.
-            self._ages: dict[str, tuple[float, int]] = {}
+            # By parameter name: the power of beta1 before its first step in this process, and the
+            # number of steps since then. If both are equal, so are the powers of both betas.
+            self._beta_powers: dict[str, tuple[float, int]] = {}
 
-        def apply_gradients(self, pairs: adamw_base.Pairs) -> None:
-            groups: dict[Any, adamw_base.Pairs] = {}
-            for pair in pairs:
-                groups.setdefault(self._group_key(pair[0]), []).append(pair)
-            for (decayed, half, *_), group in groups.items():
-                _fused_step(self, group, self._weight_decay if decayed else 0.0, half)
+        def apply_gradients(self, params_grads: adamw_base.ParamsGrads) -> None:
+            groups: dict[Any, adamw_base.ParamsGrads] = {}
+            for parameter, gradient in params_grads:
+                key = *self._launch_settings(parameter), self._count_step(parameter)
+                groups.setdefault(key, []).append((parameter, gradient))
+            for (decays, multi_precision, *_), group in groups.items():
+                weight_decay = self._weight_decay if decays else 0.0
+                _launch_fused_adam(self, group, weight_decay, multi_precision)
 
-        def _group_key(self, parameter: Any) -> tuple[Any, ...]:
-            """What the parameters of one launch must share. The kernel takes the powers of beta of
-            its first parameter; they differ where a step had no gradient for a parameter. Steps are
-            counted instead of reading the powers, which would synchronize with the GPU."""
-            is_decayed = self._apply_decay_param_fun
-            half = self._multi_precision and self._is_dtype_fp16_or_bf16(parameter.dtype)
-            if parameter.name not in self._ages:
+        def _launch_settings(self, parameter: Any) -> tuple[bool, bool, Any]:
+            """Whether weight decay applies, whether there are float32 master weights, the dtype.
+            All parameters of a launch share these."""
+            decay_filter = self._apply_decay_param_fun
+            decays = decay_filter is None or decay_filter(parameter.name)
+            is_half = self._is_dtype_fp16_or_bf16(parameter.dtype)
+            return decays, self._multi_precision and is_half, parameter.dtype
+
+        def _count_step(self, parameter: Any) -> tuple[float, int]:
+            """Count a step of the parameter; return its `_beta_powers` before that step.
+
+            A launch uses the powers of its first parameter for all its parameters. Powers differ
+            between parameters if one had no gradient in some step. They are not compared directly,
+            since reading them would synchronize with the GPU at every step."""
+            if parameter.name not in self._beta_powers:
                 power = self._get_accumulator_master(self._beta1_pow_acc_str, parameter)
-                self._ages[parameter.name] = power.item(), 0
-            first, steps = age = self._ages[parameter.name]
-            self._ages[parameter.name] = first, steps + 1
-            return is_decayed is None or is_decayed(parameter.name), half, parameter.dtype, age
+                self._beta_powers[parameter.name] = power.item(), 0
+            first_power, steps = self._beta_powers[parameter.name]
+            self._beta_powers[parameter.name] = first_power, steps + 1
+            return first_power, steps
 
-    return MultiTensorAdamW
+    return GpuFusedAdamW
 
 
-def _fused_step(optimizer: Any, pairs: adamw_base.Pairs, decay: float, half: bool) -> None:
-    """One launch of the kernel. half: the parameters have float32 master weights."""
+def _launch_fused_adam(
+    optimizer: Any, params_grads: adamw_base.ParamsGrads, weight_decay: float, multi_precision: bool
+) -> None:
+    """Compute the optimizer step of these parameters in one launch. multi_precision: they have
+    float32 master weights."""
     import paddle
 
-    parameters, gradients = [p for p, _ in pairs], [g for _, g in pairs]
+    parameters, gradients = [p for p, _ in params_grads], [g for _, g in params_grads]
     states = zip(*map(optimizer.state_tensors, parameters), strict=True)
     moments1, moments2, powers1, powers2 = map(list, states)
     paddle._C_ops.fused_adam_(
@@ -55,18 +69,18 @@ def _fused_step(optimizer: Any, pairs: adamw_base.Pairs, decay: float, half: boo
         optimizer._global_learning_rate(),
         moments1,
         moments2,
-        None,  # maximum second moments (AMSGrad)
+        None,  # moments2_max, for AMSGrad only
         powers1,
         powers2,
-        [optimizer._master_weights[p.name] for p in parameters] if half else None,
-        None,  # whether to skip the step: the loss scaler has decided before
+        [optimizer._master_weights[p.name] for p in parameters] if multi_precision else None,
+        None,  # skip_update: the loss scaler has already decided
         optimizer._beta1,
         optimizer._beta2,
         optimizer._epsilon,
         _CHUNK,
-        decay,
-        True,  # decoupled decay
-        half,
-        False,  # powers of beta per parameter
-        False,  # no AMSGrad
+        weight_decay,
+        True,  # use_adamw: decoupled weight decay
+        multi_precision,
+        False,  # use_global_beta_pow
+        False,  # amsgrad
     )

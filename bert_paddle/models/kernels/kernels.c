@@ -25,12 +25,15 @@ static inline uint32_t mixed(uint32_t index, uint32_t seed) {
     return x;
 }
 
-/* The factor of an element: `scale` with probability 1 - p, otherwise 0; threshold = p * 2^32. */
+/* Dropout's factor for an element: `scale` with probability 1 - p, otherwise 0. p: the dropout
+ * rate; threshold = p * 2^32; scale = 1 / (1 - p). */
 static inline float kept(uint32_t index, uint32_t seed, uint32_t threshold, float scale) {
     return mixed(index, seed) >= threshold ? scale : 0.0f;
 }
 
-static inline float exponential(float x) { /* accurate to about 1 ulp */
+/* exp(x) = 2^whole * exp(r), accurate to about 1 ulp: r = x - whole * log(2), with log(2) split
+ * into two constants; a polynomial for exp(r). x is clamped, so that 2^whole does not overflow. */
+static inline float exponential(float x) {
     x = x < -87.0f ? -87.0f : (x > 88.0f ? 88.0f : x);
     float whole = rintf(x * 1.44269504089f);
     float r = x - whole * 0.693359375f + whole * 2.12194440e-4f;
@@ -49,7 +52,7 @@ static inline float exponential(float x) { /* accurate to about 1 ulp */
 }
 
 /* CDF of the standard normal distribution (Abramowitz and Stegun 7.1.26, absolute error 1e-7) and
- * its density, which shares the exponential. */
+ * its density, which uses the same exponential. */
 static inline void normal(float x, float *distribution, float *density) {
     float e = exponential(-0.5f * x * x);
     float t = 1.0f / (1.0f + 0.3275911f * 0.70710678f * fabsf(x));
@@ -65,7 +68,7 @@ static inline void normal(float x, float *distribution, float *density) {
 
 static int64_t blocks_of(int64_t rows) { return (rows + BLOCK - 1) / BLOCK; }
 
-/* out[j] = sum over blocks of partial[block][j] */
+/* out[j] = sum over blocks of partial[block * stride + j], in double */
 static void add_up(const float *partial, int64_t blocks, int64_t stride, int64_t width, float *out) {
 #pragma omp parallel for schedule(static)
     for (int64_t j0 = 0; j0 < width; j0 += 64) {
@@ -77,7 +80,7 @@ static void add_up(const float *partial, int64_t blocks, int64_t stride, int64_t
     }
 }
 
-/* x += bias; y = x * Phi(x).  x, y: [n, f] */
+/* x += bias; y = GELU(x) = x * Phi(x), Phi: the CDF above.  x, y: [n, f] */
 void bias_gelu(float *x, const float *bias, float *y, int64_t n, int64_t f) {
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < n; i++) {
@@ -91,7 +94,7 @@ void bias_gelu(float *x, const float *bias, float *y, int64_t n, int64_t f) {
     }
 }
 
-/* dy *= d(x Phi(x))/dx; dbias = column sums of dy. */
+/* x: as bias_gelu stored it. dy *= d(x Phi(x))/dx; then dbias = column sums of dy. */
 int bias_gelu_grad(const float *x, float *dy, float *dbias, int64_t n, int64_t f) {
     int64_t blocks = blocks_of(n);
     float *partial = calloc((size_t)(blocks * f), sizeof(float));
@@ -224,8 +227,8 @@ void embed(const int64_t *words, const int64_t *positions, const int64_t *segmen
     }
 }
 
-/* out [rows, h] = 0, then out[places[i]] += grad[i]. Threads split the columns, so each sum is
- * computed in row order. */
+/* out [rows, h] = 0, then out[places[i]] += grad[i] for i < n. Threads divide the columns among
+ * them, so that each sum is computed in the order of i. */
 static void scatter(const int64_t *places, const float *grad, float *out, int64_t rows, int64_t n,
                     int64_t h) {
 #pragma omp parallel for schedule(static)
@@ -238,8 +241,9 @@ static void scatter(const int64_t *places, const float *grad, float *out, int64_
     }
 }
 
-/* The gradients of embed: dw [vocabulary, h], dp [lengths, h], dt [kinds, h], dgamma and dbeta [h];
- * dz [n, h] is workspace. */
+/* The gradients of embed: dw [vocabulary, h], dp [lengths, h], dt [kinds, h], dgamma and dbeta [h].
+ * vocabulary, lengths, kinds: rows of the token, position and segment embeddings; dz [n, h]:
+ * workspace. */
 int embed_grad(const float *dy, const float *z, const float *stats, const float *gamma,
                const int64_t *words, const int64_t *positions, const int64_t *segments, float *dz,
                float *dw, float *dp, float *dt, float *dgamma, float *dbeta, int64_t vocabulary,
@@ -288,8 +292,8 @@ int column_sums(const float *x, float *sums, int64_t n, int64_t h) {
     return 0;
 }
 
-/* One parameter as pointers and sizes: parameter, gradient, first and second moment, powers of both
- * betas, number of elements, whether weight decay applies. */
+/* A parameter of the optimizer: pointers to its values, gradient, first and second moment and the
+ * powers of both betas; the number of elements; whether weight decay applies. */
 typedef struct {
     float *p, *g, *m, *v, *power1, *power2;
     int64_t count, decays;
@@ -297,7 +301,8 @@ typedef struct {
 
 #define CHUNK 8192 /* elements per work item of a thread */
 
-/* sum[0] = sum of squares of all gradients. */
+/* sum[0] = sum of squares of all gradients. `first`, in which every thread counts for itself: the
+ * index in `partial` of a tensor's first chunk. */
 int squares(const Tensor *tensors, double *sum, int64_t n) {
     int64_t chunks = 0, first = 0;
     for (int64_t i = 0; i < n; i++) chunks += (tensors[i].count + CHUNK - 1) / CHUNK;
@@ -322,7 +327,9 @@ int squares(const Tensor *tensors, double *sum, int64_t n) {
     return 0;
 }
 
-/* One step of AdamW (Loshchilov and Hutter, arXiv:1711.05101) with gradients times `scale`. */
+/* One step of AdamW (Loshchilov and Hutter, arXiv:1711.05101) with gradients multiplied by `scale`.
+ * Bias correction, m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + epsilon), is computed as
+ * (root / (1 - beta1^t)) * m / (sqrt(v) + epsilon * root) with root = sqrt(1 - beta2^t). */
 void adamw(const Tensor *tensors, int64_t n, float rate, float decay, float beta1, float beta2,
            float epsilon, float scale) {
 #pragma omp parallel
@@ -349,12 +356,13 @@ void adamw(const Tensor *tensors, int64_t n, float rate, float decay, float beta
     }
 }
 
-/* C [m, n] = factor * A B, where B's rows are contiguous and A[i][k] is a[i * row + k * column]. A
- * tile of C stays in registers during the loop over k. */
+/* The matrix product C [m, n] = factor * A B, with `depth` the inner dimension. A[i][k] is
+ * a[i * row + k * column], so that A may be transposed; rows of B and C begin every ldb and ldc
+ * elements. C is computed in tiles that stay in registers during the loop over k. */
 #define WIDE 16
 typedef float Vector __attribute__((vector_size(4 * WIDE), aligned(4)));
 
-/* Adjacent vectors per row of a tile of 8 rows: two where there are 32 registers, so that each
+/* Adjacent vectors in each row of a tile: two on processors with 32 vector registers, so that each
  * loaded element of A is used twice. */
 #ifdef __AVX512F__
 #define BESIDE 2
@@ -362,6 +370,8 @@ typedef float Vector __attribute__((vector_size(4 * WIDE), aligned(4)));
 #define BESIDE 1
 #endif
 
+/* One tile: `rows` rows and `beside` vectors of C. Both are constants at each call, so that the
+ * loops are unrolled. */
 static inline __attribute__((always_inline)) void tile(int rows, int beside, const float *a,
                                                        int64_t row, int64_t column, const float *b,
                                                        int64_t ldb, float *c, int64_t ldc,
@@ -386,7 +396,7 @@ static inline __attribute__((always_inline)) void tile(int rows, int beside, con
             *(Vector *)(c + r * ldc + w * WIDE) = factor * sum[r * beside + w];
 }
 
-/* WIDE * beside columns of C, starting at the first column of b and c. */
+/* The tiles of WIDE * beside columns of C, the first ones of b and c. */
 static inline __attribute__((always_inline)) void tiles(int beside, const float *a, int64_t row,
                                                         int64_t column, const float *b, int64_t ldb,
                                                         float *c, int64_t ldc, int64_t m,
@@ -400,6 +410,7 @@ static inline __attribute__((always_inline)) void tiles(int beside, const float 
         tile(1, beside, a + i * row, row, column, b, ldb, c + i * ldc, ldc, depth, factor);
 }
 
+/* The whole product; the columns left over at the end are computed without vectors. */
 static void product(const float *a, int64_t row, int64_t column, const float *b, int64_t ldb,
                     float *c, int64_t ldc, int64_t m, int64_t n, int64_t depth, float factor) {
     int64_t j = 0;
@@ -415,7 +426,8 @@ static void product(const float *a, int64_t row, int64_t column, const float *b,
         }
 }
 
-/* out[c][r] = x[r][c]; out is zero-padded to `wide` columns. */
+/* out[c][r] = x[r][c] for c < d; rows of x begin every `stride` elements; out is zero-padded to
+ * `wide` columns. */
 static void transpose(const float *x, int64_t rows, int64_t stride, int64_t d, int64_t wide,
                       float *out) {
     for (int64_t c = 0; c < d; c++) {
@@ -427,7 +439,8 @@ static void transpose(const float *x, int64_t rows, int64_t stride, int64_t d, i
 /* Attention of packed sequences (no padding between them): sequence b has the queries
  * first_q[b] .. first_q[b+1]-1 of q [nq, h] and the keys first_k[b] .. first_k[b+1]-1 of k and v
  * [nk, h], h = heads x d. Its probabilities before dropout are stored from place[b] on:
- * [heads, queries, keys rounded up to WIDE]. A Unit is one head of one sequence.
+ * [heads, queries, keys rounded up to WIDE]. A Unit is one head of one sequence: its sizes, `wide`
+ * being `keys` rounded up, and the index of its first probability, for dropout.
  */
 typedef struct {
     int64_t queries, keys, wide, q, k, p; /* q, k, p: offset of the first query, key, probability */
@@ -450,19 +463,21 @@ static Unit unit_of(int64_t number, int64_t heads, int64_t d, const int64_t *fir
 static void largest(const int64_t *first_q, const int64_t *first_k, int64_t sequences, int64_t d,
                     int64_t *turned, int64_t *scores) {
     *turned = *scores = 0;
-    for (int64_t b = 0; b < sequences; b++) {
+    for (int64_t b = 0; b < sequences; b++) { /* only sizes are read: any `place` will do */
         Unit u = unit_of(b, 1, d, first_q, first_k, first_q);
         if (d * u.wide > *turned) *turned = d * u.wide;
         if (u.queries * u.wide > *scores) *scores = u.queries * u.wide;
     }
 }
 
+/* out = p with dropout; index: of the first element. */
 static void drop(const float *p, float *out, int64_t count, uint32_t index, uint32_t seed,
                  uint32_t threshold, float scale) {
     for (int64_t j = 0; j < count; j++)
         out[j] = p[j] * kept(index + (uint32_t)j, seed, threshold, scale);
 }
 
+/* The softmax of p [keys], in place; the padding up to `wide` becomes 0. */
 static void softmax(float *p, int64_t keys, int64_t wide) {
     float top = p[0], sum = 0.0f;
 #pragma omp simd reduction(max : top) /* not vectorized otherwise, because of NaN */
@@ -481,7 +496,9 @@ static void add_bias(float *x, const float *bias, int64_t rows, int64_t h, int64
         for (int64_t c = 0; c < d; c++) x[i * h + c] += bias[c];
 }
 
-/* Adds the biases to q, k and v in place; out [nq, h]. */
+/* Adds the biases to q, k and v in place; stores the probabilities and out [nq, h]. Each thread's
+ * workspace, `held`, has room for transposed keys and probabilities after dropout. A thread without
+ * it skips its units, since a parallel loop cannot be left. */
 int attention(float *q, float *k, float *v, const float *bias_q, const float *bias_k,
               const float *bias_v, const int64_t *first_q, const int64_t *first_k,
               const int64_t *place, float *probabilities, float *out, int64_t sequences,
@@ -518,7 +535,11 @@ int attention(float *q, float *k, float *v, const float *bias_q, const float *bi
     return -failed;
 }
 
-/* The gradients of attention: dq [nq, h], dk and dv [nk, h]. */
+/* The gradients of attention: dq [nq, h], dk and dv [nk, h]. With P the probabilities, S the scores
+ * before softmax, and dO = dout:
+ *   dV = dropout(P)^T dO;  dP = dropout(dO V^T), with the same mask;
+ *   dS = P * (dP - row sums of dP * P);  dQ = factor * dS K;  dK = factor * dS^T Q
+ * `grads` holds dP, then dS. */
 int attention_grad(const float *dout, const float *q, const float *k, const float *v,
                    const int64_t *first_q, const int64_t *first_k, const int64_t *place,
                    const float *probabilities, float *dq, float *dk, float *dv, int64_t sequences,

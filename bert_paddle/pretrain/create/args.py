@@ -31,14 +31,15 @@ on the number of workers.
 
 
 def _switch_or_none(help: str, group: str) -> Any:
-    """A switch whose default is None: not given."""
+    """A boolean flag that is None when it is not given."""
     declared = flag(True, help, group=group)
     return dataclasses.field(default=None, metadata=declared.metadata)
 
 
 @dataclasses.dataclass
 class CreateArgs:
-    """The flags of `scripts/create_pretraining_data.py`, named as in BERT where it has them."""
+    """The flags of `scripts/create_pretraining_data.py`, named as in google-research/bert if they
+    exist there."""
 
     input_files: str = flag(
         REQUIRED,
@@ -49,7 +50,7 @@ class CreateArgs:
         "lines",
         "lines: one sentence per line, blank lines between documents; prose: one document per file",
         group=INPUT,
-        choices=documents.FORMS,
+        choices=documents.INPUT_FORMATS,
     )
     language: str = flag(
         "en", "language of prose, for sentence splitting: en, zh, ...", group=INPUT
@@ -60,8 +61,8 @@ class CreateArgs:
         group=INPUT,
     )
     do_lower_case: bool | None = _switch_or_none(
-        "lower-case the text; not given: as in the tokenizer's settings next to the vocabulary, "
-        "else unless the vocabulary has capital letters",
+        "lower-case the text; default: as in the tokenizer_config.json next to the vocabulary; "
+        "without one, if the vocabulary has no capital letters",
         INPUT,
     )
 
@@ -87,12 +88,16 @@ class CreateArgs:
     )
     dupe_factor: int = flag(
         5,
-        "passes over the text, each with other sentence pairs and masks",
+        "passes over the text, each with different sentence pairs and masks",
         group=ROWS,
         minimum=1,
     )
     short_seq_prob: float = flag(
-        0.1, "share of rows that are shortened to a random length", group=ROWS, minimum=0, maximum=1
+        0.1,
+        "share of rows that are built shorter, with a random length",
+        group=ROWS,
+        minimum=0,
+        maximum=1,
     )
     random_seed: int = flag(12345, "random seed", group=ROWS, minimum=0, maximum=2**31 - 1)
 
@@ -102,7 +107,7 @@ class CreateArgs:
     )
     shards: int = flag(
         -1,
-        "number of training shards (-1: one for each 64 MB of text)",
+        "number of training shards (-1: one per 64 MB of text)",
         group=OUTPUT,
         minimum=1,
         maximum=100_000,
@@ -110,22 +115,24 @@ class CreateArgs:
     )
     test_share: float = flag(
         0.02,
-        "share of the documents held out for the test shards (0: none). At its default, an input "
-        "that is too small has no test shard",
+        "share of the documents held out for the test shards (0: none). With the default, an input "
+        "that is too small gets no test shard",
         group=OUTPUT,
         minimum=0,
         maximum=0.9,
     )
     test_shards: int = flag(1, "number of test shards", group=OUTPUT, minimum=1, maximum=100_000)
     overwrite_output_dir: bool = flag(
-        False, "replace shards of this corpus that were made with other settings", group=OUTPUT
+        False,
+        "replace shards of this corpus that were created with different settings",
+        group=OUTPUT,
     )
 
     workers: int = flag(1, "processes that create shards", group=EXECUTION, minimum=1, maximum=1024)
     scheduler: str | None = flag(
         None,
-        "address of a Dask scheduler whose workers create the shards instead of --workers; all of "
-        "them need this package and the same --output_dir, on a shared disk",
+        "address of a Dask scheduler whose workers create the shards, instead of --workers; all of "
+        "them need this package, and the same --output_dir on a shared disk",
         group=EXECUTION,
     )
     debug: bool = flag(False, "print tracebacks of errors", group=EXECUTION)
@@ -142,16 +149,17 @@ class CreateArgs:
         return [name.strip() for name in self.input_files.split(",") if name.strip()]
 
     def problems(self) -> Iterator[str]:
-        """Problems of the flags in combination, one clause each."""
+        """Problems with the arguments, one message each."""
         if self.max_predictions_per_seq > self.max_seq_length - 3:
             yield (
-                f"--max_predictions_per_seq {self.max_predictions_per_seq} is more than a row of "
-                f"--max_seq_length {self.max_seq_length} has word pieces to mask"
+                f"--max_predictions_per_seq {self.max_predictions_per_seq}: at most "
+                f"{self.max_seq_length - 3} word pieces can be masked with --max_seq_length "
+                f"{self.max_seq_length}"
             )
         if self.segmenter != "none" and not self.whole_word_mask:
             yield f"--segmenter {self.segmenter} needs --whole_word_mask"
         if self.scheduler and "workers" in self.explicit_flags:
-            yield "--workers and --scheduler: give one of them"
+            yield "--workers and --scheduler: give only one of them"
         if self.scheduler and not re.fullmatch(r"(\w+://)?[^/\s]+:\d+", self.scheduler):
             yield f"--scheduler {self.scheduler}: give an address such as tcp://head:8786"
         if self.input_files is not None and not self.inputs:
@@ -159,7 +167,7 @@ class CreateArgs:
         try:
             documents.language_code(self.language)
         except UserError as error:
-            yield f"--{error}"
+            yield f"--{error}"  # the message begins with "language"
         if self.output_dir:
             yield from self._output_problems()
         if self.vocab_file and not self.vocabulary_path().exists():
@@ -167,6 +175,7 @@ class CreateArgs:
             yield f"--vocab_file {self.vocab_file}: no such file or folder (tried {candidates})"
 
     def _output_problems(self) -> Iterator[str]:
+        """Problems with --output_dir and --corpus_name."""
         name = self.corpus
         if not name or name.startswith(".") or "/" in name:
             yield (
@@ -181,7 +190,7 @@ class CreateArgs:
             yield f"--output_dir {self.output_dir} is a file: give a folder"
 
     def vocabulary_path(self) -> Path:
-        """The path of --vocab_file."""
+        """The path that --vocab_file names: as given, else below the models folder."""
         path = Path(self.vocab_file).expanduser()
         return path if path.exists() else runtime.home_dir() / "models" / self.vocab_file
 

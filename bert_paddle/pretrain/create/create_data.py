@@ -1,9 +1,9 @@
-"""Create pre-training shards from text, from start to end. No paddle.
+"""Create pre-training shards from text files: all steps. Does not import paddle.
 
-output_dir/.NAME_spool/           temporary: the text of each shard, the plan, the vocabulary
-output_dir/NAME_training_0.hdf5   a shard, complete as soon as it is there
-output_dir/vocab.txt              (and tokenizer_config.json) the vocabulary of the ids
-output_dir/NAME_metadata.json     how the shards were made, and their statistics; written last
+output_dir/.NAME_spool/           work folder, temporary: text of each shard, plan, vocabulary
+output_dir/NAME_training_0.hdf5   a shard; the file appears only when it is complete
+output_dir/vocab.txt              (and tokenizer_config.json) the vocabulary of the shards' ids
+output_dir/NAME_metadata.json     settings, inputs and statistics of the shards; written last
 """
 
 import json
@@ -18,8 +18,7 @@ from typing import Any
 import bert_paddle
 from bert_paddle.common import atomic_files
 from bert_paddle.common.errors import OutputError, RunError
-from bert_paddle.models import tokenizer
-from bert_paddle.models.tokenizer import Tokenizer
+from bert_paddle.models.tokenizer import VOCAB_FILE, Tokenizer, has_vocabulary, load_tokenizer
 from bert_paddle.pretrain.create import partition, wordpiece, workers
 from bert_paddle.pretrain.create.args import CreateArgs
 from bert_paddle.pretrain.create.documents import read_documents
@@ -28,17 +27,21 @@ from bert_paddle.pretrain.create.output_dir import ShardOutputDir
 from bert_paddle.pretrain.create.text_files import find_files
 from bert_paddle.pretrain.data import schema
 
-SHARD_BYTES = 64_000_000  # of text, for each training shard when --shards is not given
-_GZIP_RATIO = 3  # approximate compression ratio of text
-FORMAT_VERSION = 1  # to be raised whenever the same flags and seed produce other rows
+SHARD_BYTES = 64_000_000  # text per training shard when --shards is not given
+_GZIP_RATIO = 3  # approximate size of text relative to its gzip file
+FORMAT_VERSION = 1  # to be incremented whenever the same flags and seed produce different rows
 
 
 def run(args: CreateArgs) -> None:
-    """Create the shards that the flags ask for. Raises UserError and RunError."""
+    """Create the shards, or those that an interrupted run has not completed.
+
+    Raises UserError for unusable flags, inputs or output folders, RunError for failures while
+    writing.
+    """
     start_time = time.monotonic()
     wordpiece.load_segmenter(args.segmenter)  # report a missing package before any work
     inputs = find_files(args.inputs)
-    vocabulary = load_tokenizer(args)
+    tokenizer = tokenizer_from_flags(args)
     output = ShardOutputDir(Path(args.output_dir), args.corpus)
     recipe = Recipe(**{field.name: getattr(args, field.name) for field in fields(Recipe)})
     made_from = {
@@ -49,28 +52,29 @@ def run(args: CreateArgs) -> None:
         "shards": args.shards,
         "test_share": args.test_share,
         "test_shards": args.test_shards,
-        "vocabulary": _describe_vocabulary(vocabulary),
+        "vocabulary": _describe_vocabulary(tokenizer),
         "inputs": [_describe_file(path) for path in inputs],
     }
-    wordpiece.replacement_ids(vocabulary.vocab)  # raises if there are none
-    _check_same_vocabulary(vocabulary, output)
+    wordpiece.replacement_ids(tokenizer.vocab)  # raises an error if there are none
+    _check_same_vocabulary(tokenizer, output)
     try:
         if not output.prepare(made_from, args.overwrite_output_dir):
             _log(f"{output.path}: all shards of {args.corpus} exist already; nothing to do")
             return
-        counts = output.load_plan() or _partition_input(args, inputs, vocabulary, output)
-        vocabulary.save(output.path)
+        counts = output.load_plan() or _partition_input(args, inputs, tokenizer, output)
+        tokenizer.save(output.path)
         complete = output.complete_shards(counts)
-        vocabulary_key = json.dumps(made_from["vocabulary"])
-        jobs = _shard_jobs(output, counts, set(complete), vocabulary_key, recipe)
+        cache_key = json.dumps(made_from["vocabulary"])
+        jobs = _shard_jobs(output, counts, set(complete), cache_key, recipe)
         total, sentences = len(complete) + len(jobs), 0
         if complete:
             _log(f"resuming: {len(complete)} of {total} shards are complete")
-        for shard in workers.run_jobs(jobs, args.workers, args.scheduler):
-            complete[shard.name] = asdict(shard)
-            output.save_statistics(complete[shard.name])
-            sentences += shard.sentences
-            _log(f"{shard.name}: {shard.rows:,} rows ({len(complete)} of {total} shards)")
+        for shard_counts in workers.run_jobs(jobs, args.workers, args.scheduler):
+            name = shard_counts.name
+            complete[name] = asdict(shard_counts)
+            output.save_statistics(complete[name])
+            sentences += shard_counts.sentences
+            _log(f"{name}: {shard_counts.rows:,} rows ({len(complete)} of {total} shards)")
         shards = [complete[name] for name in output.shard_names(counts)]
         metadata = _build_metadata(made_from, counts, shards)
         output.finish(metadata)
@@ -82,40 +86,38 @@ def run(args: CreateArgs) -> None:
     seconds = time.monotonic() - start_time
     rows, random_share = metadata["rows"], metadata["random_next_share"]
     _log(
-        f"{rows:,} rows in {total} shards, {random_share:.1%} with a random next text; "
+        f"{rows:,} rows in {total} shards, {random_share:.1%} with a random next sentence; "
         f"{sentences:,} sentences in {seconds:.1f} s ({sentences / seconds:,.0f}/s) "
         f"-> {output.path}"
     )
 
 
-def _check_same_vocabulary(vocabulary: Tokenizer, output: ShardOutputDir) -> None:
-    """A folder of shards has one vocabulary, where pre-training finds it.
-
-    Raises OutputError when another corpus in the folder was made with another one.
-    """
-    if not output.has_other_corpora() or not tokenizer.has_vocabulary(output.path):
+def _check_same_vocabulary(tokenizer: Tokenizer, output: ShardOutputDir) -> None:
+    """Raise OutputError when the folder has shards of another corpus with a different vocabulary:
+    pre-training reads all shards of a folder with its one vocab.txt."""
+    if not output.has_other_corpora() or not has_vocabulary(output.path):
         return
-    existing = tokenizer.load_tokenizer(output.path)
-    if _describe_vocabulary(existing) != _describe_vocabulary(vocabulary):
+    existing = load_tokenizer(output.path)
+    if _describe_vocabulary(existing) != _describe_vocabulary(tokenizer):
         raise OutputError(
-            f"{output.path} has shards of another corpus made with another vocabulary or case "
-            f"({output.path / tokenizer.VOCAB_FILE}): give another --output_dir"
+            f"{output.path} has shards of another corpus with a different vocabulary or "
+            f"do_lower_case ({output.path / VOCAB_FILE}): give another --output_dir"
         )
 
 
-def load_tokenizer(args: CreateArgs) -> Tokenizer:
-    """The tokenizer of --vocab_file, with --do_lower_case where it is given.
+def tokenizer_from_flags(args: CreateArgs) -> Tokenizer:
+    """The tokenizer of --vocab_file, with the do_lower_case of the flag if it is given.
 
     Raises WeightsError for an unusable vocabulary.
     """
     path = args.vocabulary_path()
     if path.is_dir():
-        loaded = tokenizer.load_tokenizer(path)
+        loaded = load_tokenizer(path)
     else:
-        loaded = tokenizer.load_tokenizer(path.parent, str(path))
+        loaded = load_tokenizer(path.parent, str(path))
     if args.do_lower_case is None or args.do_lower_case == loaded.do_lower_case:
         return loaded
-    # Where not set explicitly, handling of accents and Chinese characters follows the case.
+    # Keep the other settings. strip_accents None means: as do_lower_case.
     settings = {
         "strip_accents": loaded.strip_accents,
         "tokenize_chinese_chars": loaded.tokenize_chinese_chars,
@@ -124,9 +126,10 @@ def load_tokenizer(args: CreateArgs) -> Tokenizer:
 
 
 def _partition_input(
-    args: CreateArgs, inputs: Sequence[Path], vocabulary: Tokenizer, output: ShardOutputDir
+    args: CreateArgs, inputs: Sequence[Path], tokenizer: Tokenizer, output: ShardOutputDir
 ) -> dict[str, partition.SplitCounts]:
-    """Read all input and write the text of each shard."""
+    """Read all input and write the text of each shard into the work folder; returns the counts of
+    the training and the test set."""
     test_share = args.test_share
     shards = args.shards if args.shards > 0 else _default_shards(inputs, 1 - test_share)
     while True:
@@ -139,10 +142,11 @@ def _partition_input(
         too_few = counts[schema.TEST].documents < 2 <= total
         if not (test_share and too_few and "test_share" not in args.explicit_flags):
             break
+        # Once more without a test set: the input is too small for the default of --test_share.
         _log(f"no test shard: too few documents for --test_share {test_share:g}")
         test_share = 0.0
     partition.check_counts(counts, args.shards > 0)
-    vocabulary.save(output.work_dir)
+    tokenizer.save(output.work_dir)
     output.save_plan(counts)
     for name, split in counts.items():
         _log(f"{name}: {split.documents:,} documents, {split.sentences:,} sentences")
@@ -150,6 +154,7 @@ def _partition_input(
 
 
 def _default_shards(inputs: Sequence[Path], training_share: float) -> int:
+    """The number of training shards when --shards is not given."""
     size = sum(
         path.stat().st_size * (_GZIP_RATIO if path.suffix.lower() == ".gz" else 1)
         for path in inputs
@@ -161,31 +166,32 @@ def _shard_jobs(
     output: ShardOutputDir,
     counts: dict[str, partition.SplitCounts],
     complete: set[str],
-    vocabulary_key: str,
+    tokenizer_cache_key: str,
     recipe: Recipe,
 ) -> list[ShardJob]:
-    """A job for each shard that is not complete."""
+    """The jobs for the shards that are not complete."""
     folder, work_dir = output.path.resolve(), output.work_dir.resolve()
     return [
-        ShardJob(folder / name, work_dir, split, index, vocabulary_key, recipe)
+        ShardJob(folder / name, work_dir, split, index, tokenizer_cache_key, recipe)
         for split, split_counts in counts.items()
         for index in range(split_counts.shards)
         if (name := schema.shard_name(output.corpus, split, index)) not in complete
     ]
 
 
-def _describe_vocabulary(vocabulary: Tokenizer) -> dict[str, Any]:
+def _describe_vocabulary(tokenizer: Tokenizer) -> dict[str, Any]:
     """The vocabulary as recorded in the metadata."""
     return {
-        "pieces": len(vocabulary),
-        "sha256": schema.vocabulary_sha256(vocabulary.vocab),
-        "do_lower_case": vocabulary.do_lower_case,
-        "strip_accents": vocabulary.strip_accents,
-        "tokenize_chinese_chars": vocabulary.tokenize_chinese_chars,
+        "pieces": len(tokenizer),
+        "sha256": schema.vocabulary_sha256(tokenizer.vocab),
+        "do_lower_case": tokenizer.do_lower_case,
+        "strip_accents": tokenizer.strip_accents,
+        "tokenize_chinese_chars": tokenizer.tokenize_chinese_chars,
     }
 
 
 def _describe_file(path: Path) -> dict[str, Any]:
+    """An input file as recorded in the metadata."""
     name = os.fsencode(path.name).decode("utf-8", "backslashreplace")
     return {"name": name, "size": path.stat().st_size, "sha256": atomic_files.sha256(path)}
 
@@ -195,7 +201,7 @@ def _build_metadata(
     counts: dict[str, partition.SplitCounts],
     shards: list[dict[str, Any]],
 ) -> dict[str, Any]:
-    """The metadata file: what the shards were made from, and their statistics."""
+    """The content of the metadata file. shards: the statistics of each (ShardCounts as a dict)."""
     keys = [key for key in shards[0] if key != "name"]
     total = {key: sum(shard[key] for shard in shards) for key in keys}
     predictions, rows = total["predictions"], total["rows"]

@@ -1,7 +1,8 @@
-"""Create one shard from its text: a job that runs alike in any process on any machine. No paddle.
+"""Create one shard from its text. Does not import paddle.
 
-Text is read in blocks; the sentences of a block are tokenized once, and sentence pairs are made
-from them dupe_factor times. All pairs of a block are shuffled, built into rows, masked and written.
+The result depends on the job only, not on the process or machine that runs it. Text is read in
+blocks; the sentences of a block are tokenized once, and sentence pairs are made from them
+dupe_factor times. All pairs of a block are shuffled, built into rows, masked and written.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,7 @@ from random import Random
 import numpy as np
 
 from bert_paddle.common.errors import DataError, RunError
-from bert_paddle.models import tokenizer
+from bert_paddle.models.tokenizer import load_tokenizer
 from bert_paddle.pretrain.create import masking, partition, sentence_pairs
 from bert_paddle.pretrain.create.documents import Document
 from bert_paddle.pretrain.create.masking import MaskingConfig, TokenPool
@@ -23,12 +24,12 @@ from bert_paddle.pretrain.create.shard_writer import ShardWriter
 from bert_paddle.pretrain.create.wordpiece import WordPieceEncoder, replacement_ids
 from bert_paddle.pretrain.data import schema
 
-BLOCK_CHARS, BLOCK_SENTENCES = 4_000_000, 40_000
+BLOCK_CHARS, BLOCK_SENTENCES = 4_000_000, 40_000  # a block of text ends when either is reached
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How rows are made; the names are those of the flags."""
+    """The settings for making rows; the names are those of the flags."""
 
     max_seq_length: int
     max_predictions_per_seq: int
@@ -43,20 +44,22 @@ class Recipe:
 @dataclass(frozen=True)
 class ShardJob:
     """A shard to create. path: its file. work_dir: the folder with its text and the vocabulary.
-    vocabulary_key: identifies that vocabulary, for a process that serves several runs."""
+    tokenizer_cache_key: identifies the vocabulary; a Dask worker may create shards for several
+    vocabularies."""
 
     path: Path
     work_dir: Path
     split: str
     index: int
-    vocabulary_key: str
+    tokenizer_cache_key: str
     recipe: Recipe
 
 
 @dataclass
 class ShardCounts:
-    """Statistics of a shard. size: bytes of the file; sentences: of its text; tokens: without
-    padding, with [CLS] and [SEP]; masked, random, kept: of the predictions."""
+    """Statistics of a shard. size: bytes of the file. sentences: in its text. tokens: in all rows,
+    with [CLS] and [SEP], without padding. random_next: rows whose B is random. predictions: masked
+    (replaced by [MASK]) + random (by a random word piece) + kept."""
 
     name: str
     size: int = 0
@@ -77,8 +80,8 @@ def create_shard(job: ShardJob) -> ShardCounts:
     """
     if not job.work_dir.is_dir():
         raise RunError(
-            f"{job.work_dir}: not there for this worker; --output_dir has to be on a disk that all "
-            "workers of the cluster share, under the same path"
+            f"{job.work_dir} does not exist on this worker; --output_dir must be on a disk that "
+            "all workers of the cluster share, under the same path"
         )
     writer = None
     try:
@@ -89,7 +92,7 @@ def create_shard(job: ShardJob) -> ShardCounts:
         counts.rows = writer.rows
         counts.size = writer.close()
         return counts
-    except (OSError, RuntimeError) as error:  # h5py raises either when the disk is full
+    except (OSError, RuntimeError) as error:  # h5py raises one or the other when the disk is full
         reason = getattr(error, "strerror", None) or str(error).split("\n")[0]
         raise RunError(
             f"{job.path}: cannot be written ({reason}); fix that and run the same command again: "
@@ -104,7 +107,7 @@ def create_shard(job: ShardJob) -> ShardCounts:
 def _write_rows(job: ShardJob, writer: ShardWriter, counts: ShardCounts) -> None:
     """Write all rows of a shard, block by block."""
     recipe = job.recipe
-    encoder, special_ids, config = _load_encoder(job.work_dir, job.vocabulary_key, recipe)
+    encoder, special_ids, config = _load_encoder(job.work_dir, job.tokenizer_cache_key, recipe)
     seed = [recipe.random_seed, int(job.split == schema.TEST), job.index]
     pair_rng, rng = Random(repr(seed)), np.random.Generator(np.random.SFC64(seed))
     labels = BalancedLabels(pair_rng)
@@ -117,7 +120,7 @@ def _write_rows(job: ShardJob, writer: ShardWriter, counts: ShardCounts) -> None
             continue
         if len({number for _, _, number in text.documents}) < 2:
             raise DataError(
-                f"{job.path.name}: all but one of its documents have no word pieces (nothing but "
+                f"{job.path.name}: all but one of its documents have no word pieces (only "
                 "control characters?): give more text"
             )
         passes = [
@@ -128,10 +131,10 @@ def _write_rows(job: ShardJob, writer: ShardWriter, counts: ShardCounts) -> None
         ]
         pairs = sentence_pairs.truncate_pairs(np.concatenate(passes), recipe.max_seq_length, rng)
         pairs = pairs[rng.permutation(len(pairs))]
-        begin = 0
-        while begin < len(pairs):
-            chunk = pairs[begin : begin + writer.rows_left_in_chunk]
-            begin += len(chunk)
+        start = 0
+        while start < len(pairs):
+            chunk = pairs[start : start + writer.rows_left_in_chunk]
+            start += len(chunk)
             rows, pool_index = masking.build_rows(chunk, pool, recipe.max_seq_length)
             masked, random, kept = masking.mask_tokens(rows, pool_index, pool, config, rng)
             writer.add(rows)
@@ -143,14 +146,14 @@ def _write_rows(job: ShardJob, writer: ShardWriter, counts: ShardCounts) -> None
             counts.kept += kept
     if not writer.rows:
         raise DataError(
-            f"{job.path.name}: its text has no word pieces (nothing but control characters?): "
+            f"{job.path.name}: its text has no word pieces (only control characters?): "
             "give fewer --shards, or more text"
         )
 
 
 def group_into_blocks(parts: Iterator[Document]) -> Iterator[list[Document]]:
-    """Group parts of documents into blocks of BLOCK_CHARS or BLOCK_SENTENCES; consecutive parts of
-    a document are merged."""
+    """Yield blocks of at least BLOCK_CHARS or BLOCK_SENTENCES; in a block, consecutive parts of a
+    document are merged."""
     block: list[Document] = []
     chars = sentences = 0
     previous = (-1, -1)
@@ -175,7 +178,8 @@ def _encode_block(
     encoder: WordPieceEncoder,
     special_ids: tuple[int, int, int],
 ) -> tuple[TokenizedDocuments, TokenPool]:
-    """Tokenize a block; if it has few documents, the extra documents are appended to them."""
+    """Tokenize a block. Returns its documents without empty sentences, followed by the extra
+    documents if the block has fewer than EXTRA_DOCUMENTS, and the pool of their word pieces."""
     numbers = {document.number for document in block}
     too_few = len(numbers) < partition.EXTRA_DOCUMENTS
     appended = [document for document in extra if too_few and document.number not in numbers]
@@ -183,9 +187,10 @@ def _encode_block(
     encoded = encoder.encode(
         [sentence for document in documents for sentence in document.sentences]
     )
-    nonempty = np.diff(encoded.offsets) > 0
+    nonempty = np.diff(encoded.offsets) > 0  # sentences with word pieces
     offsets = [*encoded.offsets[:-1][nonempty].tolist(), len(encoded.ids)]
     ends = np.cumsum([len(document.sentences) for document in documents])
+    # At each document boundary, the number of nonempty sentences before it.
     nonempty_before = np.append(0, np.cumsum(nonempty))[np.append(0, ends)]
     counts = np.diff(nonempty_before).tolist()
     ranges = sentence_pairs.document_ranges([document.number for document in documents], counts)
@@ -196,16 +201,17 @@ def _encode_block(
 
 @lru_cache(maxsize=1)
 def _load_encoder(
-    work_dir: Path, vocabulary_key: str, recipe: Recipe
+    work_dir: Path, tokenizer_cache_key: str, recipe: Recipe
 ) -> tuple[WordPieceEncoder, tuple[int, int, int], MaskingConfig]:
-    """What needs the vocabulary; cached between shards, with the encoder's cache of words."""
-    loaded = tokenizer.load_tokenizer(work_dir)
+    """The encoder, the ids of [CLS], [SEP] and [PAD], and the masking configuration. Cached, so
+    that the next shard can use the words in the encoder's cache."""
+    tokenizer = load_tokenizer(work_dir)
     config = MaskingConfig(
         recipe.max_predictions_per_seq,
         recipe.masked_lm_prob,
         recipe.whole_word_mask,
-        loaded.mask_id,
-        replacement_ids(loaded.vocab),
+        tokenizer.mask_id,
+        replacement_ids(tokenizer.vocab),
     )
-    encoder = WordPieceEncoder(loaded, recipe.segmenter)
-    return encoder, (loaded.cls_id, loaded.sep_id, loaded.pad_id), config
+    encoder = WordPieceEncoder(tokenizer, recipe.segmenter)
+    return encoder, (tokenizer.cls_id, tokenizer.sep_id, tokenizer.pad_id), config

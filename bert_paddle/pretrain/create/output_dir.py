@@ -1,7 +1,8 @@
-"""The output folder of shards: which are complete, what they were made from, temporary files.
+"""The output folder: which shards are complete, which settings they were created with, work folder.
 
-For each corpus a folder belongs to one set of flags and inputs. They are recorded in the plan
-while shards are being made, then in the metadata; anything that differs from them is refused.
+All shards of a corpus in a folder are created with the same flags and inputs. These are recorded in
+the work folder's plan.json, and in the metadata once all shards are complete; different ones are
+refused.
 """
 
 import json
@@ -21,7 +22,7 @@ _START_OVER = "give another folder or --corpus_name, or replace it with --overwr
 
 
 class ShardOutputDir:
-    """`path` with the shards of `corpus`, and its temporary `work_dir`."""
+    """The folder `path` with the shards of `corpus`, and its temporary work folder `work_dir`."""
 
     def __init__(self, path: Path, corpus: str):
         self.path, self.corpus = path, corpus
@@ -32,9 +33,10 @@ class ShardOutputDir:
     def prepare(self, made_from: dict[str, Any], overwrite: bool) -> bool:
         """Prepare the folder; returns False when it is complete already.
 
-        made_from: all that the shards' content depends on, as JSON values. overwrite: remove what
-        was made from something else. Raises OutputError for a folder that cannot be written, and,
-        without overwrite, for shards made from something else or of unknown origin.
+        made_from: everything that the content of the shards depends on (settings, vocabulary,
+        inputs), as JSON values. overwrite: remove shards that were created with different settings.
+        Raises OutputError for a folder that cannot be written, and, without overwrite, for shards
+        created with different settings or without a record of them.
         """
         self._ensure_writable()
         self._made_from = made_from
@@ -43,11 +45,11 @@ class ShardOutputDir:
             if recorded is None and self._existing_shards():
                 raise OutputError(
                     f"{self.path} has shards named {self.corpus} without a record of how they were "
-                    f"made: {_START_OVER}"
+                    f"created: {_START_OVER}"
                 )
             if recorded is not None and recorded != made_from:
                 raise OutputError(
-                    f"{self.path} has shards of {self.corpus} made with other settings "
+                    f"{self.path} has shards of {self.corpus} created with different settings "
                     f"({_describe_difference(recorded, made_from)}): {_START_OVER}"
                 )
         except OutputError:
@@ -75,14 +77,14 @@ class ShardOutputDir:
         return partition.counts_from_json(content["sets"]) if content else None
 
     def save_plan(self, counts: dict[str, partition.SplitCounts]) -> None:
-        """Flush the partitioned text and mark it as complete."""
+        """Flush the partitioned text to disk and mark it as complete by writing the plan."""
         for path in self.work_dir.iterdir():
             atomic_files.sync(path)
         content = {"made_from": self._made_from, "sets": partition.counts_to_json(counts)}
         atomic_files.write_json(self.work_dir / PLAN_FILE, content)
 
     def reset_work_dir(self) -> None:
-        """Create an empty work_dir, in place of an existing one."""
+        """Create an empty work_dir, replacing an existing one."""
         shutil.rmtree(self.work_dir, ignore_errors=True)
         self.work_dir.mkdir()
 
@@ -118,6 +120,7 @@ class ShardOutputDir:
         shutil.rmtree(self.work_dir, ignore_errors=True)
 
     def _ensure_writable(self) -> None:
+        """Create the folder if necessary. Raises OutputError when it is not writable."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             probe = self.path / ".writable"
@@ -130,7 +133,7 @@ class ShardOutputDir:
             ) from None
 
     def _recorded_made_from(self) -> dict[str, Any] | None:
-        """What the existing shards were made from; None without a record."""
+        """`made_from` of the existing shards; None without a record."""
         for path in (self.metadata_path, self.work_dir / PLAN_FILE):
             content = self._read_json(path)
             if content:
@@ -151,7 +154,7 @@ class ShardOutputDir:
             path.unlink()
 
     def _read_json(self, path: Path) -> dict[str, Any]:
-        """The content of a JSON file of this folder; {} when there is none."""
+        """The content of a JSON file, {} if there is none. Raises OutputError if it is damaged."""
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError):
@@ -164,7 +167,7 @@ class ShardOutputDir:
 
 
 def _describe_difference(recorded: Mapping[str, Any], made_from: Mapping[str, Any]) -> str:
-    """The first differences, for a message."""
+    """The first three differences, for a message."""
     differences = []
     for key, value in made_from.items():
         old = recorded.get(key)
@@ -175,7 +178,7 @@ def _describe_difference(recorded: Mapping[str, Any], made_from: Mapping[str, An
                 f"{k} {old.get(k)}, now {v}" for k, v in value.items() if old.get(k) != v
             ]
         elif isinstance(value, list):
-            differences.append(f"other {key}")
+            differences.append(f"different {key}")
         else:
             differences.append(f"{key} {old}, now {value}")
-    return "; ".join(differences[:3]) or "by another version"
+    return "; ".join(differences[:3]) or "by a different version"

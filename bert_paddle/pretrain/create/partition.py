@@ -1,8 +1,8 @@
 """Partition the input into shards: one pass over the documents writes one text file per shard.
 
-Each document goes to the training or the test set by its number; each of its parts goes to the
-shard with the least text so far. The input and the seed alone therefore decide the content of each
-shard before any is made, and memory use does not grow with the input.
+A document belongs to the training or the test set according to its number; each of its parts goes
+to the shard with the least text so far. The content of each shard therefore depends on the input
+and the seed only, and memory use does not grow with the input.
 
     training_0.txt       > 0 0 2          document 0, part 0, 2 sentences
                          it rained .
@@ -21,16 +21,17 @@ from bert_paddle.common.errors import DataError
 from bert_paddle.pretrain.create.documents import Document
 from bert_paddle.pretrain.data import schema
 
-# Documents of each set that supply random B texts to a block with too few documents of its own.
+# Documents per set from which random B texts are also taken in a block of text that has fewer
+# documents than this.
 EXTRA_DOCUMENTS = 16
 _EXTRA_SENTENCES, _EXTRA_CHARS = 200, 32_000
 _GOLDEN_RATIO = (5**0.5 - 1) / 2
-_BUFFER_BYTES = 8_000_000  # for all shards together
+_BUFFER_BYTES = 8_000_000  # text of all shards that is not written yet
 
 
 @dataclass
 class SplitCounts:
-    """What a set (training, test) contains. shards: number of files; size: bytes of text."""
+    """Counts of the training or the test set. shards: number of files; size: bytes of text."""
 
     shards: int
     documents: int = 0
@@ -40,7 +41,7 @@ class SplitCounts:
 
 @dataclass
 class _SplitWriter:
-    """The state of a set during partitioning: shards by size, and text not yet written."""
+    """The state of a set during partitioning: sizes of its shards, and text not yet written."""
 
     counts: SplitCounts
     sizes: list[tuple[int, int]] = field(init=False)  # a heap of (bytes, shard index)
@@ -71,8 +72,8 @@ def is_held_out(number: int, seed: int, share: float) -> bool:
     independent draws would sometimes hold out none of a few dozen.
     """
     digest = blake2b(str(seed).encode(), digest_size=8).digest()
-    start = int.from_bytes(digest, "big") / 2**64
-    return (start + number * _GOLDEN_RATIO) % 1 < share
+    offset = int.from_bytes(digest, "big") / 2**64
+    return (offset + number * _GOLDEN_RATIO) % 1 < share
 
 
 def partition_documents(
@@ -119,37 +120,39 @@ def partition_documents(
 
 
 def check_counts(counts: dict[str, SplitCounts], shards_given: bool) -> None:
-    """Raise DataError where a set has too few documents for the flags."""
+    """Raise DataError when a set has too few documents for the flags. shards_given: whether
+    --shards was given; else the number of training shards is not checked."""
     training, test = counts[schema.TRAINING], counts[schema.TEST]
     total = training.documents + test.documents
     if not total:
         raise DataError("the input has no text: give files with at least two documents")
     if total == 1:
         raise DataError(
-            "the input is one document, and half of the pairs need a second text from another "
-            "document: give more files, or separate documents by blank lines (--form lines)"
+            "the input has only one document, but half of the sentence pairs need a text from "
+            "another document: give more files, or separate documents by blank lines (--form lines)"
         )
     if training.documents < 2 or (test.shards and test.documents < 2):
         raise DataError(
             f"of {total} documents, {training.documents} are for training and {test.documents} "
-            "for the test set, and each needs two at least: give more documents, or another "
+            "for the test set, and each needs at least two: give more documents, or another "
             "--test_share (0: no test set)"
         )
-    for flag, split, is_checked in (
-        ("shards", training, shards_given),
-        ("test_shards", test, True),
+    for flag, name, is_checked in (
+        ("shards", schema.TRAINING, shards_given),
+        ("test_shards", schema.TEST, True),
     ):
+        split = counts[name]
         if is_checked and split.shards > split.documents:
             raise DataError(
-                f"--{flag} {split.shards} is more than the {split.documents} documents there are "
-                "for them: give fewer shards"
+                f"--{flag} {split.shards} is more than the {split.documents} {name} documents: "
+                "give fewer shards"
             )
 
 
 def read_parts(path: Path) -> Iterator[Document]:
-    """The parts of documents in a file that `partition_documents` wrote, in order."""
+    """Yield the parts of documents in a file that `partition_documents` wrote, in order."""
     with path.open("rb") as file:
-        for header in file:
+        for header in file:  # the lines in between are read by islice()
             number, part, count = map(int, header.split()[1:])
             text = b"".join(islice(file, count)).decode()
             yield Document(number, part, text.split("\n")[:-1], str(path))
@@ -166,12 +169,13 @@ def counts_from_json(content: dict[str, dict[str, int]]) -> dict[str, SplitCount
 
 
 def _serialize(document: Document, sentences: list[str]) -> bytes:
+    """A part of a document in the format shown above, with these of its sentences."""
     header = f"> {document.number} {document.part} {len(sentences)}\n"
     return (header + "\n".join(sentences) + "\n").encode()
 
 
 def _first_sentences(sentences: list[str]) -> list[str]:
-    """The sentences of an extra document, limited in number and characters."""
+    """The first sentences, limited in number and characters, for an extra document."""
     size, first = 0, []
     for sentence in sentences[:_EXTRA_SENTENCES]:
         first.append(sentence[:_EXTRA_CHARS])
@@ -182,6 +186,7 @@ def _first_sentences(sentences: list[str]) -> list[str]:
 
 
 def _flush(folder: Path, splits: dict[str, _SplitWriter]) -> None:
+    """Append the buffered text to the shards' text files."""
     for name, split in splits.items():
         for index, buffer in enumerate(split.buffers):
             if buffer:

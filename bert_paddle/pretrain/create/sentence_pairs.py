@@ -1,16 +1,18 @@
-"""Sentence pairs for next-sentence prediction (NSP), as ranges of word pieces. No paddle.
+"""Sentence pairs for next-sentence prediction (NSP), as ranges of word pieces.
 
-The recipe is BERT's (google-research/bert, create_pretraining_data.py): fill a row with sentences
-of one document, end A at a random sentence, and let B be either the rest or, half of the time,
-text from another document; in that case the rest is used again.
+Does not import paddle.
 
-    document   s0 s1 s2 s3 s4 s5      A = s0 s1, B = s2 s3          next: continues at s4
-               |-A-| |-B-|            A = s0 s1, B from elsewhere   random: continues at s2
+The method is BERT's (google-research/bert, create_pretraining_data.py): fill a row with sentences
+of one document and end A after a random one of them. B is either the remaining sentences or, for
+half of the pairs, text from a different document; then the next row begins with the remaining ones.
 
-BERT's script yields more than half random pairs, because a row filled by one sentence is always
-"random". Here such a row takes a second sentence, the one after it or, at the document's end, the
-one before; a document of a single sentence has to be "random", and a later pair compensates for
-it. B never comes from the document of A.
+    document   s0 s1 s2 s3 s4 s5      NEXT:   A = s0 s1, B = s2 s3         next row begins at s4
+               |-A-| |-B-|            RANDOM: A = s0 s1, B from elsewhere  next row begins at s2
+
+More than half of the pairs of BERT's script are random, because a row filled by one sentence always
+is. Here such a row takes a second sentence: the one after it or, at the end of the document, the
+one before it. A document of a single sentence must yield a random pair; a later pair compensates
+for it. B never comes from A's document.
 """
 
 from bisect import bisect_left
@@ -21,16 +23,17 @@ from random import Random
 import numpy as np
 
 NEXT, RANDOM = 0, 1
-_LABEL_BLOCK = 64  # even; labels are drawn in shuffled blocks with equal counts of both
+_LABEL_BLOCK = 64  # labels are drawn in shuffled blocks of this size, half of them RANDOM
 
 
 @dataclass
 class TokenizedDocuments:
     """Documents as word pieces: the source of sentence pairs.
 
-    offsets: where each sentence begins in the word pieces, and their total; strictly ascending (no
-    sentence is empty). documents: (first sentence, one past the last, number) of each document.
-    Pairs are made from the first `num_primary` documents; all others only supply random B texts.
+    offsets: the index of each sentence's first word piece, then the number of word pieces; strictly
+    ascending (no sentence is empty). documents: (first sentence, last sentence + 1, document
+    number) of each. Pairs are made from the first `num_primary` documents; the others only supply
+    random B texts.
     """
 
     offsets: list[int]
@@ -39,7 +42,7 @@ class TokenizedDocuments:
 
 
 class BalancedLabels:
-    """Draws labels in equal numbers, even where documents force some pairs to be random."""
+    """Draws NEXT and RANDOM in equal numbers, although some pairs are forced to be random."""
 
     def __init__(self, rng: Random):
         self._uniform = rng.random
@@ -60,6 +63,7 @@ class BalancedLabels:
         return RANDOM
 
     def _draw_from_block(self) -> int:
+        """A label; any _LABEL_BLOCK draws from a block's start have equal counts of both."""
         if not self._left:
             self._left, self._left_random = _LABEL_BLOCK, _LABEL_BLOCK // 2
         is_random = self._uniform() * self._left < self._left_random
@@ -75,14 +79,15 @@ def make_sentence_pairs(
     rng: Random,
     labels: BalancedLabels,
 ) -> np.ndarray:
-    """int64 [n, 5]: a0, a1, b0, b1, label of each pair; A is word pieces a0 to a1, B b0 to b1.
+    """int64 [n, 5]: a0, a1, b0, b1, label of each pair. A is the word pieces a0 to a1 - 1, B is b0
+    to b1 - 1.
 
-    Neither is empty; together they may exceed a row (see `truncate_pairs`). With probability
-    short_seq_prob the target length is drawn at random, 2 or more, instead of the maximum.
-    Raises ValueError when all documents have the same number.
+    Neither is empty; together they may be too long for a row (see `truncate_pairs`). The target
+    length is the maximum, or with probability short_seq_prob a random one of at least 2 word
+    pieces. Raises ValueError when all documents have the same number.
     """
     if len({number for _, _, number in text.documents}) < 2:
-        raise ValueError("a random B needs two documents")
+        raise ValueError("random B texts need at least two documents")
     max_tokens, offsets, uniform = max_seq_length - 3, text.offsets, rng.random
     pairs: list[int] = []
     for first, stop, number in text.documents[: text.num_primary]:
@@ -100,7 +105,8 @@ def make_sentence_pairs(
             if end == start + 1:
                 label, middle = labels.force_random(), end
             else:
-                # A ends at a sentence, as in BERT; at `end` if A would otherwise repeat a sentence.
+                # A ends after a random sentence, as in BERT. If the row repeats a sentence and B is
+                # random, A takes both sentences, so that none remains.
                 label = labels.draw()
                 middle = start + 1 + int(uniform() * (end - start - 1))
                 if reuses_sentence and label == RANDOM:
@@ -117,12 +123,12 @@ def make_sentence_pairs(
 
 
 def _random_b(text: TokenizedDocuments, number: int, target: int, rng: Random) -> tuple[int, int]:
-    """Complete sentences from a random place in a document with another number, `target` word
-    pieces or more unless the document ends before."""
+    """(b0, b1) of complete sentences at a random place in a document with a different number: at
+    least `target` word pieces unless the document ends before."""
     documents, offsets = text.documents, text.offsets
     while True:
-        first, stop, other = documents[int(rng.random() * len(documents))]
-        if other != number:
+        first, stop, chosen_number = documents[int(rng.random() * len(documents))]
+        if chosen_number != number:
             break
     start = first + int(rng.random() * (stop - first))
     end = bisect_left(offsets, offsets[start] + target, start + 1, stop)
@@ -130,10 +136,10 @@ def _random_b(text: TokenizedDocuments, number: int, target: int, rng: Random) -
 
 
 def truncate_pairs(pairs: np.ndarray, max_seq_length: int, rng: np.random.Generator) -> np.ndarray:
-    """Truncate pairs to fit into max_seq_length with [CLS] and two [SEP].
+    """Copies of the pairs, truncated to fit into max_seq_length with [CLS] and two [SEP].
 
-    The longer text loses a word piece until both fit (as in tokenizer.truncate_pair_lengths), each
-    time the first or the last with equal probability, as in BERT.
+    As in BERT, one word piece at a time is removed from the longer text (the lengths are those of
+    tokenizer.truncate_pair_lengths): its first or its last, with equal probability.
     """
     out = pairs.copy()
     a, b = pairs[:, 1] - pairs[:, 0], pairs[:, 3] - pairs[:, 2]
@@ -145,17 +151,17 @@ def truncate_pairs(pairs: np.ndarray, max_seq_length: int, rng: np.random.Genera
     keep_b = max_tokens - keep_a
     too_long = np.flatnonzero(a + b > max_tokens)
     for column, lengths, keep in ((0, a, keep_a), (2, b, keep_b)):
-        removed_in_front = rng.binomial(lengths[too_long] - keep[too_long], 0.5)
-        begin = pairs[too_long, column] + removed_in_front
-        out[too_long, column], out[too_long, column + 1] = begin, begin + keep[too_long]
+        removed_at_start = rng.binomial(lengths[too_long] - keep[too_long], 0.5)
+        start = pairs[too_long, column] + removed_at_start
+        out[too_long, column], out[too_long, column + 1] = start, start + keep[too_long]
     return out
 
 
 def document_ranges(
     numbers: Sequence[int], sentence_counts: Sequence[int]
 ) -> list[tuple[int, int, int]]:
-    """The `documents` of TokenizedDocuments from the number and sentence count of each; documents
-    without sentences are left out."""
+    """TokenizedDocuments.documents, from the number and the sentence count of each document.
+    Documents without sentences are omitted."""
     ranges, first = [], 0
     for number, count in zip(numbers, sentence_counts, strict=True):
         if count:

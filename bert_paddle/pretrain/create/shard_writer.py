@@ -1,8 +1,8 @@
-"""Write one shard: rows are added, chunks compressed, and a complete file appears at the end.
+"""Write one shard: rows are added, chunks are compressed, and the complete file appears at the end.
 
-The datasets have a fixed size, which is known only after the last row. Chunks are therefore
-compressed as they fill, kept in a temporary file, and copied into the HDF5 file at the end: memory
-use is one chunk of rows.
+The datasets have a fixed size, which is known only after the last row. Each full chunk is therefore
+compressed and written to a temporary file, from which all are copied into the HDF5 file at the end:
+memory use is one chunk of rows.
 """
 
 import os
@@ -17,14 +17,15 @@ from bert_paddle.pretrain.create.masking import RowArrays
 from bert_paddle.pretrain.data import schema
 
 CHUNK_ROWS = 1024
-# The datasets declare gzip level 4, but any reader inflates any level. zlib would take as long as
-# everything else together; libdeflate compresses better in a third of the time. (ISA-L is twice as
-# fast again, but its output is not always the same for the same rows.)
+# The datasets declare gzip level 4, but readers decompress any level. zlib at level 4 would take as
+# long as all other work together; libdeflate at level 2 compresses better in a third of the time.
+# (ISA-L needs half of that, but its output is not always the same for the same rows.)
 _DEFLATE_LEVEL = 2
 
 
 class ShardWriter:
-    """A shard being written: `add` rows up to `rows_left_in_chunk`, then `close`."""
+    """A shard being written: call `add` with at most `rows_left_in_chunk` rows at a time, then
+    `close`. rows: number of rows so far."""
 
     def __init__(self, path: Path, length: int, predictions: int):
         self.path, self.rows = path, 0
@@ -36,7 +37,7 @@ class ShardWriter:
             key: np.zeros((CHUNK_ROWS, *self._shapes[key]), dtype)
             for key, dtype in schema.DTYPES.items()
         }
-        # (position in the temporary file, size) of each compressed chunk
+        # (offset in the temporary file, size in bytes) of each compressed chunk
         self._chunk_locations: dict[str, list[tuple[int, int]]] = {key: [] for key in schema.DTYPES}
         self._chunk_file = self._chunk_file_path.open("w+b")
 
@@ -47,10 +48,10 @@ class ShardWriter:
 
     def add(self, rows: RowArrays) -> None:
         """Add at most `rows_left_in_chunk` rows."""
-        begin = self.rows % CHUNK_ROWS
+        start = self.rows % CHUNK_ROWS
         count = len(rows["next_sentence_labels"])
         for key, chunk in self._chunk.items():
-            chunk[begin : begin + count] = rows[key]
+            chunk[start : start + count] = rows[key]
         self.rows += count
         if self.rows % CHUNK_ROWS == 0:
             self._flush_chunk(CHUNK_ROWS)
@@ -59,12 +60,13 @@ class ShardWriter:
         """Write the complete file, flush it and move it into place; returns its size in bytes."""
         import h5py
 
-        rest = self.rows % CHUNK_ROWS
-        if rest:
+        last_rows = self.rows % CHUNK_ROWS
+        if last_rows:
             for chunk in self._chunk.values():
-                chunk[rest:] = 0
-            # The only chunk must not be larger than its fixed-size dataset; else the last is full.
-            self._flush_chunk(rest if rest == self.rows else CHUNK_ROWS)
+                chunk[last_rows:] = 0
+            # HDF5 stores the last chunk in full size, but a chunk must not be larger than a dataset
+            # of fixed size: the chunk of a shard that has only one is as small as the shard.
+            self._flush_chunk(last_rows if last_rows == self.rows else CHUNK_ROWS)
         with h5py.File(self._partial_path, "w") as file:
             for key, dtype in schema.DTYPES.items():
                 self._write_dataset(file, key, dtype)
@@ -82,6 +84,7 @@ class ShardWriter:
         self._partial_path.unlink(missing_ok=True)
 
     def _flush_chunk(self, rows: int) -> None:
+        """Compress the first `rows` rows of the current chunk into the temporary file."""
         import deflate
 
         for key, chunk in self._chunk.items():
@@ -96,11 +99,11 @@ class ShardWriter:
             (self.rows, *shape),
             dtype,
             chunks=(min(self.rows, CHUNK_ROWS), *shape),
-            track_times=False,  # else the bytes would depend on the time
+            track_times=False,  # a time stamp would make the bytes differ
             compression="gzip",
             compression_opts=schema.GZIP_LEVEL,
         )
-        for number, (position, size) in enumerate(self._chunk_locations[key]):
-            self._chunk_file.seek(position)
-            start = (number * CHUNK_ROWS, *(0 for _ in shape))
+        for number, (file_offset, size) in enumerate(self._chunk_locations[key]):
+            self._chunk_file.seek(file_offset)
+            start = (number * CHUNK_ROWS, *(0 for _ in shape))  # of the chunk, in the dataset
             dataset.id.write_direct_chunk(start, self._chunk_file.read(size))

@@ -1,8 +1,7 @@
-"""Find text files, and read their lines as a stream. No paddle.
+"""Find text files, and read their lines as a stream. Does not import paddle.
 
-Plain or gzipped, UTF-8 with or without a byte order mark. Only "\n" ends a line (a "\r" before it
-is left to the caller): characters such as U+2028 are text. At most about two LINE_BYTES of a file
-are in memory.
+Files are plain or gzipped, UTF-8 with or without a byte order mark. Only "\n" ends a line: a "\r"
+before it and characters such as U+2028 are part of the text. Memory use is about 2 * LINE_BYTES.
 """
 
 import glob
@@ -17,7 +16,7 @@ from typing import IO
 from bert_paddle.common.errors import DataError
 
 SUFFIXES = (".txt", ".gz")  # of the files read from a folder; includes .txt.gz
-LINE_BYTES = 1_000_000
+LINE_BYTES = 1_000_000  # a longer line is split
 
 _NEWLINE = b"\n"
 # Less than LINE_BYTES: only a line that began in an earlier chunk can exceed LINE_BYTES.
@@ -27,11 +26,11 @@ _ByteStream = IO[bytes] | gzip.GzipFile
 
 
 def find_files(inputs: Sequence[str]) -> list[Path]:
-    """The text files of all `inputs`, sorted within each input, each file once.
+    """The text files of all `inputs`, in their order and sorted within each; every file once.
 
     An input is a file of any name, a folder (all .txt, .txt.gz and .gz files below it except hidden
-    ones) or a glob pattern, in which ** spans folders. Raises DataError, naming the input, for
-    one without files.
+    ones) or a glob pattern, in which ** matches any number of folders. Raises DataError, naming the
+    input, for an input without files.
     """
     if not inputs:
         raise DataError("no input files are given: name text files, folders or patterns")
@@ -46,6 +45,7 @@ def find_files(inputs: Sequence[str]) -> list[Path]:
 
 
 def _resolve_input(name: str) -> list[Path]:
+    """The text files of one input."""
     if not name.strip():
         raise DataError("an input file has an empty name: name text files, folders or patterns")
     path = Path(name).expanduser()
@@ -62,7 +62,7 @@ def _resolve_input(name: str) -> list[Path]:
 
 
 def _text_files_below(folder: Path) -> list[Path]:
-    """The text files below a folder, links included, each folder once."""
+    """The text files below a folder. Links to folders are followed; each folder is read once."""
 
     def raise_error(error: OSError) -> None:  # os.walk would skip an unreadable folder
         raise error
@@ -70,11 +70,11 @@ def _text_files_below(folder: Path) -> list[Path]:
     files: list[Path] = []
     seen: set[str] = set()
     for folder_path, folders, names in os.walk(folder, onerror=raise_error, followlinks=True):
-        real = os.path.realpath(folder_path)
-        if real in seen:  # a link back up
+        real_path = os.path.realpath(folder_path)
+        if real_path in seen:  # reached again through a link, perhaps in a loop
             folders.clear()
             continue
-        seen.add(real)
+        seen.add(real_path)
         folders[:] = sorted(f for f in folders if not f.startswith("."))
         for name in names:
             if not name.startswith(".") and name.lower().endswith(SUFFIXES):
@@ -90,12 +90,13 @@ def _require_regular_file(path: Path) -> Path:
     return path
 
 
-def read_line_blocks(path: Path, split_lines: list[int]) -> Iterator[list[str]]:
-    """Yield the lines of a file in lists, without their "\\n", which alone ends a line.
+def read_line_blocks(path: Path, split_line_numbers: list[int]) -> Iterator[list[str]]:
+    """Yield the lines of a file, without their "\\n", in lists.
 
     A line longer than LINE_BYTES is split into several, each in a list of its own except the last;
-    for each split its line number (from 1) is appended to `split_lines`. Raises DataError, naming
-    file and line, for text that is not UTF-8 or contains NUL bytes, and for a damaged gzip file.
+    for each split, the line number (from 1) is appended to `split_line_numbers`. Raises DataError,
+    naming file and line, for text that is not UTF-8 or contains NUL bytes, and for a damaged gzip
+    file.
     """
     line, offset, is_continued = 1, 0, False
     with _open(path) as file:
@@ -107,7 +108,7 @@ def read_line_blocks(path: Path, split_lines: list[int]) -> Iterator[list[str]]:
             while len(data) > LINE_BYTES and data.find(_NEWLINE, 0, LINE_BYTES + 1) < 0:
                 end = _split_position(data)
                 head = _decode(data[:end], path, line, offset)
-                split_lines.append(line)
+                split_line_numbers.append(line)
                 if head.strip():  # an empty line would end a document
                     yield [head]
                 data, offset, is_continued = data[end:], offset + end, True
@@ -128,11 +129,12 @@ def read_line_blocks(path: Path, split_lines: list[int]) -> Iterator[list[str]]:
 
 
 def _split_position(data: bytes) -> int:
-    """Where to split a long line: at a space, or else between characters."""
+    """The byte offset at which to split a long line: at a space, or else between characters."""
     end = max(data.rfind(space, LINE_BYTES // 2, LINE_BYTES) for space in (b" ", b"\t"))
     if end > 0:
         return end
     end = LINE_BYTES
+    # UTF-8: bytes 10xxxxxx continue a character, at most three of them.
     while end > LINE_BYTES - 3 and data[end] & 0xC0 == 0x80:
         end -= 1
     return end
@@ -158,7 +160,7 @@ def _decode(block: bytes, path: Path, line: int, offset: int) -> str:
 
 @contextmanager
 def _open(path: Path) -> Iterator[_ByteStream]:
-    """Open the file's text as bytes, decompressed if its first bytes or its name indicate gzip."""
+    """Open a file for reading bytes, decompressed if its first bytes or its name indicate gzip."""
     with path.open("rb") as file:
         magic = file.peek(len(_GZIP_MAGIC))[: len(_GZIP_MAGIC)]
         if magic != _GZIP_MAGIC and path.suffix.lower() != ".gz":

@@ -1,10 +1,11 @@
-"""Train a BERT WordPiece vocabulary on text (scripts/train_vocab.py). No paddle.
+"""Train a BERT WordPiece vocabulary on text (scripts/train_vocab.py). Does not import paddle.
 
 Words are counted here, so that the `tokenizers` library receives them in sorted order together
-with the initial alphabet. By itself it numbers the ##-letters in hash order, breaks ties between
-merges by these numbers, and yields another vocabulary in each run.
+with the initial alphabet, and the result is deterministic. By itself, the library numbers the
+##characters in hash order, breaks ties between merges by these numbers, and so yields a different
+vocabulary in each run.
 
-    ids   0 [PAD]  1 [UNK]  2 [CLS]  3 [SEP]  4 [MASK] | letters | ##letters | merges in order
+    ids   0 [PAD]  1 [UNK]  2 [CLS]  3 [SEP]  4 [MASK] | characters | ##characters | merges in order
 """
 
 import os
@@ -26,7 +27,7 @@ from bert_paddle.models.tokenizer import (
     Tokenizer,
 )
 from bert_paddle.pretrain.create.documents import (
-    FORMS,
+    INPUT_FORMATS,
     Document,
     Warn,
     language_code,
@@ -44,14 +45,14 @@ DESCRIPTION = """Train a BERT WordPiece vocabulary on text files.
       --output_dir vocab/
 """
 
-_MAX_WORD_CHARS = 100  # longer words are [UNK] to the tokenizer
-_MAX_RAW_STRINGS = 200_000  # distinct space-separated strings collected before they are split
-_WORDS_PER_TEXT = 10_000  # in each text passed to the library
+_MAX_WORD_CHARS = 100  # the tokenizer maps longer words to [UNK]
+_MAX_RAW_STRINGS = 200_000  # distinct strings that are collected before they are split into words
+_WORDS_PER_TEXT = 10_000  # repetitions of a word in one text passed to the library
 
 
 @dataclass
 class VocabArgs:
-    """Everything scripts/train_vocab.py takes."""
+    """The flags of `scripts/train_vocab.py`."""
 
     input_files: str = flag(
         REQUIRED,
@@ -60,20 +61,23 @@ class VocabArgs:
     )
     form: str = flag(
         "lines",
-        "one sentence per line with blank lines between documents, or running text",
+        "lines: one sentence per line, blank lines between documents; prose: running text",
         group=DATA,
-        choices=FORMS,
+        choices=INPUT_FORMATS,
     )
-    language: str = flag("en", "code of the text's language, for --form prose", group=DATA)
+    language: str = flag("en", "language of prose, for sentence splitting: en, zh, ...", group=DATA)
     output_dir: str = flag(
         REQUIRED, "folder for vocab.txt and tokenizer_config.json; created if missing", group=DATA
     )
     overwrite: bool = flag(False, "replace a vocabulary in --output_dir", group=DATA)
     vocab_size: int = flag(
-        30522, "word pieces, including the special tokens", group=VOCABULARY, minimum=6
+        30522, "number of word pieces, including the special tokens", group=VOCABULARY, minimum=6
     )
     min_frequency: int = flag(
-        2, "minimum count of a pair of word pieces to be merged", group=VOCABULARY, minimum=1
+        2,
+        "minimum number of occurrences of a pair of word pieces to be merged",
+        group=VOCABULARY,
+        minimum=1,
     )
     do_lower_case: bool = flag(
         True,
@@ -82,13 +86,13 @@ class VocabArgs:
     )
     limit_alphabet: int = flag(
         1000,
-        "maximum number of characters, the most frequent ones; 6000 or more for Chinese",
+        "keep at most this many characters, the most frequent ones; 6000 or more for Chinese",
         group=VOCABULARY,
         minimum=1,
     )
 
     def problems(self) -> Iterator[str]:
-        """Problems of the flags in combination, one clause each."""
+        """Problems with the arguments, one message each."""
         try:
             language_code(self.language)
         except DataError as error:
@@ -117,7 +121,7 @@ def run(args: VocabArgs) -> None:
     documents = read_documents(inputs, args.form, args.language, log.warning)
     words = count_words(documents, args.do_lower_case)
     if not words:
-        raise DataError(f"--input_files {args.input_files}: {len(inputs)} file(s) without a word")
+        raise DataError(f"--input_files {args.input_files}: no words in {len(inputs)} file(s)")
     vocab = train(words, args.vocab_size, args.min_frequency, args.limit_alphabet, log.warning)
     folder = Path(args.output_dir)
     save(Tokenizer(vocab, args.do_lower_case), folder)
@@ -128,15 +132,16 @@ def run(args: VocabArgs) -> None:
 
 
 def count_words(documents: Iterable[Document], do_lower_case: bool) -> Counter[str]:
-    """Count the words that BERT splits into word pieces: lower-cased without accents if
-    `do_lower_case`, punctuation and Chinese characters as words of their own. Memory grows with the
-    number of distinct words only."""
+    """Count the words that BERT splits into word pieces: lower-cased and without accents if
+    `do_lower_case`; punctuation and Chinese characters are words of their own. Memory use grows
+    with the number of distinct words only."""
     from tokenizers import normalizers, pre_tokenizers
 
     normalizer = normalizers.BertNormalizer(lowercase=do_lower_case)
     splitter = pre_tokenizers.BertPreTokenizer()
     words: Counter[str] = Counter()
-    raw: Counter[str] = Counter()  # separated by spaces; splitting each only once is much faster
+    # Strings between spaces, counted first so that each distinct one is split only once.
+    raw: Counter[str] = Counter()
 
     def split_raw() -> None:
         for string, count in raw.items():
@@ -161,27 +166,27 @@ def train(
     limit_alphabet: int,
     warn: Warn,
 ) -> list[str]:
-    """Train at most `vocab_size` word pieces, in the order of their ids; deterministic.
+    """Returns at most `vocab_size` word pieces in the order of their ids; deterministic.
 
-    words: the count of each. Of their characters the `limit_alphabet` most frequent are kept;
-    words with others are omitted (they are [UNK] to the tokenizer, too). The most frequent pairs
-    of word pieces are merged, as in byte pair encoding, down to `min_frequency`. warn: called for
-    omitted characters and for a vocabulary smaller than `vocab_size`. Raises DataError when
-    `vocab_size` is too small for the characters.
+    words: the count of each word. The `limit_alphabet` most frequent of their characters are kept;
+    words with other characters are omitted (the tokenizer maps them to [UNK]). As in byte pair
+    encoding, the most frequent pairs of word pieces are merged, if they occur at least
+    `min_frequency` times. warn: called for omitted characters and for a vocabulary smaller than
+    `vocab_size`. Raises DataError when `vocab_size` is too small for the characters.
     """
     alphabet = _choose_alphabet(words, limit_alphabet, warn)
-    spellable = {word: n for word, n in sorted(words.items()) if alphabet.issuperset(word)}
-    letters = sorted(alphabet)
-    inner = [PREFIX + c for c in sorted({c for word in spellable for c in word[1:]})]
-    initial = [*SPECIAL_TOKENS, *letters, *inner]
+    kept_words = {word: n for word, n in sorted(words.items()) if alphabet.issuperset(word)}
+    characters = sorted(alphabet)
+    continuations = [PREFIX + c for c in sorted({c for word in kept_words for c in word[1:]})]
+    initial = [*SPECIAL_TOKENS, *characters, *continuations]
     if len(initial) > vocab_size:
         raise DataError(
-            f"--vocab_size {vocab_size} has no room for the {len(SPECIAL_TOKENS)} special tokens, "
-            f"{len(letters)} characters and {len(inner)} within words: give {len(initial)} or "
-            "more, or a smaller --limit_alphabet"
+            f"--vocab_size {vocab_size} is too small for {len(SPECIAL_TOKENS)} special tokens, "
+            f"{len(characters)} characters and {len(continuations)} ##characters: give "
+            f"{len(initial)} or more, or a smaller --limit_alphabet"
         )
     trained = _train_wordpiece(
-        spellable, [*SPECIAL_TOKENS, *inner], letters, vocab_size, min_frequency
+        kept_words, [*SPECIAL_TOKENS, *continuations], characters, vocab_size, min_frequency
     )
     vocab = list(dict.fromkeys([*initial, *trained]))
     if len(vocab) < vocab_size:
@@ -193,7 +198,7 @@ def train(
 
 
 def _choose_alphabet(words: Mapping[str, int], limit: int, warn: Warn) -> set[str]:
-    """The `limit` most frequent characters; ties are broken by code point."""
+    """The `limit` most frequent characters of the words; ties are broken by code point."""
     counts: Counter[str] = Counter()
     for word, count in words.items():
         for char in word:
@@ -209,12 +214,14 @@ def _choose_alphabet(words: Mapping[str, int], limit: int, warn: Warn) -> set[st
 
 
 def _train_wordpiece(
-    words: Mapping[str, int], first: list[str], letters: list[str], size: int, min_frequency: int
+    words: Mapping[str, int],
+    first_tokens: list[str],
+    characters: list[str],
+    size: int,
+    min_frequency: int,
 ) -> list[str]:
-    """The library's vocabulary of `size` word pieces, in the order in which it created them.
-
-    first: word pieces with the first ids, followed by `letters`.
-    """
+    """The library's vocabulary of at most `size` word pieces, in the order in which they were
+    created: first_tokens, characters, merges."""
     from tokenizers import Tokenizer as RustTokenizer
     from tokenizers import models, pre_tokenizers, trainers
 
@@ -223,19 +230,19 @@ def _train_wordpiece(
     trainer = trainers.WordPieceTrainer(
         vocab_size=size,
         min_frequency=min_frequency,
-        limit_alphabet=len(letters),
-        initial_alphabet=letters,
-        special_tokens=first,
+        limit_alphabet=len(characters),
+        initial_alphabet=characters,
+        special_tokens=first_tokens,
         continuing_subword_prefix=PREFIX,
         show_progress=False,
     )
     rust.train_from_iterator(_repeat_words(words), trainer)
     ids = rust.get_vocab()
-    return sorted(ids, key=lambda piece: ids[piece])
+    return sorted(ids, key=lambda token: ids[token])
 
 
 def _repeat_words(words: Mapping[str, int]) -> Iterator[str]:
-    """Texts that repeat each word as often as counted, since the library accepts no counts."""
+    """Yield texts that repeat each word as often as counted: the library accepts no counts."""
     for word, count in words.items():
         full_texts, rest = divmod(count, _WORDS_PER_TEXT)
         for _ in range(full_texts):
@@ -244,7 +251,7 @@ def _repeat_words(words: Mapping[str, int]) -> Iterator[str]:
 
 
 def save(tokenizer: Tokenizer, folder: Path) -> None:
-    """Write the tokenizer's files into `folder`, each atomically, vocab.txt last."""
+    """Write the tokenizer's files into `folder`, each atomically; vocab.txt is written last."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".vocab.", dir=folder) as temporary:
         tokenizer.save(Path(temporary))

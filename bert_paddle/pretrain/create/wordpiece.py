@@ -1,16 +1,16 @@
-"""Tokenize many sentences at once into word pieces, and mark where words begin. No paddle.
+"""Tokenize many sentences at once into word pieces, and mark where words begin.
 
-The Rust library returns one Python object per text, which costs more than all other work on
-pre-training rows. Here the library tokenizes each distinct word once, and everything else operates
-on the bytes of many sentences together:
+The `tokenizers` library (in Rust) returns one Python object per text, which costs more than all
+other work on pre-training rows. Here it tokenizes each distinct word once, and everything else
+operates on the bytes of many sentences together:
 
-    sentences      Élan, it    0
-    per character  elan , it   0      normalized and pre-tokenized as by the library
-    words          elan | , | it | 0
-    word indices     17 | 4 | 9  | 31     -> word pieces of each index -> one flat array of ids
+    sentences      "Café, open" and "Open it"
+    normalized     cafe ,  open\\nopen it            character by character, from a lookup table
+    words          cafe | , | open | open | it
+    word indices     17 | 4 |    9 |    9 | 31     -> word pieces of each word -> one array of ids
 
 The ids equal those of Tokenizer.tokenize_to_ids except for special tokens in running text: "[MASK]"
-or "[SEP]" is an ordinary word in brackets here.
+or "[SEP]" is an ordinary word in brackets here. Does not import paddle.
 """
 
 import re
@@ -24,8 +24,8 @@ from bert_paddle.common.errors import DataError, WeightsError
 from bert_paddle.models.tokenizer import SPECIAL_TOKENS, Tokenizer
 
 SEGMENTERS = ("none", "jieba")
-_MAX_CACHED_WORDS = 1_000_000  # distinct words in the cache before it is cleared
-_SLICE_CHARS = 400_000  # text processed at once: a few MB of arrays, which stay in the caches
+_MAX_CACHED_WORDS = 1_000_000  # the cache is cleared when it has more distinct words
+_SLICE_CHARS = 400_000  # processed at once: a few MB of arrays, which fit in the CPU cache
 _MAX_WORD_CHARS = 100  # a longer word is [UNK], as in Tokenizer
 _NEWLINE, _SPACE = 10, 32
 _UNUSED = re.compile(r"\[unused\d+\]")
@@ -36,7 +36,7 @@ _CHINESE = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002
 class EncodedSentences:
     """Word pieces of n sentences, concatenated.
 
-    ids: int32 [m]. offsets: int64 [n + 1], sentence i is ids[offsets[i]:offsets[i + 1]], possibly
+    ids: int32 [m]. offsets: int64 [n + 1]; sentence i is ids[offsets[i] : offsets[i + 1]], possibly
     empty. starts: bool [m], whether a word piece begins a word (for whole-word masking).
     """
 
@@ -46,23 +46,28 @@ class EncodedSentences:
 
 
 def replacement_ids(vocab: Sequence[str]) -> np.ndarray:
-    """int32: ids for random replacement of masked tokens: all but special tokens and [unusedN].
+    """int32: the ids that may replace masked tokens: all but special tokens and [unusedN].
 
-    Raises WeightsError when the vocabulary has no others.
+    Raises WeightsError when the vocabulary has none.
     """
-    keep = [i for i, p in enumerate(vocab) if p not in SPECIAL_TOKENS and not _UNUSED.fullmatch(p)]
-    if not keep:
+    ids = [
+        i
+        for i, token in enumerate(vocab)
+        if token not in SPECIAL_TOKENS and not _UNUSED.fullmatch(token)
+    ]
+    if not ids:
         raise WeightsError(
-            f"the vocabulary ({len(vocab)} pieces) has special tokens only: give one with words"
+            f"the vocabulary of {len(vocab)} entries has special tokens only: give one with words"
         )
-    return np.array(keep, np.int32)
+    return np.array(ids, np.int32)
 
 
 class WordPieceEncoder:
-    """Tokenizes sentences into word pieces like `tokenizer`; caches the word pieces of words."""
+    """Tokenizes sentences into the word pieces of `tokenizer`; caches those of each word."""
 
     def __init__(self, tokenizer: Tokenizer, segmenter: str = "none"):
-        """segmenter: "jieba" joins Chinese characters into words for `starts`; ids are the same."""
+        """segmenter: with "jieba", `starts` marks Chinese words rather than characters; the ids do
+        not change."""
         self._char_table = _CharTable(tokenizer._rust)
         self._cache = _WordCache(tokenizer)
         self._segment = load_segmenter(segmenter)
@@ -80,6 +85,7 @@ class WordPieceEncoder:
         return EncodedSentences(ids, offsets, np.concatenate([part.starts for part in parts]))
 
     def _encode(self, sentences: Sequence[str]) -> EncodedSentences:
+        """encode() for sentences of about _SLICE_CHARS characters."""
         text, word_positions, words_before = self._normalize(sentences)
         words = text.split()
         indices = self._cache.lookup(words)
@@ -93,19 +99,22 @@ class WordPieceEncoder:
             is_chinese = self._cache.chinese[indices]
             for run in _chinese_runs(is_chinese, words, word_positions, words_before):
                 joined = b"".join(words[run.start : run.stop]).decode()
+                # For each character of the run: whether it continues a word.
                 is_inside = [k > 0 for word in self._segment(joined) for k in range(len(word))]
                 starts[begins[run.start : run.stop][is_inside]] = False
-        source = np.repeat(first - begins, lengths) + np.arange(total)
+        # Concatenates the ranges first[i] to first[i] + lengths[i] - 1 of all words.
+        indices_of_pieces = np.repeat(first - begins, lengths) + np.arange(total)
         return EncodedSentences(
-            self._cache.pieces[source], np.append(begins, total)[words_before], starts
+            self._cache.pieces[indices_of_pieces], np.append(begins, total)[words_before], starts
         )
 
     def _normalize(self, sentences: Sequence[str]) -> tuple[bytes, np.ndarray, np.ndarray]:
-        """The normalized sentences, one per line, with spaces around punctuation; int64 [words],
-        the position of each word therein; int64 [n + 1], the number of words before each line."""
+        """Returns the normalized sentences, one per line, with spaces around punctuation; int64
+        [words], each word's byte offset in that text; int64 [n + 1], the number of words before
+        each line, then of all words."""
         table = self._char_table
         text = "\n".join([s if s.isascii() else s.translate(table) for s in sentences])
-        if text.count("\n") != len(sentences) - 1:
+        if text.count("\n") != len(sentences) - 1:  # a sentence contains a newline
             return self._normalize([s.replace("\n", " ") for s in sentences])
         raw = text.encode().translate(table.ascii, table.dropped)
         codes = np.frombuffer(raw, np.uint8)
@@ -124,13 +133,15 @@ class WordPieceEncoder:
 
 
 class _CharTable(dict):
-    """Each character normalized by the library: a table for str.translate, filled on demand.
+    """A table for str.translate, filled on demand: each non-ASCII character as normalized by the
+    library, with spaces around punctuation and Chinese characters.
 
-    Non-ASCII punctuation and Chinese characters get spaces around them; ASCII stays unchanged,
-    since bytes.translate handles it. ascii, dropped: for bytes.translate. punctuation: bool [256].
+    ASCII characters are mapped to themselves; bytes.translate(ascii, dropped) normalizes them
+    faster. punctuation: bool [256], whether a byte is ASCII punctuation.
     """
 
     def __init__(self, rust: Any):
+        """rust: the Tokenizer of the `tokenizers` library."""
         super().__init__((code, chr(code)) for code in range(128))
         self._rust = rust
         table, dropped = bytearray(range(256)), bytearray()
@@ -141,7 +152,7 @@ class _CharTable(dict):
                 dropped.append(code)
             elif code != _NEWLINE:
                 table[code] = ord(normalized.strip() or " ")
-                self.punctuation[table[code]] |= len(normalized) == 3
+                self.punctuation[table[code]] |= len(normalized) == 3  # with a space on each side
         self.ascii, self.dropped = bytes(table), bytes(dropped)
 
     def __missing__(self, code: int) -> str:
@@ -149,13 +160,17 @@ class _CharTable(dict):
         return normalized
 
     def _normalize_char(self, char: str) -> str:
+        """The normalized character, with a space on each side where the library splits words.
+
+        The letters around it make those splits visible; [1:-1] removes the letters again.
+        """
         normalized = self._rust.normalizer.normalize_str(char)
         parts = self._rust.pre_tokenizer.pre_tokenize_str(f"a{normalized}a")
         return " ".join(part for part, _ in parts)[1:-1]
 
 
 class _WordIndex(dict):
-    """Maps words to indices in order of first use; `new_words` are not tokenized yet."""
+    """Maps words to indices in order of first use. new_words: those not tokenized yet."""
 
     def __init__(self) -> None:
         self.new_words: list[bytes] = []
@@ -167,9 +182,9 @@ class _WordIndex(dict):
 
 
 class _WordCache:
-    """The word pieces of all words so far: word k is pieces[first[k] : first[k] + lengths[k]].
+    """The word pieces of all words seen: word k has pieces[first[k] : first[k] + lengths[k]].
 
-    chinese: bool, whether a word is a single Chinese character.
+    chinese: bool [words], whether a word is a single Chinese character.
     """
 
     def __init__(self, tokenizer: Tokenizer):
@@ -184,7 +199,7 @@ class _WordCache:
         self.chinese = np.zeros(0, bool)
 
     def lookup(self, words: Sequence[bytes]) -> np.ndarray:
-        """int64, the index of each word; valid until the next call."""
+        """int64: the index of each word; valid until the next call, which may clear the cache."""
         if len(self._index) > _MAX_CACHED_WORDS:
             self._clear()
         indices = np.fromiter(map(self._index.__getitem__, words), np.int64, len(words))
@@ -194,10 +209,12 @@ class _WordCache:
         return indices
 
     def _add(self, words: Sequence[str]) -> None:
+        """Tokenize words and append them to the arrays."""
         pieces: list[int] = []
         lengths: list[int] = []
         for word in words:
             before = len(pieces)
+            # A word of the vocabulary is its own word piece: no call of the library is needed.
             word_id = self._vocab.get(word) if len(word) <= _MAX_WORD_CHARS else None
             if word_id is None:
                 pieces += [token.id for token in self._model.tokenize(word)]
@@ -219,9 +236,10 @@ def _chinese_runs(
     word_positions: np.ndarray,
     words_before: np.ndarray,
 ) -> Iterator[range]:
-    """Runs of two or more adjacent Chinese characters in one sentence.
+    """Yield the index range of each run of two or more adjacent Chinese characters in one sentence.
 
-    The normalizer puts a space on each side of each, so that adjacent ones are two spaces apart.
+    The normalizer puts a space on each side of a Chinese character: two that were adjacent are two
+    spaces apart.
     """
     chinese = np.flatnonzero(is_chinese)
     if not len(chinese):
@@ -251,11 +269,12 @@ def load_segmenter(segmenter: str) -> Callable[[str], Iterable[str]] | None:
 
 
 def _split_by_chars(sentences: Sequence[str]) -> Iterator[Sequence[str]]:
-    begin = size = 0
+    """Yield consecutive slices of at least _SLICE_CHARS characters; the last may be shorter."""
+    start = size = 0
     for i, sentence in enumerate(sentences):
         size += len(sentence)
         if size >= _SLICE_CHARS:
-            yield sentences[begin : i + 1]
-            begin, size = i + 1, 0
-    if begin < len(sentences):
-        yield sentences[begin:]
+            yield sentences[start : i + 1]
+            start, size = i + 1, 0
+    if start < len(sentences):
+        yield sentences[start:]

@@ -1,6 +1,6 @@
-"""Run shard jobs: in this process, in several processes, or on a Dask cluster. No paddle.
+"""Run shard jobs: in this process, in several processes, or on a Dask cluster.
 
-The order in which shards are finished differs; their content does not.
+The order in which shards are finished differs; their content does not. Does not import paddle.
 """
 
 import multiprocessing
@@ -33,7 +33,7 @@ def _run_in_processes(jobs: Sequence[ShardJob], workers: int) -> Iterator[ShardC
     from concurrent.futures import ProcessPoolExecutor, as_completed
     from concurrent.futures.process import BrokenProcessPool
 
-    # Not forked: the parent may have threads (of the tokenizers library, of the caller).
+    # Not forked: the parent may have threads (from the tokenizers library or the caller).
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(
         workers, mp_context=context, initializer=_init_worker, initargs=(os.getpid(),)
@@ -56,14 +56,15 @@ def _run_in_processes(jobs: Sequence[ShardJob], workers: int) -> Iterator[ShardC
 
 
 def _init_worker(parent: int) -> None:
-    """Leave Ctrl-C to the parent, and end when it ends."""
+    """Let the parent process handle Ctrl-C, and exit when it exits."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     runtime.die_with_parent()
-    if os.getppid() != parent:  # it ended before the line above took effect
+    if os.getppid() != parent:  # the parent exited before die_with_parent() took effect
         os._exit(1)
 
 
 def _run_on_dask(jobs: Sequence[ShardJob], scheduler: str) -> Iterator[ShardCounts]:
+    """run_jobs() on the cluster of a scheduler. Raises DataError when it cannot be used."""
     distributed = _import_dask()
     try:
         client = distributed.Client(scheduler, timeout=_DASK_TIMEOUT, set_as_default=False)
@@ -87,8 +88,8 @@ def _run_on_dask(jobs: Sequence[ShardJob], scheduler: str) -> Iterator[ShardCoun
             raise RunError(f"a worker of the cluster {_DIED} ({_first_line(error)})") from None
         except ImportError as error:
             raise DataError(
-                f"--scheduler {scheduler}: its workers cannot import what they need "
-                f"({_first_line(error)}): install this package for them too"
+                f"--scheduler {scheduler}: its workers cannot import the required modules "
+                f"({_first_line(error)}): install this package there too"
             ) from None
         finally:
             client.cancel(futures, force=True)

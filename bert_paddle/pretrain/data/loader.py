@@ -1,4 +1,4 @@
-"""Batches of pre-training rows, read ahead in a background thread, block by block. No paddle."""
+"""Batches of pre-training rows, read ahead in a background thread. Does not import paddle."""
 
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,8 +10,8 @@ from bert_paddle.pretrain.data import schema
 from bert_paddle.pretrain.data.epoch_order import (
     BLOCK_ROWS,
     WINDOW_ROWS,
-    Block,
     EpochOrder,
+    RowRange,
     split_into_blocks,
 )
 from bert_paddle.pretrain.data.shards import RowArrays, ShardSet, used_predictions
@@ -20,12 +20,12 @@ from bert_paddle.training.step import Batch
 
 
 def collate(rows: RowArrays, max_predictions: int, trim: bool = True) -> Batch:
-    """The model's inputs for n rows of the layout; {} for no rows.
+    """The model's inputs for n rows as stored in a shard; {} for no rows.
 
-    input_ids, input_mask, segment_ids: int64 [n, width], where width is the longest row's length
-    (`trim`) or L. masked_positions: int64 [m], row * width + position, at most the first
-    `max_predictions` of each row. masked_lm_ids: int64 [m], the labels at these; m may be 0.
-    next_sentence_labels: int64 [n].
+    input_ids, input_mask, segment_ids: int64 [n, width]; with `trim`, width is the length of the
+    longest row without padding, else the shard's sequence length. masked_positions: int64 [m], row
+    * width + position of the first `max_predictions` predictions of each row. masked_lm_ids: int64
+    [m], the labels at masked_positions; m may be 0. next_sentence_labels: int64 [n].
     """
     count, width = rows["input_ids"].shape
     if count == 0:
@@ -48,63 +48,73 @@ def collate(rows: RowArrays, max_predictions: int, trim: bool = True) -> Batch:
 class PretrainLoader:
     """This rank's share of the training rows, epoch by epoch (a training.loop.TrainData).
 
-    Every rank reads every block and keeps its own rows: for any shards and world size, all ranks
-    have the same number of steps, and a bad row stops all of them before the same step. Memory
-    use is at most this rank's rows of two windows, those of the batch, and one block.
+    Every rank reads all blocks and keeps its own rows, so that all ranks have the same number of
+    steps for any shards and world size, and an invalid row stops all of them before the same step.
+    Memory use is at most this rank's rows of two windows and of one step, and one block.
     """
 
     def __init__(
         self,
         shards: ShardSet,
         seed: int,
-        micro_rows: int,
+        global_micro_batch_size: int,
         accumulation: int,
         rank: int,
-        ranks: int,
+        world_size: int,
         max_predictions: int,
         trim: bool = True,
         block_rows: int = BLOCK_ROWS,
         window_rows: int = WINDOW_ROWS,
     ):
-        """micro_rows: rows of a micro-batch over all ranks, a multiple of `ranks`."""
-        if micro_rows % ranks:
-            raise ValueError(f"{micro_rows} rows cannot be split evenly among {ranks} ranks")
-        self.shards, self.seed, self.rank, self.ranks = shards, seed, rank, ranks
-        self.micro_rows, self.max_predictions, self.trim = micro_rows, max_predictions, trim
+        """global_micro_batch_size: rows of a micro-batch over all ranks, a multiple of world_size.
+        accumulation: micro-batches per step. trim: see collate()."""
+        if global_micro_batch_size % world_size:
+            raise ValueError(
+                f"{global_micro_batch_size} rows cannot be split evenly among {world_size} ranks"
+            )
+        self.shards, self.seed, self.rank, self.world_size = shards, seed, rank, world_size
+        self.global_micro_batch_size = global_micro_batch_size
+        self.max_predictions, self.trim = max_predictions, trim
         self.block_rows, self.window_rows = block_rows, window_rows
-        self.rows_per_step = micro_rows * accumulation
+        self.rows_per_step = global_micro_batch_size * accumulation
         self.steps_per_epoch = -(-shards.total // self.rows_per_step)
         self.rows_per_epoch = shards.total
-        self.planned_rows = self.rows_per_step  # the order here does not depend on it
+        # Part of TrainData; the order of the rows here does not depend on it.
+        self.order_batch_size = self.rows_per_step
 
     def steps(self, epoch: int, start: int) -> Iterator[list[Batch]]:
-        """Yield the micro-batches of each step of an epoch, starting at its row `start`. Raises
-        DataError for a bad row or a damaged file, on all ranks before the same step."""
+        """Yield the micro-batches of each step, from the row with epoch index `start` on. Raises
+        DataError for an invalid row or a damaged file, on all ranks before the same step."""
         order = EpochOrder(self.shards.rows, self.seed, epoch, self.block_rows, self.window_rows)
         if start >= order.total:
             return
         window, _ = order.locate(start)
-        rows_read, rest = int(order.bounds[window]), self._allocate(0)
+        next_window_start, unused = int(order.bounds[window]), self._allocate(0)
         windows = self._windows(order, start)
         try:
-            for begin in range(start, order.total, self.rows_per_step):
-                end = min(begin + self.rows_per_step, order.total)
+            for step_start in range(start, order.total, self.rows_per_step):
+                step_stop = min(step_start + self.rows_per_step, order.total)
                 parts = []
-                # By position, even if this rank needs no rows of the window: an error must reach
-                # all ranks at the same step.
-                while rows_read < end:
-                    parts.append({key: values.copy() for key, values in rest.items()})
-                    rest = {}  # free this window before the one after next is read
-                    rest = next(windows)
+                # Windows are read even if this rank needs none of their rows: an error must be
+                # raised at the same step on all ranks.
+                while next_window_start < step_stop:
+                    # Copies, so that no view keeps the window's arrays: they are freed before
+                    # next() starts to read the window after the next one.
+                    parts.append({key: values.copy() for key, values in unused.items()})
+                    unused = {}
+                    unused = next(windows)
                     window += 1
-                    rows_read = int(order.bounds[window])
+                    next_window_start = int(order.bounds[window])
                 micro_batches = batching.split_among_ranks(
-                    np.arange(begin, end), self.micro_rows, self.rank, self.ranks
+                    np.arange(step_start, step_stop),
+                    self.global_micro_batch_size,
+                    self.rank,
+                    self.world_size,
                 )
-                sizes = [len(positions) for positions in micro_batches]
+                sizes = [len(epoch_indices) for epoch_indices in micro_batches]
                 missing = sum(sizes) - sum(map(_count, parts))
-                parts.append(_slice_rows(rest, 0, missing))
-                rest = _slice_rows(rest, missing, _count(rest))
+                parts.append(_slice_rows(unused, 0, missing))
+                unused = _slice_rows(unused, missing, _count(unused))
                 yield [
                     collate(rows, self.max_predictions, self.trim)
                     for rows in _split_rows(_concatenate(parts), sizes)
@@ -113,52 +123,58 @@ class PretrainLoader:
             windows.close()
 
     def describe_rows(self, epoch: int, start: int) -> str:
-        """The rows of the step that begins at row `start` of an epoch, for a message: shard and
-        row number, from 0."""
+        """For a message: shard file and row of each row of the step that begins at epoch index
+        `start`."""
         order = EpochOrder(self.shards.rows, self.seed, epoch, self.block_rows, self.window_rows)
         names = []
-        for position in range(start, min(start + self.rows_per_step, order.total)):
-            shard, row = order.row(position)
+        for epoch_index in range(start, min(start + self.rows_per_step, order.total)):
+            shard, row = order.row(epoch_index)
             names.append(f"{self.shards.paths[shard].name}:{row}")
-        return f"rows {batching.format_rows(names)}, from 0"
+        return f"rows (counted from 0) {batching.format_rows(names)}"
 
-    def _windows(self, order: EpochOrder, first: int) -> Generator[RowArrays, None, None]:
-        """Yield this rank's rows of each window from position `first`, reading one window ahead."""
-        window, offset = order.locate(first)
-        stop = Event()
+    def _windows(self, order: EpochOrder, start: int) -> Generator[RowArrays, None, None]:
+        """Yield this rank's rows of each window from epoch index `start` on, reading one window
+        ahead."""
+        window, window_index = order.locate(start)
+        stop_event = Event()
         pool = ThreadPoolExecutor(1, thread_name_prefix="shards")
         try:
-            future = pool.submit(self._read_window, order, first, window, offset, stop)
+            future = pool.submit(self._read_window, order, start, window, window_index, stop_event)
             for next_window in range(window + 1, order.num_windows + 1):
                 rows = future.result()
                 if next_window < order.num_windows:
-                    future = pool.submit(self._read_window, order, first, next_window, 0, stop)
+                    future = pool.submit(
+                        self._read_window, order, start, next_window, 0, stop_event
+                    )
                 yield rows
-                del rows
+                del rows  # so that the consumer can free them
         finally:
-            stop.set()
+            stop_event.set()
             pool.shutdown(wait=True, cancel_futures=True)
 
     def _read_window(
-        self, order: EpochOrder, first: int, window: int, offset: int, stop: Event
+        self, order: EpochOrder, start: int, window: int, window_index: int, stop_event: Event
     ) -> RowArrays:
-        """This rank's rows of a window from `offset`, in order. Ends early once `stop` is set.
+        """This rank's rows of a window from index `window_index` on, in order. Incomplete if
+        `stop_event` is set meanwhile.
 
-        batching.split_among_ranks assigns positions to ranks in turn, and steps begin at a multiple
-        of `ranks` after `first`: this rank has the positions p with (p - first) % ranks == rank.
+        batching.split_among_ranks assigns rows to ranks in turn, and steps begin at a multiple of
+        world_size after `start`: this rank has the epoch indices i with (i - start) % world_size ==
+        rank.
         """
-        begin = int(order.bounds[window]) + offset - first
-        sources = order.permutation(window)[offset + (self.rank - begin) % self.ranks :: self.ranks]
-        rows = self._allocate(len(sources))
-        rows_before = 0
+        rows_since_start = int(order.bounds[window]) + window_index - start
+        first = window_index + (self.rank - rows_since_start) % self.world_size
+        indices = order.permutation(window)[first :: self.world_size]
+        rows = self._allocate(len(indices))
+        rows_before = 0  # in earlier blocks of the window
         for block in order.blocks(window):
-            if stop.is_set():
+            if stop_event.is_set():
                 break
             size = block.stop - block.start
-            in_block = (rows_before <= sources) & (sources < rows_before + size)
+            in_block = (rows_before <= indices) & (indices < rows_before + size)
             targets = np.flatnonzero(in_block)
             for key, values in self.shards.read(*block).items():
-                rows[key][targets] = values[sources[targets] - rows_before]
+                rows[key][targets] = values[indices[targets] - rows_before]
             rows_before += size
         return rows
 
@@ -171,41 +187,43 @@ class PretrainLoader:
         }
 
 
-def eval_slices(shards: ShardSet, batch_size: int, max_rows: int = -1) -> list[Block]:
-    """All rows once, or `max_rows` of them spread over the shards, as slices of at most
-    `batch_size`, to be sharded among the ranks and passed to read_batches. No slice crosses a
-    block."""
-    slices = [
-        Block(shard, start, min(start + batch_size, stop))
-        for shard, begin, stop in split_into_blocks(shards.rows, BLOCK_ROWS)
-        for start in range(begin, stop, batch_size)
+def eval_row_ranges(shards: ShardSet, batch_size: int, max_rows: int = -1) -> list[RowRange]:
+    """All rows, or `max_rows` of them spread over the shards, as ranges of at most `batch_size`
+    rows, each within one block: to be distributed among the ranks and passed to read_batches."""
+    ranges = [
+        RowRange(shard, start, min(start + batch_size, stop))
+        for shard, block_start, stop in split_into_blocks(shards.rows, BLOCK_ROWS)
+        for start in range(block_start, stop, batch_size)
     ]
     if not 0 <= max_rows < shards.total:
-        return slices
-    # The first slices would all be of one shard, perhaps of one source of text.
-    num_slices = min(len(slices), -(-max_rows // batch_size))
-    chosen, left = [], max_rows
-    for block in (slices[i * len(slices) // num_slices] for i in range(num_slices)):
-        if left > 0:
-            chosen.append(block._replace(stop=min(block.stop, block.start + left)))
-        left -= block.stop - block.start
+        return ranges
+    # Evenly spaced: the first ranges would all be from one shard, perhaps from one source of text.
+    num_ranges = min(len(ranges), -(-max_rows // batch_size))
+    chosen, remaining = [], max_rows
+    for row_range in (ranges[i * len(ranges) // num_ranges] for i in range(num_ranges)):
+        if remaining > 0:
+            stop = min(row_range.stop, row_range.start + remaining)
+            chosen.append(row_range._replace(stop=stop))
+        remaining -= row_range.stop - row_range.start
     return chosen
 
 
 def read_batches(
-    shards: ShardSet, slices: Sequence[Block], max_predictions: int, trim: bool = True
+    shards: ShardSet, row_ranges: Sequence[RowRange], max_predictions: int, trim: bool = True
 ) -> Iterator[Batch]:
     """Yield the batch of each slice of eval_slices; slices in order read a block only once. Raises
     DataError as ShardSet.read does.
     """
     loaded_block: tuple[int, int] | None = None
     rows: RowArrays = {}
-    for shard, start, stop in slices:
-        begin = start - start % BLOCK_ROWS
-        if loaded_block != (shard, begin):
-            rows = shards.read(shard, begin, min(begin + BLOCK_ROWS, shards.rows[shard]))
-            loaded_block = shard, begin
-        yield collate(_slice_rows(rows, start - begin, stop - begin), max_predictions, trim)
+    for shard, start, stop in row_ranges:
+        block_start = start - start % BLOCK_ROWS
+        if loaded_block != (shard, block_start):
+            block_stop = min(block_start + BLOCK_ROWS, shards.rows[shard])
+            rows = shards.read(shard, block_start, block_stop)
+            loaded_block = shard, block_start
+        batch_rows = _slice_rows(rows, start - block_start, stop - block_start)
+        yield collate(batch_rows, max_predictions, trim)
 
 
 def _count(rows: RowArrays) -> int:
@@ -217,6 +235,7 @@ def _slice_rows(rows: RowArrays, start: int, stop: int) -> RowArrays:
 
 
 def _split_rows(rows: RowArrays, sizes: Sequence[int]) -> list[RowArrays]:
+    """Split rows into consecutive parts of these sizes."""
     ends = np.cumsum(sizes).tolist()
     return [_slice_rows(rows, end - size, end) for end, size in zip(ends, sizes, strict=True)]
 

@@ -1,11 +1,12 @@
-"""The HDF5 layout of NVIDIA's pre-training data, shared by writer and reader. No paddle.
+"""The HDF5 layout of NVIDIA's pre-training data, shared by writer and reader. Does not import
+paddle.
 
 N rows of sequence length L with up to P predictions; gzip level 4, chunked, no attributes:
 
     input_ids             int32 [N, L]  word-piece ids, padded with 0
-    input_mask            int8  [N, L]  1 = a token, 0 = padding; a replaced token may have id 0
+    input_mask            int8  [N, L]  1 = token, 0 = padding (id 0 alone does not mean padding)
     segment_ids           int8  [N, L]  0 for [CLS] A [SEP], 1 for B [SEP]
-    masked_lm_positions   int32 [N, P]  ascending; position 0 is [CLS], so the first 0 ends the list
+    masked_lm_positions   int32 [N, P]  ascending, padded with 0: position 0 is [CLS], never masked
     masked_lm_ids         int32 [N, P]  the original ids at those positions
     next_sentence_labels  int8  [N]     1 = B is random text, 0 = B follows A
 """
@@ -30,7 +31,7 @@ DTYPES: dict[str, np.dtype] = {
 
 
 def row_shape(key: str, length: int, predictions: int) -> tuple[int, ...]:
-    """The shape of one row of `key`, for sequences of `length` with up to `predictions`."""
+    """The shape of one row of dataset `key`: `length` is L, `predictions` is P."""
     if key == "next_sentence_labels":
         return ()
     return (predictions,) if key.startswith("masked_lm") else (length,)
@@ -42,10 +43,10 @@ def shard_name(corpus: str, split: str, index: int) -> str:
 
 
 def is_test(path: Path) -> bool:
-    """Whether a shard is held out, judging by its name; its rows are never trained on."""
+    """Whether a shard is held out, by its file name; its rows are never trained on."""
     return f"_{TEST}_" in path.name
 
 
-def vocabulary_sha256(pieces: Sequence[str]) -> str:
-    """The digest that identifies the vocabulary of the ids in the metadata."""
-    return hashlib.sha256("".join(piece + "\n" for piece in pieces).encode()).hexdigest()
+def vocabulary_sha256(vocab: Sequence[str]) -> str:
+    """The digest of a vocabulary (word pieces in the order of their ids), as in the metadata."""
+    return hashlib.sha256("".join(token + "\n" for token in vocab).encode()).hexdigest()

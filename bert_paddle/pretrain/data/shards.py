@@ -1,6 +1,6 @@
-"""Read pre-training shards: find them in a folder, check their headers, read slices of rows.
+"""Read pre-training shards: find them in a folder, check their headers, read ranges of rows.
 
-No paddle. Headers are checked before training starts; rows are checked whenever they are read.
+Does not import paddle. Headers are checked before training starts, rows whenever they are read.
 """
 
 import hashlib
@@ -18,17 +18,17 @@ from bert_paddle.common.errors import DataError
 from bert_paddle.pretrain.data import schema
 
 RowArrays = dict[str, np.ndarray]
-# What h5py raises for a damaged file, depending on the damaged structure.
+# What h5py raises for a damaged file, depending on what is damaged.
 _READ_ERRORS = (OSError, RuntimeError, KeyError, ValueError)
 _MAX_LISTED_FILES = 3
 _MAX_CHUNK_BYTES = 1 << 28
-_SAMPLES, _SAMPLE_BYTES = 16, 4096  # of a file's content, for the fingerprint
+_SAMPLES, _SAMPLE_BYTES = 16, 4096  # parts of a file that its fingerprint includes
 
 
 def find_shards(folder: Path) -> tuple[list[Path], list[Path]]:
     """The training and the test shards directly in `folder`, each in the order of their numbers.
 
-    Hidden files are ignored (files of other systems, files still being written). Raises
+    Hidden files are ignored (such as macOS's ._ files and files still being written). Raises
     DataError when there is no folder, no shard, or no training shard.
     """
     if not folder.exists():
@@ -37,7 +37,7 @@ def find_shards(folder: Path) -> tuple[list[Path], list[Path]]:
         raise DataError(f"{folder}: is a file; give the folder of the *.hdf5 shards")
     try:
         visible = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-        # A broken link is kept: check_shards() reports it, rather than train on less.
+        # A broken link is kept: check_shards() reports it, so that no data is silently missing.
         shards = sorted((p for p in visible if _is_shard(p)), key=_natural_sort_key)
         subfolders = sorted({p.parent for p in folder.glob(f"*/*{schema.SUFFIX}") if _is_shard(p)})
     except OSError as error:
@@ -78,7 +78,8 @@ def _list_names(paths: Sequence[Path]) -> str:
 
 @dataclass(frozen=True)
 class ShardSet:
-    """Shards with checked headers. rows: of each shard; length: L; predictions: P."""
+    """Shards with checked headers. rows: row count of each shard; length, predictions: L and P
+    of schema.py."""
 
     paths: tuple[Path, ...]
     rows: tuple[int, ...]
@@ -93,7 +94,7 @@ class ShardSet:
         return sum(self.rows)
 
     def read(self, shard: int, start: int, stop: int) -> RowArrays:
-        """Rows start..stop of a shard, every key of the layout in the layout's dtype and shape.
+        """Rows start to stop - 1 of a shard, with the dtypes and shapes of schema.py.
 
         Raises DataError, with file and row, for a damaged file and for invalid rows.
         """
@@ -106,8 +107,9 @@ class ShardSet:
         return {key: rows[key].astype(dtype, copy=False) for key, dtype in schema.DTYPES.items()}
 
     def fingerprint(self) -> str:
-        """A digest of names, row counts, sizes and samples of the content, not of all bytes, which
-        must be the same in a resumed run. The folder may have moved. Raises DataError."""
+        """A digest that must be the same in a resumed run: of the shards' names, row counts, sizes
+        and samples of their content (not of all bytes). It does not depend on the folder's path.
+        Raises DataError for a file that cannot be read."""
         digest = hashlib.sha256(f"{self.length} {self.predictions}".encode())
         for path, rows in zip(self.paths, self.rows, strict=True):
             try:
@@ -125,10 +127,11 @@ class ShardSet:
 def check_shards(
     paths: Sequence[Path], vocab_size: int, max_positions: int, type_vocab_size: int
 ) -> ShardSet:
-    """Check the header of every shard (no row is read), in a millisecond or two per file.
+    """Check the header of every shard; no rows are read, and a file takes a millisecond or two.
 
-    Any integer dtype is accepted and converted when read; floats and booleans are not. The sizes
-    are the model's. Raises DataError with the problems of all shards in one line.
+    Any integer dtype is accepted, and converted when rows are read; floats and booleans are not.
+    vocab_size, max_positions, type_vocab_size: the model's. Raises DataError with the problems of
+    all shards in one line.
     """
     problems_of_files: list[str] = []
     rows: list[int] = []
@@ -144,7 +147,7 @@ def check_shards(
                 if length > max_positions:
                     problems.append(
                         f"sequences of {length}, but the model has {max_positions} positions "
-                        "(max_position_embeddings): create shorter ones or use a longer model"
+                        "(max_position_embeddings): create shorter ones or use a larger model"
                     )
             elif (length, predictions) != first[1:]:
                 problems.append(
@@ -163,7 +166,7 @@ def check_shards(
 
 
 def _read_header(path: Path) -> tuple[dict[str, tuple[int, ...]], list[str]]:
-    """The shape of every key, and all problems of a shard's header."""
+    """The shape of every dataset, and all problems with a shard's header."""
     import h5py
 
     shapes: dict[str, tuple[int, ...]] = {}
@@ -185,14 +188,14 @@ def _read_header(path: Path) -> tuple[dict[str, tuple[int, ...]], list[str]]:
 
 
 def _storage_problems(key: str, data: Any, path: Path) -> list[str]:
-    """HDF5 can refer to any other file, and a small chunk can decompress to gigabytes."""
+    """Storage that is refused: HDF5 can refer to any file, and a small chunk can hold gigabytes."""
     if data.file.filename != str(path) or data.is_virtual or data.external:
         return [f"{key} is stored in another file: write all keys into the shard itself"]
     size = math.prod(data.chunks or ()) * data.dtype.itemsize
     if size > _MAX_CHUNK_BYTES:
         return [
-            f"{key} has chunks of {size} bytes, each decompressed for a single row: at most "
-            f"{_MAX_CHUNK_BYTES}"
+            f"{key} has chunks of {size} bytes, which reading a single row would decompress: the "
+            f"maximum is {_MAX_CHUNK_BYTES}"
         ]
     return []
 
@@ -222,7 +225,7 @@ def _shape_problems(shapes: dict[str, tuple[int, ...]]) -> list[str]:
 
 
 def _describe_read_error(path: Path, error: Exception) -> str:
-    """Why h5py could not read a file, in the user's terms."""
+    """Why h5py could not read a file, in words for the user."""
     try:
         with path.open("rb") as file:
             empty = not file.read(1)
@@ -242,7 +245,7 @@ def _describe_read_error(path: Path, error: Exception) -> str:
 
 
 def _read_rows(path: Path, start: int, stop: int, shards: ShardSet) -> RowArrays:
-    """Rows as stored. The file is open only meanwhile, so that any number of shards works."""
+    """Rows as stored. The file is closed again: any number of shards can be used."""
     import h5py
 
     location = f"{path}: rows {start} to {stop - 1} (counted from 0)"
@@ -254,14 +257,16 @@ def _read_rows(path: Path, start: int, stop: int, shards: ShardSet) -> RowArrays
     for key, values in rows.items():
         shape = (stop - start, *schema.row_shape(key, shards.length, shards.predictions))
         if values.shape != shape:
-            raise DataError(f"{location}: {key} has another shape: the file changed during the run")
+            raise DataError(
+                f"{location}: {key} has a different shape: the file changed during the run"
+            )
     return rows
 
 
 def _find_invalid_row(rows: RowArrays, shards: ShardSet) -> tuple[int, str] | None:
-    """An invalid row (from 0 in `rows`) and its problem, or None."""
+    """The index in `rows` of an invalid row, and its problem; None if all rows are valid."""
     vocabulary = f"outside the vocabulary of {shards.vocab_size} ids"
-    limits = {
+    limits = {  # (exclusive upper bound, problem)
         "input_ids": (shards.vocab_size, vocabulary),
         "input_mask": (2, "neither 0 nor 1"),
         "segment_ids": (shards.type_vocab_size, f"not below {shards.type_vocab_size}"),
@@ -277,7 +282,7 @@ def _find_invalid_row(rows: RowArrays, shards: ShardSet) -> tuple[int, str] | No
             return index[0], f"{key}{column} is {values[index]}, {problem}"
     mask = rows["input_mask"]
     if not mask[:, 0].all():
-        return int(np.argmin(mask[:, 0])), "input_mask[0] is 0: [CLS] has to be there"
+        return int(np.argmin(mask[:, 0])), "input_mask[0] is 0, but [CLS] cannot be padding"
     positions = rows["masked_lm_positions"]
     in_padding = used_predictions(positions) & (
         np.take_along_axis(mask, positions.astype(np.int64), 1) == 0
@@ -290,5 +295,5 @@ def _find_invalid_row(rows: RowArrays, shards: ShardSet) -> tuple[int, str] | No
 
 
 def used_predictions(positions: np.ndarray) -> np.ndarray:
-    """bool like `positions` [n, P]: True before a row's first 0, everywhere if it has none."""
+    """bool like masked_lm_positions [n, P]: True before a row's first 0 (all if it has none)."""
     return np.logical_and.accumulate(positions != 0, axis=1)

@@ -60,7 +60,7 @@ def test_every_format_trains_evaluates_and_predicts_alike(run, file_format, caps
     assert (
         f"data: reviews.{file_format}: 24 rows, text from 'text', label from 'label'" in output.err
     )
-    assert "labels: 2 classes: neg, pos; f1 is that of pos" in output.err
+    assert "labels: 2 classes: neg, pos; f1 is computed for pos" in output.err
     assert f"test new.{file_format} loss: " in output.out
     for prefix in ("eval", "test"):
         assert {
@@ -121,7 +121,7 @@ def test_decimals_are_a_regression(run, capsys):
     rows = [{"text": f"the cat {i}", "score": i / 4} for i in range(16)]
     custom_tables.write(Path("scores.tsv"), rows)
     values = run("--train_file scores.tsv --max_steps 2 --save_steps 1 --metric mse")
-    assert "labels are numbers with decimals: a regression" in capsys.readouterr().err
+    assert "labels are numbers with decimals: regression" in capsys.readouterr().err
     assert values["eval_mse"] == pytest.approx(values["eval_loss"], rel=1e-5)
     assert {"eval_pearson", "eval_spearmanr"} < set(values)
     saved_config = config("out/model_2")
@@ -249,7 +249,7 @@ def test_test_file_without_usable_labels(run, capsys):
     for blank, message in (
         ("", "all blank"),
         (-1, "-1"),
-        ("else", "no value of 'label' is a class"),
+        ("else", "no value in 'label' is a class"),
     ):
         custom_tables.write(Path("new.csv"), [{"text": "a", "label": blank}] * 2)
         values = run("--test_file new.csv", out="new", model="out/model_1")
@@ -261,10 +261,10 @@ def test_test_file_without_usable_labels(run, capsys):
 @pytest.mark.parametrize(
     ("rows", "more", "message"),
     [
-        ([{"text": "a", "label": "x"}] * 3, "", "all 3 rows are of one class, x"),
+        ([{"text": "a", "label": "x"}] * 3, "", "all 3 rows have the label x"),
         ([{"text": "a", "label": ""}] * 3, "", "x.csv:2: an empty label where a class or"),
         ([{"text": "a", "label": "x\ty"}, {"text": "a", "label": "y"}], "", "cannot be a class"),
-        (custom_tables.rows(4), "--metric pearson", "the labels are classes, which have"),
+        (custom_tables.rows(4), "--metric pearson", "the labels are classes: choose from"),
         (custom_tables.rows(4), "--regression", "x.csv:2: label 'neg' where a number is expected"),
         (custom_tables.rows(4), "--text_column body", "has no column 'body'"),
         (
@@ -304,5 +304,5 @@ def test_many_classes_and_empty_texts_give_warnings(run, capsys):
     custom_tables.write(Path("x.csv"), rows)
     run("--train_file x.csv --max_steps 1 --do_train")
     message = capsys.readouterr().err
-    assert "30 classes in 30 rows: if the labels are scores give --regression" in message
+    assert "30 classes in 30 rows: give --regression if the labels are scores" in message
     assert "1 row(s) have an empty text" in message

@@ -42,33 +42,39 @@ def flags(tmp_path, monkeypatch):
 def test_actions_follow_from_the_files(flags, given, actions, share):
     args = flags(given)
     assert (args.do_train, args.do_eval, args.do_predict) == actions
-    assert args.dev_share() == share
+    assert args.resolved_validation_share() == share
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("", "--task_name is required (or --train_file, for data of your own)"),
-        ("--task_name sst2 --train_file train.csv", "--train_file and --task_name exclude"),
-        ("--task_name sst2 --metric f1", "--metric and --task_name exclude"),
-        ("--task_name sst2 --text_column x", "--text_column: there is no file to read"),
-        ("--train_file train.csv --data_dir .", "--data_dir is for GLUE's files"),
+        ("", "--task_name is required (or --train_file, for your own data)"),
+        (
+            "--task_name sst2 --train_file train.csv",
+            "--train_file and --task_name are mutually exclusive",
+        ),
+        ("--task_name sst2 --metric f1", "--metric and --task_name are mutually exclusive"),
+        ("--task_name sst2 --text_column x", "--text_column: no data file is given"),
+        ("--train_file train.csv --data_dir .", "--data_dir is for GLUE tasks"),
         ("--train_file no.csv", "--train_file no.csv: no such file"),
-        ("--train_file .", "--train_file .: a folder"),
-        ("--test_file x.xlsx", "--test_file x.xlsx: the ending .xlsx is unknown"),
-        ("--test_file x", "--test_file x: the name has no ending"),
+        ("--train_file .", "--train_file .: is a folder"),
+        ("--test_file x.xlsx", "--test_file x.xlsx: unknown extension .xlsx"),
+        ("--test_file x", "--test_file x: the name has no extension"),
         ("--train_file train.csv --file_format xml", "--file_format must be one of tsv,"),
-        ("--train_file x.jsonl --column_names a,b", "x.jsonl names its fields itself"),
-        ("--train_file t.tsv --column_names a,b,a", "give every column a name of its own"),
-        ("--train_file t.tsv --column_names a,,b", "give every column a name of its own"),
+        ("--train_file x.jsonl --column_names a,b", "x.jsonl has named fields"),
+        ("--train_file t.tsv --column_names a,b,a", "give distinct, non-empty names"),
+        ("--train_file t.tsv --column_names a,,b", "give distinct, non-empty names"),
         ("--train_file t.tsv --column_names a,b --text_column c", "c is not among"),
         ("--train_file t.tsv --text_pair_column b", "--text_pair_column needs --text_column"),
         ("--train_file t.tsv --text_column b --label_column b", "name the same column"),
-        ("--train_file t.tsv --labels a", "give two or more different names"),
-        ("--train_file t.tsv --labels a,b,a", "give two or more different names"),
+        ("--train_file t.tsv --labels a", "give two or more distinct names"),
+        ("--train_file t.tsv --labels a,b,a", "give two or more distinct names"),
         ("--train_file t.tsv --labels a,b --regression", "contradict each other"),
-        ("--train_file t.tsv --regression --metric accuracy", "--metric accuracy is for classes"),
-        ("--train_file t.tsv --labels a,b --metric mse", "--metric mse is for regressions"),
+        (
+            "--train_file t.tsv --regression --metric accuracy",
+            "--metric accuracy is a classification metric",
+        ),
+        ("--train_file t.tsv --labels a,b --metric mse", "--metric mse is a regression metric"),
         ("--train_file t.tsv --labels a,b,c --metric f1", "give f1_macro"),
         ("--train_file t.tsv --validation_share 1", "must be at most 0.9"),
         ("--train_file t.tsv --validation_file dev.csv --validation_share .1", "are both set"),

@@ -147,7 +147,9 @@ def test_long_rows_and_short_test_rows_of_qqp_are_errors(write):
 
 
 def test_a_qqp_file_of_only_short_rows_is_an_error(write):
-    assert "no row (1 rows have too few fields)" in error_message(QQP, write(QQP_HEADER + "0\t1\n"))
+    assert "no rows after the header (1 rows have too few fields)" in error_message(
+        QQP, write(QQP_HEADER + "0\t1\n")
+    )
 
 
 @pytest.mark.parametrize(
@@ -155,7 +157,7 @@ def test_a_qqp_file_of_only_short_rows_is_an_error(write):
     [
         ("SST-2", "", ": the file is empty"),
         ("SST-2", "\ufeff", ": the file is empty"),
-        ("SST-2", "sentence\tlabel\n", ": a header and no row"),
+        ("SST-2", "sentence\tlabel\n", ": no rows after the header"),
         (
             "SST-2",
             "sentence\tlabel\nx\t1\nno tab\n",
@@ -200,7 +202,7 @@ def test_the_first_bad_label_is_shown_and_all_are_counted(write):
     path = write(f"{MNLI_HEADER}label1\tgold_label\n" + "".join(rows))
     assert error_message(TASKS["MNLI"], path) == (
         ":3: label '-' where one of entailment, neutral, contradiction is expected; "
-        "3 rows of the file have such labels"
+        "3 rows of the file have invalid labels"
     )
 
 

@@ -143,13 +143,13 @@ def test_cc_without_a_compiler_name(cache_dir, monkeypatch, cc, reason):
 
 
 def test_full_cache(cache_dir, monkeypatch):
-    """The compiler fails there; it is run again in a temporary folder."""
+    """The compiler fails in the cache folder and is run again in a temporary one."""
     real_compile = compile_kernels._compile
 
-    def compile_or_fail_in_cache(compiler, threads, scratch):
+    def compile_or_fail_in_cache(compiler, openmp_library, scratch):
         if cache_dir in scratch.parents:
             raise subprocess.CalledProcessError(1, compiler, stderr="No space left on device")
-        return real_compile(compiler, threads, scratch)
+        return real_compile(compiler, openmp_library, scratch)
 
     monkeypatch.setattr(compile_kernels, "_compile", compile_or_fail_in_cache)
     kernels, reason = compile_kernels.load_kernels()

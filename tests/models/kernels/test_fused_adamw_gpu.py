@@ -56,7 +56,7 @@ def check_same(ours, theirs):
 
 def test_weights_and_state_equal_paddles_adamw():
     theirs = train(paddle.optimizer.AdamW)
-    check_same(train(fused_adamw_gpu.fused_adamw()), theirs)
+    check_same(train(fused_adamw_gpu.fused_adamw_class()), theirs)
     powers = {float(v[0]) for name, v in theirs[1].items() if "beta1_pow" in name}
     assert len(powers) == 2  # parameters with different step counts have their own bias correction
 
@@ -64,7 +64,7 @@ def test_weights_and_state_equal_paddles_adamw():
 def test_resumes_from_paddles_state():
     start = train(paddle.optimizer.AdamW)
     check_same(
-        train(fused_adamw_gpu.fused_adamw(), start=start),
+        train(fused_adamw_gpu.fused_adamw_class(), start=start),
         train(paddle.optimizer.AdamW, start=start),
     )
 
@@ -76,5 +76,5 @@ def test_number_of_launches(monkeypatch):
     monkeypatch.setattr(
         paddle._C_ops, "fused_adam_", lambda *args: (calls.append(len(args[0])), real(*args))
     )
-    train(fused_adamw_gpu.fused_adamw(), steps=1)
+    train(fused_adamw_gpu.fused_adamw_class(), steps=1)
     assert sorted(calls) == [4, 4]

@@ -126,7 +126,7 @@ def test_masks_with_holes():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"input_ids": VOCAB}, f"token id {VOCAB} is not one of the model's {VOCAB}"),
+        ({"input_ids": VOCAB}, f"token id {VOCAB} is outside the model's range, 0 to {VOCAB - 1}"),
         ({"input_ids": -1}, "token id -1"),
         ({"segment_ids": 40}, "segment id 40"),
     ],

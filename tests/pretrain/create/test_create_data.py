@@ -237,7 +237,7 @@ def test_other_flags_or_text_are_refused_without_overwrite(create, text):
     assert read_shards(out) == reference and len(reference) == 3
     with (text / "b.txt").open("a", encoding="utf-8") as file:
         file.write("one more .\n")
-    with pytest.raises(OutputError, match="other inputs"):
+    with pytest.raises(OutputError, match="different inputs"):
         create("out", "--dupe_factor", "2", "--shards", "2")
 
 
@@ -274,8 +274,8 @@ def test_no_lower_case_for_an_uncased_folder(tmp_path, text, vocab):
     Tokenizer(VOCAB, True).save(folder)
     flags = ["--input_files", str(text), "--output_dir", str(tmp_path / "o")]
     flags += ["--vocab_file", str(folder)]
-    assert create_data.load_tokenizer(parse_args(flags)).do_lower_case
-    cased = create_data.load_tokenizer(parse_args([*flags, "--do_lower_case", "0"]))
+    assert create_data.tokenizer_from_flags(parse_args(flags)).do_lower_case
+    cased = create_data.tokenizer_from_flags(parse_args([*flags, "--do_lower_case", "0"]))
     assert cased.tokenize_to_ids(["The"]) == [[VOCAB.index("The")]]
     assert load_tokenizer(folder).tokenize_to_ids(["The"]) == [[VOCAB.index("the")]]
 

@@ -37,9 +37,9 @@ def test_another_vocabulary_replaces_the_old_one_if_there_is_no_other_corpus(tmp
     assert (tmp_path / "out" / "vocab.txt").read_text().splitlines()[-1] == "extra"
     assert (tmp_path / "out" / "a_training_0.hdf5").is_file()
     before = sorted(path.name for path in (tmp_path / "out").iterdir())
-    with pytest.raises(OutputError, match="another corpus made with another vocabulary"):
+    with pytest.raises(OutputError, match="another corpus with a different vocabulary"):
         create(first, "b", "--overwrite_output_dir")
-    with pytest.raises(OutputError, match="another corpus made with another vocabulary or case"):
+    with pytest.raises(OutputError, match="different vocabulary or do_lower_case"):
         create(second, "b", "--do_lower_case", "0")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == before
 

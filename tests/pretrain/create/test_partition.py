@@ -102,7 +102,7 @@ def test_extra_documents_are_the_first_ones_truncated(tmp_path):
         ([make_document(0, 50)], {"shards": 1}, "one document"),
         ([make_document(0, 50), make_document(0, 50, 1)], {"shards": 1}, "one document"),
         (make_documents(6), {"share": 0.05}, "--test_share"),
-        (make_documents(3), {"shards": 5}, "--shards 5 is more than the 3 documents"),
+        (make_documents(3), {"shards": 5}, "--shards 5 is more than the 3 training documents"),
         (make_documents(40), {"share": 0.3, "test_shards": 30}, "--test_shards 30"),
     ],
 )

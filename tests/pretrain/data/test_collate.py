@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import shard_files
 
-from bert_paddle.pretrain.data.loader import collate, eval_slices, read_batches
+from bert_paddle.pretrain.data.loader import collate, eval_row_ranges, read_batches
 from bert_paddle.pretrain.data.shards import ShardSet
 
 
@@ -78,7 +78,7 @@ def test_no_rows_and_no_predictions():
 
 @pytest.mark.parametrize("ranks", [1, 3])
 def test_evaluation_reads_every_row_once_in_order(shards, ranks):
-    slices = eval_slices(shards, 8)
+    slices = eval_row_ranges(shards, 8)
     batches = [list(read_batches(shards, slices[rank::ranks], 80)) for rank in range(ranks)]
     numbers = [
         n
@@ -90,14 +90,14 @@ def test_evaluation_reads_every_row_once_in_order(shards, ranks):
 
 def test_evaluation_of_some_rows_spreads_them_over_the_shards(shards):
     for rows in (1, 8, 25, 27, 1000):
-        batches = read_batches(shards, eval_slices(shards, 8, rows), 80)
+        batches = read_batches(shards, eval_row_ranges(shards, 8, rows), 80)
         numbers = [n for batch in batches for n in shard_files.row_numbers(batch)]
         assert len(set(numbers)) == len(numbers) and numbers == sorted(numbers)
         assert len(numbers) <= min(rows, shards.total)
         assert len(numbers) > min(rows, shards.total) - 8
     numbers = [
         n
-        for batch in read_batches(shards, eval_slices(shards, 2, 8), 80)
+        for batch in read_batches(shards, eval_row_ranges(shards, 2, 8), 80)
         for n in shard_files.row_numbers(batch)
     ]
     quarters = {n * 4 // shards.total for n in numbers}
@@ -113,6 +113,6 @@ def test_evaluation_reads_a_block_once(tmp_path, monkeypatch):
     monkeypatch.setattr(
         ShardSet, "read", lambda self, *block: read.append(block) or original_read(self, *block)
     )
-    batches = read_batches(shards, eval_slices(shards, 5), 80)
+    batches = read_batches(shards, eval_row_ranges(shards, 5), 80)
     assert [n for batch in batches for n in shard_files.row_numbers(batch)] == list(range(75))
     assert read == [(0, 0, 32), (0, 32, 64), (0, 64, 70), (1, 0, 5)]

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bert_paddle.pretrain.data.epoch_order import Block, EpochOrder, split_into_blocks
+from bert_paddle.pretrain.data.epoch_order import EpochOrder, RowRange, split_into_blocks
 
 
 def rows_in_order(order: EpochOrder) -> list[tuple[int, int]]:
-    """(shard, row) at each position of the epoch."""
+    """(shard, row) at each epoch_index of the epoch."""
     rows = []
     for window in range(order.num_windows):
         in_blocks = [(b.shard, row) for b in order.blocks(window) for row in range(b.start, b.stop)]
@@ -74,11 +74,11 @@ def test_many_small_shards_fill_a_window():
     assert order.num_windows == 3
 
 
-@pytest.mark.parametrize("position", [0, 1, 19, 20, 57, 84])
-def test_locate(position):
+@pytest.mark.parametrize("epoch_index", [0, 1, 19, 20, 57, 84])
+def test_locate(epoch_index):
     order = EpochOrder([50, 35], 5, 1, 8, 16)
-    window, offset = order.locate(position)
-    assert order.bounds[window] + offset == position
+    window, offset = order.locate(epoch_index)
+    assert order.bounds[window] + offset == epoch_index
     assert 0 <= offset < order.bounds[window + 1] - order.bounds[window]
 
 
@@ -99,7 +99,7 @@ def test_the_order_of_a_seed_does_not_change():
 
 
 def test_split_into_blocks():
-    assert split_into_blocks([5, 2], 3) == [Block(0, 0, 3), Block(0, 3, 5), Block(1, 0, 2)]
+    assert split_into_blocks([5, 2], 3) == [RowRange(0, 0, 3), RowRange(0, 3, 5), RowRange(1, 0, 2)]
 
 
 def test_blocks_larger_than_windows_are_refused():
@@ -110,7 +110,7 @@ def test_blocks_larger_than_windows_are_refused():
 def test_row_returns_the_row_that_is_read_at_a_position():
     rows = [7, 30, 1, 12]
     order = EpochOrder(rows, 3, 1, block_rows=4, window_rows=12)
-    located = [order.row(position) for position in range(order.total)]
+    located = [order.row(epoch_index) for epoch_index in range(order.total)]
     assert sorted(located) == [(s, r) for s, count in enumerate(rows) for r in range(count)]
     first_window = [(b.shard, r) for b in order.blocks(0) for r in range(b.start, b.stop)]
     assert located[: len(first_window)] == [first_window[i] for i in order.permutation(0)]

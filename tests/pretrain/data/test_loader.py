@@ -45,7 +45,7 @@ def row_numbers_of_epoch(loader: PretrainLoader, epoch=0, start=0) -> list[list[
 
 
 def merge_ranks(parts: list[list[list[list[int]]]]) -> list[int]:
-    """The global order: position i of a micro-batch belongs to rank i % ranks."""
+    """The global order: row i of a micro-batch belongs to rank i % ranks."""
     order = []
     for steps in zip(*parts, strict=True):
         for micro in zip(*steps, strict=True):
@@ -147,7 +147,7 @@ def test_rows_are_complete(seven_shards):
             assert all(np.array_equal(batch[key], expected[key]) for key in expected)
 
 
-def test_micro_rows_that_cannot_be_split_evenly_are_rejected(seven_shards):
+def test_micro_batches_that_cannot_be_split_evenly_are_rejected(seven_shards):
     with pytest.raises(ValueError, match="evenly"):
         make_loader(seven_shards, 0, 3, 8)
 
@@ -250,16 +250,16 @@ def test_a_bad_row_stops_all_ranks_before_the_same_step(tmp_path, row):
 def test_steps_before_a_bad_row_are_not_lost(tmp_path):
     """The error is raised when the row is needed, not when it is read ahead."""
     data = write_invalid_row(tmp_path, 4, 0)
-    whole = row_numbers_of_epoch(
+    expected = row_numbers_of_epoch(
         make_loader(
             shard_files.check_shards(*shard_files.write_shards(tmp_path / "sound", COUNTS)), seed=4
         )
     )
     got = []
     with pytest.raises(DataError):
-        for update in make_loader(data, seed=4).steps(0, 0):
-            got.append([shard_files.row_numbers(batch) for batch in update])
-    assert got and got == whole[: len(got)]
+        for step in make_loader(data, seed=4).steps(0, 0):
+            got.append([shard_files.row_numbers(batch) for batch in step])
+    assert got and got == expected[: len(got)]
 
 
 # Real shards

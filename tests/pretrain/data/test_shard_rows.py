@@ -45,7 +45,7 @@ ROWS = {
     "input_ids": ((7,), 100, "input_ids[7] is 100, outside the vocabulary of 100 ids"),
     "negative": ((0,), -1, "input_ids[0] is -1, outside the vocabulary of 100 ids"),
     "mask": ((3,), 2, "input_mask[3] is 2, neither 0 nor 1"),
-    "no [CLS]": ((0,), 0, "input_mask[0] is 0: [CLS] has to be there"),
+    "no [CLS]": ((0,), 0, "input_mask[0] is 0, but [CLS] cannot be padding"),
     "segment": ((1,), 2, "segment_ids[1] is 2, not below 2"),
     "position": ((0,), 16, "masked_lm_positions[0] is 16, outside the sequence of 16"),
     "negative position": ((1,), -3, "masked_lm_positions[1] is -3, outside the sequence of 16"),
