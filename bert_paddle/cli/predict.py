@@ -32,7 +32,8 @@ INPUT, OUTPUT, MODEL = "input", "output", "model and device"
 class PredictArgs:
     """Everything `predict` takes."""
 
-    arguments: tuple[str, ...] = flags.positional(
+    # The name is a key of --config files.
+    words: tuple[str, ...] = flags.positional(
         "MODEL_DIR [TEXT ...]",
         "folder of a model, then texts; default: the lines of stdin",
         minimum=1,
@@ -54,9 +55,9 @@ class PredictArgs:
 
     def problems(self) -> Iterator[str]:
         """Problems with the arguments, one message each."""
-        if self.pair is not None and len(self.arguments) != 2:
-            yield f"--pair needs exactly one TEXT, not {max(0, len(self.arguments) - 1)}"
-        elif self.pair is not None and "\t" in self.arguments[1] + self.pair:
+        if self.pair is not None and len(self.words) != 2:
+            yield f"--pair needs exactly one TEXT, not {max(0, len(self.words) - 1)}"
+        elif self.pair is not None and "\t" in self.words[1] + self.pair:
             yield "--pair and a TAB in the text both make it a pair: use one of them"
 
 
@@ -73,7 +74,7 @@ def main(argv: Sequence[str]) -> None:
     """Print a line for each text. Raises UserError for an unusable model or text."""
     args = flags.parse(PredictArgs, DESCRIPTION, argv)
     inputs = _read_inputs(args)
-    interactive = len(args.arguments) == 1 and sys.stdin.isatty()
+    interactive = len(args.words) == 1 and sys.stdin.isatty()
     if not interactive:  # so that a bad first text is reported before the model is loaded
         first = next(inputs, None)
         if first is None:
@@ -83,7 +84,7 @@ def main(argv: Sequence[str]) -> None:
     from bert_paddle.glue.predictor import Predictor
 
     max_seq_length = args.max_seq_length if args.max_seq_length > 0 else None
-    model = Predictor(args.arguments[0], max_seq_length)
+    model = Predictor(args.words[0], max_seq_length)
     batch_size = 1 if interactive else args.batch_size
     if interactive:
         print("type one text per line, Ctrl-D to end:", file=sys.stderr, flush=True)
@@ -122,14 +123,14 @@ def _read_batch(inputs: Iterable[Input]) -> _Batch:
 
 def _read_inputs(args: PredictArgs) -> Iterator[Input]:
     """The texts and pairs from the arguments or from stdin. Raises DataError for a bad one."""
-    if len(args.arguments) == 1:
+    if len(args.words) == 1:
         yield from _stdin_inputs(sys.stdin.buffer)
     elif args.pair is not None:
-        for text, location in ((args.arguments[1], "TEXT 1"), (args.pair, "--pair")):
+        for text, location in ((args.words[1], "TEXT 1"), (args.pair, "--pair")):
             _check_unicode(text, location)
-        yield Input(args.arguments[1], args.pair, "TEXT 1")
+        yield Input(args.words[1], args.pair, "TEXT 1")
     else:
-        for number, text in enumerate(args.arguments[1:], 1):
+        for number, text in enumerate(args.words[1:], 1):
             yield _parse_input(text, f"TEXT {number}")
 
 

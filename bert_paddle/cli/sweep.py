@@ -25,7 +25,8 @@ SWEEP = "sweep"
 class SweepArgs:
     """Everything `bert-paddle sweep` takes before the lone `--`."""
 
-    assignments: tuple[str, ...] = positional(
+    # The name is a key of --config files.
+    words: tuple[str, ...] = positional(
         "FLAG=A,B,...", "the values to try of a flag of run_glue.py"
     )
     output_dir: str = flag(REQUIRED, "folder for the runs and the tables", group=SWEEP)
@@ -67,7 +68,7 @@ def main(argv: Sequence[str]) -> None:
     shared_flags = argv[separator + 1 :]
     from bert_paddle.sweep import grid, plan, sweep
 
-    values, problems = grid.read_grid(args.grid, args.assignments)
+    values, problems = grid.read_grid(args.grid, args.words)
     if separator == len(argv):
         problems.append("the flags of the runs are missing: give them after a lone --")
     if any(argument.split("=")[0] == "--output_dir" for argument in shared_flags):

@@ -1,11 +1,10 @@
 """Reads the pickles of Paddle and PyTorch without running any code in them.
 
 A pickle is a program. The unpickler here allows a dozen names and maps each to a placeholder class
-of this module that only stores its arguments; arrays are built from them afterwards, with checks.
-So a file cannot call numpy, torch or paddle; any other name is refused before it is imported.
-
-bfloat16, which numpy lacks, is returned as its bits in uint16, as Paddle itself saves it. Memory is
-limited to a few times the file's size, since a short pickle can reference one array many times.
+that only stores its arguments; arrays are built from them afterwards, with checks. So a file cannot
+call numpy, torch or paddle; any other name is refused before it is imported. bfloat16, which numpy
+lacks, is returned as its bits in uint16, as Paddle saves it. Memory is limited to a few times the
+file's size, since a short pickle can reference one array many times.
 """
 
 import io
@@ -192,8 +191,8 @@ def _array(data: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
         raise ValueError("an array without a dtype")
     data = _Latin1(data) if isinstance(data, str) else data  # from a pickle of Python 2
     raw = data.make() if isinstance(data, _Latin1) else data
-    stored = np.frombuffer(raw, dtype.make()).reshape(shape, order=order)
-    return stored.astype(stored.dtype.newbyteorder("="))
+    array = np.frombuffer(raw, dtype.make()).reshape(shape, order=order)
+    return array.astype(array.dtype.newbyteorder("="))
 
 
 class _MemoryBudget:
@@ -280,8 +279,8 @@ def _torch_tensors(
             current_key, entry = key, entries[f"{root}data/{key}"]
             budget.take(entry.file_size)
             raw = archive.read(entry)
-        storage = np.frombuffer(raw, dtype.newbyteorder(">") if is_big_endian else dtype)
-        view = _view(storage, value)
+        stored_dtype = dtype.newbyteorder(">") if is_big_endian else dtype
+        view = _view(np.frombuffer(raw, stored_dtype), value)
         budget.take(view.nbytes)
         tensors[str(name)] = view.astype(dtype, order="C")
     return tensors
