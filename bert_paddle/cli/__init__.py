@@ -29,8 +29,8 @@ def module_name(command: str) -> str:
 
 
 def find_command(command: str) -> Callable[[Sequence[str]], None]:
-    """Import a command's module and return its `main`. Raises FlagError for an unknown command,
-    which suggests the most similar one."""
+    """Import a command's module and return its `main`. For an unknown command, raises a
+    FlagError that suggests the most similar one."""
     name = command.replace("_", "-")
     if name not in COMMANDS:
         matches = difflib.get_close_matches(name, COMMANDS, n=1)

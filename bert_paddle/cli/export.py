@@ -40,7 +40,8 @@ class ExportArgs:
     overwrite: bool = flag(False, "replace an earlier export in that folder", group=EXPORT)
     checker: str | None = flag(
         None,
-        "Python interpreter with the format's runtime installed; default: the current one",
+        "Python interpreter that runs the check (it needs the format's runtime); default: the "
+        "current one",
         group=EXPORT,
     )
     debug: bool = flag(False, "show the traceback of every error", group=OTHER)

@@ -100,7 +100,7 @@ def main(argv: Sequence[str]) -> None:
 
 @dataclasses.dataclass
 class _Batch:
-    """inputs: those before the first bad one; error: that of the bad one, if any."""
+    """inputs: those before the first bad input; error: the bad input's, if there is one."""
 
     inputs: list[Input]
     error: DataError | None = None
@@ -195,8 +195,8 @@ def _as_json(input_: Input, prediction: "Prediction") -> str:
 
 
 def _as_text(input_: Input, prediction: "Prediction") -> str:
-    """TAB-separated: class, probabilities, text(s); or score, text(s). Control characters in them
-    are replaced by spaces."""
+    """TAB-separated: class, probabilities, text(s); or score, text(s). Control characters in the
+    fields are replaced by spaces."""
     if prediction.score is None:
         items = prediction.probabilities.items()
         probabilities = ", ".join(f"{name} {value:.4f}" for name, value in items)

@@ -60,6 +60,7 @@ def output_errors(target: str, way_out: str) -> Iterator[None]:
 def _debug_requested(argv: Sequence[str]) -> bool:
     """Whether --debug is set, determined without parsing the other flags."""
     requested = False
+    # "--" stands for the argument after the last: a --debug at the end has no value.
     for argument, following in zip(argv, [*argv[1:], "--"], strict=True):
         if argument == "--debug" or argument.startswith("--debug="):
             value = argument.partition("=")[2] or ("1" if following.startswith("--") else following)

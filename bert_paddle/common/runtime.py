@@ -99,13 +99,15 @@ def configure(processes: int, use_gpu: bool = True, inherited: bool = False) -> 
 
 def _reuse_freed_memory() -> bool:
     """Have glibc reuse freed memory; by default it maps and unmaps each large tensor, with page
-    faults every time. The user's own MALLOC_ settings take precedence. Returns whether it did."""
+    faults every time. The user's own MALLOC_ settings take precedence. Returns whether the
+    settings were changed."""
     if any(name.startswith("MALLOC_") for name in os.environ):
         return False
     try:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
     except (OSError, AttributeError):
         return False
+    # Tensors of up to 1 GiB come from the heap, which keeps up to 2 GiB of free memory at its end.
     return bool(mallopt(_M_MMAP_THRESHOLD, 1 << 30) and mallopt(_M_TRIM_THRESHOLD, 2**31 - 1))
 
 

@@ -58,6 +58,7 @@ def connect(on_lost: Callable[[str], Any]) -> None:
     world = get_world()
     host = os.environ.get("PADDLE_CURRENT_ENDPOINT", "127.0.0.1").split(":")[0]
     listener = heartbeat.Listener(host) if world.is_main else None
+    # Through Paddle, since the channel is not open yet; only rank 0 has a listener.
     address = all_gather(listener and listener.address)[0]
     _channel = listener.accept(world.size) if listener else heartbeat.connect(address, world.rank)
     _channel.start_heartbeat(on_lost)
@@ -109,11 +110,11 @@ def run_on_main_first(function: Callable[[], Result]) -> Result:
     all other processes, which find the files of the first calls (a download, a cache) on disk.
     Returns this process's own result."""
     result, world = run_on_main(function), get_world()
-    first = not world.is_main and _is_first_on_host()
-    results = _run_on_some(first, function)
+    runs_second = not world.is_main and _is_first_on_host()
+    results = _run_on_some(runs_second, function)
     if world.is_main:
         return result
-    return results[world.rank] if first else function()
+    return results[world.rank] if runs_second else function()
 
 
 def _is_first_on_host() -> bool:

@@ -178,10 +178,11 @@ class ControlChannel:
             remaining = deadline - time.monotonic()
             ready, _, _ = select.select(list(pending.values()), [], [], max(0.0, remaining))
             for rank in [rank for rank, connection in pending.items() if connection in ready]:
+                # The message's length in 8 bytes, then the message; None if the rank disconnected.
                 size = _receive_exactly(pending[rank], 8)
                 data = size and _receive_exactly(pending.pop(rank), int.from_bytes(size, "big"))
                 if data is None:
-                    raise self._connection_lost(rank)
+                    raise self._connection_lost_error(rank)
                 received[rank] = data
             if pending and remaining <= 0:
                 raise LostRankError(
@@ -195,9 +196,9 @@ class ControlChannel:
         try:
             self._controls[rank].sendall(len(data).to_bytes(8, "big") + data)
         except OSError:
-            raise self._connection_lost(rank) from None
+            raise self._connection_lost_error(rank) from None
 
-    def _connection_lost(self, rank: int) -> LostRankError:
+    def _connection_lost_error(self, rank: int) -> LostRankError:
         return LostRankError(
             f"rank {self.rank} lost the connection to rank {rank}: its process has ended"
         )
@@ -270,12 +271,13 @@ def _receive_available(connection: socket.socket) -> bytes:
 
 
 def _receive_exactly(connection: socket.socket, count: int) -> bytes | None:
-    """`count` bytes; None when the other side has closed the connection."""
+    """`count` bytes; None when the other side has closed the connection. Raises TimeoutError if the
+    connection has a timeout."""
     data = bytearray()
     while len(data) < count:
         try:
             chunk = connection.recv(min(count - len(data), 1 << 20))
-        except TimeoutError:
+        except TimeoutError:  # an OSError, but not a closed connection
             raise
         except OSError:
             return None

@@ -165,7 +165,7 @@ def _exit_launched_rank(line: str) -> None:
 
 
 def _run_spawned_rank(
-    program: str, args: CommonArgs, rank: int, ports: list[int], gpus: bool, reports: Any
+    program: str, args: CommonArgs, rank: int, ports: list[int], use_gpu: bool, reports: Any
 ) -> None:
     """The main function of a spawned process. reports: a queue of `shutdown.RankReport`, from which
     the parent prints one error for all processes."""
@@ -173,8 +173,8 @@ def _run_spawned_rank(
     signals.ignore_until_training()
     # Ctrl-C reaches every process: the parent handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    runtime.set_rank_environment(rank, [f"127.0.0.1:{port}" for port in ports], gpus)
-    runtime.configure(len(ports), use_gpu=gpus, inherited=True)
+    runtime.set_rank_environment(rank, [f"127.0.0.1:{port}" for port in ports], use_gpu)
+    runtime.configure(len(ports), use_gpu=use_gpu, inherited=True)
     runtime.import_paddle()
 
     def on_lost(line: str) -> None:
@@ -188,15 +188,15 @@ def _run_spawned_rank(
 def _run_reporting_to_parent(
     program: str, args: CommonArgs, rank: int, reports: Any, on_lost: Callable[[str], Any]
 ) -> None:
-    only_lost = False  # whether the error is only the loss of another rank
+    is_secondary = False  # True: this rank failed only because its connection to another broke
     try:
         with exit_with_one_line(
-            args.debug, report=lambda line, code: reports.put((rank, line, code, only_lost))
+            args.debug, report=lambda line, code: reports.put((rank, line, code, is_secondary))
         ):
             try:
                 _run_program(program, args, on_lost)
             except LostRankError:
-                only_lost = True
+                is_secondary = True
                 raise
     except Exception as error:  # a bug: print the traceback, and report a line to the parent
         traceback.print_exc()
@@ -205,7 +205,7 @@ def _run_reporting_to_parent(
         sys.exit(1)
 
 
-def _spawn(program: str, args: CommonArgs, processes: int, gpus: bool) -> None:
+def _spawn(program: str, args: CommonArgs, processes: int, use_gpu: bool) -> None:
     """Run the program in N new processes; when one of them fails, stop the others immediately.
 
     SIGTERM and SIGINT are forwarded: training saves and ends after its current step, any other work
@@ -220,7 +220,7 @@ def _spawn(program: str, args: CommonArgs, processes: int, gpus: bool) -> None:
     children = [
         context.Process(
             target=_run_spawned_rank,
-            args=(program, args, rank, ports, gpus, reports),
+            args=(program, args, rank, ports, use_gpu, reports),
             name=f"rank {rank}",
         )
         for rank in range(processes)

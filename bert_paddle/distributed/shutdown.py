@@ -12,7 +12,8 @@ from typing import Any, NoReturn
 
 from bert_paddle.common.errors import BertPaddleError, Interrupted, RunError, UserError
 
-# Rank, one-line message, exit code, and whether the error is only the loss of another rank.
+# Rank, one-line message, exit code, is_secondary: True if this rank failed only because its
+# connection to another rank broke.
 RankReport = tuple[int, str, int, bool]
 # Time to complete a file that is being written, and for the processes of an ending job to exit.
 SHUTDOWN_SECONDS = 10.0
@@ -20,15 +21,17 @@ SHUTDOWN_SECONDS = 10.0
 
 def interrupted_error(signal_number: int, reports: Any) -> BertPaddleError:
     """The error of a job that a signal ended, from the ranks' reports."""
-    lines = [line for _, line, _, only_lost in _drain(reports) if not only_lost]
+    lines = [line for _, line, _, is_secondary in _drain(reports) if not is_secondary]
     line = lines[0] if lines else "stopped before there was anything to save"
     name = signal.Signals(signal_number).name
+    # A rank's own message begins with the signal it was sent; show the one the job received
+    # (Ctrl-C) instead.
     return Interrupted(f"{name}: {line.removeprefix('SIGTERM: ')}", signal_number)
 
 
 def root_cause(children: Sequence[Any], reports: Any) -> BertPaddleError:
-    """The error that ended a job, after a child has failed: that a signal killed a child, or a
-    child's own error; if there is neither, that a rank has lost another one."""
+    """The error to report after a child has failed. In order of preference: a child was killed by
+    a signal; a child's own error; a rank lost its connection to another rank."""
     received: list[RankReport] = []
     for _ in range(30):  # up to 3 seconds, until a report arrives
         received += _drain(reports)
@@ -37,12 +40,12 @@ def root_cause(children: Sequence[Any], reports: Any) -> BertPaddleError:
                 name = signal.Signals(-child.exitcode).name
                 hint = " (maybe out of memory)" if name == "SIGKILL" else ""
                 return RunError(_with_resume_hint(f"rank {rank} was killed by {name}{hint}"))
-        for rank, line, code, only_lost in received:
-            if code > 128:
+        for rank, line, code, is_secondary in received:
+            if code > 128:  # exit codes: 128 + signal = Interrupted, 2 = UserError
                 return Interrupted(line, code - 128)
-            if not only_lost and code == 2:
+            if not is_secondary and code == 2:
                 return UserError(line)
-            if not only_lost:
+            if not is_secondary:
                 return RunError(line if line.startswith("rank ") else f"rank {rank}: {line}")
         failed = {rank for rank, child in enumerate(children) if child.exitcode}
         unreported = failed - {rank for rank, *_ in received}

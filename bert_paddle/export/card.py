@@ -10,6 +10,8 @@ from bert_paddle.training.model_card import CARD_FILE, escape_markdown, markdown
 
 _LIBRARIES = {"hf": "transformers", "onnx": "onnxruntime", "paddle_inference": "paddlepaddle"}
 _MAX_CARD_BYTES = 1 << 20  # a longer card is not copied
+# All templates go through str.format: {folder}, {texts} and {auto} are its fields, {{ is a brace.
+# The f-strings below only insert _TOKENIZE_CODE, so the fields' braces are doubled there.
 _HF_CODE = """```python
 import torch
 from transformers import {auto}, AutoTokenizer
@@ -61,7 +63,7 @@ def write_card(
     the usage code (`folder` itself may be temporary).
     """
     front, body = _read_model_card(source)
-    # library_name comes first in a front matter that had none, and replaces the model's own.
+    # Set library_name, always as the first key, in place of the model's own.
     front = (
         {"library_name": _LIBRARIES[export_format]}
         | front

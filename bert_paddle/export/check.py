@@ -170,7 +170,7 @@ def _run_checker(
             "was written"
         ) from None
     lines = process.stderr.strip().splitlines() or [f"exit code {process.returncode}"]
-    # The checker creates "started" first of all, so that a missing file means: not a Python.
+    # The checker creates "started" first of all: without it, `python` could not run the checker.
     if not (work_dir / "started").exists() and python != sys.executable:
         raise FlagError([f"--checker {python} is not a Python that can run the check: {lines[-1]}"])
     status_file = work_dir / "result.json"

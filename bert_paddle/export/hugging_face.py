@@ -17,9 +17,8 @@ _CONFIG_FIELDS = (
     "initializer_range layer_norm_eps pad_token_id classifier_dropout"
 ).split()
 _HEAD_FIELDS = ("finetuning_task", "problem_type", "id2label", "label2id")
-_CUSTOM_DATA_FIELD = (
-    "own_data"  # in config.json, not a field of transformers: columns of a custom data set
-)
+# A field of config.json that transformers does not have: the columns of a custom data set.
+_CUSTOM_DATA_FIELD = "own_data"
 
 
 def write(source: ExportSource, folder: Path) -> None:

@@ -138,6 +138,7 @@ class CustomDataArgs:
         message each."""
         files = self.data_file_flags()
         if task_name is not None:
+            # --test_file, the last of _FILE_FLAGS, replaces a GLUE task's test sets.
             clashing = [
                 f"--{name}" for name in (*_FILE_FLAGS[:2], *_TASK_FLAGS) if getattr(self, name)
             ]

@@ -170,7 +170,7 @@ class FineTuningJob(TrainingJob):
 
     def begin_without_training(self) -> None:
         """Write run.json for a run that only evaluates or predicts."""
-        self.run_info_file.start(self.describe(None), trains=False, resumed=False)
+        self.run_info_file.start(self.describe(None), is_training=False, resumed=False)
 
     def describe(self, steps: dict[str, int] | None) -> RunInfo:
         return run_info.describe(self.task, self.args, self.data, self.model, steps)

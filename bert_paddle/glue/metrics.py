@@ -39,7 +39,7 @@ def _matthews(predictions: np.ndarray, labels: np.ndarray) -> float:
     from sklearn.metrics import matthews_corrcoef
 
     with warnings.catch_warnings():
-        # With one class on both sides it warns, and returns 0.
+        # sklearn warns, and returns 0, if labels and predictions are all of one class.
         warnings.simplefilter("ignore")
         return float(matthews_corrcoef(labels, predictions))
 

@@ -118,7 +118,8 @@ def _check_texts(name: str, texts: Sequence[Any]) -> None:
 
 
 def _find_folder(name_or_path: str) -> Path:
-    """The model's folder, verified. Nothing is downloaded: models on the hub are not fine-tuned."""
+    """The model's folder, verified. Raises WeightsError if there is none or it is damaged. Nothing
+    is downloaded: models on the hub are not fine-tuned."""
     if name_or_path in hub.HUB_MODELS and not Path(name_or_path).is_dir():
         raise WeightsError(
             f"{name_or_path} is a pre-trained model without a classifier: give the folder of a "

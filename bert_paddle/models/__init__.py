@@ -1,0 +1,1 @@
+"""PaddleNLP's BERT: weights from any kind of folder, tokenizer, configuration, way of computing."""

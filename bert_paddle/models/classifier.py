@@ -96,7 +96,8 @@ def _align_head(
     if not {"classifier.weight", "classifier.bias"} <= tensors.keys():
         return tensors, None  # match_weights reports what is missing
     saved_labels = checkpoint.config.get("labels") or ()
-    # Normalized only if the exact names differ: "Yes" and "yes" may be two classes.
+    # Normalized only if the exact names differ (`str` keeps them): "Yes" and "yes" may be two
+    # classes.
     normalize = str if set(labels) == set(saved_labels) else _normalize_label
     if not labels or normalize is _normalize_label and _are_placeholders(saved_labels):
         return tensors, None  # no class names to compare; match_weights compares sizes

@@ -48,8 +48,8 @@ def set_compute_mode(model: Any, args: CommonArgs, log: RunLog) -> None:
 
 
 def to_device(array: np.ndarray) -> Any:
-    """The array as a tensor on this process's device. On a GPU the copy is queued without waiting
-    for earlier work to finish, as `paddle.to_tensor` alone would."""
+    """The array as a tensor on this process's device. On a GPU the copy is only queued;
+    `paddle.to_tensor` alone would first wait for earlier GPU work to finish."""
     import paddle
 
     if not collectives.on_gpu():
@@ -109,6 +109,8 @@ def _flash_attention_forward(amp_dtype: str | None) -> Any:
     return forward
 
 
+# Both functions take positional arguments in the order of the InputSpecs. type(self).forward: the
+# class's own, since the instance's `forward` is replaced by the static one.
 def _classifier_forward(self: Any, input_ids: Any, token_type_ids: Any, attention_mask: Any) -> Any:
     return type(self).forward(
         self, input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask

@@ -122,7 +122,7 @@ def match_weights(
     body = [name for name in shapes if not name.startswith(heads)]
     unused = [name for name in tensors if name not in shapes]
     unused_heads = [n for n in unused if n.startswith((*heads, *BERT.head_prefixes))]
-    _raise_mismatch(
+    _raise_if_mismatched(
         missing=[name for name in body if name not in tensors],
         unexpected=sorted(set(unused) - set(unused_heads)),
         misshapen=[
@@ -161,8 +161,8 @@ def _shorten(name: str) -> str:
     return name[:120].encode("unicode_escape").decode()
 
 
-def _raise_mismatch(**problems: list[str]) -> None:
-    """Raise WeightsError with the count and up to five names of each kind of problem."""
+def _raise_if_mismatched(**problems: list[str]) -> None:
+    """Raise WeightsError with the count and up to five names of each kind of problem, if any."""
     parts = []
     for kind, names in problems.items():
         if names:

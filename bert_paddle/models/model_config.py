@@ -165,6 +165,7 @@ def check_config_values(values: Mapping[str, Any], raw: Mapping[str, Any], sourc
 
 def _find_problems(values: Mapping[str, Any], raw: Mapping[str, Any]) -> list[str]:
     problems = []
+    # type(), since isinstance() accepts True and False as numbers.
     for name in (*_SIZES, "type_vocab_size"):
         if type(values[name]) is not int or not 1 <= values[name] <= _MAX_SIZE:
             shown = _shorten(values[name])
@@ -202,6 +203,8 @@ def _shorten(value: Any) -> str:
 
 
 def _read_labels(id2label: Any, path: Path) -> tuple[str, ...] | None:
+    """The class names in order; None if there are none. Raises WeightsError for missing indices and
+    for names that are not unique and printable."""
     if not id2label:
         return None
     try:

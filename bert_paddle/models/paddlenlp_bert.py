@@ -91,9 +91,10 @@ class _LazyPackage(types.ModuleType):
     """A package that is imported in full when a name that it lacks is accessed."""
 
     def __getattr__(self, name: str) -> Any:
-        # The import system looks up such names in every module: no reason to import anything.
-        special = name.startswith("__") and name != "__all__"
-        if special or threading.get_ident() in _importing_threads:
+        # The import system looks up such names in every module: no reason to import anything. But
+        # only `import *` reads __all__.
+        is_special = name.startswith("__") and name != "__all__"
+        if is_special or threading.get_ident() in _importing_threads:
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         _import_all()
         return types.ModuleType.__getattribute__(self, name)
@@ -154,5 +155,6 @@ class _SameModuleLoader(Loader):
             finally:
                 if is_outermost:
                     _importing_threads.discard(thread)
+            # Imported in full: no longer lazy.
             module.__class__ = types.ModuleType  # type: ignore[assignment]
         module.__spec__ = spec

@@ -31,7 +31,7 @@ _NUMPY_DTYPES = {np.dtype(code).str[1:] for code in "?bBhHiIlLqQefd"}
 
 
 class _Immutable(type):
-    """Metaclass of classes that a pickle cannot modify with BUILD, which can set any attribute."""
+    """Metaclass of read-only classes: the pickle opcode BUILD could otherwise set any attribute."""
 
     def __setattr__(cls, name: str, value: Any) -> None:
         raise TypeError(f"{cls.__name__} is immutable")
@@ -154,7 +154,7 @@ class _RestrictedUnpickler(pickle.Unpickler):
         return self._allowed[module, name]
 
     def persistent_load(self, pid: Any) -> Any:
-        if ("torch", "FloatStorage") not in self._allowed:
+        if ("torch", "FloatStorage") not in self._allowed:  # not a PyTorch file
             raise ValueError("a reference to an object outside the file")
         _, storage_type, key, *_ = pid
         return _TORCH_DTYPES[storage_type], str(key)
@@ -208,7 +208,7 @@ class _MemoryBudget:
 
 
 def _materialize(value: Any, budget: _MemoryBudget, depth: int = 0) -> Any:
-    """A copy of an unpickled value with arrays in place of placeholders, and lists of tuples."""
+    """An unpickled value with arrays in place of placeholders and lists in place of tuples."""
     if depth > 8:
         raise ValueError("containers nested too deeply")
     budget.take(8)

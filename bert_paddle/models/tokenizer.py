@@ -96,8 +96,8 @@ class Tokenizer:
 
     def tokenize_to_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """The token ids of each text, without [CLS] and [SEP]."""
-        # A word's tokens do not depend on what follows or precedes the spaces around it, and a
-        # corpus repeats its words: each distinct word is tokenized once.
+        # Text between two spaces is tokenized independently of its neighbours, and a corpus repeats
+        # its words: each distinct word is tokenized once.
         words = list(dict.fromkeys(word for text in texts for word in text.split(" ")))
         ids_of: dict[str, list[int]] = {}
         for start in range(0, len(words), _CHUNK):
@@ -246,7 +246,7 @@ def _extract_vocab(path: Path, content: dict) -> list[str]:
     vocab = model.get("vocab")
     if not isinstance(vocab, dict) or model.get("type", "WordPiece") != "WordPiece":
         raise WeightsError(f"{path} is not a WordPiece tokenizer: BERT's vocab.txt is needed")
-    integers = all(type(number) is int for number in vocab.values())
+    integers = all(type(number) is int for number in vocab.values())  # True and False are not
     if not integers or sorted(vocab.values()) != list(range(len(vocab))):
         raise WeightsError(f"{path}: the ids of its vocabulary are not 0 to {len(vocab) - 1}")
     return sorted(vocab, key=lambda token: vocab[token])

@@ -136,7 +136,8 @@ def detect_other_architecture(names: Iterable[str], family: Family = BERT) -> st
 
 
 def _add_prefix(tensors: Tensors, family: Family) -> tuple[Tensors, list[str]]:
-    """Add the family's prefix to the encoder's names that lack it; also returns notes."""
+    """Add the family's prefix to the encoder's names that lack it; also returns notes. Raises
+    WeightsError for a name that the file has both with and without the prefix."""
     unprefixed = [n for n in tensors if n.startswith(("embeddings.", "encoder.", "pooler."))]
     if duplicates := [name for name in unprefixed if family.prefix + name in tensors]:
         raise WeightsError(

@@ -84,7 +84,7 @@ def render_svg(picture: Picture, salt: str) -> str:
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
-    text = re.sub(r'<g id="[^"]*">', "<g>", text)  # whose ids are the same in every picture
+    text = re.sub(r'<g id="[^"]*">', "<g>", text)  # group ids would occur in every picture
     # The page sets the size; the view box, which is kept, gives the proportions.
     text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
     text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)

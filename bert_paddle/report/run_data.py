@@ -220,6 +220,7 @@ def _parse_lengths(values: Any) -> Lengths | None:
     if sum(counts) <= 0:
         return None
     truncated = int(finite_float_or_none(values.get("cut")) or 0)
+    # counts has an entry for each length from 0 to the maximum.
     return Lengths([int(count) for count in counts], truncated, len(counts) - 1)
 
 

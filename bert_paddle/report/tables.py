@@ -75,7 +75,7 @@ def highlights(run: RunData) -> list[tuple[str, str]]:
     tiles, results = [], run.results or _last_evaluation(run)
     for key, value in results.items():
         name = key.removeprefix("eval_")
-        if key != name and any(
+        if key.startswith("eval_") and any(
             name.removesuffix("_mm") == metric for metric in run.selection_metrics
         ):
             tiles.append((name.replace("_", " "), format_result(value)))

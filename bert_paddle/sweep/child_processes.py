@@ -85,9 +85,10 @@ def run_children(
 ) -> int | None:
     """Run all children, as many at a time as there are slots.
 
-    on_exit receives the child, its exit code (a signal's number if negative) and its output. The
-    first SIGINT or SIGTERM that this process receives sends SIGTERM to the children, a second one
-    kills them. Returns the number of the first signal, or None when all children have run.
+    on_exit receives the child, its exit code (if negative, minus the number of the signal that
+    ended it) and its output. The first SIGINT or SIGTERM that this process receives sends SIGTERM
+    to the children, a second one kills them. Returns the number of the first signal, or None when
+    all children have run.
     """
     waiting, free_slots = deque(children), deque(slots)
     running: dict[subprocess.Popen, _Running] = {}

@@ -9,9 +9,9 @@ from bert_paddle.sweep import plan, sweep
 
 
 def run_seeds(args: GlueArgs, program: Sequence[str] | None = None) -> None:
-    """Run each seed that is not finished, each in its own process, and write the tables.
+    """Run each seed that is not finished, each in its own process, and write the result tables.
 
-    program: the command that takes each run's flags; None for run_glue.py's. Raises FlagError under
+    program: the command that takes each run's flags; None: run_glue.py. Raises FlagError under
     Paddle's launcher, and the errors of `run_sweep`.
     """
     if runtime.is_launched():
@@ -21,7 +21,7 @@ def run_seeds(args: GlueArgs, program: Sequence[str] | None = None) -> None:
                 "paddle.distributed.launch, with --n_gpu N for several cards"
             ]
         )
-    seeds = plan.plan_seeds(args)
+    seed_plan = plan.plan_seeds(args)
     resume = args.resume_from_checkpoint == "auto"
-    sweep.run_sweep(seeds, program=program, resume=resume)
-    flags.save_settings(args, seeds.folder)
+    sweep.run_sweep(seed_plan, program=program, resume=resume)
+    flags.save_settings(args, seed_plan.folder)

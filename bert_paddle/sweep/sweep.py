@@ -63,7 +63,9 @@ def _processes_and_gpus(plan: Plan) -> tuple[int, list[str]]:
 
 @dataclass
 class _Sweep:
-    """The state of a sweep: the outcome of each run so far. resume: as in run_sweep."""
+    """The state of a sweep: the outcome of each run so far. resume: as in run_sweep. Creating an
+    instance reads which runs are finished and writes the tables; raises OutputError as run_sweep
+    does."""
 
     plan: Plan
     resume: bool

@@ -1,0 +1,1 @@
+"""What all programs share in training: job, run, loop, step, checkpoints, optimizer."""

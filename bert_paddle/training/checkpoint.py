@@ -165,7 +165,7 @@ def _read_state(path: Path) -> TrainState:
         origin: Any = typing.get_origin(declared)
         expected: Any = origin if origin in (dict, list) else declared
         if expected in (float, float | None):
-            expected |= int
+            expected |= int  # accepted where a float is expected
         has_type = isinstance(values[name], expected)
         # bool is a subclass of int.
         if not has_type or isinstance(values[name], bool) and declared is not bool:

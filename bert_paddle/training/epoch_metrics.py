@@ -25,7 +25,7 @@ def record_epoch(
     mean of the losses of the epoch's steps, weighted by their rows; `train_seconds` excludes
     evaluations and checkpoints.
     """
-    steps = -(-state.rows // batches.rows_per_step)
+    steps = -(-state.rows // batches.rows_per_step)  # rounded up
     passes = round(state.epoch + steps / batches.steps_per_epoch, 6)
     log.log_metrics(
         KIND,

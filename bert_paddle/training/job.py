@@ -57,7 +57,7 @@ class TrainingJob(ABC):
         state = run.start_or_resume(batches, fingerprint, resume)
         collectives.run_on_main(lambda: flags.save_settings(self.args, self.output_dir))
         steps = {"planned": state.total, "per_epoch": batches.steps_per_epoch}
-        self.run_info_file.start(self.describe(steps), trains=True, resumed=resume is not None)
+        self.run_info_file.start(self.describe(steps), is_training=True, resumed=resume is not None)
         self.log.note(
             f"training: {rows} rows, {batches.rows_per_step} rows per step, "
             f"{batches.steps_per_epoch} steps per epoch, {state.total} steps in total"

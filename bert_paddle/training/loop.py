@@ -64,7 +64,8 @@ def fit(
     until a hook sets `state.stopped`. Leaves the model in evaluation mode.
 
     SIGTERM or SIGINT to any rank stops training after the current step or the next one. Before
-    that, and on SIGUSR1, `on_signal` (which saves a checkpoint) is called, unless a hook is due.
+    stopping, and on SIGUSR1, `on_signal` is called to save a checkpoint; if a hook is due at that
+    step, the hook runs instead, since it saves too.
 
     Raises RunError when the loss or the gradients are not finite; earlier checkpoints remain valid.
     Raises Interrupted when a signal stopped the training.
@@ -99,7 +100,7 @@ def _loop(
             state.batch += len(micro_batches)
             window.add(result)
             if trainer.nonfinite_step_seen():
-                window.update_state(lr)
+                window.update_state_and_check_finite(lr)
             log.progress.show(state.step, state.total, window.progress)
             last = state.step >= until
             if state.step % args.logging_steps == 0:
@@ -112,7 +113,7 @@ def _loop(
             ]
             for action in due or ([on_signal] if result.signals else []):
                 with window.paused():
-                    window.update_state(lr)
+                    window.update_state_and_check_finite(lr)
                     trainer.model.eval()
                     action()
             if stop := result.signals & STOP.keys():
@@ -134,7 +135,11 @@ def _interrupted(name: str, state: TrainState) -> Interrupted:
 
 class _LogWindow:
     """Losses and time since the last log line, and the loss of the current epoch. The losses are
-    this rank's shares, and stay on the device until they are needed."""
+    this rank's shares, and stay on the device until they are needed.
+
+    A rank's share of a loss is its part of the global mean: the shares of all ranks add up to it. A
+    term is one component of the loss, such as MLM or NSP.
+    """
 
     def __init__(self, trainer: Trainer, batches: TrainData, state: TrainState):
         self.trainer, self.batches, self.state = trainer, batches, state
@@ -142,9 +147,9 @@ class _LogWindow:
             name: _local_share(shares) for name, shares in state.window_losses.items()
         }
         self.epoch_loss: Any = _local_share(state.epoch_losses)
-        self.clock = time.perf_counter()
-        self.seconds_before = state.train_seconds
-        self.first_step, self.rows = state.step, 0
+        self.window_start = time.perf_counter()
+        self.seconds_before_window = state.train_seconds
+        self.step_before_window, self.rows = state.step, 0
 
     def add(self, result: StepResult) -> None:
         """Add the losses and rows of a finished step."""
@@ -160,11 +165,12 @@ class _LogWindow:
         """Mean loss and rows/s since the last log line. Without communication: the loss is
         estimated from this rank's rows."""
         estimate = sum(float(loss) for loss in self.losses.values()) * collectives.get_world().size
-        seconds = max(1e-9, time.perf_counter() - self.clock)
+        seconds = max(1e-9, time.perf_counter() - self.window_start)
         return estimate / self.state.window_steps, self.rows / seconds
 
-    def update_state(self, lr: float) -> None:
-        """Copy losses and time into the state, as a checkpoint needs them; check the loss."""
+    def update_state_and_check_finite(self, lr: float) -> None:
+        """Copy losses and time into the state, as a checkpoint needs them. Raises RunError if the
+        loss or the gradients are not finite, or the loss scale has become too small."""
         state = self.state
         local = {name: float(loss) for name, loss in self.losses.items()}
         shares = collectives.all_gather((local, float(self.epoch_loss)))
@@ -175,7 +181,7 @@ class _LogWindow:
 
     def _seconds(self) -> float:
         """The training time of the run up to now."""
-        return self.seconds_before + time.perf_counter() - self.clock
+        return self.seconds_before_window + time.perf_counter() - self.window_start
 
     def next_epoch(self) -> None:
         """Move to the next epoch, whose loss and time start at zero."""
@@ -184,7 +190,8 @@ class _LogWindow:
         self.epoch_loss = 0.0
 
     def _check_finite(self, lr: float, loss: float) -> None:
-        """Raise RunError when the loss or the gradients are not finite."""
+        """Raise RunError when the loss or the gradients are not finite, or the loss scale has
+        become too small."""
         state, nonfinite_step = self.state, self.trainer.first_nonfinite_step()
         scale = self.trainer.loss_scale()
         if scale is not None and scale < _MIN_LOSS_SCALE:
@@ -198,10 +205,11 @@ class _LogWindow:
         step, problem = nonfinite_step, "the gradients are not finite"
         if step is None:
             step, problem = state.step, f"the loss is {loss}"
-        # The first row of that step in the epoch; all steps before it have `batch_size` rows.
         batch_size = state.rows_per_step
+        # Steps of this epoch before that step; -(-a // b) is a / b rounded up. Negative: the step
+        # was in an earlier epoch, or the batch size is unknown; then no rows are named.
         steps_before = -(-state.rows // batch_size) - 1 - (state.step - step) if batch_size else -1
-        start = steps_before * batch_size
+        start = steps_before * batch_size  # all steps but an epoch's last have this many rows
         rows = f"; {self.batches.describe_rows(state.epoch, start)}" if steps_before >= 0 else ""
         raise RunError(
             f"{problem} at step {step} (epoch {state.epoch}, learning rate {lr:g}{rows}); resume "
@@ -209,12 +217,13 @@ class _LogWindow:
         )
 
     def write_line(self, log: RunLog, lr: float) -> None:
-        """Write the log line and the metrics record, and start the next window."""
-        self.update_state(lr)
+        """Write the log line and the metrics record, and start the next window. Raises RunError as
+        update_state_and_check_finite does."""
+        self.update_state_and_check_finite(lr)
         state, now = self.state, time.perf_counter()
         loss = _sum_of_all(state.window_losses) / state.window_steps
-        seconds = max(1e-9, now - self.clock)
-        speed = (state.step - self.first_step) / seconds
+        seconds = max(1e-9, now - self.window_start)
+        speed = (state.step - self.step_before_window) / seconds
         terms = {name: sum(s) / state.window_steps for name, s in state.window_losses.items()}
         if len(terms) == 1:  # the term is the loss itself
             terms = {}
@@ -232,8 +241,8 @@ class _LogWindow:
             steps_per_second=speed,
             sequences_per_second=rows_per_second,
         )
-        self.seconds_before, self.clock = state.train_seconds, now
-        self.first_step, self.rows, self.losses = state.step, 0, {}
+        self.seconds_before_window, self.window_start = state.train_seconds, now
+        self.step_before_window, self.rows, self.losses = state.step, 0, {}
         state.window_steps, state.window_losses = 0, {}
 
     @contextmanager
@@ -241,7 +250,7 @@ class _LogWindow:
         """Exclude the time of the block from speed and training time."""
         started = time.perf_counter()
         yield
-        self.clock += time.perf_counter() - started
+        self.window_start += time.perf_counter() - started
 
 
 def _local_share(shares: list[float]) -> float:

@@ -13,6 +13,7 @@ from typing import Any
 from bert_paddle.common import hardware
 from bert_paddle.common.args import CommonArgs
 from bert_paddle.models import hub
+from bert_paddle.training import optim
 from bert_paddle.training.train_state import TrainState
 
 CARD_FILE = "README.md"
@@ -53,7 +54,7 @@ class CardFacts:
 def training_settings(args: CommonArgs, state: TrainState) -> dict[str, Any]:
     """The training settings by display name, without those that may change when a run is resumed
     (paths, number of processes)."""
-    warmup = args.warmup_steps or round(args.warmup_ratio * state.total)
+    warmup = optim.warmup_steps(args, state.total)
     return {
         "steps": f"{state.step} of {state.total} planned",
         "rows per step": state.rows_per_step,
@@ -169,8 +170,8 @@ def _model_index(facts: CardFacts, metrics: Sequence[str]) -> dict[str, Any]:
 
 def _is_model_name(base: str) -> bool:
     """Whether `base` is the name of a public model, not a local folder."""
-    plain = re.fullmatch(r"[A-Za-z0-9][\w.-]*", base) is not None
-    return base in hub.HUB_MODELS or plain and not Path(base).is_dir()
+    is_valid_name = re.fullmatch(r"[A-Za-z0-9][\w.-]*", base) is not None
+    return base in hub.HUB_MODELS or is_valid_name and not Path(base).is_dir()
 
 
 def _summary(facts: CardFacts) -> str:

@@ -93,7 +93,7 @@ def clip_gradients(optimizer: Any, parameters: Sequence[Any], limit: float, on_g
             sum(paddle.matmul(g, g, transpose_y=True).reshape([]) for g in flat_gradients)
         )
         if limit > 0 and on_gpu:
-            factor = limit / paddle.clip(norm, min=limit)
+            factor = limit / paddle.clip(norm, min=limit)  # 1 if the norm is within the limit
             for gradient in gradients:
                 gradient.multiply_(factor.astype(gradient.dtype))
         elif limit > 0 and limit < float(norm) < math.inf:

@@ -28,7 +28,8 @@ RESULTS_FILE = "all_results.json"
 def resolve_resume(args: CommonArgs, folder: Path, log: run_log.RunLog) -> str | None:
     """The checkpoint from which the flags ask to resume; None for a new run.
 
-    Raises OutputError for a folder that contains another run.
+    Unless the run is to be overwritten, cleans up the folder after a crash first. Raises
+    OutputError for a folder that contains another run.
     """
     if args.overwrite_output_dir:
         return None
@@ -92,6 +93,7 @@ class TrainingRun:
         new = TrainState(
             total=min(planned, args.max_steps) if args.max_steps > 0 else planned,
             rows_per_step=batches.rows_per_step,
+            # The global batch size that the order of the rows was planned for.
             planned_rows=batches.rows_per_step,
             fingerprint=fingerprint,
             args=args.as_dict(),
@@ -126,8 +128,8 @@ class TrainingRun:
         return state
 
     def _check_best_and_prune(self, state: TrainState, folder: Path) -> None:
-        """Forget the best step if its checkpoint is missing, and delete checkpoints over the limit,
-        which a crash may have left."""
+        """Discard the best step if its checkpoint is missing, and delete checkpoints over the
+        limit, which a crash may have left."""
         best = state.best_step
         if best is not None and not checkpoint.checkpoint_dir(self.output_dir, best).is_dir():
             self.log.warning(
@@ -144,6 +146,7 @@ class TrainingRun:
     def _resume_at_next_row(self, state: TrainState, new: TrainState) -> None:
         """Set `state` to continue at the next unseen row, also if the global batch size differs."""
         accumulation = self.args.gradient_accumulation_steps
+        # state.batch counts micro-batches. The number of steps, -(-a // b), is rounded up.
         state.batch = -(-state.rows // new.rows_per_step) * accumulation
         if state.rows_per_step != new.rows_per_step:
             self.log.warning(
@@ -188,7 +191,7 @@ class TrainingRun:
 
     def load_best(self, state: TrainState) -> int:
         """With --load_best_model_at_end, load the best weights. Returns the step whose weights the
-        model then has."""
+        model then has. Raises RunError if the best checkpoint is damaged."""
         best = state.best_step
         if not self.args.load_best_model_at_end or best is None or best == state.step:
             return state.step
@@ -216,6 +219,8 @@ class TrainingRun:
             )
             write_model = self.model_writer(state, weights)
             saved_state = copy.deepcopy(state)
+            # They share memory with the parameters: the trainer copies what is not yet written
+            # before its next optimizer step.
             self.trainer.pending_snapshots = [weights, optimizer]
 
             def write() -> None:
@@ -250,7 +255,8 @@ class TrainingRun:
 
 def write_results(output_dir: Path, values: dict[str, Any]) -> Path:
     """Write all_results.json; returns its path. Values from an earlier command on the same task are
-    kept, except its eval_ (test_) values if `values` has any of its own."""
+    kept, but new eval_ values replace all earlier eval_ values, and new test_ values all earlier
+    test_ values."""
     path = output_dir / RESULTS_FILE
     previous: dict[str, Any] = {}
     if path.is_file():

@@ -57,27 +57,29 @@ class RunInfoFile:
         self.args, self.output_dir, self.log = args, output_dir, log
         self.values: dict[str, Any] | None = None  # None: an existing file is kept
 
-    def start(self, run_info: RunInfo, trains: bool, resumed: bool) -> None:
+    def start(self, run_info: RunInfo, is_training: bool, resumed: bool) -> None:
         """Write run.json with `finished` null. If this run only evaluates or predicts, and the
         folder has the run.json of a training, that file is kept unchanged.
 
-        resumed: this run continues the one in the folder, whose start time is kept.
+        is_training: whether this run trains, and does not only evaluate or predict. resumed: this
+        run continues the one in the folder, whose start time is kept.
         """
         previous = read(self.output_dir)
-        if not trains and previous.get("trains") and previous.get("task") == run_info.task:
+        if not is_training and previous.get("trains") and previous.get("task") == run_info.task:
             return
         now = _now()
         started = previous.get("started") if resumed and previous else None
         self.values = {
             **asdict(run_info),
-            "trains": trains,
+            "trains": is_training,
             "settings": self.args.as_dict(),
-            "given": sorted(self.args.explicit_flags),
+            "given": sorted(self.args.explicit_flags),  # flags set explicitly
             "model": self.args.model_name_or_path,
             "machine": _machine(),
             "processes": collectives.get_world().size,
             "versions": hardware.versions(),
             "started": started or now,
+            # The time of each resume.
             "resumed": [*(previous.get("resumed") or []), now] if started and previous else [],
             "finished": None,
         }

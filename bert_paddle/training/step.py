@@ -21,7 +21,8 @@ Batch = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Objective:
-    """A loss as sums and counts, so that one mean is taken over the global batch.
+    """A loss as sums and counts, so that one mean is taken over the global batch. A term is one
+    component of the loss, such as MLM or NSP.
 
     sums(model, batch): the summed loss of each term, scalar tensors by name. counts(batch): the
     number of rows or masked tokens in each term's sum, {} for an empty batch. Each sum is divided
@@ -36,8 +37,8 @@ class Objective:
 
 @dataclass(frozen=True)
 class StepResult:
-    """The result of a step. losses: this rank's share of the loss by term (scalar tensors); rows:
-    of the global batch."""
+    """The result of a step. losses: by term, this rank's share of the global mean, to which the
+    shares of all ranks add up (scalar tensors); rows: of the global batch."""
 
     losses: dict[str, Any]
     rows: int
@@ -58,7 +59,8 @@ class Trainer:
         self.parameters = [p for p in model.parameters() if not p.stop_gradient]
         self.gpu = gpu
         self.pending_snapshots: list[TensorSnapshot] = []  # of the checkpoint being written
-        self._first_nonfinite: Any = math.inf  # step with non-finite gradients; on a GPU, a tensor
+        # The first step with non-finite gradients; inf if there is none. On a GPU, a tensor.
+        self._first_nonfinite: Any = math.inf
 
     def step(
         self, micro_batches: Sequence[Batch], lr: float, step: int, signals: dict[str, int]
@@ -87,6 +89,7 @@ class Trainer:
                 losses[name] = losses[name] + term.detach().astype("float32")
         collectives.all_reduce_gradients(self.parameters)
         self.optimizer.set_lr(lr)
+        # The optimizer is about to change the memory from which a checkpoint is being written.
         while self.pending_snapshots:
             self.pending_snapshots.pop().materialize()
         self._clip_and_step(step)
@@ -167,7 +170,7 @@ def _seed_dropout(seed: int, step: int, rank: int) -> None:
     import paddle
 
     digest = hashlib.blake2b(f"{seed} {step} {rank}".encode(), digest_size=4).digest()
-    paddle.seed(int.from_bytes(digest, "little") >> 1)
+    paddle.seed(int.from_bytes(digest, "little") >> 1)  # 31 bits: not negative as an int32
 
 
 def _mixed_precision(model: Any, optimizer: Any, args: CommonArgs, gpu: bool) -> tuple:

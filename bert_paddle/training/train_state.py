@@ -34,9 +34,10 @@ class TrainState:
     step: int = 0  # finished optimizer steps
     epoch: int = 0  # the current epoch, from 0
     rows: int = 0  # finished rows of this epoch, over all processes
-    batch: int = 0  # finished batches of this epoch
+    batch: int = 0  # finished micro-batches of this epoch
     window_steps: int = 0  # steps since the last log line
-    # Sums over the steps since the last log line: by term, one share per rank.
+    # Sums over the steps since the last log line: by term of the loss, one share per rank (see
+    # training.loop._LogWindow).
     window_losses: dict[str, list[float]] = dataclasses.field(default_factory=dict)
     # The sum of loss x rows over the steps of this epoch: one share per rank.
     epoch_losses: list[float] = dataclasses.field(default_factory=list)
@@ -47,7 +48,9 @@ class TrainState:
     stopped: bool = False  # by early stopping
     train_seconds: float = 0.0
     rows_per_step: int = 0  # global batch size
-    planned_rows: int = 0  # `rows_per_step` of the original run: see `TrainData.order_batch_size`
+    # The global batch size that the order of the rows was planned for, `rows_per_step` of the
+    # original run: see `TrainData.order_batch_size`.
+    planned_rows: int = 0
     fingerprint: str = ""  # hash of the tokenized training data
     scaler: dict[str, float] = dataclasses.field(default_factory=dict)  # state of the loss scaler
     args: dict[str, Any] = dataclasses.field(default_factory=dict)

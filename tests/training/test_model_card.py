@@ -18,6 +18,7 @@ from bert_paddle.training.model_card import (
     render_card,
     split_front_matter,
 )
+from bert_paddle.training.train_state import TrainState
 
 SPECIAL = (
     'x|y `z` <script>alert(1)</script> *b* [l](http://a) _i_ # "q" : - !!python/object ñ 中 \\'
@@ -158,3 +159,10 @@ def test_export_of_a_model_whose_card_is_unreadable(run_dir, tmp_path):
     assert card._read_model_card(source.ExportSource(copy, None, {}, ("a",), None, False))[
         1
     ].startswith("# m\n")
+
+
+def test_the_schedule_has_the_warm_up_steps_of_the_optimizer():
+    """1.2 steps of warm-up are 2: a card must not state one step too few."""
+    flags = "--task_name mrpc --model_name_or_path m --output_dir o --warmup_ratio 0.1"
+    args, state = parse_args(flags.split()), TrainState(total=12)
+    assert model_card.training_settings(args, state)["schedule"] == "linear, 2 warm-up steps"

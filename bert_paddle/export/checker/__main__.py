@@ -15,7 +15,9 @@ import json
 import os
 import sys
 
-open("started", "w").close()  # shows that PYTHON is a Python interpreter, even if an import fails
+# Marker file for the parent process (export/check.py), in the working directory: it exists if
+# PYTHON ran this file at all, even if an import below fails.
+open("started", "w").close()
 
 import numpy as np  # noqa: E402
 

@@ -1,0 +1,1 @@
+"""A user's own files in place of a GLUE task's."""

@@ -83,7 +83,7 @@ def choose_columns(
     label = _label_column(table, label, saved, need_label)
     for column in (text, pair):
         if column is not None and column not in table.columns:
-            raise table.missing_column(column)
+            raise table.missing_column_error(column)
     if text is not None:
         if pairs is not None and pairs != (pair is not None):
             raise DataError(
@@ -107,7 +107,7 @@ def _label_column(
     required."""
     if requested is not None:
         if requested not in table.columns and required:
-            raise table.missing_column(requested)
+            raise table.missing_column_error(requested)
         return requested if requested in table.columns else None
     if saved and saved.label in table.columns:
         return saved.label

@@ -23,7 +23,7 @@ from bert_paddle.glue import custom_args
 from bert_paddle.glue.data import tsv
 
 _FIELD_LIMIT = 2**31 - 1  # characters; the csv module's default is too small for long documents
-Row = tuple[int, dict[str, Any]]  # its number (see Table), its values by column name
+Row = tuple[int, dict[str, Any]]  # the row's number (see Table), its values by column
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Table:
         """The file and the row `number`, for a message."""
         return f"{self.path}{':' if self.row_unit == 'line' else ', object '}{number}"
 
-    def missing_column(self, column: str) -> DataError:
+    def missing_column_error(self, column: str) -> DataError:
         """The error for a column that the file does not have."""
         columns = tsv.quote_value(", ".join(self.columns), 200)
         return DataError(

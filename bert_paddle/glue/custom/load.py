@@ -49,7 +49,7 @@ class CustomFile:
 @dataclass(frozen=True)
 class SavedTask:
     """The task of a fine-tuned model, from its config.json; for a model to train, the defaults.
-    labels: as in Task; None if unknown. pairs: whether it takes pairs of texts; None if unknown.
+    labels: as in Task; None if unknown. pairs: whether the model takes pairs; None if unknown.
     glue_task: the GLUE task that the model was fine-tuned on, if any."""
 
     name: str = "own"

@@ -1,0 +1,1 @@
+"""GLUE's files: finding, downloading and reading them, encoding rows, batches."""

@@ -1,4 +1,4 @@
-"""Find or download the original CoLA release, which the CoLA walkthrough uses.
+"""Find or download the original CoLA release, which scripts/walkthrough.py uses.
 
 Warstadt et al. 2019 (arXiv:1805.12471). Its files have no header and four columns: source, label,
 the source's own acceptability mark, sentence. in_domain_train is GLUE's training set; in_domain_dev
@@ -15,6 +15,7 @@ from bert_paddle.glue.data.fetch import RemoteFile
 from bert_paddle.glue.tasks import TASKS, DevSet, TrainSet
 
 COLUMNS = ("source", "label", "mark", "sentence")
+# The walk-through evaluates on TEST_FILE as its test set.
 TRAIN_FILE, TEST_FILE = "in_domain_train.tsv", "out_of_domain_dev.tsv"
 # The release as a Task, so that data.tsv and data.download can read and download it.
 RELEASE = replace(
@@ -26,7 +27,7 @@ RELEASE = replace(
     test_sets=(),
 )
 BASE_URL = "https://nyu-mll.github.io"
-# Its size and checksum are not published; the unpacked files are checked by their row counts.
+# The archive's size and checksum are not published; the row counts of its files are checked.
 REMOTE_FILES = (RemoteFile("CoLA/cola_public_1.1.zip", None, None),)
 DIR_VARIABLE = "COLA_PUBLIC_DIR"
 
@@ -53,8 +54,9 @@ def find_release(
         if folder is None:
             option = "--data_dir" if data_dir else f"${DIR_VARIABLE}"
             raise DataError(
-                f"{option} {given_dir}: no {TRAIN_FILE} and {TEST_FILE} there, nor in its raw or "
-                "cola_public/raw: give the original release's folder, or none to download it"
+                f"{option} {given_dir}: no {TRAIN_FILE} and {TEST_FILE} there, nor in its "
+                "subfolders raw and cola_public/raw: give the folder of the original release, or "
+                f"omit {option} to download it"
             )
         for problem in _row_count_problems(folder):
             warn(f"{problem}: results are not comparable with those on the release")
@@ -62,7 +64,7 @@ def find_release(
     folder = download.ensure_downloaded(
         RELEASE, home, (), base_url, REMOTE_FILES, f"give --data_dir, set {DIR_VARIABLE}"
     )
-    for problem in _row_count_problems(folder):
+    for problem in _row_count_problems(folder):  # report the first one
         raise DataError(f"{problem}: delete {folder} to download it again, or give --data_dir")
     return folder
 
@@ -79,6 +81,7 @@ def _row_count_problems(folder: Path) -> list[str]:
     """One message per file whose row count differs from the release's; skips missing files."""
     problems = []
     for name in (file for file in RELEASE.files if (folder / file).is_file()):
+        # All files have the same columns, so "train" reads each of them.
         count = len(tsv.read_task_file(RELEASE, folder / name, "train"))
         (official,) = RELEASE.official_rows(name)
         if count != official:

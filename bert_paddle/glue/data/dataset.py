@@ -41,9 +41,8 @@ class EncodedDataset:
         position = np.arange(input_ids.shape[1])
         length = np.array([len(row) for row in ids])[:, None]
         input_mask = (position < length).astype(np.int64)
-        segment_ids = (
-            (position >= self.encoded.segment_b_start[rows][:, None]) & (position < length)
-        ) * 1
+        segment_b_start = self.encoded.segment_b_start[rows][:, None]
+        segment_ids = ((position >= segment_b_start) & (position < length)).astype(np.int64)
         batch = {"input_ids": input_ids, "input_mask": input_mask, "segment_ids": segment_ids}
         if self.labels is not None:
             batch["labels"] = self.labels[rows]
@@ -78,7 +77,7 @@ class TrainLoader:
         self.rows_per_step = self.global_micro_batch_size * args.gradient_accumulation_steps
         self.seed, self.num_workers = args.seed, args.num_workers
         self.group_by_length, self.pad_multiple = args.group_by_length, pad_multiple
-        self.steps_per_epoch = -(-len(dataset) // self.rows_per_step)
+        self.steps_per_epoch = -(-len(dataset) // self.rows_per_step)  # rounded up
         self.rows_per_epoch = len(dataset)
         self.order_batch_size = self.rows_per_step  # a resume sets it: see training.loop.TrainData
 

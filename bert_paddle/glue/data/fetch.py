@@ -55,7 +55,7 @@ def fetch_file(url: str, source: RemoteFile, root: Path) -> Path:
     resumed = part.exists()
     size = _remote_size(url) if source.size is None else source.size
     if _file_size(part) > size:
-        part.unlink()  # longer than the file: of another version of it
+        part.unlink()  # longer than the published file: bytes of another version
     for _ in range(ATTEMPTS):
         size_before = _file_size(part)
         if size_before < size:
@@ -87,7 +87,8 @@ def _remote_size(url: str) -> int:
 
 
 def _open_url(url: str, headers: dict[str, str]) -> Any:
-    """The response to a GET request; None where the requested range does not exist (416)."""
+    """The response to a GET request; None where the requested range does not exist (416). Raises
+    DownloadError for any other error."""
     try:
         request = urllib.request.Request(url, headers={"User-Agent": "bert_paddle"} | headers)
         return urllib.request.urlopen(request, timeout=TIMEOUT_S)

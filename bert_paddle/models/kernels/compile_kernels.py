@@ -106,7 +106,7 @@ def _compiler_commands(cc: str) -> list[list[str]]:
 
 
 def _error_line(error: Exception) -> str:
-    """The first error line of a compiler's output, or else the first line of it."""
+    """The first line of a compiler's output that names an error; if none does, the first line."""
     lines = (getattr(error, "stderr", None) or "").strip().splitlines() or [str(error)]
     return next((line for line in lines if "error:" in line.lower()), lines[0])
 

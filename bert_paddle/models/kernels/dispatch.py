@@ -26,8 +26,8 @@ def choose_encoder(model: Any, cpu_kernels: bool, log: RunLog) -> None:
 
 
 def uses_kernels(model: Any) -> bool:
-    """Whether our kernels compute the model's encoder: what `choose_encoder` decided, by default
-    yes if they can.
+    """Whether our kernels compute the model's encoder: as `choose_encoder` decided; if it was not
+    called, whether they can.
 
     PaddleNLP's layers give the same results up to rounding, with dropout masks from the same
     distribution."""

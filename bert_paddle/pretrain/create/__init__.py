@@ -1,0 +1,1 @@
+"""From text to HDF5 shards and vocabularies. Does not import paddle."""

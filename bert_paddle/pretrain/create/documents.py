@@ -77,22 +77,22 @@ def read_documents(
     language = language_code(language)
     number = -1
     for path in files:
-        split_line_numbers: list[int] = []
+        lines_with_splits: list[int] = []
         if input_format == "lines":
-            sentences = _read_lines(path, split_line_numbers)
+            sentences = _read_lines(path, lines_with_splits)
         else:
-            sentences = _read_prose(path, language, split_line_numbers)
+            sentences = _read_prose(path, language, lines_with_splits)
         for part, part_sentences in _group_into_parts(sentences):
             number += part == 0  # a new document
             yield Document(number, part, part_sentences, str(path))
-        if split_line_numbers and warn is not None:
+        if lines_with_splits and warn is not None:
             if input_format == "lines":
                 too_long = f"lines of more than {LINE_BYTES:,} bytes"
             else:
                 too_long = f"sentences of more than {_MAX_SENTENCE_CHARS:,} characters"
             warn(
-                f"{path}: {too_long} were split in {len(split_line_numbers)} place(s), the first "
-                f"near line {split_line_numbers[0]}"
+                f"{path}: {too_long} were split in {len(lines_with_splits)} place(s), the first "
+                f"near line {lines_with_splits[0]}"
             )
 
 
@@ -118,22 +118,25 @@ def _group_into_parts(sentences: Iterable[str]) -> Iterator[tuple[int, list[str]
         yield part, current
 
 
-def _read_lines(path: Path, split_line_numbers: list[int]) -> Iterator[str]:
-    """Yield the lines of a file, stripped, including empty ones."""
-    for lines in read_line_blocks(path, split_line_numbers):
+def _read_lines(path: Path, lines_with_splits: list[int]) -> Iterator[str]:
+    """Yield the lines of a file, stripped, including empty ones. lines_with_splits: appended to:
+    the line number of every forced split."""
+    for lines in read_line_blocks(path, lines_with_splits):
         for line in lines:
             yield line.strip()
 
 
-def _read_prose(path: Path, language: str, split_line_numbers: list[int]) -> Iterator[str]:
+def _read_prose(path: Path, language: str, lines_with_splits: list[int]) -> Iterator[str]:
     """Yield the sentences of a file; no empty ones, since the whole file is one document.
 
     A long paragraph is passed to `sentencex` window by window; the last sentence of a window may
-    continue in the next, and is carried over.
+    continue in the next, and is carried over. lines_with_splits: appended to: the line number of
+    every forced split.
     """
     from sentencex import segment
 
     text, limit, line_number = "", _WINDOW_CHARS, 0
+    # Splits of long lines are not reported: their pieces are joined again below.
     for lines in read_line_blocks(path, []):
         for line in lines:
             line_number += 1
@@ -150,12 +153,12 @@ def _read_prose(path: Path, language: str, split_line_numbers: list[int]) -> Ite
                 *complete, text = segment(language, text)
                 yield from filter(None, map(str.strip, complete))
                 if len(text) > _MAX_SENTENCE_CHARS:
-                    split_line_numbers.append(line_number)
+                    lines_with_splits.append(line_number)
                     head, _, tail = text.rpartition(" ")
                     yield head or tail
                     text = tail if head else ""
-                # Twice the carried-over text: else text without sentence ends would be segmented
-                # again after each few characters.
+                # Wait until the text has doubled before segmenting again; otherwise a long text
+                # without sentence ends would be segmented anew at every line.
                 limit = min(max(_WINDOW_CHARS, 2 * len(text)), _MAX_SENTENCE_CHARS)
     yield from filter(None, map(str.strip, segment(language, text)))
 

@@ -109,6 +109,7 @@ def _write_rows(job: ShardJob, writer: ShardWriter, counts: ShardCounts) -> None
     recipe = job.recipe
     encoder, special_ids, config = _load_encoder(job.work_dir, job.tokenizer_cache_key, recipe)
     seed = [recipe.random_seed, int(job.split == schema.TEST), job.index]
+    # repr: Random accepts no list as a seed.
     pair_rng, rng = Random(repr(seed)), np.random.Generator(np.random.SFC64(seed))
     labels = BalancedLabels(pair_rng)
     extra = list(partition.read_parts(partition.extra_documents_path(job.work_dir, job.split)))

@@ -60,6 +60,7 @@ def build_rows(pairs: np.ndarray, pool: TokenPool, length: int) -> tuple[RowArra
     last_sep = first_sep + b1 - b0 + 1
     columns = np.arange(length)
     in_b = columns > first_sep
+    # Column 1 has the token a0, the column after the first [SEP] the token b0.
     pool_index = columns + np.where(in_b, b0 - first_sep - 1, a0 - 1)
     cls_index, sep_index, pad_index = range(len(pool.ids) - 3, len(pool.ids))
     pool_index[columns > last_sep] = pad_index
@@ -139,7 +140,7 @@ def _random_sort_keys(count: int, length: int, rng: np.random.Generator) -> np.n
     to change the distribution measurably.
     """
     keys = rng.integers(0, 2**31, (count, length), np.int32)
-    keys &= np.int32(-(2**_POSITION_BITS))
+    keys &= np.int32(-(2**_POSITION_BITS))  # clears the low bits
     keys |= np.arange(length, dtype=np.int32)
     return keys
 

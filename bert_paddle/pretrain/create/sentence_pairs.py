@@ -88,6 +88,7 @@ def make_sentence_pairs(
     """
     if len({number for _, _, number in text.documents}) < 2:
         raise ValueError("random B texts need at least two documents")
+    # - 3: [CLS] and two [SEP].
     max_tokens, offsets, uniform = max_seq_length - 3, text.offsets, rng.random
     pairs: list[int] = []
     for first, stop, number in text.documents[: text.num_primary]:

@@ -90,13 +90,13 @@ def _require_regular_file(path: Path) -> Path:
     return path
 
 
-def read_line_blocks(path: Path, split_line_numbers: list[int]) -> Iterator[list[str]]:
+def read_line_blocks(path: Path, lines_with_splits: list[int]) -> Iterator[list[str]]:
     """Yield the lines of a file, without their "\\n", in lists.
 
-    A line longer than LINE_BYTES is split into several, each in a list of its own except the last;
-    for each split, the line number (from 1) is appended to `split_line_numbers`. Raises DataError,
-    naming file and line, for text that is not UTF-8 or contains NUL bytes, and for a damaged gzip
-    file.
+    A line longer than LINE_BYTES is split into several, each in a list of its own except the last.
+    lines_with_splits: appended to: the line number (from 1) of every forced split. Raises
+    DataError, naming file and line, for text that is not UTF-8 or contains NUL bytes, and for a
+    damaged gzip file.
     """
     line, offset, is_continued = 1, 0, False
     with _open(path) as file:
@@ -108,7 +108,7 @@ def read_line_blocks(path: Path, split_line_numbers: list[int]) -> Iterator[list
             while len(data) > LINE_BYTES and data.find(_NEWLINE, 0, LINE_BYTES + 1) < 0:
                 end = _split_position(data)
                 head = _decode(data[:end], path, line, offset)
-                split_line_numbers.append(line)
+                lines_with_splits.append(line)
                 if head.strip():  # an empty line would end a document
                     yield [head]
                 data, offset, is_continued = data[end:], offset + end, True
@@ -118,6 +118,7 @@ def read_line_blocks(path: Path, split_line_numbers: list[int]) -> Iterator[list
                 lines = _decode(block, path, line, offset).split("\n")
                 if not lines[-1]:
                     lines.pop()
+                # A blank remainder of a split line is no empty line, which would end a document.
                 yield lines[1:] if is_continued and not lines[0].strip() else lines
                 data, offset, is_continued = data[end:], offset + end, False
                 line += block.count(_NEWLINE)

@@ -46,7 +46,7 @@ def _run_in_processes(jobs: Sequence[ShardJob], workers: int) -> Iterator[ShardC
     except BrokenProcessPool:
         raise RunError(f"a worker process {_DIED}") from None
     finally:
-        processes = list((pool._processes or {}).values())
+        processes = list((pool._processes or {}).values())  # shutdown() sets it to None
         pool.shutdown(wait=finished, cancel_futures=True)
         if not finished:  # an error or Ctrl-C: the other jobs are no longer needed
             for process in processes:

@@ -77,7 +77,7 @@ class PretrainLoader:
         self.max_predictions, self.trim = max_predictions, trim
         self.block_rows, self.window_rows = block_rows, window_rows
         self.rows_per_step = global_micro_batch_size * accumulation
-        self.steps_per_epoch = -(-shards.total // self.rows_per_step)
+        self.steps_per_epoch = -(-shards.total // self.rows_per_step)  # rounded up
         self.rows_per_epoch = shards.total
         # Part of TrainData; the order of the rows here does not depend on it.
         self.order_batch_size = self.rows_per_step
@@ -198,7 +198,7 @@ def eval_row_ranges(shards: ShardSet, batch_size: int, max_rows: int = -1) -> li
     if not 0 <= max_rows < shards.total:
         return ranges
     # Evenly spaced: the first ranges would all be from one shard, perhaps from one source of text.
-    num_ranges = min(len(ranges), -(-max_rows // batch_size))
+    num_ranges = min(len(ranges), -(-max_rows // batch_size))  # rounded up
     chosen, remaining = [], max_rows
     for row_range in (ranges[i * len(ranges) // num_ranges] for i in range(num_ranges)):
         if remaining > 0:
@@ -211,9 +211,8 @@ def eval_row_ranges(shards: ShardSet, batch_size: int, max_rows: int = -1) -> li
 def read_batches(
     shards: ShardSet, row_ranges: Sequence[RowRange], max_predictions: int, trim: bool = True
 ) -> Iterator[Batch]:
-    """Yield the batch of each slice of eval_slices; slices in order read a block only once. Raises
-    DataError as ShardSet.read does.
-    """
+    """Yield the batch of each of the eval_row_ranges(); if they are in order, a block is read only
+    once. Raises DataError as ShardSet.read does."""
     loaded_block: tuple[int, int] | None = None
     rows: RowArrays = {}
     for shard, start, stop in row_ranges:

@@ -130,8 +130,7 @@ def check_shards(
     """Check the header of every shard; no rows are read, and a file takes a millisecond or two.
 
     Any integer dtype is accepted, and converted when rows are read; floats and booleans are not.
-    vocab_size, max_positions, type_vocab_size: the model's. Raises DataError with the problems of
-    all shards in one line.
+    vocab_size, max_positions, type_vocab_size: the model's. Raises DataError with all problems.
     """
     problems_of_files: list[str] = []
     rows: list[int] = []
@@ -188,7 +187,8 @@ def _read_header(path: Path) -> tuple[dict[str, tuple[int, ...]], list[str]]:
 
 
 def _storage_problems(key: str, data: Any, path: Path) -> list[str]:
-    """Storage that is refused: HDF5 can refer to any file, and a small chunk can hold gigabytes."""
+    """Storage that is refused: HDF5 can refer to any file, and a chunk that is small on disk can
+    decompress to gigabytes."""
     if data.file.filename != str(path) or data.is_virtual or data.external:
         return [f"{key} is stored in another file: write all keys into the shard itself"]
     size = math.prod(data.chunks or ()) * data.dtype.itemsize
@@ -245,7 +245,8 @@ def _describe_read_error(path: Path, error: Exception) -> str:
 
 
 def _read_rows(path: Path, start: int, stop: int, shards: ShardSet) -> RowArrays:
-    """Rows as stored. The file is closed again: any number of shards can be used."""
+    """Rows as stored. The file is opened for each read, so the limit on open files does not limit
+    the number of shards."""
     import h5py
 
     location = f"{path}: rows {start} to {stop - 1} (counted from 0)"
@@ -284,9 +285,8 @@ def _find_invalid_row(rows: RowArrays, shards: ShardSet) -> tuple[int, str] | No
     if not mask[:, 0].all():
         return int(np.argmin(mask[:, 0])), "input_mask[0] is 0, but [CLS] cannot be padding"
     positions = rows["masked_lm_positions"]
-    in_padding = used_predictions(positions) & (
-        np.take_along_axis(mask, positions.astype(np.int64), 1) == 0
-    )
+    is_padding = np.take_along_axis(mask, positions.astype(np.int64), 1) == 0
+    in_padding = used_predictions(positions) & is_padding
     if in_padding.any():
         row, column = np.argwhere(in_padding)[0].tolist()
         value = f"masked_lm_positions[{column}] is {positions[row, column]}"
@@ -295,5 +295,6 @@ def _find_invalid_row(rows: RowArrays, shards: ShardSet) -> tuple[int, str] | No
 
 
 def used_predictions(positions: np.ndarray) -> np.ndarray:
-    """bool like masked_lm_positions [n, P]: True before a row's first 0 (all if it has none)."""
+    """Which entries of masked_lm_positions are real predictions, not padding: bool [n, P], True up
+    to a row's first 0."""
     return np.logical_and.accumulate(positions != 0, axis=1)
