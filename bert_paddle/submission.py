@@ -169,7 +169,7 @@ def _constant_answer(task: Task, data_dir: str | None) -> tuple[str, str]:
     task = TASKS[task.model_task or task.name]
     statistic = "the mean score" if task.is_regression else "the majority class"
     assert task.train is not None
-    home, needed = runtime.home_dir(), [task.train.file]
+    home, needed = runtime.bert_paddle_home(), [task.train.file]
     task_dir = tsv.find_task_dir(task, data_dir, os.environ, home, needed).folder
     if task_dir and not tsv.is_demo(task_dir):
         examples = tsv.read_task_file(task, task_dir / task.train.file, "train")

@@ -28,10 +28,10 @@ def main() -> None:
 
     with exit_with_one_line(debug=False):
         task = tasks.get_task(args.task)
-        search = tsv.find_task_dir(task, args.data_dir, os.environ, runtime.home_dir())
+        search = tsv.find_task_dir(task, args.data_dir, os.environ, runtime.bert_paddle_home())
         folder = search.folder
         if folder is None and args.download:
-            folder = download.ensure_downloaded(task, runtime.home_dir(), search.searched)
+            folder = download.ensure_downloaded(task, runtime.bert_paddle_home(), search.searched)
         if folder is None:
             raise DataError(f"{task.name}: no data found; looked in: {'; '.join(search.searched)}")
         print(folder, _count_rows(folder / task.train_file) if task.train_file else 0, sep="\t")

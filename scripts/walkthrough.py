@@ -30,7 +30,7 @@ def data(args: argparse.Namespace) -> None:
     def print_note(text: str) -> None:
         print(text, file=sys.stderr)
 
-    home = runtime.home_dir()
+    home = runtime.bert_paddle_home()
     folder = cola_release.find_release(
         args.data_dir, os.environ, home, lambda text: print_note(f"warning: {text}")
     )

@@ -41,7 +41,7 @@ def _own_home(monkeypatch, tmp_path_factory, _cache):
 
 
 _GLUE = os.environ.get("GLUE_DATA_DIR", "")
-_MINILM = runtime.home_dir() / "models" / "all-minilm-l6-v2"
+_MINILM = runtime.bert_paddle_home() / "models" / "all-minilm-l6-v2"
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ MAX_PREDICTIONS = 20
 
 def weights() -> Path:
     """The packaged weights' folder. Raises Mistake where they are not."""
-    found = runtime.home_dir() / "models" / MODEL
+    found = runtime.bert_paddle_home() / "models" / MODEL
     if not (found / "model.safetensors").is_file():
         raise Mistake(f"{found} has no weights: scripts/fetch_minilm.sh fetches them")
     return found

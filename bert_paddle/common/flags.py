@@ -107,7 +107,8 @@ def parse(args_class: type[Args], description: str, argv: Sequence[str] | None =
     The command line overrides what `--config FILE.yaml` sets. The instance's `explicit_flags`
     field, if it has one, receives the names of the flags set in either place. The class may have:
     `overridden_flags(on_command_line, in_config)`, a static method that takes the names of the
-    flags set in each place and returns further flags of the file that the command line overrides;
+    flags set in each place and returns flags of the file to ignore, because flags on the command
+    line contradict them;
     `problems()`, which yields messages about contradictory flags; and `finalize()`, which then sets
     values derived from other flags. Raises `FlagError` with all problems; `--help` prints and
     exits 0.

@@ -18,7 +18,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from malloc.h
 _PR_SET_PDEATHSIG = 1  # from sys/prctl.h
 
 
-def home_dir() -> Path:
+def bert_paddle_home() -> Path:
     """The folder for models and data: $BERT_PADDLE_HOME, else ~/.cache/bert_paddle."""
     return Path(os.environ.get("BERT_PADDLE_HOME") or "~/.cache/bert_paddle").expanduser()
 

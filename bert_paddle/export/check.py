@@ -110,7 +110,7 @@ def compare_logits(
         runtime=status["runtime"],
         rows=sum(len(batch.inputs["input_ids"]) for batch in batches),
         batches=len(batches),
-        max_difference=float(np.max(differences)),  # unlike max(), NaN if any difference is
+        max_difference=float(np.max(differences)),  # unlike max(): NaN if one is NaN
         max_logit=max(float(np.abs(ours).max()) for ours, _ in pairs),
     )
     # An infinite logit makes the tolerance infinite as well.

@@ -71,13 +71,13 @@ def find_model_dir(name_or_path: str) -> Path:
     manifest; a hub model that is not in the cache is not downloaded."""
     if (
         name_or_path in hub.HUB_MODELS
-        and not (runtime.home_dir() / "models" / name_or_path).is_dir()
+        and not (runtime.bert_paddle_home() / "models" / name_or_path).is_dir()
     ):
         if not Path(name_or_path).is_dir():
             raise WeightsError(
                 f"{name_or_path}: no such folder: download the model first and give its folder"
             )
-    return verify_model_dir(hub.find_model_dir(name_or_path, runtime.home_dir()))
+    return verify_model_dir(hub.find_model_dir(name_or_path, runtime.bert_paddle_home()))
 
 
 def _load_pretraining_model(folder: Path, config_json: Mapping[str, Any]) -> ExportSource:

@@ -54,8 +54,8 @@ class GlueArgs(CustomDataArgs, CommonArgs):
     )
     group_by_length: bool = flag(
         False,
-        "batch rows of similar length: less padding on GPUs, and on CPUs without this package's "
-        "kernels (its cost: docs/SPEED.md)",
+        "batch rows of similar length, to save padding; no gain with this package's CPU kernels, "
+        "which skip padding (what grouping costs: docs/SPEED.md)",
         group=TRAIN,
     )
     do_train: bool = flag(

@@ -84,7 +84,7 @@ def _prepare_output_dir(args: GlueArgs, output_dir: Path, log: RunLog) -> str | 
 def _find_model_dir(args: GlueArgs, output_dir: Path, log: RunLog) -> Path:
     """The folder of the initial model, downloaded if necessary, and verified."""
     model_dir = collectives.run_on_main_first(
-        lambda: hub.find_model_dir(args.model_name_or_path, runtime.home_dir(), log.note)
+        lambda: hub.find_model_dir(args.model_name_or_path, runtime.bert_paddle_home(), log.note)
     )
     collectives.run_on_main(lambda: verify_model_dir(model_dir))
     training_run.check_source_not_deleted(args, output_dir, model_dir)

@@ -125,7 +125,7 @@ def _find_folder(name_or_path: str) -> Path:
             f"{name_or_path} is a pre-trained model without a classifier: give the folder of a "
             "fine-tuned one, such as a run's model_<step>"
         )
-    return verify_model_dir(hub.find_model_dir(name_or_path, runtime.home_dir()))
+    return verify_model_dir(hub.find_model_dir(name_or_path, runtime.bert_paddle_home()))
 
 
 def _class_names(weights: LoadedWeights, folder: Path) -> tuple[str, ...]:

@@ -22,8 +22,8 @@ _PACKAGES = "paddlenlp", "paddlenlp.transformers", "paddlenlp.data"
 # Locked while BERT is imported. This cannot deadlock: a thread that waits for it inside an import
 # has locked only a module that BERT does not import.
 _lock = threading.RLock()
-_loading: dict[str, types.ModuleType] = {}  # lazy packages whose full import has begun
-_importing_threads: set[int] = set()  # threads whose accesses start no full import
+_full_import_begun: dict[str, types.ModuleType] = {}  # lazy packages by name
+_threads_without_full_import: set[int] = set()  # threads whose accesses start no full import
 
 
 def bert_module() -> Any:
@@ -35,7 +35,7 @@ def bert_module() -> Any:
 @functools.cache
 def _load_bert_module() -> Any:
     if "paddlenlp" not in sys.modules:
-        _importing_threads.add(threading.get_ident())
+        _threads_without_full_import.add(threading.get_ident())
         try:
             _install_lazy_packages()
             import paddlenlp.transformers.bert.modeling as modeling
@@ -49,7 +49,7 @@ def _load_bert_module() -> Any:
                 raise
             # Another version of PaddleNLP, whose BERT needs more of it: import all of it below.
         finally:
-            _importing_threads.discard(threading.get_ident())
+            _threads_without_full_import.discard(threading.get_ident())
     import paddlenlp.transformers
 
     return paddlenlp.transformers.bert.modeling
@@ -80,8 +80,8 @@ def _import_all() -> None:
     for the import system's locks."""
     with _lock:
         for name in _PACKAGES:
-            if name not in _loading and isinstance(sys.modules.get(name), _LazyPackage):
-                _loading[name] = sys.modules.pop(name)
+            if name not in _full_import_begun and isinstance(sys.modules.get(name), _LazyPackage):
+                _full_import_begun[name] = sys.modules.pop(name)
     import paddlenlp
     import paddlenlp.data
     import paddlenlp.transformers  # noqa: F401
@@ -91,16 +91,16 @@ class _LazyPackage(types.ModuleType):
     """A package that is imported in full when a name that it lacks is accessed."""
 
     def __getattr__(self, name: str) -> Any:
-        # The import system looks up such names in every module: no reason to import anything. But
-        # only `import *` reads __all__.
+        # The import system looks up dunder names in every module; these must not start the full
+        # import. __all__ is the exception: only `import *` reads it, and it needs all names.
         is_special = name.startswith("__") and name != "__all__"
-        if is_special or threading.get_ident() in _importing_threads:
+        if is_special or threading.get_ident() in _threads_without_full_import:
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         _import_all()
         return types.ModuleType.__getattribute__(self, name)
 
     def __dir__(self) -> list[str]:
-        if threading.get_ident() not in _importing_threads:
+        if threading.get_ident() not in _threads_without_full_import:
             _import_all()
         return sorted(vars(self))
 
@@ -114,11 +114,11 @@ class _ImportAllFinder(MetaPathFinder):
     ) -> ModuleSpec | None:
         if name.partition(".")[0] != "paddlenlp":
             return None
-        module = _loading.get(name)
+        module = _full_import_begun.get(name)
         is_lazy = isinstance(sys.modules.get("paddlenlp"), _LazyPackage)
-        # Not while a full import is running already: in this thread, in PaddleNLP's order, or in
-        # another thread, which may be about to wait for this module.
-        if module is None and is_lazy and not _loading:
+        # Start no full import if one has begun. In this thread, PaddleNLP's own import order must
+        # be kept; if it is in another thread, waiting for it could deadlock.
+        if module is None and is_lazy and not _full_import_begun:
             _import_all()
             module = sys.modules.get(name)  # usually imported by that
         elif not isinstance(module, _LazyPackage):
@@ -129,7 +129,8 @@ class _ImportAllFinder(MetaPathFinder):
         if spec.submodule_search_locations is not None:
             spec.submodule_search_locations[:] = module.__path__
         spec.origin = getattr(module, "__file__", None)
-        # For an existing module, the import system uses this instead of the returned spec.
+        # If the module was put into sys.modules during this search (by _import_all), importlib
+        # takes module.__spec__ and ignores the returned spec.
         module.__spec__ = spec
         return spec
 
@@ -148,13 +149,13 @@ class _SameModuleLoader(Loader):
         if isinstance(module, _LazyPackage):
             assert spec is not None and spec.loader is not None
             thread = threading.get_ident()
-            is_outermost = thread not in _importing_threads
-            _importing_threads.add(thread)
+            is_outermost = thread not in _threads_without_full_import
+            _threads_without_full_import.add(thread)
             try:
                 spec.loader.exec_module(module)
             finally:
                 if is_outermost:
-                    _importing_threads.discard(thread)
+                    _threads_without_full_import.discard(thread)
             # Imported in full: no longer lazy.
             module.__class__ = types.ModuleType  # type: ignore[assignment]
         module.__spec__ = spec

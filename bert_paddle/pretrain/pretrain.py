@@ -43,7 +43,7 @@ def _run(args: PretrainArgs) -> dict[str, Any]:
         lambda: training_run.resolve_resume(args, output_dir, log)
     )
     source = collectives.run_on_main_first(
-        lambda: model_source.read_model_source(args, runtime.home_dir())
+        lambda: model_source.read_model_source(args, runtime.bert_paddle_home())
     )
     if source.tokenizer is None:
         log.warning(
@@ -107,13 +107,15 @@ class PretrainJob(TrainingJob):
             max_predictions=args.max_predictions_per_seq,
         )
         fingerprint = train_shards.fingerprint()
-        state, step = self.train(self.trainer, loader, train_shards.total, fingerprint, resume_from)
-        # The best weights were loaded, or the checkpoint to resume from was that of the last step.
-        if self.evaluated_step != step:
+        rows = train_shards.total
+        state, model_step = self.train(self.trainer, loader, rows, fingerprint, resume_from)
+        if self.evaluated_step != model_step:
+            # The model's weights are not those evaluated last: the best ones were loaded, or the
+            # run resumed from its last step. Their metrics are recorded already.
             self._evaluate(state, already_recorded=True)
         if self.held_out is not None:
-            self.values["eval_step"] = step
-        self.values["model"] = f"model_{step}"
+            self.values["eval_step"] = model_step
+        self.values["model"] = f"model_{model_step}"
 
     def describe(self, steps: dict[str, int] | None) -> RunInfo:
         """The content of run.json; the best step is the one with the lowest held-out loss."""
@@ -187,11 +189,12 @@ class PretrainJob(TrainingJob):
 def _open_shards(args: PretrainArgs, source: ModelSource) -> tuple[ShardSet, ShardSet | None]:
     """The training shards, and the held-out shards unless --do_eval is off or there are none.
     Only their headers are checked here."""
-    training, test = find_shards(Path(args.input_dir))
+    training_paths, held_out_paths = find_shards(Path(args.input_dir))
     config = source.config
     limits = (config["vocab_size"], config["max_position_embeddings"], config["type_vocab_size"])
-    held_out = check_shards(test, *limits) if test and args.do_eval else None
-    return check_shards(training, *limits), held_out
+    evaluates = held_out_paths and args.do_eval
+    held_out = check_shards(held_out_paths, *limits) if evaluates else None
+    return check_shards(training_paths, *limits), held_out
 
 
 def _load_init_weights(
@@ -202,7 +205,7 @@ def _load_init_weights(
         return None
     name = args.init_from
     folder = collectives.run_on_main_first(
-        lambda: hub.find_model_dir(name, runtime.home_dir(), log.note)
+        lambda: hub.find_model_dir(name, runtime.bert_paddle_home(), log.note)
     )
     collectives.run_on_main(lambda: verify_model_dir(folder))
     training_run.check_source_not_deleted(args, output_dir, folder)
@@ -214,8 +217,8 @@ def _log_data(
 ) -> None:
     log.note(
         f"data: {args.input_dir}: {train_shards.total} rows in {len(train_shards.paths)} shard(s), "
-        f"{train_shards.length} positions, up to {train_shards.predictions} predictions"
-        + (f"; {held_out.total} held-out rows" if held_out else "")
+        f"sequence length {train_shards.length}, at most {train_shards.predictions} masked tokens "
+        "per row" + (f"; {held_out.total} held-out rows" if held_out else "")
     )
     if args.do_eval and held_out is None:
         log.warning("no shard has _test_ in its name: the model is not evaluated")

@@ -19,13 +19,13 @@ def pictures(run: RunData) -> list[Picture]:
     result = []
     for i, dataset in enumerate(run.predictions):
         suffix = "" if i == 0 else f"_{i + 1}"
-        scores = _scores(dataset)
+        scores = _regression_values(dataset)
         if scores is not None:
             result.append(_scatter(dataset, f"scatter{suffix}", *scores))
         elif not run.run_info or run.labels:
             result.append(_confusion(dataset, f"confusion{suffix}", run.labels))
     if run.selection_metrics == ["matthews_correlation"] and run.predictions:
-        result.append(mcc_by_batch(run.predictions[-1]))
+        result.append(mcc_picture(run.predictions[-1]))
     if run.lengths is not None:
         result.append(_histogram(run.lengths))
     return result
@@ -50,7 +50,7 @@ def mcc_per_batch(dataset: PredictionSet) -> tuple[list[float], float]:
     return values, mcc(labels, predictions)
 
 
-def mcc_by_batch(dataset: PredictionSet) -> Picture:
+def mcc_picture(dataset: PredictionSet) -> Picture:
     """`mcc_per_batch` as bars, with a line at the MCC of all rows."""
     values, total = mcc_per_batch(dataset)
 
@@ -69,7 +69,7 @@ def mcc_by_batch(dataset: PredictionSet) -> Picture:
     return Picture("mcc_by_batch", f"MCC by batch of {BATCH} rows", note, draw)
 
 
-def _scores(dataset: PredictionSet) -> tuple[list[float], list[float]] | None:
+def _regression_values(dataset: PredictionSet) -> tuple[list[float], list[float]] | None:
     """Labels and predictions of a regression data set, without rows where either is not a number.
     None for a classification data set, recognized by non-numeric values in most rows."""
     pairs = [

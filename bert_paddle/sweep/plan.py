@@ -1,5 +1,5 @@
-"""The runs of a sweep, one for each combination of the grid and seed. All flags are checked before
-the first run starts."""
+"""The runs of a sweep, one for each combination of the grid's values with each seed. All flags are
+checked before the first run starts."""
 
 import dataclasses
 import hashlib
@@ -55,7 +55,7 @@ class Plan:
     `run_glue.py --seeds`, without a grid; overwrite: start all runs over."""
 
     folder: Path
-    names: tuple[str, ...]
+    grid_flags: tuple[str, ...]
     runs: tuple[SweepRun, ...]
     is_seed_sweep: bool
     overwrite: bool

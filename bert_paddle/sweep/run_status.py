@@ -78,7 +78,7 @@ def data_origin(args: GlueArgs) -> str:
     if args.task_name is None:
         return "own"
     task = tasks.get_task(args.task_name)
-    location = tsv.find_task_dir(task, args.data_dir, os.environ, runtime.home_dir())
+    location = tsv.find_task_dir(task, args.data_dir, os.environ, runtime.bert_paddle_home())
     return "demo" if location.folder and tsv.is_demo(location.folder) else "glue"
 
 

@@ -43,7 +43,9 @@ def heading(plan: Plan) -> list[str]:
     args = plan.runs[0].args
     title = "Seeds" if plan.is_seed_sweep else "Sweep"
     shared = [
-        f"--{name} {text}" for name, text in plan.runs[0].settings.items() if name not in plan.names
+        f"--{name} {text}"
+        for name, text in plan.runs[0].settings.items()
+        if name not in plan.grid_flags
     ]
     return [
         f"# {title}: {args.task_name or args.train_file}, {args.model_name_or_path}",
@@ -58,7 +60,7 @@ def summary_lines(summary: Summary) -> Iterator[str]:
     """The final lines on the terminal: the best combination and run; without a grid, the mean and
     deviation of every metric and loss."""
     remark = summary.remark
-    if summary.plan.names:
+    if summary.plan.grid_flags:
         best = best_line(summary).replace("`", "")
         yield f"{best.removesuffix('.')}; {remark}" if remark else best
         return
@@ -67,7 +69,8 @@ def summary_lines(summary: Summary) -> Iterator[str]:
     for key in run_status.metric_values(group.means):
         deviation = group.deviations.get(key)
         deviation_text = "" if deviation is None else f" ± {deviation:.6f}"
-        yield f"{key}: {group.means[key]:.6f}{deviation_text} (seeds: {group.finished}){suffix}"
+        mean = f"{group.means[key]:.6f}{deviation_text}"
+        yield f"{key}: {mean} (seeds: {group.finished_text}){suffix}"
 
 
 def write_results(summary: Summary) -> None:

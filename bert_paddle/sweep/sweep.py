@@ -127,7 +127,7 @@ class _Sweep:
         else:
             outcome.failure = sweep_summary.failure_reason(code, output)
             # A signal ended the run. It may have been sent to the whole sweep: see finish().
-            outcome.interrupted = code < 0 or code > 128
+            outcome.ended_by_signal = code < 0 or code > 128
             _print_stderr(f"{self._label(outcome)}: {outcome.failure}; see {child.log}")
         self._write()
 
@@ -156,7 +156,7 @@ class _Sweep:
     def _discard_interrupted_failures(self) -> None:
         """Count the runs that a signal ended as not finished, instead of failed."""
         for outcome in self.outcomes:
-            if outcome.interrupted:
+            if outcome.ended_by_signal:
                 outcome.failure = None
 
     def _interrupted_message(self, signal_number: int) -> str:

@@ -22,13 +22,13 @@ _ROW_COUNT_FLAGS = {"train_file", "validation_file", "test_file", "validation_sh
 @dataclass
 class RunOutcome:
     """A run and its outcome. results: the content of all_results.json of a finished run; failure:
-    why a run ended without results. Both are None for a run that has not ended yet or was
-    interrupted."""
+    why a run ended without results. Both are None for a run that has not ended, or that was stopped
+    together with the sweep."""
 
     run: SweepRun
     results: dict[str, Any] | None = None
     failure: str | None = None
-    interrupted: bool = False  # the run was ended by a signal
+    ended_by_signal: bool = False
 
     @property
     def scores(self) -> dict[str, float]:
@@ -73,7 +73,7 @@ class SeedGroup:
         return f"{text} ± {self.deviations[key]:.{digits}f}" if key in self.deviations else text
 
     @property
-    def finished(self) -> str:
+    def finished_text(self) -> str:
         """How many of the seeds are finished, such as "3" (all) or "2 of 3"."""
         finished = sum(bool(outcome.results) for outcome in self.outcomes)
         count = len(self.outcomes)
@@ -140,7 +140,7 @@ def summarize(plan: Plan, outcomes: Sequence[RunOutcome]) -> Summary:
     groups.sort(key=lambda g: (g.score is None, sign * (g.score or 0.0)))
     finished = [outcome for outcome in outcomes if outcome.results]
     origins = {str((outcome.results or {}).get("data")) for outcome in finished}
-    different_sizes = not _ROW_COUNT_FLAGS & set(plan.names) and _different_set_sizes(finished)
+    different_sizes = not _ROW_COUNT_FLAGS & set(plan.grid_flags) and _different_set_sizes(finished)
     return Summary(plan, groups, metrics, higher, tuple(sorted(origins)), different_sizes)
 
 
@@ -188,14 +188,14 @@ def markdown(summary: Summary, heading: Sequence[str]) -> str:
     if summary.remark and summary.data != ("demo",):
         lines += [f"**Warning**: {summary.remark}.", ""]
     keys = summary.keys
-    if summary.plan.names:
-        head = [*summary.plan.names, "seeds", *map(column_title, keys)]
+    if summary.plan.grid_flags:
+        head = [*summary.plan.grid_flags, "seeds", *map(column_title, keys)]
         rows = [
-            [*group.values.values(), group.finished, *(group.formatted(key) for key in keys)]
+            [*group.values.values(), group.finished_text, *(group.formatted(key) for key in keys)]
             for group in summary.groups
         ]
         lines += [ranking_note(summary), "", *_table(head, rows), "", "## Every run", ""]
-    head = [*summary.plan.names, "seed", *map(column_title, keys), "state", "folder"]
+    head = [*summary.plan.grid_flags, "seed", *map(column_title, keys), "state", "folder"]
     lines += [*_table(head, list(_run_rows(summary, keys))), ""]
     failed = [outcome for group in summary.groups for outcome in group.outcomes if outcome.failure]
     if failed:
@@ -220,9 +220,9 @@ def _run_rows(summary: Summary, keys: Sequence[str]) -> Iterator[list[str]]:
                 outcome.state,
                 f"`{outcome.run.folder.name}`",
             ]
-        if not summary.plan.names:
+        if not summary.plan.grid_flags:
             name = "mean ± standard deviation" if group.deviations else "mean"
-            yield [name, *(group.formatted(key) for key in keys), group.finished, ""]
+            yield [name, *(group.formatted(key) for key in keys), group.finished_text, ""]
 
 
 def ranking_note(summary: Summary) -> str:
@@ -249,10 +249,10 @@ def best_line(summary: Summary) -> str:
     choose = max if summary.higher_is_better else min
     value, outcome = choose(scored, key=lambda pair: pair[0])
     best_run = f"Best run: {outcome.run.label}, {value:.4f}, in `{outcome.run.folder.name}`."
-    if not summary.plan.names:
+    if not summary.plan.grid_flags:
         return best_run
     values = ", ".join(f"{name} {text}" for name, text in best.values.items())
-    return f"Best: {values}: {best.score:.4f} over {best.finished} seed(s). {best_run}"
+    return f"Best: {values}: {best.score:.4f} over {best.finished_text} seed(s). {best_run}"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -272,7 +272,7 @@ def as_csv(summary: Summary) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(
-        [*summary.plan.names, "seeds", "finished", "failed", "score"]
+        [*summary.plan.grid_flags, "seeds", "finished", "failed", "score"]
         + [name for key in keys for name in (key, f"{key}_std")]
     )
     for group in summary.groups:

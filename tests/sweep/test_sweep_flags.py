@@ -31,7 +31,7 @@ def test_words_win_over_the_file_and_aliases_are_the_same_flag(tmp_path):
     assert not problems
     assert values["batch_size"] == ["16", "32"] and values["learning_rate"] == ["1e-5", "2e-5"]
     made = plan.plan_grid(tmp_path / "o", values, [*BASE, "--learning_rate", "9"], None)
-    assert len(made.runs) == 8 and made.names == (
+    assert len(made.runs) == 8 and made.grid_flags == (
         "learning_rate",
         "batch_size",
         "lr_scheduler_type",

@@ -21,9 +21,9 @@ Rows = TypeVar("Rows", Examples, EncodedDataset)
 
 @dataclass
 class TaskData(Generic[Rows]):
-    """The data sets of a run: training set, dev sets, and test sets with the task of each (AX's is
-    not the trained one). `demo` marks invented rows, whose results are not GLUE results; `custom`
-    marks a user's own files."""
+    """The data sets of a run: training set, dev sets, and test sets with their tasks (an MNLI
+    model also predicts AX). `demo` marks invented rows, whose results are not GLUE results;
+    `custom` marks a user's own files."""
 
     train: Rows | None = None
     dev: list[tuple[DevSet, Rows]] = field(default_factory=list)
@@ -72,13 +72,15 @@ def _task_dir(task: Task, args: GlueArgs, log: RunLog) -> Path:
     needed = [task.train.file] if args.do_train and task.train else []
     needed += [dev.file for dev in task.dev_sets[:1] if args.do_eval]
     needed += [t.file for t in task.test_sets if args.do_predict and not args.test_file]
-    search = tsv.find_task_dir(task, args.data_dir, os.environ, runtime.home_dir(), needed)
+    search = tsv.find_task_dir(task, args.data_dir, os.environ, runtime.bert_paddle_home(), needed)
     if search.folder:
-        if search.searched:
-            log.warning(f"data: not found in {'; '.join(search.searched)}; using {search.folder}")
+        if search.rejected:
+            log.warning(f"data: not found in {'; '.join(search.rejected)}; using {search.folder}")
         return search.folder
-    log.note(f"{task.name}: no local files, downloading them into {runtime.home_dir() / 'glue'}")
-    return download.ensure_downloaded(task, runtime.home_dir(), search.searched)
+    log.note(
+        f"{task.name}: no local files, downloading them into {runtime.bert_paddle_home() / 'glue'}"
+    )
+    return download.ensure_downloaded(task, runtime.bert_paddle_home(), search.rejected)
 
 
 def _read_dev_sets(task: Task, folder: Path, log: RunLog) -> list[tuple[DevSet, Examples]]:
@@ -99,7 +101,7 @@ def _read_diagnostic_sets(
     sets: list[tuple[Task, TestSet, Examples]] = []
     for other in TASKS.values():
         if other.model_task == task.name:
-            search = tsv.find_task_dir(other, args.data_dir, os.environ, runtime.home_dir())
+            search = tsv.find_task_dir(other, args.data_dir, os.environ, runtime.bert_paddle_home())
             if search.folder is None:
                 log.note(f"{other.name}: no local files: it is not predicted")
                 continue

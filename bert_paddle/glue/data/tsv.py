@@ -221,7 +221,7 @@ class TaskDirSearch:
     without success, each with what it lacks."""
 
     folder: Path | None
-    searched: tuple[str, ...]
+    rejected: tuple[str, ...]
 
 
 def find_task_dir(

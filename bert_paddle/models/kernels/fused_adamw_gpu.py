@@ -16,9 +16,9 @@ def fused_adamw_class() -> type:
     class GpuFusedAdamW(adamw_base.batched_adamw_class()):  # type: ignore[misc]
         def __init__(self, *args: Any, **kwargs: Any):
             super().__init__(*args, **kwargs)
-            # By parameter name: the power of beta1 before its first step in this process, and the
-            # number of steps since then. If both are equal, so are the powers of both betas.
-            self._beta_powers: dict[str, tuple[float, int]] = {}
+            # For each parameter: the power of beta1 when this process first updated it, and the
+            # number of steps since. Parameters with equal pairs have equal powers of both betas.
+            self._power_and_steps: dict[str, tuple[float, int]] = {}
 
         def apply_gradients(self, params_grads: adamw_base.ParamsGrads) -> None:
             groups: dict[Any, adamw_base.ParamsGrads] = {}
@@ -38,16 +38,16 @@ def fused_adamw_class() -> type:
             return decays, self._multi_precision and is_half, parameter.dtype
 
         def _count_step(self, parameter: Any) -> tuple[float, int]:
-            """Count a step of the parameter; return its `_beta_powers` before that step.
+            """Count a step of the parameter; return its pair in `_power_and_steps` before that.
 
             A launch uses the powers of its first parameter for all its parameters. Powers differ
             between parameters if one had no gradient in some step. They are not compared directly,
             since reading them would synchronize with the GPU at every step."""
-            if parameter.name not in self._beta_powers:
+            if parameter.name not in self._power_and_steps:
                 power = self._get_accumulator_master(self._beta1_pow_acc_str, parameter)
-                self._beta_powers[parameter.name] = power.item(), 0
-            first_power, steps = self._beta_powers[parameter.name]
-            self._beta_powers[parameter.name] = first_power, steps + 1
+                self._power_and_steps[parameter.name] = power.item(), 0
+            first_power, steps = self._power_and_steps[parameter.name]
+            self._power_and_steps[parameter.name] = first_power, steps + 1
             return first_power, steps
 
     return GpuFusedAdamW

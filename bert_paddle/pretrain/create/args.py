@@ -192,7 +192,7 @@ class CreateArgs:
     def vocabulary_path(self) -> Path:
         """The path that --vocab_file names: as given, else below the models folder."""
         path = Path(self.vocab_file).expanduser()
-        return path if path.exists() else runtime.home_dir() / "models" / self.vocab_file
+        return path if path.exists() else runtime.bert_paddle_home() / "models" / self.vocab_file
 
 
 def parse_args(argv: Sequence[str] | None = None) -> CreateArgs:

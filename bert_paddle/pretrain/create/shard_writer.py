@@ -27,12 +27,14 @@ class ShardWriter:
     """A shard being written: call `add` with at most `rows_left_in_chunk` rows at a time, then
     `close`. rows: number of rows so far."""
 
-    def __init__(self, path: Path, length: int, predictions: int):
+    def __init__(self, path: Path, length: int, max_predictions: int):
         self.path, self.rows = path, 0
         prefix = f".{path.name}.{socket.gethostname()}-{os.getpid()}"
         self._chunk_file_path = path.with_name(f"{prefix}.chunks")
         self._partial_path = path.with_name(f"{prefix}.part")
-        self._shapes = {key: schema.row_shape(key, length, predictions) for key in schema.DTYPES}
+        self._shapes = {
+            key: schema.row_shape(key, length, max_predictions) for key in schema.DTYPES
+        }
         self._chunk = {
             key: np.zeros((CHUNK_ROWS, *self._shapes[key]), dtype)
             for key, dtype in schema.DTYPES.items()
@@ -64,8 +66,8 @@ class ShardWriter:
         if last_rows:
             for chunk in self._chunk.values():
                 chunk[last_rows:] = 0
-            # HDF5 stores the last chunk in full size, but a chunk must not be larger than a dataset
-            # of fixed size: the chunk of a shard that has only one is as small as the shard.
+            # HDF5 stores a partly filled last chunk in full size. But a chunk may not have more
+            # rows than its dataset: a shard of fewer than CHUNK_ROWS rows is one smaller chunk.
             self._flush_chunk(last_rows if last_rows == self.rows else CHUNK_ROWS)
         with h5py.File(self._partial_path, "w") as file:
             for key, dtype in schema.DTYPES.items():

@@ -66,7 +66,7 @@ def test_a_folder_without_the_needed_files_is_skipped_and_reported(tmp_path):
     missing = str(tmp_path / "nowhere")
     search = find_task_dir(SST2, missing, environ, tmp_path / "home")
     assert search.folder is None
-    assert search.searched == (
+    assert search.rejected == (
         f"--data_dir {missing} (no such folder)",
         f"$GLUE_DATA_DIR {incomplete} (no train.tsv)",
         f"$BERT_PADDLE_HOME/glue {tmp_path / 'home' / 'glue'} (no such folder)",
