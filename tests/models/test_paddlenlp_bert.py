@@ -126,8 +126,8 @@ def install_then_import_a_name():
 paddlenlp_bert._install_lazy_packages = install_then_import_a_name
 bert = paddlenlp_bert.bert_module()
 from paddlenlp.transformers import BertModel
-assert bert.BertModel is BertModel and not paddlenlp_bert._loading
-assert not paddlenlp_bert._importing_threads
+assert bert.BertModel is BertModel and not paddlenlp_bert._full_import_begun
+assert not paddlenlp_bert._threads_without_full_import
 """
 OTHER_VERSION = """
 import sys
