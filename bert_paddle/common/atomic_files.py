@@ -1,4 +1,5 @@
-"""Atomic file writes: after a crash, a file has either its old or its new content."""
+"""Atomic writes of texts, bytes and JSON (after a crash, a file has either its old or its new
+content), checksum manifests, and safetensors files."""
 
 import contextlib
 import hashlib
@@ -57,7 +58,8 @@ def write_json(path: Path, content: Any) -> None:
 def write_tensors(
     path: Path, tensors: Mapping[str, np.ndarray] | TensorSnapshot, framework: str = "np"
 ) -> None:
-    """Write a safetensors file. Raises OSError.
+    """Write a safetensors file. Raises OSError. Neither atomic nor flushed: for files of a new
+    folder that is complete only when its manifest is written.
 
     framework: value of "format" in the file's metadata; transformers needs "pt" for weights in
     PyTorch's layout."""

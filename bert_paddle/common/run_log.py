@@ -64,7 +64,8 @@ class RunLog:
         self.note(f"warning: {text}")
 
     def write_metrics_to(self, folder: Path, step: float = math.inf) -> None:
-        """Write records to `folder`/metrics.jsonl from now on; remove those after `step`."""
+        """Remove the records of steps after `step` from `folder`/metrics.jsonl, then append new
+        ones to it."""
         self.metrics_path = folder / METRICS_FILE
         if self.active:
             kept = [r for r in read_metrics(folder) if r["step"] <= step]

@@ -59,8 +59,8 @@ def write_jsonl(task: Task, examples: Examples, logits: np.ndarray, path: Path) 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:
     """The softmax of logits [n, classes], in float64."""
-    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    return shifted / shifted.sum(axis=1, keepdims=True)
+    exponentials = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
 def _jsonl_rows(task: Task, examples: Examples, logits: np.ndarray) -> Iterator[dict[str, Any]]:

@@ -10,7 +10,7 @@ import numpy as np
 from bert_paddle.common import runtime
 from bert_paddle.common.errors import DataError, WeightsError
 from bert_paddle.glue import evaluate
-from bert_paddle.glue.custom import load
+from bert_paddle.glue.custom.load import saved_task
 from bert_paddle.glue.data.dataset import encode_examples
 from bert_paddle.glue.data.tsv import Examples
 from bert_paddle.glue.predictions import probabilities
@@ -42,8 +42,8 @@ class Predictor:
         self.max_seq_length = max_seq_length or positions
         weights = load_weights.load_weights(folder)
         self.labels = _class_names(weights, folder)
-        saved_task = load.saved_task(config)
-        self.task_name, self.takes_pairs = saved_task.name, saved_task.pairs
+        task = saved_task(config)
+        self.task_name, self.takes_pairs = task.name, task.pairs
         self.type_vocab_size = config.values["type_vocab_size"]
         classifier.check_sizes(
             config.values, len(self.tokenizer), self.max_seq_length, False, folder
@@ -119,7 +119,7 @@ def _check_texts(name: str, texts: Sequence[Any]) -> None:
 
 def _find_folder(name_or_path: str) -> Path:
     """The model's folder, verified. Raises WeightsError if there is none or it is damaged. Nothing
-    is downloaded: models on the hub are not fine-tuned."""
+    is downloaded: PaddleNLP's hub has only pre-trained models."""
     if name_or_path in hub.HUB_MODELS and not Path(name_or_path).is_dir():
         raise WeightsError(
             f"{name_or_path} is a pre-trained model without a classifier: give the folder of a "

@@ -33,9 +33,9 @@ def evaluate_dev_sets(
         start = time.perf_counter()
         result = evaluate(task, model, dataset, batch_size, pad_multiple)
         seconds = time.perf_counter() - start
-        labels = [("dev", dev.name)] if dev.name else []
-        labels += [("data", "demo")] if data.demo else []
-        log.line(run_log.eval_line(result.loss, metrics.log_fields(task, result.metrics), labels))
+        tags = [("dev", dev.name)] if dev.name else []
+        tags += [("data", "demo")] if data.demo else []
+        log.line(run_log.eval_line(result.loss, metrics.log_fields(task, result.metrics), tags))
         if result.single_class is not None:
             log.warning(
                 f"all {len(dataset)} rows are predicted to be {result.single_class}: if that "
@@ -48,7 +48,7 @@ def evaluate_dev_sets(
         values[f"eval_runtime{dev.suffix}"] = seconds
         values[f"eval_samples_per_second{dev.suffix}"] = len(dataset) / seconds
         if record_step is not None:
-            log.log_metrics("eval", record_step, **figures, **dict(labels))
+            log.log_metrics("eval", record_step, **figures, **dict(tags))
         results.append(result)
     return results, values
 

@@ -71,11 +71,11 @@ def _copy_to_numpy(tensor: Any) -> np.ndarray:
 def model_writer(
     model: Any, extra_config: dict[str, Any], tensors: TensorSnapshot | None = None
 ) -> Callable[[Path], None]:
-    """Return a function that writes the model's current state into a folder, as config.json and
-    model.safetensors. Training may continue before it is called.
+    """Return a function that writes the model's state as of this call into a folder, as config.json
+    and model.safetensors, even if training continues before the function runs.
 
     extra_config: entries to add to config.json. tensors: a snapshot of the weights, by default a
-    copy.
+    copy; a shared one must be materialized before the weights change.
     """
     config = json.loads(model.config.to_json_string())
     for name in ("id2label", "label2id", "num_labels"):

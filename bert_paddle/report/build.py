@@ -42,10 +42,9 @@ def write_reports(folders: Sequence[Path], output: Path | None) -> list[Path]:
     pages written.
 
     folders: folders of runs; a folder that contains run folders, such as a sweep's, means all of
-    them. output: the page to write; by default report.html in the folder of a single run, with its
-    pictures, and for several runs comparison.html, in the folder if only one was given and
-    otherwise in the current folder. Raises OutputError for a folder without a run, and if the page
-    cannot be written.
+    them. output: the page to write. None: for one run, report.html and pictures/ in its folder; for
+    several runs, comparison.html, in `folders[0]` if `folders` has one entry, else in the current
+    folder. Raises OutputError for a folder without a run, and if the page cannot be written.
     """
     run_dirs = [path for folder in folders for path in run_data.runs_inside(folder) or [folder]]
     run_dirs = list({path.resolve(): path for path in run_dirs}.values())  # without duplicates

@@ -37,8 +37,8 @@ class Objective:
 
 @dataclass(frozen=True)
 class StepResult:
-    """The result of a step. losses: by term, this rank's share of the global mean, to which the
-    shares of all ranks add up (scalar tensors); rows: of the global batch."""
+    """The result of a step. losses: for each term, this rank's part of the global mean, a scalar
+    tensor (the sum over all ranks is the mean). rows: the number of rows in the global batch."""
 
     losses: dict[str, Any]
     rows: int
@@ -68,7 +68,9 @@ class Trainer:
         """One optimizer step at the learning rate `lr`. step: from 1. signals: those that this
         process has received, as counts by name; they are gathered together with the row counts.
 
-        Non-finite gradients leave the weights unchanged; see `first_nonfinite_step`.
+        With non-finite gradients the step is skipped on the CPU and in float16. On a GPU in other
+        precisions it is taken, since testing the norm would synchronize, and the weights are then
+        unusable: see `first_nonfinite_step`.
         """
         _seed_dropout(self.args.seed, step, collectives.get_world().rank)
         totals = collectives.all_reduce_counts(
@@ -114,12 +116,13 @@ class Trainer:
         self.optimizer.step()
 
     def nonfinite_step_seen(self) -> bool:
-        """Whether `first_nonfinite_step` is not None, if that is known without synchronizing with a
-        GPU; otherwise False."""
+        """On the CPU: whether a step had non-finite gradients. Always False on a GPU, where the
+        answer would need a synchronization."""
         return not self.gpu and self._first_nonfinite is not math.inf
 
     def first_nonfinite_step(self) -> int | None:
-        """The first step whose gradients were not finite, or None."""
+        """The first step whose gradients were not finite, or None. Steps that the loss scaler of
+        float16 skips are not counted."""
         step = float(self._first_nonfinite)
         return int(step) if math.isfinite(step) else None
 

@@ -193,8 +193,8 @@ def is_number(text: str) -> bool:
 
 
 def label_error(locations: Sequence[str], text: str, expected: str) -> DataError:
-    """The error for invalid labels. locations: `path:line` of each; text: the first of them;
-    expected: a description of valid ones."""
+    """The error for invalid labels. locations: `path:line` of each; text: the first invalid
+    label; expected: a description of valid ones."""
     label = f"label {quote_value(text)}" if text else "an empty label"
     more = f"; {len(locations)} rows of the file have invalid labels" if len(locations) > 1 else ""
     return DataError(f"{locations[0]}: {label} where {expected} is expected{more}")
@@ -231,7 +231,7 @@ def find_task_dir(
     home: str | Path,
     needed: Sequence[str] | None = None,
 ) -> TaskDirSearch:
-    """Search the task's folder in `data_dir`, $GLUE_DATA_DIR, then `home`/glue.
+    """Search for the task's folder in `data_dir`, $GLUE_DATA_DIR, then `home`/glue.
 
     `data_dir` may also be the task's folder itself. A folder is accepted only if it has all files
     in `needed` (default: the training file and the first dev file; for AX, its only file).

@@ -121,14 +121,14 @@ def _load_or_compile(compiler: Sequence[str]) -> Kernels:
     openmp_library = next((Path(paddle.__file__).parent / "libs").glob("libiomp5*"), None)
     if openmp_library is None:
         raise OSError("this PaddlePaddle ships no libiomp5")
-    build = [
+    key_parts = [
         *compiler,
         hardware.processor(),
         hardware.instruction_sets(),
         paddle.__version__,
         *_FLAGS,
     ]
-    key = chr(0).join([*build, SOURCE.read_text("utf-8")])
+    key = chr(0).join([*key_parts, SOURCE.read_text("utf-8")])
     path = runtime.cache_dir() / "kernels" / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
     if _is_intact(path):
         with contextlib.suppress(OSError):

@@ -15,7 +15,8 @@ Batch = dict[str, np.ndarray]
 def choose_encoder(model: Any, cpu_kernels: bool, log: RunLog) -> None:
     """Set `model.use_cpu_kernels`; on a CPU, log why the slower layers of PaddleNLP are used."""
     reason = encoder.unsupported_reason(model.bert) if cpu_kernels else "--cpu_kernels 0"
-    # All ranks use the same encoder: otherwise their weights would drift apart by rounding.
+    # All ranks decide alike: the choice covers AdamW too, and with different implementations the
+    # ranks' weights would drift apart by rounding.
     reasons = collectives.all_gather(reason)
     if not reason and any(reasons):
         rank = next(rank for rank, other in enumerate(reasons) if other)
