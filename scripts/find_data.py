@@ -31,9 +31,9 @@ def main() -> None:
         search = tsv.find_task_dir(task, args.data_dir, os.environ, runtime.bert_paddle_home())
         folder = search.folder
         if folder is None and args.download:
-            folder = download.ensure_downloaded(task, runtime.bert_paddle_home(), search.searched)
+            folder = download.ensure_downloaded(task, runtime.bert_paddle_home(), search.rejected)
         if folder is None:
-            raise DataError(f"{task.name}: no data found; looked in: {'; '.join(search.searched)}")
+            raise DataError(f"{task.name}: no data found; looked in: {'; '.join(search.rejected)}")
         print(folder, _count_rows(folder / task.train_file) if task.train_file else 0, sep="\t")
 
 

@@ -108,7 +108,7 @@ def test_quickstart_without_data_uses_the_demo_set(copy, tmp_path, no_download):
     home = tmp_path / "home"
     done = copy.run("quickstart.sh", PATH=no_download, BERT_PADDLE_HOME=str(home))
     assert done.returncode == 0, done.stderr
-    assert "cannot be downloaded" in done.stdout and "no SST-2 figure" in done.stdout
+    assert "cannot be downloaded" in done.stdout and "no SST-2 result" in done.stdout
     assert "eval loss: 0.500000, accu: 0.500000" in done.stdout
     (call,) = copy.calls()
     assert Path(call["--data_dir"], "DEMO").exists() and "--max_steps" not in call

@@ -140,7 +140,7 @@ def test_a_file_longer_than_expected_is_stopped(tmp_path, server):
 def test_offline_error_is_one_line_with_every_place_and_remedy(tmp_path, server):
     server.url = "http://127.0.0.1:9"  # the discard port, which is closed
     searched = ("--data_dir /a (no folder SST-2)", "$GLUE_DATA_DIR /b (no train.tsv)")
-    message = download_error(tmp_path, server, rejected=searched)
+    message = download_error(tmp_path, server, searched=searched)
     assert message.startswith("SST-2: no data found, and the download failed: ")
     assert "refused" in message
     target = str(tmp_path / "glue" / "SST-2")
