@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from bert_paddle import report
-from bert_paddle.common import runtime
 from bert_paddle.common.errors import OutputError
 from bert_paddle.common.run_log import RunLog
 from bert_paddle.common.tensor_file import TensorSnapshot
@@ -21,7 +20,6 @@ from bert_paddle.glue.tasks import Task, get_task
 from bert_paddle.models import (
     classifier,
     compute_mode,
-    hub,
     load_weights,
     model_config,
     model_state,
@@ -34,7 +32,6 @@ from bert_paddle.training.output_lock import lock_output_dir
 from bert_paddle.training.run_info import RunInfo
 from bert_paddle.training.step import Trainer
 from bert_paddle.training.train_state import TrainState
-from bert_paddle.training.verify_model_dir import verify_model_dir
 
 
 def run(args: GlueArgs) -> dict[str, Any]:
@@ -47,7 +44,8 @@ def run(args: GlueArgs) -> dict[str, Any]:
     log = RunLog(active=collectives.get_world().is_main)
     with lock_output_dir(output_dir):
         resume_from = collectives.run_on_main(lambda: _prepare_output_dir(args, output_dir, log))
-        model_dir = _find_model_dir(args, output_dir, log)
+        model_name = args.model_name_or_path
+        model_dir = training_run.find_initial_model(model_name, args, output_dir, log)
         tokenizer = load_tokenizer(model_dir, args.vocab_file)
 
         task, raw_data = _read_data(args, model_dir, tokenizer, log)
@@ -79,16 +77,6 @@ def _prepare_output_dir(args: GlueArgs, output_dir: Path, log: RunLog) -> str | 
         log.write_metrics_to(output_dir)
         return None
     return training_run.resolve_resume(args, output_dir, log)
-
-
-def _find_model_dir(args: GlueArgs, output_dir: Path, log: RunLog) -> Path:
-    """The folder of the initial model, downloaded if necessary, and verified."""
-    model_dir = collectives.run_on_main_first(
-        lambda: hub.find_model_dir(args.model_name_or_path, runtime.bert_paddle_home(), log.note)
-    )
-    collectives.run_on_main(lambda: verify_model_dir(model_dir))
-    training_run.check_source_not_deleted(args, output_dir, model_dir)
-    return model_dir
 
 
 def _read_data(

@@ -9,7 +9,7 @@ from bert_paddle import report
 from bert_paddle.common import run_log, runtime
 from bert_paddle.common.tensor_file import TensorSnapshot
 from bert_paddle.distributed import collectives
-from bert_paddle.models import compute_mode, hub, load_weights, model_state
+from bert_paddle.models import compute_mode, load_weights, model_state
 from bert_paddle.pretrain import card, model_source
 from bert_paddle.pretrain import model as pretrain_model
 from bert_paddle.pretrain.args import PretrainArgs
@@ -24,7 +24,6 @@ from bert_paddle.training.output_lock import lock_output_dir
 from bert_paddle.training.run_info import RunInfo
 from bert_paddle.training.step import Batch, Trainer
 from bert_paddle.training.train_state import TrainState
-from bert_paddle.training.verify_model_dir import verify_model_dir
 
 
 def run(args: PretrainArgs) -> dict[str, Any]:
@@ -203,12 +202,7 @@ def _load_init_weights(
     """The weights of --init_from, or None without it."""
     if args.init_from is None:
         return None
-    name = args.init_from
-    folder = collectives.run_on_main_first(
-        lambda: hub.find_model_dir(name, runtime.bert_paddle_home(), log.note)
-    )
-    collectives.run_on_main(lambda: verify_model_dir(folder))
-    training_run.check_source_not_deleted(args, output_dir, folder)
+    folder = training_run.find_initial_model(args.init_from, args, output_dir, log)
     return load_weights.load_weights(folder)
 
 

@@ -9,18 +9,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from bert_paddle.common import atomic_files, run_log
+from bert_paddle.common import atomic_files, run_log, runtime
 from bert_paddle.common.args import CommonArgs
 from bert_paddle.common.background_writer import BackgroundWriter
 from bert_paddle.common.errors import Interrupted, OutputError, RunError
 from bert_paddle.common.tensor_file import TensorSnapshot
 from bert_paddle.distributed import collectives
-from bert_paddle.models import model_state
+from bert_paddle.models import hub, model_state
 from bert_paddle.training import checkpoint, epoch_metrics, train_state
 from bert_paddle.training.loop import Hook, TrainData, fit
 from bert_paddle.training.profiler import profile_steps
 from bert_paddle.training.step import Trainer
 from bert_paddle.training.train_state import TrainState
+from bert_paddle.training.verify_model_dir import verify_model_dir
 
 RESULTS_FILE = "all_results.json"
 
@@ -47,8 +48,23 @@ def resolve_resume(args: CommonArgs, folder: Path, log: run_log.RunLog) -> str |
     return args.resume_from_checkpoint
 
 
-def check_source_not_deleted(args: CommonArgs, output_dir: Path, source: Path) -> None:
-    """Raise OutputError when the model to start from would be deleted with the old run."""
+def find_initial_model(
+    name_or_path: str, args: CommonArgs, output_dir: Path, log: run_log.RunLog
+) -> Path:
+    """The folder of the model to start from, downloaded if necessary, and verified.
+
+    Raises WeightsError if it is missing or damaged, OutputError if it would be deleted with the
+    run that --overwrite_output_dir replaces.
+    """
+    folder = collectives.run_on_main_first(
+        lambda: hub.find_model_dir(name_or_path, runtime.bert_paddle_home(), log.note)
+    )
+    collectives.run_on_main(lambda: verify_model_dir(folder))
+    _check_not_deleted(folder, args, output_dir)
+    return folder
+
+
+def _check_not_deleted(source: Path, args: CommonArgs, output_dir: Path) -> None:
     if not args.overwrite_output_dir:
         return
     for path in checkpoint.run_artifacts(output_dir):
