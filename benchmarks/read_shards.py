@@ -24,9 +24,10 @@ VOCAB_SIZE, STEPS, ROUNDS = 30522, 8, 3
 
 def batches_of(folder: Path, batch_size: int):
     from bert_paddle.pretrain.data.loader import PretrainLoader
-    from bert_paddle.pretrain.data.shards import check_shards, find_shards
+    from bert_paddle.pretrain.data.shard_roles import find_shards
+    from bert_paddle.pretrain.data.shards import check_shards
 
-    training, _ = find_shards(folder)
+    training = find_shards(folder).training
     shards = check_shards(training, VOCAB_SIZE, 512, 2)
     return shards, PretrainLoader(shards, 42, batch_size, 1, 0, 1, 80)
 

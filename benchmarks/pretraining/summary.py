@@ -21,7 +21,8 @@ from bert_paddle.common import hardware  # noqa: E402
 from bert_paddle.common.run_log import read_metrics  # noqa: E402
 from bert_paddle.pretrain.data import schema  # noqa: E402
 from bert_paddle.pretrain.data.loader import collate  # noqa: E402
-from bert_paddle.pretrain.data.shards import check_shards, find_shards
+from bert_paddle.pretrain.data.shard_roles import find_shards
+from bert_paddle.pretrain.data.shards import check_shards
 
 BY_HAND = "<!-- what follows is written by hand and kept -->"
 TASKS = {"SST-2": ("eval_accuracy",), "MRPC": ("eval_accuracy", "eval_f1")}
@@ -107,7 +108,7 @@ def main() -> None:
     pretrained = args.results / "pretrained"
     records = read_metrics(pretrained)
     values = json.loads((pretrained / "all_results.json").read_text())
-    training, test = find_shards(args.results / "shards")
+    test = find_shards(args.results / "shards").held_out
     floor, most = entropy(test), majority(test)
     picture = args.to.with_name("pretraining_curve.png")
     draw(records, floor, picture)

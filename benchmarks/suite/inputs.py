@@ -15,7 +15,8 @@ from bert_paddle.glue.data import tsv
 from bert_paddle.glue.data.tsv import Examples
 from bert_paddle.glue.tasks import get_task
 from bert_paddle.pretrain.data.loader import PretrainLoader
-from bert_paddle.pretrain.data.shards import check_shards, find_shards
+from bert_paddle.pretrain.data.shard_roles import find_shards
+from bert_paddle.pretrain.data.shards import check_shards
 
 MODEL = "all-minilm-l6-v2"
 SEED = 42
@@ -73,7 +74,7 @@ def write_sst2(count: int, target: Path) -> None:
 
 def write_pretraining_rows(rows: int, batch: int, path: Path) -> dict[str, Any]:
     """Write batches of shuffled rows of the shards as training gets them; returns what they are."""
-    training, _ = find_shards(folder(SHARDS))
+    training = find_shards(folder(SHARDS)).training
     shards = check_shards(training, 2**31 - 1, 2**31 - 1, 2)
     batches = PretrainLoader(shards, SEED, batch, 1, 0, 1, MAX_PREDICTIONS)
     arrays: dict[str, np.ndarray] = {}

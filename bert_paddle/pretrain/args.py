@@ -51,8 +51,16 @@ class PretrainArgs(CommonArgs):
 
     input_dir: str = flag(
         REQUIRED,
-        "folder of *.hdf5 shards; those with _test_ in their name are held out",
+        "folder of *.hdf5 shards; --eval_pattern says which are held out",
         group=DATA,
+    )
+    eval_pattern: str | None = flag(
+        None,
+        "file names of the held-out shards, as '*_test_*,dev.hdf5'; none: train on all (default: "
+        "names whose last or first word is test, dev, valid, validation, val, eval or heldout, as "
+        "test.hdf5, wiki_test_0.hdf5 and valid_0.hdf5)",
+        group=DATA,
+        comma_separated=True,
     )
     max_predictions_per_seq: int = flag(
         80, "maximum number of masked positions used per row", group=DATA, minimum=1
@@ -73,7 +81,7 @@ class PretrainArgs(CommonArgs):
     )
     max_position_embeddings: int = _size("maximum sequence length")
     do_eval: bool = flag(
-        True, "evaluate on the _test_ shards, if there are any, at every save", group=EVALUATION
+        True, "evaluate on the held-out shards, if there are any, at every save", group=EVALUATION
     )
     max_eval_rows: int = flag(
         -1,

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from bert_paddle.common.errors import DataError
 from bert_paddle.distributed import collectives
 from bert_paddle.pretrain.model import forward
 from bert_paddle.training.step import Batch
@@ -15,6 +16,7 @@ def evaluate(model: Any, batches: Iterable[Batch]) -> dict[str, float]:
     """Evaluate a model that is in evaluation mode; returns the metrics over all held-out rows, the
     same on every rank.
 
+    Raises DataError if no row has a masked token: the mean of nothing is no loss.
     batches: this rank's share, as assigned by `collectives.shard`. The sums of all batches
     are added in their original order, so that the result does not depend on the world size. Losses
     use natural logarithms; the perplexity is that of the masked tokens.
@@ -24,7 +26,9 @@ def evaluate(model: Any, batches: Iterable[Batch]) -> dict[str, float]:
     with paddle.no_grad():
         sums = [_sum_scores(*_logits(model, batch), batch) for batch in batches]
     total = np.sum(collectives.gather_shards(sums), axis=0, dtype=np.float64)
-    masked_tokens, rows = max(1.0, total[0]), max(1.0, total[3])
+    masked_tokens, rows = total[0], total[3]
+    if masked_tokens == 0:
+        raise DataError("no evaluated row has a masked token: there is no masked-LM loss")
     mlm_loss, nsp_loss = float(total[1] / masked_tokens), float(total[4] / rows)
     return {
         "loss": mlm_loss + nsp_loss,

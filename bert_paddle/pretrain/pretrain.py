@@ -14,9 +14,10 @@ from bert_paddle.pretrain import card, model_source
 from bert_paddle.pretrain import model as pretrain_model
 from bert_paddle.pretrain.args import PretrainArgs
 from bert_paddle.pretrain.data.loader import PretrainLoader, eval_row_ranges, read_batches
-from bert_paddle.pretrain.data.shards import ShardSet, check_shards, find_shards
+from bert_paddle.pretrain.data.shards import ShardSet
 from bert_paddle.pretrain.evaluate import evaluate
 from bert_paddle.pretrain.model_source import ModelSource
+from bert_paddle.pretrain.open_shards import open_shards, warn_rows_without_predictions
 from bert_paddle.training import model_card
 from bert_paddle.training import run as training_run
 from bert_paddle.training.job import TrainingJob
@@ -49,8 +50,7 @@ def _run(args: PretrainArgs) -> dict[str, Any]:
             f"no vocabulary ({source.no_vocabulary_reason}): the model is saved without a "
             "tokenizer; give --vocab_file"
         )
-    train_shards, held_out = _open_shards(args, source)
-    _log_data(args, train_shards, held_out, log)
+    train_shards, held_out = open_shards(args, source.config, resume_from, log)
 
     # The loaded weights, as large as the model, are not bound to a name, so that they are freed.
     model, notes = pretrain_model.build_model(
@@ -108,6 +108,7 @@ class PretrainJob(TrainingJob):
         fingerprint = train_shards.fingerprint()
         rows = train_shards.total
         state, model_step = self.train(self.trainer, loader, rows, fingerprint, resume_from)
+        warn_rows_without_predictions(train_shards, self.log)
         if self.evaluated_step != model_step:
             # The model's weights are not those evaluated last: the best ones were loaded, or the
             # run resumed from its last step. Their metrics are recorded already.
@@ -144,6 +145,8 @@ class PretrainJob(TrainingJob):
         with self.trainer.autocast():
             metrics = evaluate(self.model, self._held_out_batches(self.held_out))
         seconds = time.perf_counter() - start_time
+        if self.evaluated_step is None:
+            warn_rows_without_predictions(self.held_out, self.log)
         fields = [
             ("mlm loss", metrics["mlm_loss"]),
             ("mlm accu", metrics["mlm_accuracy"]),
@@ -185,17 +188,6 @@ class PretrainJob(TrainingJob):
         return write
 
 
-def _open_shards(args: PretrainArgs, source: ModelSource) -> tuple[ShardSet, ShardSet | None]:
-    """The training shards, and the held-out shards unless --do_eval is off or there are none.
-    Only their headers are checked here."""
-    training_paths, held_out_paths = find_shards(Path(args.input_dir))
-    config = source.config
-    limits = (config["vocab_size"], config["max_position_embeddings"], config["type_vocab_size"])
-    evaluates = held_out_paths and args.do_eval
-    held_out = check_shards(held_out_paths, *limits) if evaluates else None
-    return check_shards(training_paths, *limits), held_out
-
-
 def _load_init_weights(
     args: PretrainArgs, output_dir: Path, log: run_log.RunLog
 ) -> load_weights.LoadedWeights | None:
@@ -204,23 +196,6 @@ def _load_init_weights(
         return None
     folder = training_run.find_initial_model(args.init_from, args, output_dir, log)
     return load_weights.load_weights(folder)
-
-
-def _log_data(
-    args: PretrainArgs, train_shards: ShardSet, held_out: ShardSet | None, log: run_log.RunLog
-) -> None:
-    log.note(
-        f"data: {args.input_dir}: {train_shards.total} rows in {len(train_shards.paths)} shard(s), "
-        f"sequence length {train_shards.length}, at most {train_shards.predictions} masked tokens "
-        "per row" + (f"; {held_out.total} held-out rows" if held_out else "")
-    )
-    if args.do_eval and held_out is None:
-        log.warning("no shard has _test_ in its name: the model is not evaluated")
-    if args.max_predictions_per_seq < train_shards.predictions:
-        log.note(
-            f"--max_predictions_per_seq: the first {args.max_predictions_per_seq} of up to "
-            f"{train_shards.predictions} predictions per row are used"
-        )
 
 
 def _describe_size(model: Any) -> str:

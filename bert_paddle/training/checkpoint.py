@@ -144,6 +144,16 @@ def load(folder: Path) -> tuple[TrainState, dict[str, np.ndarray]]:
     return _read_state(folder / STATE_FILE), _read_tensors(folder / OPTIMIZER_FILE)
 
 
+def saved_flags(folder: Path) -> dict[str, Any]:
+    """The flags that a checkpoint was saved with; {} if they cannot be read, which `load`
+    reports."""
+    try:
+        flags = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))["args"]
+    except (OSError, ValueError, RecursionError, KeyError, TypeError):
+        return {}
+    return flags if isinstance(flags, dict) else {}
+
+
 def _read_state(path: Path) -> TrainState:
     """Read the state, and check that every field has its declared type."""
     try:
@@ -159,6 +169,7 @@ def _read_state(path: Path) -> TrainState:
         values["version"] = VERSION
     elif version != VERSION:
         raise OutputError(f"{path} has version {version}; this program reads version {VERSION}")
+    values.setdefault("window_empty_steps", {})  # absent in files of earlier versions
     if values.keys() != types.keys():
         raise OutputError(f"{path} has missing or unknown fields; give another checkpoint")
     for name, declared in types.items():

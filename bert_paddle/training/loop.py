@@ -160,6 +160,8 @@ class _LogWindow:
             self.epoch_loss = self.epoch_loss + loss * result.rows
         self.rows += result.rows
         self.state.window_steps += 1
+        for name in result.empty_terms:
+            self.state.window_empty_steps[name] = self.state.window_empty_steps.get(name, 0) + 1
 
     def progress(self) -> tuple[float, float]:
         """Mean loss and rows/s since the last log line. Without communication: the loss is
@@ -221,11 +223,13 @@ class _LogWindow:
         update_state_and_check_finite does."""
         self.update_state_and_check_finite(lr)
         state, now = self.state, time.perf_counter()
+        terms, empty = _means_of_terms(state), bool(state.window_empty_steps)
         loss = _sum_of_all(state.window_losses) / state.window_steps
+        if empty:
+            loss = sum(terms.values())
         seconds = max(1e-9, now - self.window_start)
         speed = (state.step - self.step_before_window) / seconds
-        terms = {name: sum(s) / state.window_steps for name, s in state.window_losses.items()}
-        if len(terms) == 1:  # the term is the loss itself
+        if len(terms) == 1 and not empty:  # the term is the loss itself
             terms = {}
         rows_per_second = self.rows / seconds
         line = train_line(state.step, state.epoch, state.batch, loss, speed, terms, rows_per_second)
@@ -243,7 +247,7 @@ class _LogWindow:
         )
         self.seconds_before_window, self.window_start = state.train_seconds, now
         self.step_before_window, self.rows, self.losses = state.step, 0, {}
-        state.window_steps, state.window_losses = 0, {}
+        state.window_steps, state.window_losses, state.window_empty_steps = 0, {}, {}
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -260,6 +264,14 @@ def _local_share(shares: list[float]) -> float:
     if len(shares) != size:
         shares = [sum(shares)] + [0.0] * (size - 1)
     return collectives.shard(shares)[0]
+
+
+def _means_of_terms(state: TrainState) -> dict[str, float]:
+    """The mean of each term over those steps since the last log line that have one."""
+    return {
+        name: sum(shares) / (state.window_steps - state.window_empty_steps.get(name, 0))
+        for name, shares in state.window_losses.items()
+    }
 
 
 def _sum_of_all(losses: dict[str, list[float]]) -> float:

@@ -38,11 +38,14 @@ class Objective:
 @dataclass(frozen=True)
 class StepResult:
     """The result of a step. losses: for each term, this rank's part of the global mean, a scalar
-    tensor (the sum over all ranks is the mean). rows: the number of rows in the global batch."""
+    tensor (the sum over all ranks is the mean). rows: the number of rows in the global batch.
+    empty_terms: the terms of which the global batch has nothing, such as no masked token; they have
+    no mean and are not in `losses`."""
 
     losses: dict[str, Any]
     rows: int
     signals: frozenset[str]  # names of the signals that any rank has received
+    empty_terms: tuple[str, ...] = ()
 
 
 class Trainer:
@@ -96,7 +99,9 @@ class Trainer:
             self.pending_snapshots.pop().materialize()
         self._clip_and_step(step)
         self.optimizer.clear_grad(set_to_zero=False)  # frees gradients instead of writing zeros
-        return StepResult(losses, totals[self.objective.rows], received)
+        empty = tuple(name for name in losses if totals.get(name) == 0)
+        losses = {name: loss for name, loss in losses.items() if name not in empty}
+        return StepResult(losses, totals[self.objective.rows], received, empty)
 
     def _clip_and_step(self, step: int) -> None:
         """Clip the gradients and step the optimizer. The norm is the same on all ranks."""

@@ -18,7 +18,7 @@ FLAGS_FREE_ON_RESUME = frozenset(
     "load_best_model_at_end early_stopping_patience num_train_epochs max_steps vocab_file "
     "batch_size gradient_accumulation_steps input_dir max_eval_rows report visualdl_dir "
     "train_file validation_file test_file save_strategy profile cpu_kernels recompute to_static "
-    "flash_attention fused_adamw".split()
+    "eval_pattern flash_attention fused_adamw".split()
 )
 
 
@@ -39,6 +39,9 @@ class TrainState:
     # Sums over the steps since the last log line: by term of the loss, one share per rank (see
     # training.loop._LogWindow).
     window_losses: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+    # Of `window_steps`, those whose batch had nothing to average for a term, such as no masked
+    # token: they count for no mean of the term. Only terms with such steps.
+    window_empty_steps: dict[str, int] = dataclasses.field(default_factory=dict)
     # The sum of loss x rows over the steps of this epoch: one share per rank.
     epoch_losses: list[float] = dataclasses.field(default_factory=list)
     seconds_before_epoch: float = 0.0  # `train_seconds` when this epoch began

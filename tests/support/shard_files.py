@@ -41,6 +41,15 @@ def make_rows(
     return rows
 
 
+def set_predictions(
+    rows: dict[str, np.ndarray], row: int, positions: Sequence[int], ids: Sequence[int]
+) -> None:
+    """Replace the predictions of a row."""
+    for key, values in (("masked_lm_positions", positions), ("masked_lm_ids", ids)):
+        rows[key][row] = 0
+        rows[key][row, : len(values)] = values
+
+
 def row_numbers(rows: dict[str, np.ndarray]) -> list[int]:
     """The numbers of the rows of a batch or a shard; [] for the empty batch {}."""
     if not rows:

@@ -11,7 +11,6 @@ from bert_paddle.common.errors import UserError
 from bert_paddle.common.flags import REQUIRED, flag
 from bert_paddle.pretrain.create import documents, masking
 from bert_paddle.pretrain.create.wordpiece import SEGMENTERS
-from bert_paddle.pretrain.data import schema
 
 INPUT, ROWS, OUTPUT, EXECUTION = "input", "rows", "output", "execution"
 
@@ -180,11 +179,6 @@ class CreateArgs:
         if not name or name.startswith(".") or "/" in name:
             yield (
                 f"the corpus name {name!r} cannot be part of file names: give another --corpus_name"
-            )
-        if schema.is_test(Path(schema.shard_name(name, schema.TRAINING, 0))):
-            yield (
-                f"the corpus name {name!r} contains _{schema.TEST}_, which marks test shards: give "
-                "another --corpus_name"
             )
         if Path(self.output_dir).exists() and not Path(self.output_dir).is_dir():
             yield f"--output_dir {self.output_dir} is a file: give a folder"

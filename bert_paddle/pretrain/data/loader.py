@@ -14,7 +14,8 @@ from bert_paddle.pretrain.data.epoch_order import (
     RowRange,
     split_into_blocks,
 )
-from bert_paddle.pretrain.data.shards import RowArrays, ShardSet, used_predictions
+from bert_paddle.pretrain.data.row_checks import RowArrays, used_predictions
+from bert_paddle.pretrain.data.shards import ShardSet
 from bert_paddle.training import batching
 from bert_paddle.training.step import Batch
 

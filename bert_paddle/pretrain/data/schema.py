@@ -13,7 +13,6 @@ N rows of sequence length L with up to P predictions; gzip level 4, chunked, no 
 
 import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -38,13 +37,8 @@ def row_shape(key: str, length: int, predictions: int) -> tuple[int, ...]:
 
 
 def shard_name(corpus: str, split: str, index: int) -> str:
-    """The file name of a shard; split is TRAINING or TEST."""
+    """The file name of a shard; split is TRAINING or TEST, the held-out rows (shard_roles.py)."""
     return f"{corpus}_{split}_{index}{SUFFIX}"
-
-
-def is_test(path: Path) -> bool:
-    """Whether a shard is held out, by its file name; its rows are never trained on."""
-    return f"_{TEST}_" in path.name
 
 
 def vocabulary_sha256(vocab: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Read pre-training shards: find them in a folder, check their headers, read ranges of rows.
+"""Read pre-training shards: check their headers, read ranges of rows.
 
 Does not import paddle. Headers are checked before training starts, rows whenever they are read.
 """
@@ -7,8 +7,8 @@ import hashlib
 import math
 import os
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ import numpy as np
 
 from bert_paddle.common.errors import DataError
 from bert_paddle.pretrain.data import schema
+from bert_paddle.pretrain.data.row_checks import RowArrays, find_invalid_row
 
-RowArrays = dict[str, np.ndarray]
 # What h5py raises for a damaged file, depending on what is damaged.
 _READ_ERRORS = (OSError, RuntimeError, KeyError, ValueError)
 _MAX_LISTED_FILES = 3
@@ -25,61 +25,14 @@ _MAX_CHUNK_BYTES = 1 << 28
 _SAMPLES, _SAMPLE_BYTES = 16, 4096  # parts of a file that its fingerprint includes
 
 
-def find_shards(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The training and the test shards directly in `folder`, each in the order of their numbers.
-
-    Hidden files are ignored (such as macOS's ._ files and files still being written). Raises
-    DataError when there is no folder, no shard, or no training shard.
-    """
-    if not folder.exists():
-        raise DataError(f"{folder}: no such folder; give the folder of the *.hdf5 shards")
-    if not folder.is_dir():
-        raise DataError(f"{folder}: is a file; give the folder of the *.hdf5 shards")
-    try:
-        visible = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-        # A broken link is kept: check_shards() reports it, so that no data is silently missing.
-        shards = sorted((p for p in visible if _is_shard(p)), key=_natural_sort_key)
-        subfolders = sorted({p.parent for p in folder.glob(f"*/*{schema.SUFFIX}") if _is_shard(p)})
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be read ({error.strerror})") from None
-    training = [path for path in shards if not schema.is_test(path)]
-    test = [path for path in shards if schema.is_test(path)]
-    if training:
-        return training, test
-    if test:
-        problem = f"only test shards ({_list_names(test)}), which are never trained on"
-    else:
-        problem = f"no *{schema.SUFFIX} shard"
-        problem += f" (there is: {_list_names(visible)})" if visible else " (it is empty)"
-    if subfolders:
-        raise DataError(
-            f"{folder}: {problem}; there are shards in a subfolder: give {subfolders[0]}"
-        )
-    raise DataError(
-        f"{folder}: {problem}; scripts/create_pretraining_data.py creates training shards"
-    )
-
-
-def _is_shard(path: Path) -> bool:
-    return path.suffix == schema.SUFFIX and path.name[0] != "." and not path.is_dir()
-
-
-def _natural_sort_key(path: Path) -> tuple[list[str | int], str]:
-    """Sorts shard 2 before shard 10."""
-    parts = re.split("([0-9]+)", path.name)
-    return [int(part) if i % 2 else part for i, part in enumerate(parts)], path.name
-
-
-def _list_names(paths: Sequence[Path]) -> str:
-    names = [path.name for path in paths[:_MAX_LISTED_FILES]]
-    more = len(paths) - len(names)
-    return ", ".join(names) + (f" and {more} more" if more else "")
-
-
 @dataclass(frozen=True)
 class ShardSet:
     """Shards with checked headers. rows: row count of each shard; length, predictions: L and P
-    of schema.py."""
+    of schema.py; vocab_size, type_vocab_size, pad_id: the model's.
+
+    rows_without_predictions: the number of rows without masked tokens among those read so far, by
+    (shard, start, stop) of the read; they are valid, but train the next-sentence loss only.
+    """
 
     paths: tuple[Path, ...]
     rows: tuple[int, ...]
@@ -87,6 +40,10 @@ class ShardSet:
     predictions: int
     vocab_size: int
     type_vocab_size: int
+    pad_id: int = 0
+    rows_without_predictions: dict[tuple[int, int, int], int] = field(
+        default_factory=dict, compare=False, repr=False
+    )
 
     @property
     def total(self) -> int:
@@ -100,11 +57,26 @@ class ShardSet:
         """
         path = self.paths[shard]
         rows = _read_rows(path, start, stop, self)
-        invalid = _find_invalid_row(rows, self)
+        invalid = find_invalid_row(rows, self.vocab_size, self.type_vocab_size, self.pad_id)
         if invalid:
             row, problem = invalid
             raise DataError(f"{path}: row {start + row} (counted from 0): {problem}")
+        if without := int(np.count_nonzero(rows["masked_lm_positions"][:, 0] == 0)):
+            self.rows_without_predictions[shard, start, stop] = without
         return {key: rows[key].astype(dtype, copy=False) for key, dtype in schema.DTYPES.items()}
+
+    def check_predictions(self, ranges: Iterable[tuple[int, int, int]]) -> None:
+        """Raise DataError if no row of `ranges`, each (shard, start, stop), has a masked token: the
+        masked-LM loss would be the mean of nothing. Reads up to the first range that has one."""
+        for shard, start, stop in ranges:
+            rows = _read_rows(self.paths[shard], start, stop, self, ("masked_lm_positions",))
+            if rows["masked_lm_positions"][:, 0].any():
+                return
+        more = f" and {len(self.paths) - 1} more" if len(self.paths) > 1 else ""
+        raise DataError(
+            f"{self.paths[0]}{more}: no row has a masked token (masked_lm_positions is 0 "
+            "throughout): create the shards again"
+        )
 
     def fingerprint(self) -> str:
         """A digest that must be the same in a resumed run: of the shards' names, row counts, sizes
@@ -125,12 +97,17 @@ class ShardSet:
 
 
 def check_shards(
-    paths: Sequence[Path], vocab_size: int, max_positions: int, type_vocab_size: int
+    paths: Sequence[Path],
+    vocab_size: int,
+    max_positions: int,
+    type_vocab_size: int,
+    pad_id: int = 0,
 ) -> ShardSet:
     """Check the header of every shard; no rows are read, and a file takes a millisecond or two.
 
     Any integer dtype is accepted, and converted when rows are read; floats and booleans are not.
-    vocab_size, max_positions, type_vocab_size: the model's. Raises DataError with all problems.
+    vocab_size, max_positions, type_vocab_size, pad_id: the model's. Raises DataError with all
+    problems.
     """
     problems_of_files: list[str] = []
     rows: list[int] = []
@@ -161,7 +138,7 @@ def check_shards(
         raise DataError("; ".join(problems_of_files[:_MAX_LISTED_FILES]) + tail)
     if first is None:
         raise ValueError("no shards to check")
-    return ShardSet(tuple(paths), tuple(rows), *first[1:], vocab_size, type_vocab_size)
+    return ShardSet(tuple(paths), tuple(rows), *first[1:], vocab_size, type_vocab_size, pad_id)
 
 
 def _read_header(path: Path) -> tuple[dict[str, tuple[int, ...]], list[str]]:
@@ -244,7 +221,9 @@ def _describe_read_error(path: Path, error: Exception) -> str:
     return f"is damaged ({text}); copy it again"
 
 
-def _read_rows(path: Path, start: int, stop: int, shards: ShardSet) -> RowArrays:
+def _read_rows(
+    path: Path, start: int, stop: int, shards: ShardSet, keys: Iterable[str] = schema.DTYPES
+) -> RowArrays:
     """Rows as stored. The file is opened for each read, so the limit on open files does not limit
     the number of shards."""
     import h5py
@@ -252,7 +231,7 @@ def _read_rows(path: Path, start: int, stop: int, shards: ShardSet) -> RowArrays
     location = f"{path}: rows {start} to {stop - 1} (counted from 0)"
     try:
         with h5py.File(path, "r") as file:
-            rows: dict[str, Any] = {key: file[key][start:stop] for key in schema.DTYPES}
+            rows: dict[str, Any] = {key: file[key][start:stop] for key in keys}
     except _READ_ERRORS as error:
         raise DataError(f"{location}: {_describe_read_error(path, error)}") from None
     for key, values in rows.items():
@@ -262,39 +241,3 @@ def _read_rows(path: Path, start: int, stop: int, shards: ShardSet) -> RowArrays
                 f"{location}: {key} has a different shape: the file changed during the run"
             )
     return rows
-
-
-def _find_invalid_row(rows: RowArrays, shards: ShardSet) -> tuple[int, str] | None:
-    """The index in `rows` of an invalid row, and its problem; None if all rows are valid."""
-    vocabulary = f"outside the vocabulary of {shards.vocab_size} ids"
-    limits = {  # (exclusive upper bound, problem)
-        "input_ids": (shards.vocab_size, vocabulary),
-        "input_mask": (2, "neither 0 nor 1"),
-        "segment_ids": (shards.type_vocab_size, f"not below {shards.type_vocab_size}"),
-        "masked_lm_positions": (shards.length, f"outside the sequence of {shards.length}"),
-        "masked_lm_ids": (shards.vocab_size, vocabulary),
-        "next_sentence_labels": (2, "neither 0 nor 1"),
-    }
-    for key, (limit, problem) in limits.items():
-        values = rows[key]
-        if values.min() < 0 or values.max() >= limit:
-            index = tuple(np.argwhere((values < 0) | (values >= limit))[0].tolist())
-            column = f"[{index[1]}]" if len(index) == 2 else ""
-            return index[0], f"{key}{column} is {values[index]}, {problem}"
-    mask = rows["input_mask"]
-    if not mask[:, 0].all():
-        return int(np.argmin(mask[:, 0])), "input_mask[0] is 0, but [CLS] cannot be padding"
-    positions = rows["masked_lm_positions"]
-    is_padding = np.take_along_axis(mask, positions.astype(np.int64), 1) == 0
-    in_padding = used_predictions(positions) & is_padding
-    if in_padding.any():
-        row, column = np.argwhere(in_padding)[0].tolist()
-        value = f"masked_lm_positions[{column}] is {positions[row, column]}"
-        return row, f"{value}, where input_mask is 0: padding cannot be predicted"
-    return None
-
-
-def used_predictions(positions: np.ndarray) -> np.ndarray:
-    """Which entries of masked_lm_positions are real predictions, not padding: bool [n, P], True up
-    to a row's first 0."""
-    return np.logical_and.accumulate(positions != 0, axis=1)

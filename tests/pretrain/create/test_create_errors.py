@@ -25,11 +25,11 @@ def vocab(tmp_path):
 def test_all_flag_problems_are_reported_together(tmp_path):
     with pytest.raises(FlagError) as raised:
         parse_args(
-            ["--vocab_file", str(tmp_path / "none"), "--output_dir", str(tmp_path / "a_test_b")]
+            ["--vocab_file", str(tmp_path / "none"), "--output_dir", str(tmp_path / "a")]
             + ["--max_seq_length", "16", "--segmenter", "jieba", "--language", "12"]
         )
     message = str(raised.value)
-    for part in ("--input_files is", "--vocab_file", "_test_", "at most 13", "whole", "language"):
+    for part in ("--input_files is", "--vocab_file", "at most 13", "whole", "language"):
         assert part in message
 
 

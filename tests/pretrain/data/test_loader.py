@@ -10,7 +10,8 @@ import shard_files
 
 from bert_paddle.common.errors import DataError
 from bert_paddle.pretrain.data.loader import PretrainLoader, collate
-from bert_paddle.pretrain.data.shards import ShardSet, find_shards
+from bert_paddle.pretrain.data.shard_roles import find_shards
+from bert_paddle.pretrain.data.shards import ShardSet
 
 # Small blocks and windows, so that a few rows yield several of each.
 SMALL = {"block_rows": 5, "window_rows": 12}
@@ -270,7 +271,7 @@ def test_batches_of_real_shards():
     folder = os.environ.get("BERT_PADDLE_HDF5_DIR", "")
     if not folder or not Path(folder).is_dir():
         pytest.skip("BERT_PADDLE_HDF5_DIR is not set to a folder of shards by NVIDIA's tool")
-    training, _ = find_shards(Path(folder))
+    training = find_shards(Path(folder)).training
     data = shard_files.check_shards(*training, vocab_size=30522)
     batches = PretrainLoader(data, 42, 32, 1, 1, 2, 5)
     assert batches.steps_per_epoch == -(-data.total // 32)

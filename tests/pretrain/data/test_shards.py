@@ -10,50 +10,9 @@ import pytest
 import shard_files
 
 from bert_paddle.pretrain.data import schema
-from bert_paddle.pretrain.data.shards import check_shards, find_shards, used_predictions
-
-# Finding
-
-
-def test_shards_are_found_in_the_order_of_their_numbers(tmp_path):
-    for name in ("c_training_10", "c_training_2", "c_test_0", "c_training_0", ".c_training_1"):
-        (tmp_path / f"{name}.hdf5").touch()
-    (tmp_path / "notes.txt").touch()
-    (tmp_path / "folder.hdf5").mkdir()
-    training, test = find_shards(tmp_path)
-    assert [p.stem for p in training] == ["c_training_0", "c_training_2", "c_training_10"]
-    assert [p.stem for p in test] == ["c_test_0"]
-
-
-def test_a_broken_link_is_an_error(tmp_path):
-    (tmp_path / "c_training_0.hdf5").symlink_to(tmp_path / "gone")
-    training, _ = find_shards(tmp_path)
-    assert "No such file" in shard_files.error_message(shard_files.check_shards, *training)
-
-
-@pytest.mark.parametrize(
-    "files, message",
-    [
-        ([], "no *.hdf5 shard (it is empty)"),
-        (["a.txt", "b.h5"], "no *.hdf5 shard (there is: a.txt, b.h5)"),
-        (["c_test_0.hdf5"], "only test shards (c_test_0.hdf5)"),
-        (["pd_en/c_training_0.hdf5"], "in a subfolder: give {}/pd_en"),
-    ],
-)
-def test_folders_without_training_shards(tmp_path, files, message):
-    for name in files:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    text = shard_files.error_message(find_shards, tmp_path)
-    assert text.startswith(f"{tmp_path}: ")
-    assert message.format(tmp_path) in text
-
-
-def test_no_folder(tmp_path):
-    assert "no such folder" in shard_files.error_message(find_shards, tmp_path / "x")
-    (tmp_path / "x").touch()
-    assert "is a file" in shard_files.error_message(find_shards, tmp_path / "x")
-
+from bert_paddle.pretrain.data.row_checks import used_predictions
+from bert_paddle.pretrain.data.shard_roles import find_shards
+from bert_paddle.pretrain.data.shards import check_shards
 
 # Headers
 
@@ -216,8 +175,9 @@ def real_shards() -> Path:
 def test_shards_of_nvidias_tool(real_shards):
     import h5py
 
-    training, test = find_shards(real_shards)
-    shards = check_shards(training + test, 30522, 512, 2)
+    files = find_shards(real_shards)
+    assert [p.name for p in files.held_out] == [p.name for p in real_shards.glob("*_test_*")]
+    shards = check_shards(files.training + files.held_out, 30522, 512, 2)
     for path, count in zip(shards.paths, shards.rows, strict=True):
         with h5py.File(path) as file:
             for key, dtype in schema.DTYPES.items():
