@@ -8,6 +8,7 @@ from typing import Any
 
 from bert_paddle.common.errors import DataError
 from bert_paddle.glue.custom.files import Table
+from bert_paddle.glue.custom.label_values import label_of
 from bert_paddle.glue.data import tsv
 
 # Usual column names, from GLUE and the Hugging Face hub, in lower case; the first match is used.
@@ -23,8 +24,17 @@ _PAIR_NAMES = (
     ("query", "document"),
     ("#1 string", "#2 string"),
 )
-_TEXT_NAMES = ("sentence", "text", "review", "content", "comment", "sentence1", "question", "tweet")
-_LABEL_NAMES = (
+_SINGLE_TEXT_NAMES = (
+    "sentence",
+    "text",
+    "review",
+    "content",
+    "comment",
+    "sentence1",
+    "question",
+    "tweet",
+)
+LABEL_NAMES = (
     *("label", "labels", "gold_label", "class", "target", "category", "score", "sentiment"),
     *("rating", "stars", "similarity", "similarity_score", "is_duplicate", "quality"),
 )
@@ -34,6 +44,7 @@ _TYPE_NAMES = {
     list: "a list",
     dict: "an object",
 }
+TEXT_NAMES = frozenset((*_SINGLE_TEXT_NAMES, *(name for pair in _PAIR_NAMES for name in pair)))
 # Columns that are never taken for a text.
 _INDEX_NAMES = ("id", "idx", "index", "guid", "")
 
@@ -112,7 +123,7 @@ def _label_column(
     if saved and saved.label in table.columns:
         return saved.label
     by_name = _columns_by_lower_name(table)
-    label = next((by_name[name] for name in _LABEL_NAMES if name in by_name), None)
+    label = next((by_name[name] for name in LABEL_NAMES if name in by_name), None)
     if label is None and required:
         columns = tsv.quote_value(", ".join(table.columns), 200)
         raise DataError(
@@ -136,7 +147,7 @@ def _text_columns(table: Table, label: str | None, pairs: bool | None) -> tuple[
         if pairs and len(candidates) == 2:
             return candidates[0], candidates[1]
     if not pairs:
-        for name in _TEXT_NAMES:
+        for name in _SINGLE_TEXT_NAMES:
             if name in by_name:
                 return by_name[name], None
         if len(candidates) == 1:
@@ -162,6 +173,11 @@ def _header_hint(table: Table) -> str:
     return " (no header line? give --column_names)"
 
 
+def is_usual_text_name(column: str) -> bool:
+    """Whether a column's name is one by which texts are found."""
+    return column.strip().lower() in TEXT_NAMES
+
+
 def read_text(row: dict[str, Any], column: str, table: Table, number: int) -> str:
     """The text of row `number`. Raises DataError if it is missing or not a string."""
     value = _read_field(row, column, table, number)
@@ -180,30 +196,16 @@ def read_text(row: dict[str, Any], column: str, table: Table, number: int) -> st
 
 
 def read_label(row: dict[str, Any], column: str, table: Table, number: int) -> str:
-    """The label of row `number` as normalized text, "" if it has none. Raises DataError if the
+    """The label of row `number` (see label_values.py), "" if it has none. Raises DataError if the
     column is missing or its value is not a string, a number or a boolean."""
     value = _read_field(row, column, table, number)
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if not isinstance(value, str | int | float):
+    if not isinstance(value, str | int | float | None):
         type_name = _TYPE_NAMES[type(value)]
         raise DataError(
             f"{table.location(number)}: {tsv.quote_value(column)} is {type_name} "
             "where a label is expected"
         )
-    return normalize_label(str(value))
-
-
-def normalize_label(text: str) -> str:
-    """A label without surrounding whitespace; "2.0" becomes "2", since pandas writes integer
-    columns with missing values as floats."""
-    text = text.strip()
-    integer, point, decimals = text.partition(".")
-    if point and decimals and not decimals.strip("0") and integer.lstrip("+-").isdecimal():
-        return integer
-    return text
+    return label_of(value)
 
 
 def _read_field(row: dict[str, Any], column: str, table: Table, number: int) -> Any:

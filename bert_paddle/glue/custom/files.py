@@ -29,12 +29,14 @@ Row = tuple[int, dict[str, Any]]  # the row's number (see Table), its values by 
 @dataclass(frozen=True)
 class Table:
     """A file's columns and rows. A row's number is the line it begins on or, in a JSON list, the
-    object's position; both count from 1."""
+    object's position; both count from 1. has_header: whether the columns' names are a line of the
+    file."""
 
     path: str
     columns: tuple[str, ...]
     rows: Iterator[Row]
     row_unit: str = "line"
+    has_header: bool = False
 
     def location(self, number: int) -> str:
         """The file and the row `number`, for a message."""
@@ -56,17 +58,18 @@ def open_table(path: str, file_format: str | None, names: Sequence[str] = ()) ->
     """
     format_name = custom_args.detect_format(path, file_format)
     assert format_name is not None  # CustomDataArgs rejects unknown extensions
-    row_unit = "line"
+    row_unit, has_header = "line", False
     if format_name == custom_args.JSON and _first_byte(path) == b"[":
         rows, row_unit = _json_list_rows(path), "object"
     elif format_name in (custom_args.JSON, custom_args.JSON_LINES):
         rows = _json_lines_rows(path)
     else:
         rows = _delimited_rows(path, _ROW_READERS[format_name], names)
+        has_header = not names
     first = next(rows, None)
     if first is None:
         raise DataError(f"{path}: the file is empty")
-    return Table(path, tuple(first[1]), chain([first], rows), row_unit)
+    return Table(path, tuple(first[1]), chain([first], rows), row_unit, has_header)
 
 
 def _decoded_lines(path: str) -> Iterator[tuple[int, str]]:
@@ -107,12 +110,21 @@ def _delimited_rows(path: str, read_rows: RowReader, names: Sequence[str]) -> It
     for number, fields in rows:
         if len(fields) != count:
             raise tsv.field_count_error(path, number, fields or [""], count, delimiter)
-        if names and no_rows and fields == columns:
-            raise DataError(f"{path}:1 is a header line: omit --column_names")
+        if count > 1 and len(fields[0]) == len(columns[0]) and _is_header(fields, columns):
+            if names and no_rows:
+                raise DataError(f"{path}:{number} is a header line: omit --column_names")
+            raise DataError(
+                f"{path}:{number}: the header line again (were files joined?): delete the line"
+            )
         no_rows = False
         yield number, dict(zip(columns, fields, strict=True))
     if no_rows and columns and not names:
         raise DataError(f"{path}: no rows after the header")
+
+
+def _is_header(fields: Sequence[str], columns: Sequence[str]) -> bool:
+    """Whether a row repeats the columns' names, in any case."""
+    return [field.lower() for field in fields] == [name.lower() for name in columns]
 
 
 def _drop_trailing_empty_lines(

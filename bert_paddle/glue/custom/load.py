@@ -10,13 +10,16 @@ from typing import Any
 
 import numpy as np
 
+from bert_paddle.common.errors import DataError
 from bert_paddle.common.run_log import RunLog
 from bert_paddle.glue import custom_args
 from bert_paddle.glue.args import GlueArgs
 from bert_paddle.glue.custom import columns as custom_columns
 from bert_paddle.glue.custom import files as custom_files
+from bert_paddle.glue.custom import header_check
 from bert_paddle.glue.custom import task as custom_task
 from bert_paddle.glue.custom.columns import ChosenColumns
+from bert_paddle.glue.custom.label_values import MISSING_WORDS
 from bert_paddle.glue.custom.task import LabelColumn
 from bert_paddle.glue.data.load import RawData
 from bert_paddle.glue.data.tsv import Examples
@@ -79,6 +82,11 @@ def read_custom_data(args: GlueArgs, config: ModelConfig, log: RunLog) -> tuple[
         train_rows, dev_rows = split_dev_rows(
             file.examples(task), args.resolved_validation_share(), args.seed
         )
+        if dev_rows is None and args.do_eval and not args.validation_file:
+            raise DataError(
+                f"{args.train_file} has one row, of which none can be held out: give "
+                "--validation_file, or --validation_share 0 to train without evaluation"
+            )
         data.train = train_rows if args.do_train else None
         if args.do_eval and dev_rows is not None:
             data.dev = [(DevSet(Path(file.path).name, len(dev_rows)), dev_rows)]
@@ -146,19 +154,34 @@ def read_file(
     columns = custom_columns.choose_columns(
         table, requested, saved.columns, saved.pairs, need_label
     )
+    if table.has_header:
+        given = {*requested, *(saved.columns.texts if saved.columns else ())}
+        header_check.check_header_is_no_row(table, columns, given, log)
     texts: list[list[str]] = [[] for _ in columns.texts]
     label_column = LabelColumn([], [], table.location, path)
     empty_texts = 0
+    unusual_texts: dict[str, int] = {}
     for number, row in table.rows:
         for values, column in zip(texts, columns.texts, strict=True):
             values.append(custom_columns.read_text(row, column, table, number))
         empty_texts += not all(values[-1].strip() for values in texts)
+        for text in (values[-1] for values in texts):
+            if text in MISSING_WORDS or text in columns.texts:
+                unusual_texts[text] = unusual_texts.get(text, 0) + 1
+        label_column.numbers.append(number)
         if columns.label is not None:
             label_column.texts.append(custom_columns.read_label(row, columns.label, table, number))
-            label_column.numbers.append(number)
+    if args.column_names:
+        classes = custom_task.listed_classes(args.labels) if args.labels else saved.labels or ()
+        header_check.check_no_header_row(
+            table, columns, texts, label_column.texts, label_column.numbers, classes
+        )
     log.note(f"data: {path}: {len(texts[0])} rows, {columns.describe()}")
     if empty_texts:
         log.warning(f"{path}: {empty_texts} row(s) have an empty text")
+    for text, count in unusual_texts.items():
+        reason = "the column's name" if text in columns.texts else "a missing value"
+        log.warning(f"{path}: {count} row(s) have the text {text!r}: {reason}? It is used as text")
     texts_b = texts[1] if len(texts) > 1 else None
     return CustomFile(texts[0], texts_b, label_column if columns.label else None, columns, path)
 
@@ -169,7 +192,7 @@ def _build_task(saved: SavedTask, args: GlueArgs, log: RunLog) -> Task:
     labels = saved.labels
     if not args.do_train:
         if args.labels:
-            labels = custom_args.split_names(args.labels)
+            labels = custom_task.listed_classes(args.labels)
         elif args.regression:
             labels = ()
         elif saved.glue_task:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +15,17 @@ from bert_paddle.common.errors import DataError
 from bert_paddle.common.run_log import RunLog
 from bert_paddle.glue import custom_args
 from bert_paddle.glue.args import GlueArgs
-from bert_paddle.glue.custom.columns import ChosenColumns, normalize_label
+from bert_paddle.glue.custom.columns import ChosenColumns
+from bert_paddle.glue.custom.label_values import (
+    MISSING_WORDS,
+    differing_in_case,
+    normalize_label,
+)
 from bert_paddle.glue.data import tsv
 from bert_paddle.glue.tasks import CORRELATIONS, TASKS, Columns, PrimaryMetric, Task, normalize_name
 
 _ANY_SCORE = (-math.inf, math.inf)  # the score range of a regression task on a user's data
+_MAX_NAMED = 3
 # Words that say nothing about the task, to remove from file names such as train_reviews.csv.
 _GENERIC_WORDS = re.compile(
     r"(?<![a-z0-9])(train|training|data|dataset)(?![a-z0-9])", re.IGNORECASE
@@ -49,7 +56,7 @@ def infer_labels(column: LabelColumn, args: GlueArgs, log: RunLog) -> tuple[str,
     if args.regression:
         return ()
     if args.labels:
-        listed = tuple(normalize_label(name) for name in custom_args.split_names(args.labels))
+        listed = listed_classes(args.labels)
         for name in listed:
             if name not in column.texts:
                 log.warning(f"{column.path}: no row of class {name}, which is in --labels")
@@ -81,7 +88,48 @@ def infer_labels(column: LabelColumn, args: GlueArgs, log: RunLog) -> tuple[str,
             f"{column.path}: {len(labels)} classes in {len(column.texts)} rows: give "
             "--regression if the labels are scores; otherwise check --label_column"
         )
+    else:
+        _warn_unusual_classes(column, labels, log)
     return labels
+
+
+def listed_classes(flag: str) -> tuple[str, ...]:
+    """The classes in --labels, as labels are read from data files. Raises DataError for names that
+    are the same label, and for one that means a missing label."""
+    names = custom_args.split_names(flag)
+    listed = tuple(normalize_label(name) for name in names)
+    for i, label in enumerate(listed):
+        if not label:
+            raise DataError(f"--labels {flag}: {names[i]} is read as a missing label")
+        if label in listed[:i]:
+            first = names[listed.index(label)]
+            raise DataError(f"--labels {flag}: {first} and {names[i]} are the same label, {label}")
+    return listed
+
+
+def _warn_unusual_classes(column: LabelColumn, labels: Sequence[str], log: RunLog) -> None:
+    """Tell of classes that may be mistakes: of a single row, or equal but for their case, or words
+    for a missing value."""
+    counts = Counter(column.texts)
+    single = [name for name in labels if counts[name] == 1]
+    if single:
+        listed = [
+            f"{tsv.quote_value(name)} ({column.location(column.numbers[column.texts.index(name)])})"
+            for name in single[:_MAX_NAMED]
+        ]
+        more = f" and {len(single) - _MAX_NAMED} more" if len(single) > _MAX_NAMED else ""
+        log.warning(f"{column.path}: only one row has the label {', '.join(listed)}{more}")
+    for first, second in differing_in_case(labels)[:_MAX_NAMED]:
+        log.warning(
+            f"{column.path}: the labels {first!r} and {second!r} differ only in case: they are two "
+            "classes"
+        )
+    for name in labels:
+        if name in MISSING_WORDS:
+            log.warning(
+                f"{column.path}: {counts[name]} row(s) have the label {name!r}, which is a class: "
+                "remove them if their label is missing (or name the classes in --labels)"
+            )
 
 
 def encode_labels(column: LabelColumn, task: Task) -> np.ndarray:
@@ -107,13 +155,18 @@ def encode_labels(column: LabelColumn, task: Task) -> np.ndarray:
 
 
 def label_indices(task: Task) -> dict[str, int]:
-    """Accepted spelling of a class -> its index."""
-    return {
-        text: i
-        for names in (task.labels, task.file_labels)
-        for i, name in enumerate(names)
-        for text in (name, normalize_label(name))
-    }
+    """Accepted spelling of a class -> its index. Raises DataError if two classes are the same label
+    in a data file, such as "1" and "1.0"."""
+    index: dict[str, int] = {}
+    for names in (task.labels, task.file_labels):
+        for i, name in enumerate(names):
+            label = normalize_label(name)
+            if label and index.setdefault(label, i) != i:
+                raise DataError(
+                    f"the model's classes {names[index[label]]!r} and {name!r} are the same label "
+                    f"in a data file ({label!r}): rename one in its config.json (id2label)"
+                )
+    return index
 
 
 def _check_labels(column: LabelColumn, valid: Sequence[bool], expected: str) -> None:

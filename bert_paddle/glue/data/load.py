@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
 
+import numpy as np
+
 from bert_paddle.common import runtime
 from bert_paddle.common.errors import DataError
 from bert_paddle.common.run_log import RunLog
@@ -129,6 +131,15 @@ def _read_file(task: Task, path: Path, split: str, log: RunLog) -> Examples:
     return examples
 
 
+def _warn_single_label(examples: Examples, log: RunLog) -> None:
+    """Tell that all rows of a dev set have the same label, which most metrics are not made for."""
+    if len(examples) > 1 and examples.labels is not None and np.ptp(examples.labels) == 0:
+        log.warning(
+            f"{examples.source}: all {len(examples)} rows have the same label: correlations, F1 "
+            "and Matthews say nothing about such a dev set, and nor does the best step by them"
+        )
+
+
 def encode_data(data: RawData, tokenizer: Tokenizer, args: GlueArgs, log: RunLog) -> EncodedData:
     """Tokenize all data sets; logs how many rows were truncated."""
 
@@ -141,6 +152,9 @@ def encode_data(data: RawData, tokenizer: Tokenizer, args: GlueArgs, log: RunLog
             )
         dataset.examples = examples if keep_texts else None
         return dataset
+
+    for _, dev_examples in data.dev:
+        _warn_single_label(dev_examples, log)
 
     return EncodedData(
         encode(data.train, keep_texts=False) if data.train else None,

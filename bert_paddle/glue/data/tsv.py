@@ -80,6 +80,10 @@ def _parse(task: Task, columns: Columns, split: str, file: BinaryIO, path: str) 
                 skipped += 1
                 continue
             raise field_count_error(path, line, fields, count)
+        if columns.header and raw == first_line:
+            raise DataError(
+                f"{path}:{line}: the header line again (were files joined?): delete the line"
+            )
         texts_a.append(fields[column_a])
         if column_b is not None:
             texts_b.append(fields[column_b])

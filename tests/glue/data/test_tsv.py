@@ -196,6 +196,11 @@ def test_malformed_files_are_reported_with_the_line(write, task, content, messag
     assert error_message(TASKS[task], write(content)).startswith(message)
 
 
+def test_a_repeated_header_is_an_error_also_where_no_label_shows_it(write):
+    path = write("index\tsentence\n0\tA cat.\nindex\tsentence\n0\tA dog.\n", "test.tsv")
+    assert error_message(SST2, path, "test").startswith(":3: the header line again")
+
+
 def test_the_first_bad_label_is_shown_and_all_are_counted(write):
     row = "\t" * 8 + "p\th\t-\t"
     rows = [f"{row}{label}\n" for label in ("neutral", "-", "entailment", "-", "-")]
