@@ -124,6 +124,7 @@ class TrainingRun:
     def _resume(self, folder: Path, new: TrainState, rows_per_epoch: int) -> TrainState:
         """Restore a checkpoint. new: the state that a new run with the same flags would have."""
         state, tensors = checkpoint.load(folder)
+        model_state.check_same_config(self.model, folder)
         differences = resume_check.check_same_run(
             state,
             new,
@@ -131,7 +132,6 @@ class TrainingRun:
             self.args.explicit_flags,
             compute_mode.kernels_unavailable_reason(self.model),
         )
-        model_state.check_same_config(self.model, folder)
         model_state.restore_weights(self.model, folder)
         model_state.restore_optimizer(self.model, self.trainer.optimizer, tensors)
         self.trainer.restore_scaler(state.scaler)

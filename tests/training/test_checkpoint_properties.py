@@ -32,7 +32,9 @@ STATES = st.builds(
     stopped=st.booleans(),
     train_seconds=NUMBERS,
     fingerprints=st.dictionaries(
-        st.text(st.characters(exclude_categories=["Cs"]), max_size=9), st.text(max_size=5), max_size=2
+        st.text(st.characters(exclude_categories=["Cs"]), max_size=9),
+        st.text(max_size=5),
+        max_size=2,
     ),
     schedule_total=st.integers(1, 10**9),
     base_step=st.integers(0, 10**6),
