@@ -144,7 +144,9 @@ class TrainingRun:
             lambda: checkpoint.set_aside_newer(self.output_dir, state.step)
         ):
             self.log.warning(f"a checkpoint newer than step {state.step} was renamed to {name}")
-        if not change and state.total != new.total and not plan.is_replanned(state):
+        # After a changed plan, a new run with the same flags would have another number of steps.
+        is_expected = plan.is_replanned(state) and state.args["max_steps"] == self.args.max_steps
+        if not change and state.total != new.total and not is_expected:
             self.log.warning(
                 f"the flags now imply {new.total} steps; a resumed run keeps its {state.total} "
                 "steps, after which its learning-rate schedule ends"
