@@ -36,7 +36,9 @@ def test_the_reference_is_of_these_recipes():
 
 
 @both
-@pytest.mark.parametrize("name", ("tiny_finetuning", "tiny_pretraining"))
+@pytest.mark.parametrize(
+    "name", ("tiny_finetuning", "tiny_pretraining", "tiny_pretraining_decayed")
+)
 def test_every_step_of_a_small_model(name, kernels, tmp_path):
     recipe = recipes.BY_NAME[name]
     assert largest_difference(recipe, kernels, tmp_path) < recipe.tolerance

@@ -91,6 +91,13 @@ RECIPES = (
         *("tiny_hf_pretraining", True, 20, 1e-3, 4, 0.01, 1e-6, 1.0),
         tolerance=1e-5,
     ),
+    # So large a decay shows which parameters are decayed.
+    Recipe(
+        "tiny_pretraining_decayed",
+        "The same with a large weight decay",
+        *("tiny_hf_pretraining", True, 20, 1e-3, 4, 20.0, 1e-6, 1.0),
+        tolerance=1e-5,
+    ),
 )
 BY_NAME = {recipe.name: recipe for recipe in RECIPES}
 

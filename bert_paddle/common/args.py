@@ -46,7 +46,8 @@ class CommonArgs:
     )
     num_train_epochs: float = flag(
         3.0,
-        "passes over the training data, such as 3, 0.5 or 1e5",
+        "passes over the training data, such as 3, 0.5 or 1e5; a resume with another batch size "
+        "keeps them",
         group=TRAIN,
         exclusive_minimum=0,
         maximum=1e9,
@@ -182,7 +183,8 @@ class CommonArgs:
     cpu_kernels: bool = flag(
         True,
         "on the CPU, run the encoder with this package's C kernels, compiled at first use; with 0, "
-        "or without a C compiler, with PaddleNLP's layers: slower, equal results up to rounding",
+        "or without a C compiler, with PaddleNLP's layers: slower, equal results up to rounding "
+        "but for other dropout masks (a resumed run must keep it)",
         group=DEVICE,
     )
     use_amp: bool = flag(False, "automatic mixed precision (on GPUs)", group=DEVICE)

@@ -15,6 +15,7 @@ from bert_paddle.glue.args import GlueArgs
 from bert_paddle.glue.custom import load as custom_data
 from bert_paddle.glue.data.dataset import TrainLoader
 from bert_paddle.glue.data.load import EncodedData, RawData, encode_data, read_task_data
+from bert_paddle.glue.fingerprints import glue_fingerprints
 from bert_paddle.glue.predictions import write_test_predictions
 from bert_paddle.glue.tasks import Task, get_task
 from bert_paddle.models import (
@@ -54,7 +55,8 @@ def run(args: GlueArgs) -> dict[str, Any]:
         job = FineTuningJob(task, args, output_dir, model, tokenizer, data, log)
 
         if args.do_train:
-            job.fine_tune(resume_from)
+            digests = glue_fingerprints(task, data, tokenizer, model_dir)
+            job.fine_tune(resume_from, digests)
         else:
             job.begin_without_training()
         if args.do_eval:
@@ -143,18 +145,17 @@ class FineTuningJob(TrainingJob):
         self.eval_results: list[evaluate.EvalResult] = []  # one per dev set
         log.tags = {"data": "demo"} if data.demo else {}
 
-    def fine_tune(self, resume_from: str | None) -> None:
+    def fine_tune(self, resume_from: str | None, fingerprints: dict[str, str]) -> None:
         """Train; the model then has the weights of the last step, or with --load_best_model_at_end
-        of the best one. resume_from: a checkpoint folder, or None."""
+        of the best one. resume_from: a checkpoint folder, or None. fingerprints: see
+        glue.fingerprints."""
         train_set = self.data.train
         assert train_set is not None
         loader = TrainLoader(train_set, self.args, self.pad_multiple)
         objective = loss.objective(self.task.is_regression)
         trainer = Trainer(self.model, objective, self.args, collectives.on_gpu(), self.log)
         self.autocast = trainer.autocast
-        _, self.step = self.train(
-            trainer, loader, len(train_set), train_set.fingerprint(), resume_from
-        )
+        _, self.step = self.train(trainer, loader, len(train_set), fingerprints, resume_from)
 
     def begin_without_training(self) -> None:
         """Write run.json for a run that only evaluates or predicts."""

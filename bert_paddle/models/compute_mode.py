@@ -14,7 +14,7 @@ import numpy as np
 from bert_paddle.common.args import CommonArgs
 from bert_paddle.common.run_log import RunLog
 from bert_paddle.distributed import collectives
-from bert_paddle.models.kernels import dispatch
+from bert_paddle.models.kernels import dispatch, encoder
 
 # Flags that our CPU kernels do not support.
 _PADDLENLP_ONLY = ("recompute", "to_static", "flash_attention")
@@ -45,6 +45,33 @@ def set_compute_mode(model: Any, args: CommonArgs, log: RunLog) -> None:
             _replace_forward(layer.self_attn, MethodType(forward, layer.self_attn))
     if args.to_static:
         _replace_forward(model, _static_forward(model))
+
+
+def describe_mode(model: Any, args: CommonArgs) -> dict[str, str]:
+    """How the model is computed, after `set_compute_mode`, by name: what the draws of dropout and
+    the rounding of results depend on. A checkpoint stores it.
+
+    --recompute is not in it: it draws the same masks and gives the same results.
+    """
+    import paddle
+
+    on_gpu = collectives.on_gpu()
+    switches = {"to_static": args.to_static, "flash_attention": args.flash_attention}
+    switches["fused_adamw"] = args.fused_adamw and on_gpu
+    return {
+        "device": "gpu" if on_gpu else "cpu",
+        "processes": str(collectives.get_world().size),
+        "encoder": "kernels" if dispatch.uses_kernels(model) else "layers",
+        "paddle": paddle.__version__,
+        **{name: "on" if value else "off" for name, value in switches.items()},
+    }
+
+
+def kernels_unavailable_reason(model: Any) -> str:
+    """Why our CPU kernels cannot compute this model on some rank's machine, whatever the flags; ""
+    if they can. All ranks must call this together."""
+    reasons = collectives.all_gather(encoder.unsupported_reason(model.bert))
+    return next((reason for reason in reasons if reason), "")
 
 
 def to_device(array: np.ndarray) -> Any:

@@ -133,15 +133,21 @@ def optimizer_tensors(model: Any, optimizer: Any) -> dict[str, Any]:
 
 
 def restore_optimizer(model: Any, optimizer: Any, tensors: Mapping[str, np.ndarray]) -> None:
-    """Load state tensors, named as by `optimizer_tensors`, into an optimizer."""
+    """Load state tensors, named as by `optimizer_tensors`, into an optimizer.
+
+    A float32 copy of a half-precision weight goes into the weight itself if that is in float32 now.
+    """
     import paddle
 
     paddle_names = {name: p.name for name, p in model.named_parameters()}
+    in_float32 = {n for n, p in model.named_parameters() if str(p.dtype) == "paddle.float32"}
     state: dict[str, Any] = {}
     masters: dict[str, Any] = {}
     for key, value in tensors.items():
         name, accumulator = key.split("|")
-        if accumulator == "master_weight":
+        if accumulator == "master_weight" and name in in_float32:
+            set_tensors(model, {name: value})
+        elif accumulator == "master_weight":
             masters[paddle_names[name]] = paddle.to_tensor(value)
         else:
             state[f"{paddle_names[name]}_{accumulator}"] = paddle.to_tensor(value)

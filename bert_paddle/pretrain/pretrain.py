@@ -16,6 +16,7 @@ from bert_paddle.pretrain.args import PretrainArgs
 from bert_paddle.pretrain.data.loader import PretrainLoader, eval_row_ranges, read_batches
 from bert_paddle.pretrain.data.shards import ShardSet
 from bert_paddle.pretrain.evaluate import evaluate
+from bert_paddle.pretrain.fingerprints import pretrain_fingerprints
 from bert_paddle.pretrain.model_source import ModelSource
 from bert_paddle.pretrain.open_shards import open_shards, warn_rows_without_predictions
 from bert_paddle.training import model_card
@@ -62,7 +63,10 @@ def _run(args: PretrainArgs) -> dict[str, Any]:
 
     compute_mode.set_compute_mode(model, args, log)
     job = PretrainJob(args, output_dir, model, source, held_out, log)
-    job.pretrain(train_shards, resume_from)
+    digests = pretrain_fingerprints(
+        args, source, train_shards, held_out, runtime.bert_paddle_home()
+    )
+    job.pretrain(train_shards, resume_from, digests)
     job.write_results()
     report.write_after_run(args, output_dir, log)
     return job.values
@@ -86,9 +90,11 @@ class PretrainJob(TrainingJob):
         self.evaluated_step: int | None = None
         self.rows: dict[str, int] = {}  # of "train" and "dev" (the held-out shards)
 
-    def pretrain(self, train_shards: ShardSet, resume_from: str | None) -> None:
+    def pretrain(
+        self, train_shards: ShardSet, resume_from: str | None, fingerprints: dict[str, str]
+    ) -> None:
         """Train, from the checkpoint `resume_from` if given, and evaluate the last weights, or the
-        best ones with --load_best_model_at_end."""
+        best ones with --load_best_model_at_end. fingerprints: see pretrain.fingerprints."""
         args, world = self.args, collectives.get_world()
         self.rows = {"train": train_shards.total}
         if self.held_out is not None:
@@ -105,9 +111,8 @@ class PretrainJob(TrainingJob):
             world_size=world.size,
             max_predictions=args.max_predictions_per_seq,
         )
-        fingerprint = train_shards.fingerprint()
         rows = train_shards.total
-        state, model_step = self.train(self.trainer, loader, rows, fingerprint, resume_from)
+        state, model_step = self.train(self.trainer, loader, rows, fingerprints, resume_from)
         warn_rows_without_predictions(train_shards, self.log)
         if self.evaluated_step != model_step:
             # The model's weights are not those evaluated last: the best ones were loaded, or the

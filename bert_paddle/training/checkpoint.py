@@ -25,7 +25,8 @@ from bert_paddle.common import atomic_files
 from bert_paddle.common.errors import OutputError
 from bert_paddle.common.tensor_file import TensorSnapshot
 from bert_paddle.distributed import collectives
-from bert_paddle.training.train_state import FIELDS_RENAMED_IN_VERSION_5, VERSION, TrainState
+from bert_paddle.training import train_state
+from bert_paddle.training.train_state import VERSION, TrainState
 
 MANIFEST_FILE, STATE_FILE = "manifest.json", "state/train_state.json"
 OPTIMIZER_FILE = "state/optimizer.safetensors"
@@ -162,12 +163,8 @@ def _read_state(path: Path) -> TrainState:
         raise OutputError(f"{path} cannot be read: {error}; give another checkpoint") from None
     types = {field.name: field.type for field in dataclasses.fields(TrainState)}
     version = values.get("version") if isinstance(values, dict) else None
-    if version == 4:
-        values = {
-            FIELDS_RENAMED_IN_VERSION_5.get(name, name): value for name, value in values.items()
-        }
-        values["version"] = VERSION
-    elif version != VERSION:
+    values = train_state.upgrade(values) if isinstance(values, dict) else None
+    if values is None:
         raise OutputError(f"{path} has version {version}; this program reads version {VERSION}")
     values.setdefault("window_empty_steps", {})  # absent in files of earlier versions
     if values.keys() != types.keys():

@@ -25,18 +25,24 @@ def record_epoch(
     mean of the losses of the epoch's steps, weighted by their rows; `train_seconds` excludes
     evaluations and checkpoints.
     """
-    steps = -(-state.rows // batches.rows_per_step)  # rounded up
-    passes = round(state.epoch + steps / batches.steps_per_epoch, 6)
+    epochs = passes(state, batches.steps_per_epoch)
     log.log_metrics(
         KIND,
         state.step,
-        epoch=int(passes) if passes == int(passes) else passes,
+        epoch=int(epochs) if epochs == int(epochs) else epochs,
         train_loss=sum(state.epoch_losses) / state.rows,
         train_seconds=state.train_seconds - state.seconds_before_epoch,
         eval_loss=evaluation["eval_loss"],
         eval_seconds=eval_seconds,
         **{name: value for name, value in evaluation.items() if name != "eval_loss"},
     )
+
+
+def passes(state: TrainState, steps_per_epoch: int) -> float:
+    """The number of passes over the data so far, with a fraction within an epoch. It is counted
+    from the rows: the steps of a resumed run may have different sizes."""
+    steps = -(-state.rows // max(1, state.rows_per_step))  # rounded up
+    return round((state.epoch * steps_per_epoch + steps) / steps_per_epoch, 6)
 
 
 def print_epoch_table(log: run_log.RunLog, output_dir: Path) -> None:

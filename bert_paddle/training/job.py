@@ -45,16 +45,21 @@ class TrainingJob(ABC):
         thread. weights: a snapshot of the model's weights at this step."""
 
     def train(
-        self, trainer: Trainer, batches: TrainData, rows: int, fingerprint: str, resume: str | None
+        self,
+        trainer: Trainer,
+        batches: TrainData,
+        rows: int,
+        fingerprints: dict[str, str],
+        resume: str | None,
     ) -> tuple[TrainState, int]:
         """Train to the end, with evaluations and checkpoints; --load_best_model_at_end then loads
         the best weights. Returns the final state, and the step whose weights the model then has.
 
-        rows: per epoch. fingerprint: hash of the training data; must be the same on resume.
-        resume: the checkpoint to resume from, or None.
+        rows: per epoch. fingerprints: see training.fingerprints. resume: the checkpoint to resume
+        from, or None.
         """
         run = TrainingRun(self.args, self.output_dir, trainer, self.model_writer, self.log)
-        state = run.start_or_resume(batches, fingerprint, resume)
+        state = run.start_or_resume(batches, fingerprints, resume)
         collectives.run_on_main(lambda: flags.save_settings(self.args, self.output_dir))
         steps = {"planned": state.total, "per_epoch": batches.steps_per_epoch}
         self.run_info_file.start(self.describe(steps), is_training=True, resumed=resume is not None)

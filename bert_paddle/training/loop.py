@@ -12,6 +12,7 @@ from bert_paddle.common.run_log import RunLog, train_line
 from bert_paddle.common.signals import STOP, SignalRequests
 from bert_paddle.distributed import collectives
 from bert_paddle.training import optim
+from bert_paddle.training.plan import schedule_position
 from bert_paddle.training.step import Batch, StepResult, Trainer
 from bert_paddle.training.train_state import TrainState
 
@@ -85,7 +86,7 @@ def _loop(
     on_signal: Callable[[], None],
     requests: SignalRequests,
 ) -> None:
-    args, warmup = trainer.args, optim.warmup_steps(trainer.args, state.total)
+    args, warmup = trainer.args, optim.warmup_steps(trainer.args, state.schedule_total)
     until = state.total if until is None else until
     window = _LogWindow(trainer, batches, state)
     trainer.model.eval()  # also if no step is left
@@ -93,7 +94,11 @@ def _loop(
         trainer.model.train()
         for micro_batches in batches.steps(state.epoch, state.rows):
             lr = optim.learning_rate(
-                state.step + 1, state.total, args.learning_rate, warmup, args.lr_scheduler_type
+                schedule_position(state, state.step, warmup) + 1,
+                state.schedule_total,
+                args.learning_rate,
+                warmup,
+                args.lr_scheduler_type,
             )
             result = trainer.step(micro_batches, lr, state.step + 1, requests.poll())
             state.step, state.rows = state.step + 1, state.rows + result.rows
@@ -150,6 +155,8 @@ class _LogWindow:
         self.window_start = time.perf_counter()
         self.seconds_before_window = state.train_seconds
         self.step_before_window, self.rows = state.step, 0
+        # Where in the epoch's order the steps of this size begin.
+        self.first_row = state.rows
 
     def add(self, result: StepResult) -> None:
         """Add the losses and rows of a finished step."""
@@ -189,7 +196,7 @@ class _LogWindow:
         """Move to the next epoch, whose loss and time start at zero."""
         self.state.train_seconds = self._seconds()
         self.state.next_epoch()
-        self.epoch_loss = 0.0
+        self.epoch_loss, self.first_row = 0.0, 0
 
     def _check_finite(self, lr: float, loss: float) -> None:
         """Raise RunError when the loss or the gradients are not finite, or the loss scale has
@@ -200,7 +207,7 @@ class _LogWindow:
             raise RunError(
                 f"the loss scale fell to {scale:g} at step {state.step} (learning rate {lr:g}): "
                 "float16 gradients were not finite too often; resume with --resume_from_checkpoint "
-                "auto and --amp_dtype bfloat16, a lower --learning_rate, or no --use_amp"
+                "auto and --amp_dtype bfloat16, a lower --learning_rate, or --use_amp 0"
             )
         if nonfinite_step is None and math.isfinite(loss):
             return
@@ -208,14 +215,18 @@ class _LogWindow:
         if step is None:
             step, problem = state.step, f"the loss is {loss}"
         batch_size = state.rows_per_step
-        # Steps of this epoch before that step; -(-a // b) is a / b rounded up. Negative: the step
-        # was in an earlier epoch, or the batch size is unknown; then no rows are named.
-        steps_before = -(-state.rows // batch_size) - 1 - (state.step - step) if batch_size else -1
-        start = steps_before * batch_size  # all steps but an epoch's last have this many rows
-        rows = f"; {self.batches.describe_rows(state.epoch, start)}" if steps_before >= 0 else ""
+        # Steps of this epoch, since a resume in it, before that step; -(-a // b) is a / b rounded
+        # up. Negative: the step was in an earlier epoch, or the batch size is unknown; then no rows
+        # are named.
+        rows = state.rows - self.first_row
+        steps_before = -(-rows // batch_size) - 1 - (state.step - step) if batch_size else -1
+        # All steps but an epoch's last have this many rows.
+        start = self.first_row + steps_before * batch_size
+        where = f"; {self.batches.describe_rows(state.epoch, start)}" if steps_before >= 0 else ""
         raise RunError(
-            f"{problem} at step {step} (epoch {state.epoch}, learning rate {lr:g}{rows}); resume "
-            "with --resume_from_checkpoint auto and a lower --learning_rate or more --warmup_steps"
+            f"{problem} at step {step} (epoch {state.epoch}, learning rate {lr:g}{where}); resume "
+            "with --resume_from_checkpoint auto and a lower --learning_rate, or start over with "
+            "more --warmup_steps and --overwrite_output_dir"
         )
 
     def write_line(self, log: RunLog, lr: float) -> None:

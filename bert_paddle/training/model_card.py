@@ -54,7 +54,7 @@ class CardFacts:
 def training_settings(args: CommonArgs, state: TrainState) -> dict[str, Any]:
     """The training settings by display name, without those that may change when a run is resumed
     (paths, number of processes)."""
-    warmup = optim.warmup_steps(args, state.total)
+    warmup = optim.warmup_steps(args, state.schedule_total)
     return {
         "steps": f"{state.step} of {state.total} planned",
         "rows per step": state.rows_per_step,

@@ -13,8 +13,9 @@ def warmup_steps(args: CommonArgs, total: int) -> int:
     return args.warmup_steps or math.ceil(args.warmup_ratio * total)
 
 
-def learning_rate(step: int, total: int, peak: float, warmup: int, schedule: str) -> float:
-    """The learning rate of `step` (from 1 to `total`).
+def learning_rate(step: float, total: int, peak: float, warmup: int, schedule: str) -> float:
+    """The learning rate of `step` (from 1 to `total`); between two steps after a resume with
+    another batch size.
 
     In a linear warm-up of w steps, step k has (k-1)/w of the peak; the first step has learning rate
     0, as in google-research/bert. After the warm-up, `linear` falls from the peak to peak/(total-w)
@@ -34,7 +35,9 @@ def learning_rate(step: int, total: int, peak: float, warmup: int, schedule: str
 def is_decayed(name: str) -> bool:
     """Whether weight decay applies to the parameter with this structured name: not to biases and
     LayerNorm, but to all others, including embeddings, as in BERT."""
-    return name.split(".")[-1] != "bias" and "norm" not in name.lower()
+    # PaddleNLP names the bias of the masked-LM output `cls.predictions.decoder_bias`.
+    is_bias = name.rsplit(".", 1)[-1].lower().endswith("bias")
+    return not is_bias and "norm" not in name.lower()
 
 
 def build_optimizer(model: Any, args: CommonArgs, on_gpu: bool = False) -> Any:

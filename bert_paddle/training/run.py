@@ -3,7 +3,6 @@ write the results. Shared by all programs."""
 
 import copy
 import json
-import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,8 +14,8 @@ from bert_paddle.common.background_writer import BackgroundWriter
 from bert_paddle.common.errors import Interrupted, OutputError, RunError
 from bert_paddle.common.tensor_file import TensorSnapshot
 from bert_paddle.distributed import collectives
-from bert_paddle.models import hub, model_state
-from bert_paddle.training import checkpoint, epoch_metrics, train_state
+from bert_paddle.models import compute_mode, hub, model_state
+from bert_paddle.training import checkpoint, epoch_metrics, optim, plan, resume_check
 from bert_paddle.training.loop import Hook, TrainData, fit
 from bert_paddle.training.profiler import profile_steps
 from bert_paddle.training.step import Trainer
@@ -95,51 +94,69 @@ class TrainingRun:
         self.model = trainer.model
 
     def start_or_resume(
-        self, batches: TrainData, fingerprint: str, resume_from: str | None
+        self, batches: TrainData, fingerprints: dict[str, str], resume_from: str | None
     ) -> TrainState:
         """Return a new state, or restore a checkpoint's weights and optimizer and return its state.
 
-        fingerprint: hash of the training data; must be the same on resume. resume_from: the
-        checkpoint, or None.
+        fingerprints: see training.fingerprints. resume_from: the checkpoint, or None.
         """
         args = self.args
         if args.overwrite_output_dir:
             collectives.run_on_main(lambda: checkpoint.remove_run(self.output_dir))
-        planned = math.ceil(args.num_train_epochs * batches.steps_per_epoch)
         new = TrainState(
-            total=min(planned, args.max_steps) if args.max_steps > 0 else planned,
+            total=plan.planned_steps(
+                args.num_train_epochs, batches.steps_per_epoch, args.max_steps
+            ),
             rows_per_step=batches.rows_per_step,
             # The global batch size that the order of the rows was planned for.
             planned_rows=batches.rows_per_step,
-            fingerprint=fingerprint,
+            fingerprints=fingerprints,
+            compute_mode=compute_mode.describe_mode(self.model, args),
             args=args.as_dict(),
         )
-        state = new if resume_from is None else self._resume(Path(resume_from), new)
+        state = new
+        if resume_from is not None:
+            state = self._resume(Path(resume_from), new, batches.rows_per_epoch)
         batches.order_batch_size = state.planned_rows
         self.log.write_metrics_to(self.output_dir, state.step)
         return state
 
-    def _resume(self, folder: Path, new: TrainState) -> TrainState:
+    def _resume(self, folder: Path, new: TrainState, rows_per_epoch: int) -> TrainState:
         """Restore a checkpoint. new: the state that a new run with the same flags would have."""
         state, tensors = checkpoint.load(folder)
-        train_state.check_same_run(state, new, folder)
         model_state.check_same_config(self.model, folder)
+        differences = resume_check.check_same_run(
+            state,
+            new,
+            folder,
+            self.args.explicit_flags,
+            compute_mode.kernels_unavailable_reason(self.model),
+        )
         model_state.restore_weights(self.model, folder)
         model_state.restore_optimizer(self.model, self.trainer.optimizer, tensors)
         self.trainer.restore_scaler(state.scaler)
+        warmup = optim.warmup_steps(self.args, state.schedule_total)
+        state, change = plan.replan(state, new, rows_per_epoch, warmup)
         self.log.note(f"resuming from {folder}: step {state.step} of {state.total}")
-        self._resume_at_next_row(state, new)
+        for line in (*differences.accepted, *([change] if change else [])):
+            self.log.warning(line)
         for name in collectives.run_on_main(
             lambda: checkpoint.set_aside_newer(self.output_dir, state.step)
         ):
             self.log.warning(f"a checkpoint newer than step {state.step} was renamed to {name}")
-        if state.total != new.total:
+        # After a changed plan, a new run with the same flags would have another number of steps.
+        is_expected = plan.is_replanned(state) and state.args["max_steps"] == self.args.max_steps
+        if not change and state.total != new.total and not is_expected:
             self.log.warning(
                 f"the flags now imply {new.total} steps; a resumed run keeps its {state.total} "
                 "steps, after which its learning-rate schedule ends"
             )
+        if differences.evaluation_changed:
+            state.forget_best()
         self._check_best_and_prune(state, folder)
-        state.args = new.args
+        state.args, state.compute_mode = new.args, new.compute_mode
+        # What is not read now, such as a dev set without --do_eval, stays recorded.
+        state.fingerprints = state.fingerprints | new.fingerprints
         state.stopped = self._out_of_patience(state)
         return state
 
@@ -158,20 +175,6 @@ class TrainingRun:
             collectives.run_on_main(
                 lambda: checkpoint.prune(self.output_dir, limit, state.best_step)
             )
-
-    def _resume_at_next_row(self, state: TrainState, new: TrainState) -> None:
-        """Set `state` to continue at the next unseen row, also if the global batch size differs."""
-        accumulation = self.args.gradient_accumulation_steps
-        # state.batch counts micro-batches. The number of steps, -(-a // b), is rounded up.
-        state.batch = -(-state.rows // new.rows_per_step) * accumulation
-        if state.rows_per_step != new.rows_per_step:
-            self.log.warning(
-                f"the global batch was {state.rows_per_step} rows and is {new.rows_per_step} "
-                "(processes x --batch_size x --gradient_accumulation_steps): resuming at the next "
-                f"unseen row; the schedule still has {state.total} steps, so learning rates and "
-                "dropout differ from those of an uninterrupted run"
-            )
-            state.rows_per_step = new.rows_per_step
 
     def fit(
         self, batches: TrainData, state: TrainState, evaluate: Callable[[], Mapping[str, float]]
@@ -257,13 +260,14 @@ class TrainingRun:
     def results(self, state: TrainState, steps_per_epoch: int, rows: int) -> dict[str, Any]:
         """What all_results.json contains about the training. rows: of one epoch."""
         seconds = max(1e-9, state.train_seconds)
+        epochs = epoch_metrics.passes(state, steps_per_epoch)
         return {
-            "epoch": round(state.step / steps_per_epoch, 6),
+            "epoch": epochs,
             "global_step": state.step,
             "train_samples": rows,
             "train_runtime": state.train_seconds,
             "train_steps_per_second": state.step / seconds,
-            "train_samples_per_second": state.step / steps_per_epoch * rows / seconds,
+            "train_samples_per_second": epochs * rows / seconds,
             "best_step": state.best_step,
             "best_metric": state.best_metric,
         }

@@ -2,16 +2,15 @@
 
 import dataclasses
 import math
-from pathlib import Path
 from typing import Any
 
-from bert_paddle.common.errors import OutputError
-
-VERSION = 5  # of the checkpoint format
+VERSION = 6  # of the checkpoint format
 # {name in version 4: name in version 5}, to resume from checkpoints of version 4.
-FIELDS_RENAMED_IN_VERSION_5 = {"window_updates": "window_steps", "rows_per_update": "rows_per_step"}
+_RENAMED_IN_VERSION_5 = {"window_updates": "window_steps", "rows_per_update": "rows_per_step"}
+TRAINING_DATA = "training data"  # the name of its digest in `TrainState.fingerprints`
 
-# Flags that may differ when a run is resumed; any other difference is an error.
+# Flags that may differ when a run is resumed; any other difference is an error, or decided in
+# training.resume_check.
 FLAGS_FREE_ON_RESUME = frozenset(
     "output_dir overwrite_output_dir resume_from_checkpoint logging_steps save_steps "
     "save_total_limit debug n_gpu device num_workers eval_batch_size do_eval do_predict data_dir "
@@ -30,7 +29,7 @@ class TrainState:
     order on (seed, epoch).
     """
 
-    total: int  # planned steps, over which the learning rate is scheduled; unchanged by a resume
+    total: int  # planned steps; a resume with another global batch or other epochs changes them
     step: int = 0  # finished optimizer steps
     epoch: int = 0  # the current epoch, from 0
     rows: int = 0  # finished rows of this epoch, over all processes
@@ -54,10 +53,21 @@ class TrainState:
     # The global batch size that the order of the rows was planned for, `rows_per_step` of the
     # original run: see `TrainData.order_batch_size`.
     planned_rows: int = 0
-    fingerprint: str = ""  # hash of the tokenized training data
+    # The length of the learning-rate schedule, `total` of the original run; and at which step a
+    # resume last changed `total`, and the place of that step in the schedule: see training.plan.
+    schedule_total: int = 0
+    base_step: int = 0
+    base_position: float = 0.0
+    # Digests of the data, the model and the tokenizer by name: see training.fingerprints.
+    fingerprints: dict[str, str] = dataclasses.field(default_factory=dict)
+    # How the model is computed: see models.compute_mode.describe_mode.
+    compute_mode: dict[str, str] = dataclasses.field(default_factory=dict)
     scaler: dict[str, float] = dataclasses.field(default_factory=dict)  # state of the loss scaler
     args: dict[str, Any] = dataclasses.field(default_factory=dict)
     version: int = VERSION
+
+    def __post_init__(self) -> None:
+        self.schedule_total = self.schedule_total or self.total
 
     def update_best(self, metric: float, higher_is_better: bool) -> bool:
         """Record the metric of the current step if it is the best so far; returns whether it is. An
@@ -72,23 +82,36 @@ class TrainState:
         self.evaluations_since_best = 0 if better else self.evaluations_since_best + 1
         return better
 
+    def forget_best(self) -> None:
+        """Forget the best step so far and the evaluations since."""
+        self.best_step = self.best_metric = None
+        self.evaluations_since_best = 0
+
     def next_epoch(self) -> None:
         """Move to the start of the next epoch."""
         self.epoch, self.rows, self.batch = self.epoch + 1, 0, 0
         self.epoch_losses, self.seconds_before_epoch = [], self.train_seconds
 
 
-def check_same_run(saved: TrainState, new: TrainState, folder: Path) -> None:
-    """Raise OutputError when a run with the flags and data of `new` cannot resume from `saved`."""
-    differences = [
-        f"--{name} was {saved.args.get(name)!r} and is {value!r}"
-        for name, value in new.args.items()
-        if name not in FLAGS_FREE_ON_RESUME and saved.args.get(name) != value
-    ]
-    if saved.fingerprint != new.fingerprint:
-        differences.append("the training data, its labels or the vocabulary have changed")
-    if differences:
-        raise OutputError(
-            f"cannot resume from {folder}: {'; '.join(differences)}; use the original flags and "
-            "data, or another --output_dir for a new run"
-        )
+def upgrade(values: dict[str, Any]) -> dict[str, Any] | None:
+    """The fields of a saved state in this version's names; None for a version that is not read.
+    What an older version did not record has the value of a run that was never resumed."""
+    version = values.get("version")
+    if version == VERSION:
+        return values
+    if version not in (4, 5):
+        return None
+    values = dict(values)
+    if version == 4:
+        for old, name in _RENAMED_IN_VERSION_5.items():
+            if old in values:
+                values[name] = values.pop(old)
+    fingerprint = values.pop("fingerprint", None)
+    return values | {
+        "schedule_total": values.get("total"),
+        "base_step": 0,
+        "base_position": 0.0,
+        "fingerprints": {TRAINING_DATA: fingerprint},
+        "compute_mode": {},
+        "version": VERSION,
+    }

@@ -23,7 +23,7 @@ from bert_paddle.glue.data import tsv as data_tsv
 from bert_paddle.glue.tasks import TASKS
 from bert_paddle.models import load_weights, model_config, safe_pickle, tokenizer
 from bert_paddle.pretrain.data import schema, shards
-from bert_paddle.training import checkpoint, train_state
+from bert_paddle.training import checkpoint, resume_check, train_state
 
 LONGEST = 2000  # characters of a message; the longest ones name several files
 FILES = (("SST-2", "train"), ("CoLA", "dev"), ("STS-B", "dev"), ("QQP", "train"), ("AX", "test"))
@@ -108,7 +108,7 @@ def saved(data: bytes, folder: Path) -> None:
             (folder / "model_3" / name).write_bytes(text)
         checkpoint.latest_complete(folder, lambda _: None)
         state, _ = checkpoint.load(folder / "model_3")
-        train_state.check_same_run(state, state, folder)
+        resume_check.check_same_run(state, state, folder)
     finally:
         for name, text in contents.items():
             (folder / "model_3" / name).write_bytes(text)

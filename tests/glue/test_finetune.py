@@ -230,7 +230,7 @@ def test_evaluation_alone_is_logged_with_its_model(run, tmp_path, tiny_dir):
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
-        ("--learning_rate 1e-3", "--learning_rate was 5e-05"),
+        ("--weight_decay 1e-3", "--weight_decay was 0.0"),
         ("--max_seq_length 8", "training data"),
     ],
 )

@@ -64,3 +64,16 @@ def test_optimizer_state_is_restored_whatever_layers_the_process_built_before(ti
         each_model(ids).sum().backward()
         each_optimizer.step()
     assert_equal(model_state.numpy_state_dict(model), model_state.numpy_state_dict(restored))
+
+
+def test_float32_copies_of_half_precision_weights_become_the_weights_in_float32():
+    """A run in float16 with whole models in half precision (--amp_level O2), resumed without."""
+    import paddle
+
+    layer = paddle.nn.Linear(2, 2)
+    optimizer = paddle.optimizer.AdamW(1e-3, parameters=layer.parameters())
+    exact = np.array([[0.1, 0.2], [0.3, 0.4]], np.float32)
+    model_state.set_tensors(layer, {"weight": exact.astype("float16").astype("float32")})
+    model_state.restore_optimizer(layer, optimizer, {"weight|master_weight": exact})
+    assert np.array_equal(layer.weight.numpy(), exact)
+    assert "master_weights" not in optimizer.state_dict()

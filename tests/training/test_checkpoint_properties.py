@@ -31,7 +31,14 @@ STATES = st.builds(
     best_metric=st.none() | NUMBERS,
     stopped=st.booleans(),
     train_seconds=NUMBERS,
-    fingerprint=st.text(st.characters(exclude_categories=["Cs"]), max_size=9),
+    fingerprints=st.dictionaries(
+        st.text(st.characters(exclude_categories=["Cs"]), max_size=9),
+        st.text(max_size=5),
+        max_size=2,
+    ),
+    schedule_total=st.integers(1, 10**9),
+    base_step=st.integers(0, 10**6),
+    base_position=NUMBERS,
     args=st.dictionaries(st.text(max_size=5), st.none() | st.booleans() | NUMBERS, max_size=3),
 )
 

@@ -174,6 +174,20 @@ def test_non_finite_gradients_stop_at_once_and_keep_the_weights():
     assert np.array_equal(network.weight.numpy(), weights[-1])
 
 
+def test_rows_that_are_not_finite_are_named_after_a_resume_with_another_batch():
+    """The steps of this process begin at row 30 of the epoch, not at a multiple of 12 rows."""
+
+    class OverflowingData(FixedData):
+        def steps(self, epoch, start):
+            yield from super().steps(epoch, start)
+            yield [{"x": np.full((2, 3), 3e38, "float32")}]
+
+    state = TrainState(total=99, step=9, rows=30, rows_per_step=len(ROWS))
+    trainer, _, log = make_trainer(logging_steps=1000)
+    with pytest.raises(RunError, match="at step 13 .*rows of epoch 0 from 66"):
+        fit(trainer, OverflowingData(), state, (), log)
+
+
 def test_dropout_is_a_function_of_seed_step_and_rank():
     import paddle
 

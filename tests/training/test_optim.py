@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import tiny
 
 from bert_paddle.glue.args import parse_args
+from bert_paddle.models import paddlenlp_bert
 from bert_paddle.training import optim
 
 NEEDED = ["--task_name", "sst-2", "--model_name_or_path", "m", "--output_dir", "o"]
@@ -36,6 +38,27 @@ def test_decay_groups():
     assert not optim.is_decayed("bert.encoder.layers.0.linear1.bias")
     assert not optim.is_decayed("bert.encoder.layers.0.norm1.weight")
     assert not optim.is_decayed("bert.embeddings.layer_norm.weight")
+
+
+@pytest.mark.parametrize("kind", ["BertForSequenceClassification", "BertForPretraining"])
+@pytest.mark.parametrize(
+    ("optimizer_name", "cpu_kernels"), [("adamw", 1), ("adamw", 0), ("lamb", 0)]
+)
+def test_matrices_alone_are_decayed_in_every_model(kind, optimizer_name, cpu_kernels):
+    """With gradients of zero, a step changes what is decayed and nothing else."""
+    import paddle
+
+    bert = paddlenlp_bert.bert_module()
+    model = getattr(bert, kind)(bert.BertConfig(**tiny.CONFIG))
+    for parameter in model.parameters():
+        parameter.set_value(paddle.ones_like(parameter))
+    argv = f"--optimizer {optimizer_name} --weight_decay 0.5 --cpu_kernels {cpu_kernels}".split()
+    optimizer = optim.build_optimizer(model, parse_args([*NEEDED, *argv]))
+    optimizer.set_lr(0.1)
+    sum((parameter * 0.0).sum() for parameter in model.parameters()).backward()
+    optimizer.step()
+    decayed = {name for name, p in model.named_parameters() if not (p.numpy() == 1).all()}
+    assert decayed == {name for name, p in model.named_parameters() if p.ndim > 1}
 
 
 def one_step(optimizer_name, clip):

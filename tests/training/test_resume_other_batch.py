@@ -1,41 +1,167 @@
-"""A run resumed with another batch size continues at the next unseen row."""
+"""A run resumed with another batch size, accumulation or number of epochs sees each row as often as
+planned, and its learning rate goes on to the end of the schedule."""
 
+import json
 import shutil
+from collections import Counter
 
+import pytest
+import shard_files
 import tiny
 
 from bert_paddle.glue import finetune
-from bert_paddle.glue.args import parse_args
+from bert_paddle.glue.args import parse_args as glue_args
 from bert_paddle.glue.data import dataset
+from bert_paddle.pretrain import pretrain
+from bert_paddle.pretrain.args import parse_args as pretrain_args
+from bert_paddle.pretrain.data import loader, schema
+from bert_paddle.training import checkpoint
+
+ROWS = 50
 
 
-def test_every_row_of_the_epoch_is_trained_once_when_the_batch_size_changes(
-    tiny_dir, tmp_path, monkeypatch, capsys
-):
-    tiny.write_sst2(tmp_path / "SST-2", train=50)
-    trained_rows: list[int] = []
-    original = dataset.EncodedDataset.batch
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    place = tmp_path_factory.mktemp("other_batch")
+    tiny.write_model(place / "tiny")
+    tiny.write_sst2(place / "glue" / "SST-2", train=ROWS, dev=4)
+    vocab_size = tiny.CONFIG["vocab_size"]
+    for number, (count, first) in enumerate(((31, 0), (19, 31))):
+        rows = shard_files.make_rows(count, first, vocab_size=vocab_size)
+        rows["input_ids"][:, 1] = range(10 + first, 10 + first + count)  # tells the rows apart
+        path = place / "shards" / schema.shard_name("t", schema.TRAINING, number)
+        shard_files.write_shard(path, rows)
+    return place
 
-    def record_rows(self, rows, pad_multiple=1):
-        trained_rows.extend(rows.tolist())
-        return original(self, rows, pad_multiple)
 
-    monkeypatch.setattr(dataset.EncodedDataset, "batch", record_rows)
+@pytest.fixture
+def trained(monkeypatch):
+    """Which rows are trained on, in order."""
+    trained: list[int] = []
+    original_batch, original_collate = dataset.EncodedDataset.batch, loader.collate
 
-    def run(*flags):
-        trained_rows.clear()
-        argv = f"--task_name sst2 --model_name_or_path {tiny_dir} --data_dir {tmp_path} --do_train "
-        argv += f"--output_dir {tmp_path / 'out'} --max_seq_length 32 --report 0 "
-        argv += "--num_train_epochs 2 "
-        return finetune.run(parse_args([*argv.split(), *" ".join(flags).split()]))
+    def batch(self, rows, pad_multiple=1):
+        if len(self) == ROWS:
+            trained.extend(rows.tolist())
+        return original_batch(self, rows, pad_multiple)
 
-    assert run("--batch_size 8 --save_steps 3")["global_step"] == 14
-    before = trained_rows[:24]
-    for step in (6, 9, 12, 14):  # as after a crash at step 3
-        shutil.rmtree(tmp_path / "out" / f"model_{step}")
-    values = run("--batch_size 5 --save_steps 100 --resume_from_checkpoint auto")
-    assert values["global_step"] == 14  # the schedule is kept
-    assert sorted(before + trained_rows[:26]) == list(range(50))
-    # The next epoch, cut off at step 14.
-    assert sorted(trained_rows[26:]) == sorted(set(trained_rows[26:]))
-    assert "the global batch was 8 rows and is 5" in capsys.readouterr().err
+    def collate(rows, *args):
+        trained.extend(int(ids[1]) for ids in rows["input_ids"])
+        return original_collate(rows, *args)
+
+    monkeypatch.setattr(dataset.EncodedDataset, "batch", batch)
+    monkeypatch.setattr(loader, "collate", collate)
+    return trained
+
+
+def run(program, place, out, flags):
+    argv = f"--model_name_or_path {place / 'tiny'} --output_dir {out} --report 0 "
+    argv += "--logging_steps 1 --learning_rate 1e-3 "
+    if program == "glue":
+        argv += f"--task_name sst2 --data_dir {place / 'glue'} --do_train --max_seq_length 32 "
+        return finetune.run(glue_args((argv + flags).split()))
+    argv += f"--input_dir {place / 'shards'} --max_predictions_per_seq 4 "
+    return pretrain.run(pretrain_args((argv + flags).split()))
+
+
+def crashed_after(out, step):
+    """As after a crash: without the checkpoints after a step."""
+    for later in checkpoint.saved_steps(out):
+        if later > step:
+            shutil.rmtree(out / f"model_{later}")
+
+
+def train_records(out):
+    lines = (out / "metrics.jsonl").read_text().splitlines()
+    return [entry for entry in map(json.loads, lines) if entry["kind"] == "train"]
+
+
+CHANGES = {
+    "smaller": ("--batch_size 8", "--batch_size 5", 3 + 6 + 10),
+    "larger": ("--batch_size 8", "--batch_size 20", 3 + 2 + 3),
+    "an epoch at once": ("--batch_size 8", "--batch_size 50", 3 + 1 + 1),
+    "accumulation": (
+        "--batch_size 8",
+        "--batch_size 8 --gradient_accumulation_steps 2",
+        3 + 2 + 4,
+    ),
+    "no accumulation": (
+        "--batch_size 4 --gradient_accumulation_steps 2",
+        "--batch_size 4",
+        3 + 7 + 13,
+    ),
+}
+
+
+@pytest.mark.parametrize("program", ["glue", "pretrain"])
+@pytest.mark.parametrize("change", CHANGES)
+def test_each_row_is_seen_once_an_epoch(place, trained, tmp_path, capsys, program, change):
+    before, after, total = CHANGES[change]
+    out, epochs = tmp_path / "out", "--num_train_epochs 2 --save_steps 3"
+    run(program, place, out, f"{epochs} {before}")
+    crashed_after(out, 3)
+    rates = [record["learning_rate"] for record in train_records(out)]
+    first = trained[:24]
+    trained.clear()
+    values = run(program, place, out, f"{epochs} {after} --resume_from_checkpoint auto")
+    assert values["global_step"] == total and values["epoch"] == 2
+    seen = first + trained
+    assert len(seen) == 2 * ROWS
+    assert set(Counter(seen[:ROWS]).values()) == set(Counter(seen[ROWS:]).values()) == {1}
+    error_output = capsys.readouterr().err
+    assert f"for 2 epochs there are now {total} steps in total, not 14" in error_output
+    records = train_records(out)
+    assert [record["step"] for record in records] == list(range(1, total + 1))
+    resumed = [record["learning_rate"] for record in records[3:]]
+    assert resumed[0] == rates[3] and resumed == sorted(resumed, reverse=True)
+    # At an even pace, so that the step after the last would have a learning rate of 0.
+    assert resumed[-1] == pytest.approx(resumed[0] / len(resumed))
+
+
+def test_two_resumes_with_other_batches(place, trained, tmp_path):
+    out, flags = tmp_path / "out", "--num_train_epochs 2 --save_steps 1 --warmup_steps 5 "
+    resume = "--resume_from_checkpoint auto"
+    run("glue", place, out, f"{flags} --batch_size 8")
+    crashed_after(out, 2)
+    seen = trained[:16]
+    trained.clear()
+    run("glue", place, out, f"{flags} --batch_size 3 {resume}")
+    crashed_after(out, 6)
+    seen += trained[:12]
+    trained.clear()
+    values = run("glue", place, out, f"{flags} --batch_size 25 {resume}")
+    seen += trained
+    assert values["global_step"] == 6 + 1 + 2 and values["epoch"] == 2
+    assert sorted(seen[:ROWS]) == sorted(seen[ROWS:]) == list(range(ROWS))
+    rates = [record["learning_rate"] for record in train_records(out)]
+    # Warm-up of 40 rows: 16, then 12 of three, then one step of 25.
+    assert rates[:3] == pytest.approx([0, 2e-4, 4e-4])
+    assert rates[2:7] == pytest.approx([4e-4 + 1e-3 * 3 * k / 40 for k in range(5)])
+    unchanged = [record["learning_rate"] for record in train_records(out)]
+    crashed_after(out, 7)
+    run("glue", place, out, f"{flags} --batch_size 25 {resume}")
+    assert [record["learning_rate"] for record in train_records(out)] == unchanged
+
+
+@pytest.mark.parametrize("program", ["glue", "pretrain"])
+def test_max_steps_keep_steps_and_learning_rates(place, trained, tmp_path, capsys, program):
+    out, flags = tmp_path / "out", "--max_steps 8 --save_steps 3 "
+    run(program, place, out, f"{flags} --batch_size 8")
+    rates = [record["learning_rate"] for record in train_records(out)]
+    crashed_after(out, 3)
+    values = run(program, place, out, f"{flags} --batch_size 5 --resume_from_checkpoint auto")
+    assert values["global_step"] == 8
+    assert [record["learning_rate"] for record in train_records(out)] == rates
+    assert "--max_steps keeps the 8 steps" in capsys.readouterr().err
+
+
+def test_more_epochs_after_the_end_are_trained(place, trained, tmp_path, capsys):
+    out = tmp_path / "out"
+    run("glue", place, out, "--num_train_epochs 1 --batch_size 10")
+    trained.clear()
+    flags = "--num_train_epochs 2 --batch_size 10 --resume_from_checkpoint auto"
+    assert run("glue", place, out, flags)["global_step"] == 10
+    assert sorted(trained) == list(range(ROWS))
+    assert "--num_train_epochs was 1 and is 2" in capsys.readouterr().err
+    rates = [record["learning_rate"] for record in train_records(out)]
+    assert rates[5:] == pytest.approx([5e-4, 4e-4, 3e-4, 2e-4, 1e-4])

@@ -256,7 +256,7 @@ def free_ports() -> list[int]:
         ("glue", "--seed 7", "--seed was 42 and is 7"),
         ("glue", "--optimizer lamb", "--optimizer was 'adamw' and is 'lamb'"),
         ("glue", "--group_by_length 1", "--group_by_length was False and is True"),
-        ("glue", "--use_amp", "--use_amp was False and is True"),
+        ("glue", "--max_grad_norm 2", "--max_grad_norm was 1.0 and is 2.0"),
         ("glue", "--max_seq_length 8", "training data, its labels or the vocabulary"),
         ("pretrain", "--max_predictions_per_seq 2", "--max_predictions_per_seq was 4 and is 2"),
         ("pretrain", "--warmup_steps 3", "--warmup_steps was 0 and is 3"),

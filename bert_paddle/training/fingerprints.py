@@ -1,0 +1,67 @@
+"""Digests by which a resumed run recognizes its data, tokenizer and model, wherever they lie.
+
+A run has one dict of them, {name: digest}, made by `glue.fingerprints` or `pretrain.fingerprints`
+and stored in the training state. A name is as a message says it: "the dev set changed".
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bert_paddle.models.tokenizer import Tokenizer
+
+INITIAL_MODEL, INITIAL_WEIGHTS = "initial model", "initial weights"
+CONFIGURATION = "model configuration"
+CLASS_NAMES, TOKENIZER = "class names", "tokenizer"
+TRAINING_SHARDS, HELD_OUT_ROWS = "training shards", "held-out rows"
+DEV_SET, TEST_SET = "dev set", "test set"
+# The first that exists is read: see models.load_weights. Weights in several files have other names
+# and are recognized by their path alone.
+_WEIGHT_FILES = (
+    "model.safetensors",
+    "model_state.pdparams",
+    "pytorch_model.bin",
+)
+# Of more bytes than these, each file is not read as a whole, but in so many parts of such a size.
+_WHOLE_BYTES, _SAMPLES, _SAMPLE_BYTES = 256 << 20, 64, 4096
+
+
+def of_values(*values: Any) -> str:
+    """The digest of values that JSON can represent."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def of_tokenizer(tokenizer: Tokenizer) -> str:
+    """The digest of the vocabulary and of how text is normalized."""
+    settings = tokenizer.do_lower_case, tokenizer.strip_accents, tokenizer.tokenize_chinese_chars
+    return of_values(tokenizer.vocab, *settings)
+
+
+def of_weights(folder: Path) -> str | None:
+    """The digest of the file with a model folder's weights; None if there is none of a known
+    name."""
+    paths = (folder / name for name in _WEIGHT_FILES)
+    path = next((path for path in paths if path.is_file()), None)
+    return of_files([path]) if path else None
+
+
+def of_files(paths: Sequence[Path]) -> str:
+    """The digest of the content of several files in order, wherever they lie; of files of more than
+    256 MiB together, of their sizes and samples."""
+    is_small = sum(path.stat().st_size for path in paths) <= _WHOLE_BYTES
+    return of_values([_of_file(path, is_small) for path in paths])
+
+
+def _of_file(path: Path, whole: bool) -> str:
+    size = path.stat().st_size
+    digest = hashlib.sha256(str(size).encode())
+    with path.open("rb") as file:
+        if whole:
+            while block := file.read(1 << 20):
+                digest.update(block)
+        for i in range(0 if whole else _SAMPLES):
+            file.seek(max(0, size - _SAMPLE_BYTES) * i // (_SAMPLES - 1))
+            digest.update(file.read(_SAMPLE_BYTES))
+    return digest.hexdigest()
