@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import socket
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,15 +14,15 @@ from bert_paddle.common.errors import OutputError
 from bert_paddle.distributed import collectives
 
 LOCK_FILE = ".in_use"
+_OWNER = "process "  # how the content of a lock file begins
 
 
 def ensure_writable(folder: Path) -> None:
     """Create the output folder. Raises OutputError when it is not writable."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
+        with tempfile.NamedTemporaryFile(prefix=".writable.", dir=folder):
+            pass
     except OSError as error:
         raise OutputError(
             f"--output_dir {folder} cannot be written ({error.strerror}): give another folder"
@@ -52,10 +53,11 @@ def lock_output_dir(folder: Path) -> Iterator[None]:
 
 
 def _acquire(folder: Path) -> TextIO:
-    """Create and lock the lock file; returns it, open. Raises OutputError if it is locked."""
+    """Create and lock the lock file; returns it, open. Raises OutputError if it is locked, or is a
+    file of that name that no run wrote."""
     path = folder / LOCK_FILE
     while True:
-        lock = path.open("a+", encoding="utf-8")
+        lock = path.open("a+", encoding="utf-8", errors="replace")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -73,7 +75,11 @@ def _acquire(folder: Path) -> TextIO:
             if os.fstat(lock.fileno()).st_ino == path.stat().st_ino:
                 break
         lock.close()
+    lock.seek(0)
+    if not _OWNER.startswith(lock.read(len(_OWNER))):  # a crash may have left a part of it
+        lock.close()
+        raise OutputError(f"{path} is not a run's lock file: move it, or give another folder")
     lock.truncate(0)
-    lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+    lock.write(f"{_OWNER}{os.getpid()} on {socket.gethostname()}\n")
     lock.flush()
     return lock
