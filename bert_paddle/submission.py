@@ -5,7 +5,6 @@ The files' format (gluebenchmark.com/faq): lines `index<TAB>prediction` after a 
 """
 
 import io
-import json
 import os
 import re
 import zipfile
@@ -17,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from bert_paddle.common import runtime
-from bert_paddle.common.errors import DataError
+from bert_paddle.common import read_files, runtime
+from bert_paddle.common.errors import DataError, OutputError
 from bert_paddle.glue.data import tsv
 from bert_paddle.glue.tasks import TASKS, Task, TestSet
 from bert_paddle.training import run_info
@@ -109,13 +108,12 @@ def _prediction_files(run: Path) -> list[Path]:
     paths = [folder / name for name in SUBMISSION_FILES if (folder / name).is_file()]
     if not paths:
         raise DataError(f"{folder} has no GLUE predictions ({', '.join(SUBMISSION_FILES)})")
-    try:
-        results = json.loads((run / "all_results.json").read_text(encoding="utf-8"))
-        origin = results.get("data")
-    except (OSError, ValueError, AttributeError, RecursionError):
+    results = read_files.read_json_object(run / "all_results.json")
+    if results is None:
         raise DataError(
             f"{run} has no readable all_results.json: the run did not finish; predict again"
-        ) from None
+        )
+    origin = results.get("data")
     if origin != "glue":
         data = "a demo set of invented rows" if origin == "demo" else "other data"
         raise DataError(f"{run}: its predictions are for {data}, not for GLUE's test sets")
@@ -201,6 +199,25 @@ def make_zip(contents: dict[str, bytes]) -> bytes:
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, contents[name])
     return buffer.getvalue()
+
+
+def check_replaceable(path: Path) -> None:
+    """Raise OutputError if there is a file of this name that is not a zip from `make_zip`, such as
+    the predictions of a run. Raises OSError."""
+    if not read_files.exists(path) or not path.stat().st_size:
+        return
+    try:
+        with read_files.errors_name(path), zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):
+        entries = []
+    if {entry.filename for entry in entries} != set(SUBMISSION_FILES) or any(
+        entry.date_time != _ZIP_DATE for entry in entries
+    ):
+        raise OutputError(
+            f"--output {path} exists and was not written by this command, so it is not replaced: "
+            "give another name"
+        )
 
 
 def zip_problems(path: Path) -> list[str]:

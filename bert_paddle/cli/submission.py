@@ -71,6 +71,7 @@ def main(argv: Sequence[str]) -> None:
         count = len(submission.SUBMISSION_FILES)
         print(f"{args.check}: {count} files, all in the format that the GLUE server accepts")
         return
+    submission.check_replaceable(Path(args.output or ""))
     contents = submission.collect([Path(run) for run in args.runs])
     if not args.fill_missing:
         submission.check_complete(contents)

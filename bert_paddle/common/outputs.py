@@ -29,7 +29,7 @@ def check_inputs_kept(inputs: Iterable[Input], outputs: Iterable[Path], way_out:
             output = by_identity.get(identity(place))
             if output is not None:
                 raise OutputError(
-                    f"{flag} {value} would be lost, since {output} is replaced or deleted: {way_out}"
+                    f"{flag} {value} would be lost: {output} is replaced or deleted; {way_out}"
                 )
 
 
@@ -37,6 +37,12 @@ def is_inside(path: Path, folder: Path) -> bool:
     """Whether a path is in a folder, at any depth, or is that folder. Raises OSError."""
     wanted = identity(folder)
     return wanted is not None and wanted in map(identity, _with_parents(path))
+
+
+def is_same(path: Path, other: Path) -> bool:
+    """Whether two paths are of the same existing file or folder. Raises OSError."""
+    found = identity(path)
+    return found is not None and found == identity(other)
 
 
 def identity(path: Path) -> tuple[int, int] | None:

@@ -7,7 +7,7 @@ from bert_paddle.common.errors import OutputError
 from bert_paddle.common.outputs import Input
 from bert_paddle.glue.args import GlueArgs
 from bert_paddle.glue.tasks import TASKS, get_task
-from bert_paddle.training import run_files
+from bert_paddle.training import run_files, run_info
 from bert_paddle.training.run_files import PREDICTIONS
 
 
@@ -17,7 +17,21 @@ def check_outputs(args: GlueArgs) -> None:
     predictions_dir = Path(args.output_dir) / PREDICTIONS
     if args.do_predict and predictions_dir.exists() and not predictions_dir.is_dir():
         raise OutputError(f"{predictions_dir} is a file: move it, a folder of that name is needed")
+    _check_other_training(args)
     run_files.check_outputs(args, inputs(args), models(args), _file_names(args), args.do_train)
+
+
+def _check_other_training(args: GlueArgs) -> None:
+    """Raise OutputError if a run without training would replace the description and the results of
+    a training on another GLUE task (AX in the folder of MNLI's run)."""
+    previous = run_info.read(Path(args.output_dir))
+    task = previous.get("task")
+    if not args.do_train and args.task_name and previous.get("trains"):
+        if task in TASKS and task != args.task_name:
+            raise OutputError(
+                f"--output_dir {args.output_dir} contains a training on {task}, whose run.json and "
+                "results would be replaced: give another --output_dir"
+            )
 
 
 def inputs(args: GlueArgs) -> list[Input]:

@@ -107,7 +107,7 @@ def check_outputs(
         settings = [("--config", args.config_path)]
     outputs.check_inputs_kept([*inputs, *models, *settings], [*files, *deleted], way_out)
     for flag, value in models:
-        if value and outputs.identity(Path(value)) == (outputs.identity(output_dir) or ()):
+        if value and outputs.is_same(Path(value).expanduser(), output_dir):
             raise OutputError(f"{flag} {value} is also --output_dir: give another --output_dir")
     refuse_in_the_way([*_foreign(files), *_foreign_checkpoints(output_dir, trains, args)])
 
@@ -131,8 +131,7 @@ def refuse_in_the_way(in_the_way: Sequence[Path]) -> None:
 def is_settings_of_run(path: str | Path | None, output_dir: Path) -> bool:
     """Whether `path` is the settings.yaml that a run wrote into this output folder."""
     settings = output_dir / config_file.SETTINGS_FILE
-    found = path is not None and outputs.identity(Path(path))
-    return bool(found) and found == outputs.identity(settings) and is_own(settings)
+    return path is not None and outputs.is_same(Path(path), settings) and is_own(settings)
 
 
 def _names(args: CommonArgs, trains: bool) -> Iterator[str]:
