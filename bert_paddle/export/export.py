@@ -122,8 +122,8 @@ def _resolve_output_dir(
     if replaceable:
         raise OutputError(f"--output {target} already exists: give --overwrite, or another name")
     raise OutputError(
-        f"--output {target} already exists and is not an export (it has no {EXPORT_INFO_FILE} "
-        "of one), so it is not replaced: give another name"
+        f"--output {target} already exists and is not an export (it has no {EXPORT_INFO_FILE}), "
+        "so it is not replaced: give another name"
     )
 
 
