@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from bert_paddle.common import read_files, runtime
-from bert_paddle.common.errors import DataError, OutputError
+from bert_paddle.common.errors import DataError
 from bert_paddle.glue.data import tsv
 from bert_paddle.glue.tasks import TASKS, Task, TestSet
 from bert_paddle.training import run_info
@@ -27,7 +27,7 @@ _FOLDER = "predictions"
 _MAX_FILE_SIZE = 64 << 20  # bytes, unpacked; the largest valid file has 4 MB
 # Stricter than float(), which accepts "0_1" and " 2.7 ".
 _SCORE_PATTERN = re.compile(r"[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?")
-_ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # constant, so that equal predictions give equal zips
+ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # constant, so that equal predictions give equal zips
 # Majority class or mean score of each official training set, used if its file is not available.
 _MAJORITY_ANSWERS = {
     "CoLA": "1",
@@ -194,30 +194,11 @@ def make_zip(contents: dict[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name in SUBMISSION_FILES:
-            entry = zipfile.ZipInfo(name, _ZIP_DATE)
+            entry = zipfile.ZipInfo(name, ZIP_DATE)
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, contents[name])
     return buffer.getvalue()
-
-
-def check_replaceable(path: Path) -> None:
-    """Raise OutputError if there is a file of this name that is not a zip from `make_zip`, such as
-    the predictions of a run. Raises OSError."""
-    if not read_files.exists(path) or not path.stat().st_size:
-        return
-    try:
-        with read_files.errors_name(path), zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-    except (zipfile.BadZipFile, ValueError, NotImplementedError):
-        entries = []
-    if {entry.filename for entry in entries} != set(SUBMISSION_FILES) or any(
-        entry.date_time != _ZIP_DATE for entry in entries
-    ):
-        raise OutputError(
-            f"--output {path} exists and was not written by this command, so it is not replaced: "
-            "give another name"
-        )
 
 
 def zip_problems(path: Path) -> list[str]:
