@@ -4,7 +4,6 @@ import errno
 import fcntl
 import os
 import socket
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,8 +20,11 @@ def ensure_writable(folder: Path) -> None:
     """Create the output folder. Raises OutputError when it is not writable."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(prefix=".writable.", dir=folder):
-            pass
+        probe = folder / ".writable"
+        if os.path.lexists(probe) and probe.lstat().st_size:  # not ours, which is empty
+            probe = folder / f".writable.{os.getpid()}"
+        probe.touch()
+        probe.unlink()
     except OSError as error:
         raise OutputError(
             f"--output_dir {folder} cannot be written ({error.strerror}): give another folder"
