@@ -5,7 +5,6 @@ The files' format (gluebenchmark.com/faq): lines `index<TAB>prediction` after a 
 """
 
 import io
-import json
 import os
 import re
 import zipfile
@@ -17,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from bert_paddle.common import runtime
+from bert_paddle.common import read_files, runtime
 from bert_paddle.common.errors import DataError
 from bert_paddle.glue.data import tsv
 from bert_paddle.glue.tasks import TASKS, Task, TestSet
@@ -28,7 +27,7 @@ _FOLDER = "predictions"
 _MAX_FILE_SIZE = 64 << 20  # bytes, unpacked; the largest valid file has 4 MB
 # Stricter than float(), which accepts "0_1" and " 2.7 ".
 _SCORE_PATTERN = re.compile(r"[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?")
-_ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # constant, so that equal predictions give equal zips
+ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # constant, so that equal predictions give equal zips
 # Majority class or mean score of each official training set, used if its file is not available.
 _MAJORITY_ANSWERS = {
     "CoLA": "1",
@@ -109,13 +108,12 @@ def _prediction_files(run: Path) -> list[Path]:
     paths = [folder / name for name in SUBMISSION_FILES if (folder / name).is_file()]
     if not paths:
         raise DataError(f"{folder} has no GLUE predictions ({', '.join(SUBMISSION_FILES)})")
-    try:
-        results = json.loads((run / "all_results.json").read_text(encoding="utf-8"))
-        origin = results.get("data")
-    except (OSError, ValueError, AttributeError, RecursionError):
+    results = read_files.read_json_object(run / "all_results.json")
+    if results is None:
         raise DataError(
             f"{run} has no readable all_results.json: the run did not finish; predict again"
-        ) from None
+        )
+    origin = results.get("data")
     if origin != "glue":
         data = "a demo set of invented rows" if origin == "demo" else "other data"
         raise DataError(f"{run}: its predictions are for {data}, not for GLUE's test sets")
@@ -196,7 +194,7 @@ def make_zip(contents: dict[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name in SUBMISSION_FILES:
-            entry = zipfile.ZipInfo(name, _ZIP_DATE)
+            entry = zipfile.ZipInfo(name, ZIP_DATE)
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, contents[name])

@@ -2,12 +2,13 @@
 
 import dataclasses
 import sys
+import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bert_paddle.common import flags
+from bert_paddle.common import flags, read_files
 from bert_paddle.common.error_exit import output_errors
-from bert_paddle.common.errors import DataError
+from bert_paddle.common.errors import DataError, OutputError
 from bert_paddle.common.flags import flag
 
 DESCRIPTION = """Assemble a GLUE submission from the predictions of runs, or check a zip.
@@ -71,6 +72,7 @@ def main(argv: Sequence[str]) -> None:
         count = len(submission.SUBMISSION_FILES)
         print(f"{args.check}: {count} files, all in the format that the GLUE server accepts")
         return
+    _check_replaceable(Path(args.output or ""))
     contents = submission.collect([Path(run) for run in args.runs])
     if not args.fill_missing:
         submission.check_complete(contents)
@@ -78,6 +80,26 @@ def main(argv: Sequence[str]) -> None:
         contents[file.name] = submission.fill_missing_file(file, args.data_dir, _print_note)
     _write(Path(args.output or ""), submission.make_zip(contents))
     print(f"{args.output}: {len(contents)} files")
+
+
+def _check_replaceable(path: Path) -> None:
+    """Raise OutputError if there is a file of this name that is not an earlier submission, such as
+    the predictions of a run. Raises OSError."""
+    from bert_paddle import submission
+
+    if not read_files.exists(path) or not path.stat().st_size:
+        return
+    try:
+        with read_files.errors_name(path), zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):
+        entries = []
+    names = {entry.filename for entry in entries if entry.date_time == submission.ZIP_DATE}
+    if names != set(submission.SUBMISSION_FILES) or len(entries) != len(names):
+        raise OutputError(
+            f"--output {path} exists and was not written by this command, so it is not replaced: "
+            "give another name"
+        )
 
 
 def _write(path: Path, content: bytes) -> None:

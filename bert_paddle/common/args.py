@@ -217,6 +217,7 @@ class CommonArgs:
 
     # Names of the flags set on the command line or in the --config file.
     explicit_flags: tuple[str, ...] = ()
+    config_path: str | None = None  # the --config file
 
     def problems(self) -> Iterator[str]:
         """A message for each flag that contradicts another one or names an unusable path."""
@@ -249,5 +250,5 @@ class CommonArgs:
     def as_dict(self) -> dict[str, object]:
         """All flags' values by name, as run.json and the training state store them."""
         values = dataclasses.asdict(self)
-        values.pop("explicit_flags")
+        del values["explicit_flags"], values["config_path"]
         return values

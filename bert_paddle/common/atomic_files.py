@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from bert_paddle.common import read_files
 from bert_paddle.common.tensor_file import TensorSnapshot
 
 # Name suffixes of temporary files being written, and of folders being deleted.
@@ -69,8 +70,8 @@ def write_tensors(
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 hex digest of a file's content."""
-    with path.open("rb") as file:
+    """The SHA-256 hex digest of a file's content. Raises OSError."""
+    with read_files.errors_name(path), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -90,13 +91,15 @@ def check_manifest(
 ) -> str | None:
     """Compare a folder with its manifest, which must list the `required` files. Every listed file
     is read, except those whose names start with an ignored prefix. Returns the first difference, as
-    the second half of a message, or None."""
-    try:
-        entries = json.loads((folder / manifest).read_text(encoding="utf-8"))["files"]
-        expected = {name: (entry["bytes"], entry["sha256"]) for name, entry in entries.items()}
-    except FileNotFoundError:
+    the second half of a message, or None. Raises OSError for a file that exists but cannot be read:
+    that is not a difference."""
+    content = read_files.read_bytes(folder / manifest)
+    if content is None:
         return f"it has no {manifest}"
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+    try:
+        entries = json.loads(content)["files"]
+        expected = {name: (entry["bytes"], entry["sha256"]) for name, entry in entries.items()}
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         return f"its {manifest} cannot be read ({error})"
     for name in required:
         if name not in expected:
@@ -105,17 +108,17 @@ def check_manifest(
         path = folder / name
         if name.startswith(ignored_prefixes):
             continue
+        if ".." in path.parts or folder not in path.parents:
+            return f"its {manifest} lists {name}, which is outside the folder"
         try:
-            if ".." in path.parts or folder not in path.parents:
-                return f"its {manifest} lists {name}, which is outside the folder"
-            if not path.is_file():
+            if not read_files.is_file(path):
                 return f"{name} is missing"
-            if path.stat().st_size != size:
-                return f"{name} has {path.stat().st_size} bytes, not {size}"
-            if sha256(path) != digest:
-                return f"{name} differs from its checksum"
-        except (OSError, ValueError) as error:
+        except ValueError as error:  # a zero byte in the name
             return f"{name!r} cannot be read ({error})"
+        if path.stat().st_size != size:
+            return f"{name} has {path.stat().st_size} bytes, not {size}"
+        if sha256(path) != digest:
+            return f"{name} differs from its checksum"
     return None
 
 
@@ -125,7 +128,12 @@ def delete(path: Path) -> None:
     if path.is_symlink() or path.is_file():
         path.unlink()
     elif path.exists():
-        renamed = path.with_name(path.name + DELETED_SUFFIX)
-        shutil.rmtree(renamed, ignore_errors=True)
+        renamed = free_name(path, DELETED_SUFFIX)
         path.rename(renamed)
         shutil.rmtree(renamed)
+
+
+def free_name(path: Path, suffix: str) -> Path:
+    """`path` with a suffix appended, and a number if that name is taken."""
+    candidates = (path.with_name(f"{path.name}{suffix}{n}") for n in ("", *range(2, 1_000_000)))
+    return next(candidate for candidate in candidates if not os.path.lexists(candidate))

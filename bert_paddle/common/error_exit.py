@@ -13,9 +13,18 @@ from bert_paddle.common.errors import BertPaddleError, OutputError
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # As atomic_files.write_text names its temporary files.
 _TEMPORARY_NAME = re.compile(r"(?:^|(?<=/))\.([^/]+)\.\d+\.part$")
-_ACCESS_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOTDIR)
+_PATH_ERRORS = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR),
+    *(errno.ELOOP, errno.ENAMETOOLONG, errno.EBUSY, errno.ETXTBSY),
+)
+# Of disks, network file systems and limits: not always about one file.
+_DEVICE_ERRORS = (
+    *(errno.EIO, errno.EREMOTEIO, errno.EUCLEAN, errno.ENXIO, errno.ENODEV),
+    *(errno.ESTALE, errno.ETIMEDOUT, errno.ENOLCK, errno.EHOSTDOWN, errno.ENOTCONN),
+    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM),
+)
 # An OSError with one of these is reported in one line; any other one is a bug.
-SYSTEM_ERRNOS = (*_DISK_FULL, *_ACCESS_ERRORS)
+SYSTEM_ERRNOS = (*_DISK_FULL, *_PATH_ERRORS, *_DEVICE_ERRORS)
 
 
 @contextmanager
@@ -81,8 +90,10 @@ def _message_and_code(error: BaseException) -> tuple[str, int]:
             "(resume a training run with --resume_from_checkpoint auto)",
             1,
         )
-    if isinstance(error, OSError) and error.errno in _ACCESS_ERRORS and error.filename:
+    if isinstance(error, OSError) and error.errno in SYSTEM_ERRNOS and error.filename:
         return f"{_target_path(error)}: {error.strerror}; fix this and run again", 1
+    if isinstance(error, OSError) and error.errno in _DEVICE_ERRORS:
+        return f"{error.strerror}; fix this and run again", 1
     raise error
 
 

@@ -105,7 +105,8 @@ def parse(args_class: type[Args], description: str, argv: Sequence[str] | None =
     """The flags in `argv` (default: sys.argv) as an `args_class` instance.
 
     The command line overrides what `--config FILE.yaml` sets. The instance's `explicit_flags`
-    field, if it has one, receives the names of the flags set in either place. The class may have:
+    field, if it has one, receives the names of the flags set in either place, and `config_path` the
+    file's path. The class may have:
     `overridden_flags(on_command_line, in_config)`, a static method that takes the names of the
     flags set in each place and returns flags of the file to ignore, because flags on the command
     line contradict them;
@@ -144,7 +145,10 @@ def parse(args_class: type[Args], description: str, argv: Sequence[str] | None =
             settings.texts.pop(name, None)
         texts = settings.texts | texts
         positional_values = positional_values or settings.positional
-    return build_args(args_class, texts, problems, positional_values)
+    args = build_args(args_class, texts, problems, positional_values)
+    if parsed.config and hasattr(args, "config_path"):
+        vars(args)["config_path"] = parsed.config[-1]
+    return args
 
 
 def build_args(
@@ -184,8 +188,11 @@ def build_args(
 
 
 def save_settings(args: Any, folder: Path) -> None:
-    """Write all flags into the folder's settings.yaml, which `--config` reads."""
-    config_file.write(folder / config_file.SETTINGS_FILE, args, declared_flags(type(args)))
+    """Write all flags into the folder's settings.yaml, which `--config` reads. If that is the file
+    which --config has read, it stays as it is."""
+    path = folder / config_file.SETTINGS_FILE
+    if args.config_path is None or not path.exists() or not path.samefile(args.config_path):
+        config_file.write(path, args, declared_flags(type(args)))
 
 
 def parser(args_class: type, description: str) -> argparse.ArgumentParser:

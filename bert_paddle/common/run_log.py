@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
-from bert_paddle.common import atomic_files
+from bert_paddle.common import atomic_files, read_files
 
 METRICS_FILE = "metrics.jsonl"
 
@@ -88,12 +88,11 @@ class RunLog:
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The records in `folder`/metrics.jsonl, without invalid lines (a crash truncates the last)."""
-    path = folder / METRICS_FILE
-    if not path.is_file():
-        return []
+    """The records in `folder`/metrics.jsonl, without invalid lines (a crash truncates the last).
+    Raises OSError if the file exists but cannot be read."""
+    content = read_files.read_bytes(folder / METRICS_FILE) or b""
     records = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in content.decode("utf-8", errors="replace").splitlines():
         try:
             record = json.loads(line)
         except ValueError:

@@ -7,13 +7,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bert_paddle.common import atomic_files, hardware
+from bert_paddle.common import atomic_files, hardware, outputs, read_files
 from bert_paddle.common.errors import OutputError, RunError, UserError, WeightsError
 from bert_paddle.export import card, check, hugging_face, onnx_graph, paddle_inference, sample
 from bert_paddle.export.check import CheckResult
 from bert_paddle.export.source import ExportSource, find_model_dir, load_source
 
 EXPORT_INFO_FILE = "export.json"  # the export's metadata; a folder with it is an export
+_EXPORT_INFO_KEYS = frozenset(("format", "exported"))
+# The files of exports, of all formats and earlier versions.
+_FILE_NAMES = frozenset(
+    "export.json README.md config.json vocab.txt tokenizer.json tokenizer_config.json "
+    "special_tokens_map.json added_tokens.json model.safetensors model.onnx model.json "
+    "model.pdmodel model.pdiparams model.pdiparams.info".split()
+)
 _WRITERS: dict[str, Callable[[ExportSource, Path], None]] = {
     "hf": hugging_face.write,
     "onnx": onnx_graph.write,
@@ -90,7 +97,7 @@ def _resolve_output_dir(
     base = source if is_path else Path(source.name)
     default = base.with_name(f"{base.name}_{export_format}")
     target = Path(output).expanduser() if output else default
-    if target.resolve() == source.resolve():
+    if target.resolve() == source.resolve() or outputs.is_same(target, source):
         raise OutputError(f"--output {target} is the model itself: give another folder")
     if source.resolve() in target.resolve().parents:
         raise OutputError(
@@ -101,7 +108,15 @@ def _resolve_output_dir(
         return target
     if not target.is_dir() or target.is_symlink():
         raise OutputError(f"--output {target} is not a folder: give another name")
-    replaceable = (target / EXPORT_INFO_FILE).is_file() or not any(target.iterdir())
+    info = read_files.read_json_object(target / EXPORT_INFO_FILE) or {}
+    names = sorted(path.name for path in target.iterdir())
+    replaceable = not names or _EXPORT_INFO_KEYS <= info.keys()
+    others = [name for name in names if name not in _FILE_NAMES]
+    if replaceable and overwrite and others:
+        raise OutputError(
+            f"--output {target} is not replaced, since it contains files that are not the export's "
+            f"({', '.join(others[:3])}): move them, or give another name"
+        )
     if replaceable and overwrite:
         return target
     if replaceable:

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from bert_paddle import report
-from bert_paddle.common.errors import OutputError
 from bert_paddle.common.run_log import RunLog
 from bert_paddle.common.tensor_file import TensorSnapshot
 from bert_paddle.distributed import collectives
-from bert_paddle.glue import card, evaluate, loss, results, run_info
+from bert_paddle.glue import card, evaluate, loss, output_check, results, run_info
 from bert_paddle.glue.args import GlueArgs
 from bert_paddle.glue.custom import load as custom_data
 from bert_paddle.glue.data.dataset import TrainLoader
@@ -46,7 +45,7 @@ def run(args: GlueArgs) -> dict[str, Any]:
     with lock_output_dir(output_dir):
         resume_from = collectives.run_on_main(lambda: _prepare_output_dir(args, output_dir, log))
         model_name = args.model_name_or_path
-        model_dir = training_run.find_initial_model(model_name, args, output_dir, log)
+        model_dir = training_run.find_initial_model(model_name, log)
         tokenizer = load_tokenizer(model_dir, args.vocab_file)
 
         task, raw_data = _read_data(args, model_dir, tokenizer, log)
@@ -72,9 +71,7 @@ def run(args: GlueArgs) -> dict[str, Any]:
 def _prepare_output_dir(args: GlueArgs, output_dir: Path, log: RunLog) -> str | None:
     """Check the output folder and open its metrics.jsonl; returns the checkpoint to resume from,
     or None."""
-    predictions_dir = output_dir / "predictions"
-    if args.do_predict and predictions_dir.exists() and not predictions_dir.is_dir():
-        raise OutputError(f"{predictions_dir} is a file: move it, a folder of that name is needed")
+    output_check.check_outputs(args)
     if not args.do_train:
         log.write_metrics_to(output_dir)
         return None

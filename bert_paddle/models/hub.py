@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 
-from bert_paddle.common import atomic_files
+from bert_paddle.common import atomic_files, read_files
 from bert_paddle.common.errors import WeightsError
 
 _TIMEOUT = 30  # seconds without receiving data
@@ -107,13 +107,13 @@ def find_model_dir(
         raise WeightsError(
             "the model's name is empty: give a folder or a name such as bert-base-uncased"
         )
-    if path.is_dir():
+    if read_files.is_dir(path):
         return path
     if path.exists():
         raise WeightsError(f"{path} is a file: give the folder that holds it ({path.parent})")
     is_path = name_or_path.startswith((".", "~", os.sep)) or path.is_absolute()
     in_home = home / "models" / name_or_path
-    if not is_path and ".." not in path.parts and in_home.is_dir():
+    if not is_path and ".." not in path.parts and read_files.is_dir(in_home):
         return in_home
     if is_path or "/" in name_or_path:
         raise WeightsError(
@@ -171,7 +171,7 @@ def download_vocabulary(name: str, home: Path) -> Path:
     """The folder home/vocabularies/<name> with a hub model's vocabulary but no weights, downloaded
     if missing. Raises WeightsError if the download fails."""
     model, target = HUB_MODELS[name], home / "vocabularies" / name
-    if (target / "vocab.txt").is_file():
+    if read_files.is_file(target / "vocab.txt"):
         return target
     try:
         target.mkdir(parents=True, exist_ok=True)

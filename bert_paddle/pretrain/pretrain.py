@@ -19,7 +19,7 @@ from bert_paddle.pretrain.evaluate import evaluate
 from bert_paddle.pretrain.fingerprints import pretrain_fingerprints
 from bert_paddle.pretrain.model_source import ModelSource
 from bert_paddle.pretrain.open_shards import open_shards, warn_rows_without_predictions
-from bert_paddle.training import model_card
+from bert_paddle.training import model_card, run_files
 from bert_paddle.training import run as training_run
 from bert_paddle.training.job import TrainingJob
 from bert_paddle.training.output_lock import lock_output_dir
@@ -40,6 +40,7 @@ def run(args: PretrainArgs) -> dict[str, Any]:
 
 def _run(args: PretrainArgs) -> dict[str, Any]:
     log, output_dir = run_log.RunLog(active=collectives.get_world().is_main), Path(args.output_dir)
+    collectives.run_on_main(lambda: _check_outputs(args))
     resume_from = collectives.run_on_main(
         lambda: training_run.resolve_resume(args, output_dir, log)
     )
@@ -55,7 +56,7 @@ def _run(args: PretrainArgs) -> dict[str, Any]:
 
     # The loaded weights, as large as the model, are not bound to a name, so that they are freed.
     model, notes = pretrain_model.build_model(
-        source.config, args.seed, None if resume_from else _load_init_weights(args, output_dir, log)
+        source.config, args.seed, None if resume_from else _load_init_weights(args, log)
     )
     log.note(
         f"model: {source.name}, {_describe_size(model)}" + "".join(f"; {note}" for note in notes)
@@ -70,6 +71,14 @@ def _run(args: PretrainArgs) -> dict[str, Any]:
     job.write_results()
     report.write_after_run(args, output_dir, log)
     return job.values
+
+
+def _check_outputs(args: PretrainArgs) -> None:
+    """Check that no input and no file of others is in the way of the run's output files. Raises
+    OutputError."""
+    models = [("--model_name_or_path", args.model_name_or_path), ("--init_from", args.init_from)]
+    inputs = [("--vocab_file", args.vocab_file), ("--input_dir", args.input_dir)]
+    run_files.check_outputs(args, inputs, models, (), trains=True)
 
 
 class PretrainJob(TrainingJob):
@@ -194,12 +203,12 @@ class PretrainJob(TrainingJob):
 
 
 def _load_init_weights(
-    args: PretrainArgs, output_dir: Path, log: run_log.RunLog
+    args: PretrainArgs, log: run_log.RunLog
 ) -> load_weights.LoadedWeights | None:
     """The weights of --init_from, or None without it."""
     if args.init_from is None:
         return None
-    folder = training_run.find_initial_model(args.init_from, args, output_dir, log)
+    folder = training_run.find_initial_model(args.init_from, log)
     return load_weights.load_weights(folder)
 
 

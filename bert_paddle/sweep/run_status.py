@@ -1,6 +1,5 @@
 """The status of a run, read from its folder: finished, started, or started with other settings."""
 
-import json
 import math
 import os
 from collections.abc import Collection, Mapping
@@ -8,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bert_paddle.common import runtime
+from bert_paddle.common import read_files, runtime
 from bert_paddle.glue import tasks
 from bert_paddle.glue.args import GlueArgs
 from bert_paddle.glue.data import tsv
@@ -83,12 +82,9 @@ def data_origin(args: GlueArgs) -> str:
 
 
 def read_results(folder: Path) -> dict[str, Any]:
-    """The content of all_results.json in `folder`; {} if it is missing or unreadable."""
-    try:
-        results = json.loads((folder / RESULTS_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return results if isinstance(results, dict) else {}
+    """The content of all_results.json in `folder`; {} if it is missing or damaged. Raises OSError
+    if it cannot be read: the run must not be repeated for that."""
+    return read_files.read_json_object(folder / RESULTS_FILE) or {}
 
 
 def metric_values(results: dict[str, Any]) -> dict[str, float]:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from bert_paddle.common import atomic_files
 from bert_paddle.common.errors import Interrupted, OutputError, RunError
-from bert_paddle.sweep import child_processes, run_status, table
+from bert_paddle.sweep import child_processes, output_check, run_status, table
 from bert_paddle.sweep import summary as sweep_summary
 from bert_paddle.sweep.child_processes import ChildProcess
 from bert_paddle.sweep.plan import Plan
 from bert_paddle.sweep.table import RunOutcome, Summary
-from bert_paddle.training import checkpoint
+from bert_paddle.training import run_files
 from bert_paddle.training.output_lock import lock_output_dir
 from bert_paddle.training.run import RESULTS_FILE
 
@@ -75,10 +75,11 @@ class _Sweep:
         self.outcomes = [RunOutcome(run) for run in self.plan.runs]
         if self.plan.duplicates:
             _print_stderr(f"{self.plan.duplicates} duplicate combination(s) skipped")
-        if checkpoint.contains_run(self.plan.folder):
+        if run_files.contains_run(self.plan.folder):
             raise OutputError(
                 f"--output_dir {self.plan.folder} is itself a run's folder: give another folder"
             )
+        output_check.check_outputs(self.plan)
         if not self.plan.overwrite:
             self._read_finished()
         # Results of an earlier call: a sweep that is not finished has none.

@@ -7,12 +7,13 @@
 
 A checkpoint is built under a temporary name, flushed to disk and renamed. A crash may leave
 model_<n>.partial (half written), .old (being replaced) and .gone (half deleted); the next run in
-the folder cleans up. .aside is a checkpoint newer than the one that a run resumed from.
+the folder cleans up. .aside is a checkpoint newer than the one that a run resumed from. Folders of
+these names that this program did not write are left alone: see `checkpoint_files`.
 """
 
 import dataclasses
 import json
-import re
+import os
 import shutil
 import typing
 from collections.abc import Callable, Mapping
@@ -21,25 +22,14 @@ from typing import Any
 
 import numpy as np
 
-from bert_paddle.common import atomic_files
+from bert_paddle.common import atomic_files, read_files
 from bert_paddle.common.errors import OutputError
 from bert_paddle.common.tensor_file import TensorSnapshot
 from bert_paddle.distributed import collectives
-from bert_paddle.training import train_state
+from bert_paddle.training import checkpoint_files, train_state
+from bert_paddle.training.checkpoint_files import MANIFEST_FILE, OPTIMIZER_FILE, STATE_FILE
 from bert_paddle.training.train_state import VERSION, TrainState
 
-MANIFEST_FILE, STATE_FILE = "manifest.json", "state/train_state.json"
-OPTIMIZER_FILE = "state/optimizer.safetensors"
-_NAME = re.compile(r"model_(\d+)")
-_PARTIAL, _OLD, _ASIDE = ".partial", ".old", ".aside"
-_OUTPUT_FILES = (
-    r"predictions|all_results\.json|metrics\.jsonl|run\.json|dev_predictions(_\w+)?\.jsonl"
-    r"|test_predictions_[^/]+\.jsonl|report\.html|pictures|profile|settings\.yaml"
-)
-_RUN_ARTIFACT = re.compile(
-    rf"(model_\d+(\.partial|\.old|\.aside\d*)?|{_OUTPUT_FILES})(\.gone)?"
-    rf"|\.({_OUTPUT_FILES})\.\d+\.part"
-)
 # Verified by `latest_complete` in this process: `load` does not verify these checkpoints again.
 _verified: set[Path] = set()
 
@@ -61,10 +51,12 @@ def save(
     it is passed. On OSError (such as a full disk), earlier checkpoints are unchanged.
     """
     target = checkpoint_dir(output_dir, state.step)
-    partial = target.with_name(target.name + _PARTIAL)
-    shutil.rmtree(partial, ignore_errors=True)
+    partial = target.with_name(target.name + checkpoint_files.PARTIAL)
+    if partial.is_dir():
+        checkpoint_files.delete_unfinished(partial)
+    partial.mkdir(parents=True)
     try:
-        (partial / "state").mkdir(parents=True)
+        (partial / "state").mkdir()
         write_model(partial)
         atomic_files.write_tensors(partial / OPTIMIZER_FILE, optimizer)
         atomic_files.write_json(partial / STATE_FILE, dataclasses.asdict(state))
@@ -79,36 +71,57 @@ def save(
 
 
 def _swap(partial: Path, target: Path) -> None:
-    """Rename `partial` to `target`. An existing `target` is kept as .old until that is done."""
-    old = target.with_name(target.name + _OLD)
-    if target.exists():
-        shutil.rmtree(old, ignore_errors=True)
+    """Rename `partial` to `target`. An existing `target` is kept as .old until that is done; one
+    with a user's files is set aside."""
+    old = None
+    if os.path.lexists(target):
+        replaceable = target.is_symlink() or not checkpoint_files.other_files(target)
+        suffix = checkpoint_files.OLD if replaceable else checkpoint_files.ASIDE
+        old = atomic_files.free_name(target, suffix)
         target.rename(old)
     try:
         partial.rename(target)
     except OSError:
-        if old.exists():
+        if old is not None:
             old.rename(target)
         raise
     atomic_files.sync(target.parent)
-    shutil.rmtree(old, ignore_errors=True)
+    if old is not None and replaceable:
+        _discard(old)
+
+
+def _discard(path: Path) -> None:
+    """Delete a replaced checkpoint as far as possible; of a symbolic link, only the link."""
+    if path.is_symlink():
+        path.unlink()
+    else:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def find_damage(folder: Path) -> str | None:
-    """Verify the checksums of a checkpoint. Returns why it is not complete, or None."""
+    """Verify the checksums of a checkpoint. Returns why it is not complete, or None. Raises OSError
+    if it cannot be read, which is no damage."""
     return atomic_files.check_manifest(folder, MANIFEST_FILE, (STATE_FILE, OPTIMIZER_FILE))
 
 
 def saved_steps(output_dir: Path) -> list[int]:
-    """The steps of the checkpoints in a folder, ascending, complete or not."""
-    if not output_dir.is_dir():
-        return []
-    matches = (_NAME.fullmatch(path.name) for path in output_dir.iterdir() if path.is_dir())
-    return sorted(int(match[1]) for match in matches if match)
+    """The steps of the checkpoints in a folder, ascending, complete or not. Raises OSError."""
+    steps = []
+    for path in _entries(output_dir):
+        match = checkpoint_files.NAME.fullmatch(path.name)
+        if match and read_files.is_dir(path) and checkpoint_files.is_checkpoint(path):
+            steps.append(int(match[1]))
+    return sorted(steps)
+
+
+def _entries(folder: Path) -> list[Path]:
+    """The content of a folder; [] if there is none. Raises OSError."""
+    return list(folder.iterdir()) if read_files.is_dir(folder) else []
 
 
 def latest_complete(output_dir: Path, warn: Callable[[str], None]) -> Path | None:
-    """The newest complete checkpoint, or None; `warn` gets a message for each one skipped."""
+    """The newest complete checkpoint, or None; `warn` gets a message for each one skipped. Raises
+    OSError if one cannot be read: an older one must not take its place for that."""
     for step in reversed(saved_steps(output_dir)):
         folder = checkpoint_dir(output_dir, step)
         damage = find_damage(folder)
@@ -158,7 +171,7 @@ def saved_flags(folder: Path) -> dict[str, Any]:
 def _read_state(path: Path) -> TrainState:
     """Read the state, and check that every field has its declared type."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(read_files.read_bytes(path) or b"")
     except (ValueError, RecursionError) as error:
         raise OutputError(f"{path} cannot be read: {error}; give another checkpoint") from None
     types = {field.name: field.type for field in dataclasses.fields(TrainState)}
@@ -200,49 +213,41 @@ def set_aside_newer(output_dir: Path, step: int) -> list[str]:
     names = []
     for newer in reversed(saved_steps(output_dir)):
         if newer > step:
-            candidates = (f"model_{newer}{_ASIDE}{suffix}" for suffix in ("", *range(2, 999)))
-            aside = next(name for name in candidates if not (output_dir / name).exists())
-            checkpoint_dir(output_dir, newer).rename(output_dir / aside)
-            names.append(aside)
+            folder = checkpoint_dir(output_dir, newer)
+            aside = atomic_files.free_name(folder, checkpoint_files.ASIDE)
+            folder.rename(aside)
+            names.append(aside.name)
     return names
 
 
-def contains_run(output_dir: Path) -> bool:
-    """Whether a folder contains checkpoints or metrics of a training run."""
-    return bool(saved_steps(output_dir)) or (output_dir / "metrics.jsonl").is_file()
-
-
-def run_artifacts(output_dir: Path) -> list[Path]:
-    """The existing files and folders that runs write into their output folder."""
-    entries = output_dir.iterdir() if output_dir.is_dir() else ()
-    return [path for path in entries if _RUN_ARTIFACT.fullmatch(path.name)]
-
-
-def remove_run(output_dir: Path) -> None:
-    """Delete the files and folders that runs write into their output folder, and nothing else."""
-    for path in run_artifacts(output_dir):
-        atomic_files.delete(path)
-
-
 def recover_from_crash(output_dir: Path) -> None:
-    """Clean up after a crash: delete what is half written or half deleted, and restore a replaced
-    checkpoint unless the new one is complete."""
-    for path in run_artifacts(output_dir):
-        if path.name.endswith((_PARTIAL, atomic_files.DELETED_SUFFIX)):
-            shutil.rmtree(path, ignore_errors=True)
-        elif path.name.endswith(atomic_files.PARTIAL_SUFFIX):
-            path.unlink()
-        elif path.name.endswith(_OLD):
-            target = path.with_name(path.name.removesuffix(_OLD))
-            if not target.exists() or find_damage(target) and not find_damage(path):
-                atomic_files.delete(target)
+    """Clean up after a crash: delete checkpoints that are half written or half deleted, and restore
+    a replaced one unless the new one is complete. Raises OSError."""
+    for path in _entries(output_dir):
+        name = path.name
+        if not checkpoint_files.ANY_NAME.fullmatch(name) or not path.is_dir():
+            continue
+        if name.endswith(checkpoint_files.PARTIAL) or atomic_files.DELETED_SUFFIX in name:
+            checkpoint_files.delete_unfinished(path)
+        elif checkpoint_files.OLD in name and checkpoint_files.is_checkpoint(path):
+            target = path.with_name(name.partition(checkpoint_files.OLD)[0])
+            if not os.path.lexists(target) or find_damage(target) and not find_damage(path):
+                if os.path.lexists(target):
+                    checkpoint_files.delete(target)
                 path.rename(target)
             else:
-                shutil.rmtree(path, ignore_errors=True)
+                _discard(path)
 
 
-def prune(output_dir: Path, limit: int, best_step: int | None) -> None:
-    """Delete all but the newest `limit` checkpoints and the best one; with -1, delete none."""
+def prune(
+    output_dir: Path, limit: int, best_step: int | None, warn: Callable[[str], None] | None = None
+) -> None:
+    """Delete all but the newest `limit` checkpoints and the best one; with -1, delete none. `warn`
+    gets a message for each one that is kept because of a user's files in it."""
     for step in saved_steps(output_dir)[:-limit] if limit > 0 else ():
         if step != best_step:
-            atomic_files.delete(checkpoint_dir(output_dir, step))
+            try:
+                checkpoint_files.delete(checkpoint_dir(output_dir, step))
+            except OutputError as error:
+                if warn:
+                    warn(str(error))

@@ -13,6 +13,7 @@ from bert_paddle.common.errors import OutputError
 from bert_paddle.distributed import collectives
 
 LOCK_FILE = ".in_use"
+_OWNER = "process "  # how the content of a lock file begins
 
 
 def ensure_writable(folder: Path) -> None:
@@ -20,6 +21,8 @@ def ensure_writable(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".writable"
+        if os.path.lexists(probe) and probe.lstat().st_size:  # not ours, which is empty
+            probe = folder / f".writable.{os.getpid()}"
         probe.touch()
         probe.unlink()
     except OSError as error:
@@ -52,10 +55,11 @@ def lock_output_dir(folder: Path) -> Iterator[None]:
 
 
 def _acquire(folder: Path) -> TextIO:
-    """Create and lock the lock file; returns it, open. Raises OutputError if it is locked."""
+    """Create and lock the lock file; returns it, open. Raises OutputError if it is locked, or is a
+    file of that name that no run wrote."""
     path = folder / LOCK_FILE
     while True:
-        lock = path.open("a+", encoding="utf-8")
+        lock = path.open("a+", encoding="utf-8", errors="replace")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -73,7 +77,11 @@ def _acquire(folder: Path) -> TextIO:
             if os.fstat(lock.fileno()).st_ino == path.stat().st_ino:
                 break
         lock.close()
+    lock.seek(0)
+    if not _OWNER.startswith(lock.read(len(_OWNER))):  # a crash may have left a part of it
+        lock.close()
+        raise OutputError(f"{path} is not a run's lock file: move it, or give another folder")
     lock.truncate(0)
-    lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+    lock.write(f"{_OWNER}{os.getpid()} on {socket.gethostname()}\n")
     lock.flush()
     return lock

@@ -2,27 +2,26 @@
 write the results. Shared by all programs."""
 
 import copy
-import json
+import functools
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from bert_paddle.common import atomic_files, run_log, runtime
+from bert_paddle.common import atomic_files, read_files, run_log, runtime
 from bert_paddle.common.args import CommonArgs
 from bert_paddle.common.background_writer import BackgroundWriter
 from bert_paddle.common.errors import Interrupted, OutputError, RunError
 from bert_paddle.common.tensor_file import TensorSnapshot
 from bert_paddle.distributed import collectives
 from bert_paddle.models import compute_mode, hub, model_state
-from bert_paddle.training import checkpoint, epoch_metrics, optim, plan, resume_check
+from bert_paddle.training import checkpoint, epoch_metrics, optim, plan, resume_check, run_files
 from bert_paddle.training.loop import Hook, TrainData, fit
 from bert_paddle.training.profiler import profile_steps
+from bert_paddle.training.run_files import RESULTS_FILE
 from bert_paddle.training.step import Trainer
 from bert_paddle.training.train_state import TrainState
 from bert_paddle.training.verify_model_dir import verify_model_dir
-
-RESULTS_FILE = "all_results.json"
 
 
 def resolve_resume(args: CommonArgs, folder: Path, log: run_log.RunLog) -> str | None:
@@ -34,11 +33,12 @@ def resolve_resume(args: CommonArgs, folder: Path, log: run_log.RunLog) -> str |
     if args.overwrite_output_dir:
         return None
     checkpoint.recover_from_crash(folder)
+    run_files.remove_temporary_files(folder)
     if args.resume_from_checkpoint == "auto":
         latest = checkpoint.latest_complete(folder, log.warning)
         return str(latest) if latest else None
     is_inside = Path(args.resume_from_checkpoint or "").resolve().parent == folder.resolve()
-    if checkpoint.contains_run(folder) and not (args.resume_from_checkpoint and is_inside):
+    if run_files.contains_run(folder) and not (args.resume_from_checkpoint and is_inside):
         raise OutputError(
             f"--output_dir {folder} already contains a run: resume with "
             "--resume_from_checkpoint auto, start over with --overwrite_output_dir, or give "
@@ -47,31 +47,16 @@ def resolve_resume(args: CommonArgs, folder: Path, log: run_log.RunLog) -> str |
     return args.resume_from_checkpoint
 
 
-def find_initial_model(
-    name_or_path: str, args: CommonArgs, output_dir: Path, log: run_log.RunLog
-) -> Path:
+def find_initial_model(name_or_path: str, log: run_log.RunLog) -> Path:
     """The folder of the model to start from, downloaded if necessary, and verified.
 
-    Raises WeightsError if it is missing or damaged, OutputError if it would be deleted with the
-    run that --overwrite_output_dir replaces.
+    Raises WeightsError if it is missing or damaged.
     """
     folder = collectives.run_on_main_first(
         lambda: hub.find_model_dir(name_or_path, runtime.bert_paddle_home(), log.note)
     )
     collectives.run_on_main(lambda: verify_model_dir(folder))
-    _check_not_deleted(folder, args, output_dir)
     return folder
-
-
-def _check_not_deleted(source: Path, args: CommonArgs, output_dir: Path) -> None:
-    if not args.overwrite_output_dir:
-        return
-    for path in checkpoint.run_artifacts(output_dir):
-        if path.resolve() in (source.resolve(), *source.resolve().parents):
-            raise OutputError(
-                f"--overwrite_output_dir would delete {source}, the model to start from: give "
-                "another --output_dir"
-            )
 
 
 class TrainingRun:
@@ -92,6 +77,7 @@ class TrainingRun:
         self.args, self.output_dir, self.trainer = args, output_dir, trainer
         self.model_writer, self.log, self.writer = model_writer, log, BackgroundWriter()
         self.model = trainer.model
+        self.warn_once = functools.cache(log.warning)
 
     def start_or_resume(
         self, batches: TrainData, fingerprints: dict[str, str], resume_from: str | None
@@ -102,7 +88,7 @@ class TrainingRun:
         """
         args = self.args
         if args.overwrite_output_dir:
-            collectives.run_on_main(lambda: checkpoint.remove_run(self.output_dir))
+            collectives.run_on_main(lambda: run_files.remove_run(self.output_dir))
         new = TrainState(
             total=plan.planned_steps(
                 args.num_train_epochs, batches.steps_per_epoch, args.max_steps
@@ -164,17 +150,19 @@ class TrainingRun:
         """Discard the best step if its checkpoint is missing, and delete checkpoints over the
         limit, which a crash may have left."""
         best = state.best_step
-        if best is not None and not checkpoint.checkpoint_dir(self.output_dir, best).is_dir():
+        if best is not None and best not in checkpoint.saved_steps(self.output_dir):
             self.log.warning(
                 f"the checkpoint of the best step so far, {best}, is not in {self.output_dir}: "
                 "it is ignored"
             )
             state.best_step = state.best_metric = None
         if folder.resolve().parent == self.output_dir.resolve():
-            limit = self.args.save_total_limit
-            collectives.run_on_main(
-                lambda: checkpoint.prune(self.output_dir, limit, state.best_step)
-            )
+            collectives.run_on_main(lambda: self._prune(state))
+
+    def _prune(self, state: TrainState) -> None:
+        """Delete checkpoints over the limit."""
+        limit = self.args.save_total_limit
+        checkpoint.prune(self.output_dir, limit, state.best_step, self.warn_once)
 
     def fit(
         self, batches: TrainData, state: TrainState, evaluate: Callable[[], Mapping[str, float]]
@@ -244,8 +232,7 @@ class TrainingRun:
 
             def write() -> None:
                 checkpoint.save(self.output_dir, saved_state, optimizer, write_model)
-                limit = self.args.save_total_limit
-                checkpoint.prune(self.output_dir, limit, saved_state.best_step)
+                self._prune(saved_state)
 
             self.writer.start(write)
 
@@ -278,12 +265,7 @@ def write_results(output_dir: Path, values: dict[str, Any]) -> Path:
     kept, but new eval_ values replace all earlier eval_ values, and new test_ values all earlier
     test_ values."""
     path = output_dir / RESULTS_FILE
-    previous: dict[str, Any] = {}
-    if path.is_file():
-        try:
-            previous = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
-            pass  # not written by this program: it is replaced
+    previous: dict[str, Any] = read_files.read_json_object(path) or {}
     if previous.get("task") != values.get("task"):
         previous = {}
     for prefix in ("eval_", "test_"):

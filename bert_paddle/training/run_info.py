@@ -4,18 +4,16 @@ It is written when the program starts to train or evaluate, and completed at the
 null until then, and stays null for a run that did not complete.
 """
 
-import json
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bert_paddle.common import atomic_files, hardware, run_log
+from bert_paddle.common import atomic_files, hardware, read_files, run_log
 from bert_paddle.common.args import CommonArgs
 from bert_paddle.distributed import collectives
 from bert_paddle.training import visualdl_writer
-
-RUN_FILE = "run.json"
+from bert_paddle.training.run_files import RUN_FILE
 
 
 @dataclass(frozen=True)
@@ -110,12 +108,9 @@ class RunInfoFile:
 
 
 def read(output_dir: Path) -> dict[str, Any]:
-    """The content of a folder's run.json; {} where it is missing or unreadable."""
-    try:
-        content = json.loads((output_dir / RUN_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
+    """The content of a folder's run.json; {} where it is missing or damaged. Raises OSError if it
+    cannot be read."""
+    return read_files.read_json_object(output_dir / RUN_FILE) or {}
 
 
 def _now() -> str:

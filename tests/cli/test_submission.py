@@ -13,7 +13,7 @@ from bert_paddle import submission
 from bert_paddle.cli import submission as command
 from bert_paddle.common import atomic_files
 from bert_paddle.common.error_exit import exit_with_one_line
-from bert_paddle.common.errors import DataError, FlagError, UserError
+from bert_paddle.common.errors import DataError, FlagError, OutputError, UserError
 from bert_paddle.submission import SUBMISSION_FILES
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "COMMANDS.md").read_text(encoding="utf-8")
@@ -79,6 +79,30 @@ def test_the_same_predictions_give_the_same_bytes(good, tmp_path):
     call(base / "other", base / "one", "--output", tmp_path / "again.zip")
     assert (tmp_path / "again.zip").read_bytes() == good.read_bytes()
     assert [p.name for p in tmp_path.iterdir()] == ["again.zip"]
+
+
+def test_only_an_earlier_submission_is_replaced(good, tmp_path):
+    base = good.parent
+    runs = (base / "one", base / "other")
+    call(*runs, "-o", tmp_path / "s.zip")
+    call(*runs, "-o", tmp_path / "s.zip")
+    mine = tmp_path / "mine.zip"
+    with zipfile.ZipFile(mine, "w") as archive:
+        archive.writestr("thesis.txt", "years of work")
+    predicted = base / "one" / "predictions" / "CoLA.tsv"
+    for path in (mine, predicted):
+        before = path.read_bytes()
+        with pytest.raises(OutputError, match="not written by this command"):
+            call(*runs, "-o", path)
+        assert path.read_bytes() == before
+
+
+def test_unreadable_results_are_not_an_unfinished_run(tmp_path):
+    run = write_run(tmp_path / "run", "CoLA.tsv")
+    (run / "all_results.json").unlink()
+    (run / "all_results.json").symlink_to(run / "all_results.json")
+    with pytest.raises(OSError):
+        call(run, "-o", tmp_path / "s.zip")
 
 
 def test_missing_tasks_are_named_and_nothing_is_written(tmp_path):

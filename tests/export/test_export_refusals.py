@@ -37,6 +37,23 @@ def test_an_earlier_export_is_replaced_only_with_overwrite(tiny_dir, tmp_path, u
     assert "model.safetensors" in file_names(out) and "model.onnx" not in file_names(out)
 
 
+def test_an_export_with_files_of_others_is_not_replaced(tiny_dir, tmp_path, unchecked):
+    out = tmp_path / "out"
+    export.export_model(str(tiny_dir), "onnx", str(out))
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(OutputError, match=r"not the export's \(notes.txt\)"):
+        export.export_model(str(tiny_dir), "onnx", str(out), overwrite=True)
+    shutil.copytree(tiny_dir, out / "model")
+    (out / "notes.txt").unlink()
+    with pytest.raises(OutputError, match=r"not the export's \(model\)"):
+        export.export_model(str(out / "model"), "onnx", str(out), overwrite=True)
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "export.json").write_text('{"rows": 3}')
+    with pytest.raises(OutputError, match="is not an export"):
+        export.export_model(str(tiny_dir), "onnx", str(mine), overwrite=True)
+
+
 def test_folders_that_are_not_exports_are_never_replaced(tiny_dir, tmp_path, unchecked):
     mine = tmp_path / "mine"
     mine.mkdir()

@@ -215,7 +215,7 @@ def test_nothing_is_overwritten_before_the_model_is_checked(run, tmp_path):
     run(*"--max_steps 2".split())
     with pytest.raises(WeightsError):
         run("--overwrite_output_dir", model=tmp_path / "typo")
-    with pytest.raises(OutputError, match="the model to start from"):
+    with pytest.raises(OutputError, match="model_2 would be lost"):
         run("--overwrite_output_dir", model=tmp_path / "out/model_2")
     assert checkpoint.find_damage(tmp_path / "out/model_2") is None
 

@@ -53,6 +53,20 @@ def run(tiny_dir, shards_dir, tmp_path):
     return call
 
 
+def test_files_of_others_and_inputs_are_refused(run, tmp_path, shards_dir):
+    (tmp_path / "mine" / "model_2").mkdir(parents=True)
+    (tmp_path / "mine" / "model_2" / "weights").write_text("mine")
+    for flags in ("", "--overwrite_output_dir", "--resume_from_checkpoint auto"):
+        with pytest.raises(OutputError, match="model_2: in the way"):
+            run("--max_steps 1 --save_total_limit 1", flags, out="mine")
+    run("--max_steps 2 --save_steps 1")
+    vocab, init = tmp_path / "out/model_1/vocab.txt", tmp_path / "out/model_2"
+    for flag in (f"--vocab_file {vocab}", f"--init_from {init}"):
+        with pytest.raises(OutputError, match="would be lost"):
+            run("--max_steps 1 --overwrite_output_dir", flag)
+    assert checkpoint.saved_steps(tmp_path / "out") == [1, 2]
+
+
 def test_exact_files_lines_and_results(run, tmp_path, capsys):
     values = run("--max_steps 9 --save_steps 4 --logging_steps 2")
     out = tmp_path / "out"

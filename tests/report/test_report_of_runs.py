@@ -62,7 +62,6 @@ def test_a_run_writes_its_report_and_a_new_run_replaces_it(run, tmp_path, data, 
         best = max(range(2), key=lambda i: row["probabilities"][i])
         assert names[best] == row["prediction"] and sum(row["probabilities"]) == pytest.approx(1)
 
-    (out / "pictures/confusion.png").write_text("old")
     run("--max_steps 1 --overwrite_output_dir --report 0")
     assert not (out / "report.html").exists() and not (out / "pictures").exists()
     assert read_run_json(out)["steps"]["planned"] == 1

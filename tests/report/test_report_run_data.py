@@ -149,7 +149,7 @@ def test_demo_data_is_marked(tmp_path):
         (lambda f: f.mkdir(), "contains no run"),
         (lambda f: f.write_text("x"), "x is a file; give the --output_dir"),
         (lambda f: [f.mkdir(), (f / "metrics.jsonl").touch()], "no log line yet"),
-        (lambda f: [f.mkdir(), (f / "metrics.jsonl").write_bytes(b"\xff")], "cannot be read"),
+        (lambda f: [f.mkdir(), (f / "metrics.jsonl").write_bytes(b"\xff")], "no log line yet"),
         (lambda f: [f.mkdir(), (f / "all_results.json").write_text("{")], "cannot be read"),
     ],
 )
@@ -175,6 +175,38 @@ def test_unwritable_page_error_names_the_page(tmp_path, monkeypatch, capsys, cod
         assert ended.value.code == (1 if code == errno.ENOSPC else 2)
         assert str(named) in message and ".part" not in message
         assert ("free some space" if code == errno.ENOSPC else "--output") in message
+
+
+def test_only_pages_of_reports_are_replaced(tmp_path):
+    folder, other = run_folders.write_run(tmp_path / "a"), run_folders.write_run(tmp_path / "b")
+    page = tmp_path / "page.html"
+    for path in (page, page, folder / "report.html", folder / "report.html"):
+        build.write_reports([folder, other], path)
+    metrics = folder / "metrics.jsonl"
+    os.link(metrics, tmp_path / "hard.html")
+    (tmp_path / "link.html").symlink_to(metrics)
+    before = metrics.read_bytes()
+    for path in (metrics, tmp_path / "hard.html", tmp_path / "link.html"):
+        with pytest.raises(OutputError, match="is not a report's page, so it is not replaced"):
+            report.main([str(folder), "-o", str(path)])
+    assert metrics.read_bytes() == before
+
+
+def test_page_and_pictures_of_others_are_kept(tmp_path):
+    for name in ("report.html", "pictures/loss.png"):
+        folder = run_folders.write_run(tmp_path / name.partition(".")[0])
+        (folder / "pictures").mkdir()
+        (folder / name).write_text("mine")
+        (folder / "pictures" / "scatter_7.png").write_text("mine")
+        with pytest.raises(OutputError, match="move what is yours"):
+            report.main([str(folder)])
+        assert (folder / name).read_text() == "mine"
+        (folder / name).unlink()
+        (folder / "pictures" / "scatter_7.png").unlink()
+        report.main([str(folder)])
+        (folder / "pictures" / "mine_too.png").write_text("mine")
+        report.main([str(folder)])  # of an earlier report, they are replaced
+        assert (folder / "pictures" / "mine_too.png").is_file()
 
 
 def test_checkpoint_error_names_the_run(tmp_path):

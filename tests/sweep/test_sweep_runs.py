@@ -104,7 +104,7 @@ def test_a_failure_is_shown_and_the_others_run(go, tmp_path, capsys):
 def test_results_of_an_earlier_start_do_not_hide_a_failure(go, tmp_path):
     folder = tmp_path / "out" / "weight_decay_0.9-seed_42"
     folder.mkdir(parents=True)
-    (folder / "all_results.json").write_text('{"eval_accuracy": 1.0}')
+    (folder / "all_results.json").write_text('{"task": "x", "data": "y", "eval_accuracy": 1.0}')
     with pytest.raises(RunError):
         go({"weight_decay": ["0.9"]})
     assert rows(tmp_path / "out")[0]["finished"] == "0"

@@ -9,7 +9,7 @@ import pytest
 
 from bert_paddle.common import atomic_files
 from bert_paddle.common.errors import OutputError
-from bert_paddle.training import checkpoint
+from bert_paddle.training import checkpoint, run_files
 from bert_paddle.training.train_state import TrainState
 
 TENSORS = {"w|moment1_0": np.arange(6, dtype=np.float32)}
@@ -163,7 +163,7 @@ def test_set_aside_never_overwrites(tmp_path):
         save(tmp_path, 2)
         assert checkpoint.set_aside_newer(tmp_path, 1)
     names = ["model_2.aside", "model_2.aside2", "model_2.aside3"]
-    assert sorted(p.name for p in checkpoint.run_artifacts(tmp_path)) == names
+    assert sorted(p.name for p in run_files.run_artifacts(tmp_path)) == names
     assert all(checkpoint.find_damage(tmp_path / name) is None for name in names)
 
 
@@ -185,11 +185,16 @@ def test_recovery_keeps_the_complete_one_of_new_and_old(tmp_path):
 def test_recovery_touches_only_run_artifacts(tmp_path):
     for name in ("model_2.partial", "model_3.gone", "predictions.gone", "model_x.partial"):
         (tmp_path / name).mkdir()
+    for name in ("model_4.partial", "model_5.gone", "model_6.old"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "mine.txt").write_text("mine")
     for name in (".metrics.jsonl.12.part", ".notes.12.part", "model_2.old.txt"):
         (tmp_path / name).write_text("")
     checkpoint.recover_from_crash(tmp_path)
+    run_files.remove_temporary_files(tmp_path)
     remaining = {path.name for path in tmp_path.iterdir()}
-    assert remaining == {"model_x.partial", ".notes.12.part", "model_2.old.txt"}
+    foreign = {"model_4.partial", "model_5.gone", "model_6.old", "model_x.partial"}
+    assert remaining == foreign | {"predictions.gone", ".notes.12.part", "model_2.old.txt"}
 
 
 def test_resume_verifies_each_file_once_and_a_second_load_again(tmp_path, monkeypatch):

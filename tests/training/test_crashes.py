@@ -13,7 +13,7 @@ import same
 import soak
 from faults import STEPS
 
-from bert_paddle.training import checkpoint
+from bert_paddle.training import checkpoint, run_files
 
 SCENARIOS = (
     "new folder, fine-tuning",
@@ -79,7 +79,7 @@ def test_file_size_limit_is_reported_as_full_disk(soaking, tmp_path):
     ended = soaking.server.run("glue", out, file_size=20_000)
     assert ended.code == 1 and "Traceback" not in ended.err
     assert ended.err.splitlines()[-1].startswith("error: the disk is full")
-    assert not checkpoint.run_artifacts(out) or not checkpoint.saved_steps(out)
+    assert not run_files.run_artifacts(out) or not checkpoint.saved_steps(out)
     soaking.resume(scenario, out, "after the limit")
 
 

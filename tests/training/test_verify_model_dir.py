@@ -93,7 +93,7 @@ def test_run_pretrain_refuses_it(checkpoint_dir, tmp_path, damage, message):
         init_from=str(checkpoint_dir),
     )
     with pytest.raises(WeightsError, match=message):
-        pretrain._load_init_weights(args, tmp_path / "out", run_log.RunLog(active=False))
+        pretrain._load_init_weights(args, run_log.RunLog(active=False))
 
 
 def test_edited_card_and_deleted_state_are_accepted(checkpoint_dir):

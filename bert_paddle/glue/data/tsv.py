@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from bert_paddle.common import read_files
 from bert_paddle.common.errors import DataError
 from bert_paddle.glue.tasks import TASKS, Column, Columns, Task, normalize_name
 
@@ -256,7 +257,7 @@ def find_task_dir(
             lacks = f"no folder {task.folder}" if Path(root).is_dir() else "no such folder"
             searched.append(f"{source} {root} ({lacks})")
         for folder in candidates:
-            missing = [name for name in needed if not (folder / name).is_file()]
+            missing = [name for name in needed if not read_files.is_file(folder / name)]
             if not missing:
                 return TaskDirSearch(folder, tuple(searched))
             lacks = f"no folder {task.folder}, and " if folder == Path(root) else ""
@@ -272,8 +273,8 @@ def _task_folders(task: Task, root: Path, include_root: bool) -> list[Path]:
         folders = [
             path for path in root.iterdir() if normalize_name(path.name) in names and path.is_dir()
         ]
-    except OSError:
-        return []
+    except read_files.ABSENT:
+        return []  # any other error is no reason to read other data
     folders.sort(key=lambda path: (path.name != task.folder, path.name))
     # Files of most tasks have the same names, so another task's folder would be accepted.
     other_tasks = {

@@ -9,6 +9,7 @@ output_dir/NAME_metadata.json     settings, inputs and statistics of the shards;
 import json
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, fields
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import bert_paddle
-from bert_paddle.common import atomic_files
+from bert_paddle.common import atomic_files, read_files
 from bert_paddle.common.errors import OutputError, RunError
 from bert_paddle.models.tokenizer import VOCAB_FILE, Tokenizer, has_vocabulary, load_tokenizer
 from bert_paddle.pretrain.create import partition, wordpiece, workers
@@ -57,6 +58,7 @@ def run(args: CreateArgs) -> None:
     }
     wordpiece.replacement_ids(tokenizer.vocab)  # raises an error if there are none
     _check_same_vocabulary(tokenizer, output)
+    _check_vocabulary_replaceable(tokenizer, output)
     try:
         if not output.prepare(made_from, args.overwrite_output_dir):
             _log(f"{output.path}: all shards of {args.corpus} exist already; nothing to do")
@@ -103,6 +105,22 @@ def _check_same_vocabulary(tokenizer: Tokenizer, output: ShardOutputDir) -> None
             f"{output.path} has shards of another corpus with a different vocabulary or "
             f"do_lower_case ({output.path / VOCAB_FILE}): give another --output_dir"
         )
+
+
+def _check_vocabulary_replaceable(tokenizer: Tokenizer, output: ShardOutputDir) -> None:
+    """Raise OutputError when the folder has a vocabulary that is not of shards created here, such
+    as a model's, and another content than the one to be written."""
+    if not output.path.is_dir() or output.has_record():
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        tokenizer.save(Path(temporary))
+        for new in Path(temporary).iterdir():
+            existing = read_files.read_bytes(output.path / new.name)
+            if existing not in (None, b"", new.read_bytes()):
+                raise OutputError(
+                    f"{output.path / new.name} would be replaced, and is not of shards created "
+                    "here: move it, or give another --output_dir"
+                )
 
 
 def tokenizer_from_flags(args: CreateArgs) -> Tokenizer:

@@ -6,13 +6,13 @@ refused.
 """
 
 import json
+import re
 import shutil
 from collections.abc import Mapping
-from glob import escape
 from pathlib import Path
 from typing import Any
 
-from bert_paddle.common import atomic_files
+from bert_paddle.common import atomic_files, read_files
 from bert_paddle.common.errors import OutputError
 from bert_paddle.pretrain.create import partition
 from bert_paddle.pretrain.data import schema
@@ -29,24 +29,25 @@ class ShardOutputDir:
         self.work_dir = path / f".{corpus}_spool"
         self.metadata_path = path / f"{corpus}{schema.METADATA_SUFFIX}"
         self._made_from: dict[str, Any] = {}
+        split = f"(?:{schema.TRAINING}|{schema.TEST})"
+        shard = rf"{re.escape(corpus)}_{split}_\d+{re.escape(schema.SUFFIX)}"
+        self._name = re.compile(shard)
+        self._temporary_name = re.compile(rf"\.{shard}\..*\.(?:chunks|part)")
 
     def prepare(self, made_from: dict[str, Any], overwrite: bool) -> bool:
         """Prepare the folder; returns False when it is complete already.
 
         made_from: everything that the content of the shards depends on (settings, vocabulary,
         inputs), as JSON values. overwrite: remove shards that were created with different settings.
-        Raises OutputError for a folder that cannot be written, and, without overwrite, for shards
-        created with different settings or without a record of them.
+        Raises OutputError for a folder that cannot be written, for shards and metadata of these
+        names that this program did not write, and, without overwrite, for shards created with
+        different settings.
         """
         self._ensure_writable()
+        self._check_own_files()
         self._made_from = made_from
         try:
             recorded = self._recorded_made_from()
-            if recorded is None and self._existing_shards():
-                raise OutputError(
-                    f"{self.path} has shards named {self.corpus} without a record of how they were "
-                    f"created: {_START_OVER}"
-                )
             if recorded is not None and recorded != made_from:
                 raise OutputError(
                     f"{self.path} has shards of {self.corpus} created with different settings "
@@ -56,8 +57,8 @@ class ShardOutputDir:
             if not overwrite:
                 raise
             self._remove_all()
-        for suffix in ("chunks", "part"):
-            for path in self.path.glob(f".{escape(self.corpus)}_*{schema.SUFFIX}.*.{suffix}"):
+        for path in self.path.iterdir():
+            if self._temporary_name.fullmatch(path.name):
                 path.unlink(missing_ok=True)
         content = self._read_json(self.metadata_path)
         if not content:
@@ -67,9 +68,13 @@ class ShardOutputDir:
 
     def has_other_corpora(self) -> bool:
         """Whether the folder has shards of another corpus."""
-        prefix = f"{self.corpus}_"
         shards = self.path.glob(f"*{schema.SUFFIX}") if self.path.is_dir() else ()
-        return any(not path.name.startswith(prefix) for path in shards)
+        return any(not self._name.fullmatch(path.name) for path in shards)
+
+    def has_record(self) -> bool:
+        """Whether the folder has the metadata or the plan of a corpus, this one or another."""
+        paths = [*self.path.glob(f"*{schema.METADATA_SUFFIX}"), *self.path.glob(f".*/{PLAN_FILE}")]
+        return any("sets" in (read_files.read_json_object(path) or {}) for path in paths)
 
     def load_plan(self) -> dict[str, partition.SplitCounts] | None:
         """The counts of the sets if the input has been partitioned completely, else None."""
@@ -141,11 +146,22 @@ class ShardOutputDir:
         return None
 
     def _existing_shards(self) -> list[Path]:
-        return [
-            path
-            for split in (schema.TRAINING, schema.TEST)
-            for path in self.path.glob(f"{escape(self.corpus)}_{split}_*{schema.SUFFIX}")
-        ]
+        return [path for path in self.path.iterdir() if self._name.fullmatch(path.name)]
+
+    def _check_own_files(self) -> None:
+        """Raise OutputError for files that this program did not write and would replace."""
+        content = read_files.read_json_object(self.metadata_path)
+        if content is not None and "sets" not in content:
+            raise OutputError(
+                f"{self.metadata_path} is not the metadata of shards, and would be replaced: move "
+                "it, or give another folder or --corpus_name"
+            )
+        records = (self.metadata_path, self.work_dir / PLAN_FILE)
+        if self._existing_shards() and not any(map(read_files.exists, records)):
+            raise OutputError(
+                f"{self.path} has shards named {self.corpus} without a record of how they were "
+                "created: move them, or give another folder or --corpus_name"
+            )
 
     def _remove_all(self) -> None:
         self.metadata_path.unlink(missing_ok=True)

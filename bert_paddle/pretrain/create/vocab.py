@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bert_paddle.common import atomic_files, flags
+from bert_paddle.common import atomic_files, flags, outputs
 from bert_paddle.common.errors import DataError
 from bert_paddle.common.flags import REQUIRED, flag
 from bert_paddle.common.run_log import RunLog
@@ -102,11 +102,12 @@ class VocabArgs:
         folder = Path(self.output_dir)
         if folder.exists() and not folder.is_dir():
             yield f"--output_dir {folder} is a file: give a folder"
-        elif (folder / VOCAB_FILE).exists() and not self.overwrite:
-            yield (
-                f"--output_dir {folder} has a {VOCAB_FILE} already: give another folder, or "
-                "--overwrite to replace it"
-            )
+        for name in (VOCAB_FILE, TOKENIZER_CONFIG_FILE):
+            if os.path.lexists(folder / name) and not self.overwrite:
+                yield (
+                    f"--output_dir {folder} has a {name} already: give another folder, or "
+                    "--overwrite to replace it"
+                )
 
 
 def parse_args(argv: Sequence[str] | None = None) -> VocabArgs:
@@ -118,6 +119,10 @@ def run(args: VocabArgs) -> None:
     """Train a vocabulary on the text and write it. Raises DataError for unusable input."""
     log = RunLog()
     inputs = find_files([name.strip() for name in args.input_files.split(",")])
+    written = [Path(args.output_dir) / name for name in (VOCAB_FILE, TOKENIZER_CONFIG_FILE)]
+    outputs.check_inputs_kept(
+        [("--input_files", path) for path in inputs], written, "give another --output_dir"
+    )
     documents = read_documents(inputs, args.form, args.language, log.warning)
     words = count_words(documents, args.do_lower_case)
     if not words:

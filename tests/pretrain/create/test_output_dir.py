@@ -21,6 +21,51 @@ def write_text(path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def create(tmp_path):
+    """Create shards in tmp_path/out."""
+    source, vocab = write_text(tmp_path / "text.txt"), tmp_path / "words.txt"
+    vocab.write_text("\n".join(tiny.VOCAB))
+
+    def call(corpus: str, *flags: str) -> Path:
+        argv = ["--input_files", str(source), "--vocab_file", str(vocab), "--corpus_name", corpus]
+        argv += ["--output_dir", str(tmp_path / "out"), "--test_share", "0", *flags]
+        create_data.run(parse_args(argv))
+        return tmp_path / "out"
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("a_training_3.hdf5", "without a record of how they were created: move them"),
+        ("a_metadata.json", "is not the metadata of shards"),
+        ("vocab.txt", "is not of shards created here"),
+        ("tokenizer_config.json", "is not of shards created here"),
+    ],
+)
+@pytest.mark.parametrize("flags", [(), ("--overwrite_output_dir",)])
+def test_files_of_others_are_not_replaced(create, tmp_path, name, message, flags):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_text('{"mine": 1}')
+    with pytest.raises(OutputError, match=message):
+        create("a", *flags)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {name}
+    assert (tmp_path / "out" / name).read_text() == '{"mine": 1}'
+
+
+def test_a_corpus_whose_name_begins_alike_is_another(create, tmp_path):
+    out = create("a_training_b")
+    partial = out / ".a_training_b_training_1.hdf5.12.part"
+    partial.write_bytes(b"half")
+    before = (out / "a_training_b_training_0.hdf5").read_bytes()
+    create("a")
+    create("a", "--dupe_factor", "1", "--overwrite_output_dir")
+    assert (out / "a_training_b_training_0.hdf5").read_bytes() == before
+    assert partial.read_bytes() == b"half"
+
+
 def test_another_vocabulary_replaces_the_old_one_if_there_is_no_other_corpus(tmp_path):
     source = write_text(tmp_path / "text.txt")
     first, second = tmp_path / "first.txt", tmp_path / "second.txt"

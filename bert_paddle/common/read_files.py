@@ -1,0 +1,68 @@
+"""Reading files without taking an error of the system for a missing or damaged file.
+
+Only ENOENT and ENOTDIR mean that a file does not exist. All other errors (EIO, EACCES, ESTALE,
+EMFILE, ELOOP ...) are raised as an OSError that names the file: nothing may be recomputed, replaced
+or deleted because of them. `Path.is_file` and its like take some of them for "no".
+"""
+
+import json
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ABSENT = (FileNotFoundError, NotADirectoryError)
+
+
+@contextmanager
+def errors_name(path: Path) -> Iterator[None]:
+    """Add `path` to an OSError from the block that names no file, as those of read() do."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = os.fspath(path)
+        raise
+
+
+def read_bytes(path: Path) -> bytes | None:
+    """The content of a file; None if it does not exist. Raises OSError."""
+    try:
+        with errors_name(path):
+            return path.read_bytes()
+    except ABSENT:
+        return None
+
+
+def read_json_object(path: Path) -> dict[str, Any] | None:
+    """The object in a JSON file; None if the file does not exist or contains anything else. Raises
+    OSError if it cannot be read."""
+    try:
+        content = json.loads(read_bytes(path) or b"")
+    except (ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def exists(path: Path) -> bool:
+    """Whether a file or folder exists, following links. Raises OSError."""
+    return _mode(path) is not None
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a regular file, following links. Raises OSError."""
+    return stat.S_ISREG(_mode(path) or 0)
+
+
+def is_dir(path: Path) -> bool:
+    """Whether there is a folder, following links. Raises OSError."""
+    return stat.S_ISDIR(_mode(path) or 0)
+
+
+def _mode(path: Path) -> int | None:
+    try:
+        return path.stat().st_mode
+    except ABSENT:
+        return None
