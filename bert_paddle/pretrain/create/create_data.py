@@ -199,12 +199,14 @@ def _partition_input(
         _log(f"no test shard: too few documents for --test_share {test_share:g}")
         test_share = 0.0
     partition.check_counts(counts, args.shards > 0)
-    result_checks.check_documents(counts, args.max_random_next_share)
-    result_checks.check_vocabulary_fits(sample, tokenizer, args.max_unknown_share)
+    result_checks.check_documents(counts, args)
+    warnings = [result_checks.check_vocabulary_fits(sample, tokenizer, args.max_unknown_share)]
     tokenizer.save(output.work_dir)
     output.save_plan(counts)
     all_lines = all(args.text_format.form_of(file.layout) == LINES for file in inputs)
-    if all_lines and (warning := result_checks.find_long_lines(sample)):
+    if all_lines:
+        warnings.append(result_checks.find_long_lines(sample))
+    for warning in filter(None, warnings):
         _warn(warning)
     for name, split in counts.items():
         _log(f"{name}: {split.documents:,} documents, {split.sentences:,} sentences")

@@ -70,6 +70,18 @@ def test_a_text_that_is_mostly_unknown_makes_no_shards_unless_allowed(create, tm
     assert create(text, "--max_unknown_share", "1")["unknown_share"] == 1
 
 
+def test_one_file_in_another_script_is_named(create, tmp_path, capsys):
+    """Its words are few in the whole text: below the bound of the warning about that."""
+    other = tmp_path / "other.txt"
+    line = " ".join([BURMESE] * 15 + ["cat"] * 6)
+    other.write_text("\n".join([line] * 4), encoding="utf-8")
+    first = tmp_path / "text.txt"
+    create(documents(200, 4), "--input_files", f"{first},{other}")
+    (warning,) = [s for s in capsys.readouterr().err.splitlines() if s.startswith("warning")]
+    assert f"mostly [UNK], by a sample, in 1 file(s): {other} (71%)" in warning
+    assert str(first) not in warning
+
+
 def test_the_exact_share_is_checked_too(create, tmp_path, monkeypatch):
     """The sample may miss it: all shards are made, but not declared complete."""
     monkeypatch.setattr(result_checks, "check_vocabulary_fits", lambda *_: None)
@@ -99,6 +111,14 @@ def test_only_single_sentences_are_refused_before_any_shard(create, tmp_path):
         create(text)
     assert not list((tmp_path / "out").glob("*.hdf5"))
     assert create(text, "--max_random_next_share", "1")["random_next_share"] == 1
+
+
+def test_the_advice_fits_the_form(create):
+    with pytest.raises(DataError, match=r"give longer documents, or another --document_format"):
+        create(documents(30, 1), "--form", "prose", "--document_format", "line")
+    text = documents(60, 1).replace("\n\n", "\n\x01\x02\n\n")
+    with pytest.raises(DataError, match=r"100.0% .* a single sentence with word pieces"):
+        create(text)
 
 
 def test_many_random_pairs_are_told_and_too_many_are_an_error(create, tmp_path, capsys):
