@@ -9,8 +9,8 @@ import pytest
 
 from bert_paddle.models.tokenizer import Tokenizer
 from bert_paddle.pretrain.create import vocab
-from bert_paddle.pretrain.create.documents import Document, read_documents
-from bert_paddle.pretrain.create.text_files import find_files
+from bert_paddle.pretrain.create.documents import Document, TextFormat, read_documents
+from bert_paddle.pretrain.create.input_files import find_files
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
@@ -30,7 +30,7 @@ def demo(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def documents(demo) -> list[list[str]]:
-    read = list(read_documents(find_files([str(demo)]), "lines", "en"))
+    read = list(read_documents(find_files([str(demo)]).files, TextFormat()))
     assert all(document.part == 0 for document in read)
     return [document.sentences for document in read]
 

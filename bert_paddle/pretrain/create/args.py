@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from bert_paddle.common import flags, runtime
-from bert_paddle.common.errors import UserError
 from bert_paddle.common.flags import REQUIRED, flag
-from bert_paddle.pretrain.create import documents, masking
+from bert_paddle.pretrain.create import masking
+from bert_paddle.pretrain.create.text_args import INPUT, TextArgs
 from bert_paddle.pretrain.create.wordpiece import SEGMENTERS
 
-INPUT, ROWS, OUTPUT, EXECUTION = "input", "rows", "output", "execution"
+ROWS, OUTPUT, CHECKS, EXECUTION = "rows", "output", "checks of the result", "execution"
 
 DESCRIPTION = """Create pre-training shards (HDF5, NVIDIA's layout) from plain text.
 
@@ -21,6 +21,8 @@ DESCRIPTION = """Create pre-training shards (HDF5, NVIDIA's layout) from plain t
   python scripts/create_pretraining_data.py --input_files 'wiki/*.txt.gz,more.txt' \\
       --vocab_file my_bert --max_seq_length 512 --max_predictions_per_seq 76 \\
       --output_dir shards_512 --workers 8
+  python scripts/create_pretraining_data.py --input_files 'c4/*.jsonl.zst' --text_field content \\
+      --vocab_file vocab.txt --output_dir shards
   python scripts/create_pretraining_data.py --input_files novels --form prose \\
       --vocab_file vocab.txt --output_dir shards --scheduler tcp://head:8786
 
@@ -36,24 +38,10 @@ def _switch_or_none(help: str, group: str) -> Any:
 
 
 @dataclasses.dataclass
-class CreateArgs:
+class CreateArgs(TextArgs):
     """The flags of `scripts/create_pretraining_data.py`, named as in google-research/bert if they
     exist there."""
 
-    input_files: str = flag(
-        REQUIRED,
-        "text files, folders of .txt and .gz files, or patterns, separated by commas",
-        group=INPUT,
-    )
-    form: str = flag(
-        "lines",
-        "lines: one sentence per line, blank lines between documents; prose: one document per file",
-        group=INPUT,
-        choices=documents.INPUT_FORMATS,
-    )
-    language: str = flag(
-        "en", "language of prose, for sentence splitting: en, zh, ...", group=INPUT
-    )
     vocab_file: str = flag(
         REQUIRED,
         "a vocab.txt, a model folder, or the name of one in $BERT_PADDLE_HOME/models",
@@ -127,6 +115,21 @@ class CreateArgs:
         group=OUTPUT,
     )
 
+    max_unknown_share: float = flag(
+        0.5,
+        "error when more of the text's word pieces are [UNK] (1: never); a warning from 0.03",
+        group=CHECKS,
+        minimum=0,
+        maximum=1,
+    )
+    max_random_next_share: float = flag(
+        0.9,
+        "error when more of the pairs have a random next sentence (1: never); a warning from 0.6",
+        group=CHECKS,
+        minimum=0.5,
+        maximum=1,
+    )
+
     workers: int = flag(1, "processes that create shards", group=EXECUTION, minimum=1, maximum=1024)
     scheduler: str | None = flag(
         None,
@@ -135,20 +138,15 @@ class CreateArgs:
         group=EXECUTION,
     )
     debug: bool = flag(False, "print tracebacks of errors", group=EXECUTION)
-    explicit_flags: tuple[str, ...] = ()
 
     @property
     def corpus(self) -> str:
         """The prefix of the shards' names."""
         return self.corpus_name or Path(self.output_dir).resolve().name
 
-    @property
-    def inputs(self) -> list[str]:
-        """The files, folders and patterns of --input_files."""
-        return [name.strip() for name in self.input_files.split(",") if name.strip()]
-
     def problems(self) -> Iterator[str]:
         """Problems with the arguments, one message each."""
+        yield from self.text_problems()
         if self.max_predictions_per_seq > self.max_seq_length - 3:
             yield (
                 f"--max_predictions_per_seq {self.max_predictions_per_seq}: at most "
@@ -161,12 +159,6 @@ class CreateArgs:
             yield "--workers and --scheduler: give only one of them"
         if self.scheduler and not re.fullmatch(r"(\w+://)?[^/\s]+:\d+", self.scheduler):
             yield f"--scheduler {self.scheduler}: give an address such as tcp://head:8786"
-        if self.input_files is not None and not self.inputs:
-            yield "--input_files names no file"
-        try:
-            documents.language_code(self.language)
-        except UserError as error:
-            yield f"--{error}"  # the message begins with "language"
         if self.output_dir:
             yield from self._output_problems()
         if self.vocab_file and not self.vocabulary_path().exists():

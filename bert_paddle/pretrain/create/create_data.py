@@ -9,7 +9,6 @@ output_dir/NAME_metadata.json     settings, inputs and statistics of the shards;
 import json
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, fields
@@ -17,19 +16,33 @@ from pathlib import Path
 from typing import Any
 
 import bert_paddle
-from bert_paddle.common import atomic_files, read_files
-from bert_paddle.common.errors import OutputError, RunError
-from bert_paddle.models.tokenizer import VOCAB_FILE, Tokenizer, has_vocabulary, load_tokenizer
-from bert_paddle.pretrain.create import partition, wordpiece, workers
+from bert_paddle.common import atomic_files
+from bert_paddle.common.errors import RunError
+from bert_paddle.models.tokenizer import TOKENIZER_JSON_FILE, VOCAB_FILE, Tokenizer, load_tokenizer
+from bert_paddle.pretrain.create import (
+    file_layouts,
+    partition,
+    result_checks,
+    tokenizer_files,
+    wordpiece,
+    workers,
+)
 from bert_paddle.pretrain.create.args import CreateArgs
-from bert_paddle.pretrain.create.documents import read_documents
-from bert_paddle.pretrain.create.examples import Recipe, ShardJob
+from bert_paddle.pretrain.create.compressed_files import SUFFIXES
+from bert_paddle.pretrain.create.documents import LINES, TextFormat, read_documents
+from bert_paddle.pretrain.create.examples import Recipe, ShardCounts, ShardJob
+from bert_paddle.pretrain.create.input_files import (
+    VOCAB_FLAG,
+    FoundFiles,
+    InputFile,
+    ReservedPaths,
+    find_files,
+)
 from bert_paddle.pretrain.create.output_dir import ShardOutputDir
-from bert_paddle.pretrain.create.text_files import find_files
 from bert_paddle.pretrain.data import schema
 
 SHARD_BYTES = 64_000_000  # text per training shard when --shards is not given
-_GZIP_RATIO = 3  # approximate size of text relative to its gzip file
+_COMPRESSION_RATIO = 3  # approximate size of text relative to its compressed file
 FORMAT_VERSION = 1  # to be incremented whenever the same flags and seed produce different rows
 
 
@@ -41,9 +54,9 @@ def run(args: CreateArgs) -> None:
     """
     start_time = time.monotonic()
     wordpiece.load_segmenter(args.segmenter)  # report a missing package before any work
-    inputs = find_files(args.inputs)
-    tokenizer = tokenizer_from_flags(args)
     output = ShardOutputDir(Path(args.output_dir), args.corpus)
+    found = _find_inputs(args, output)
+    tokenizer = tokenizer_from_flags(args)
     recipe = Recipe(**{field.name: getattr(args, field.name) for field in fields(Recipe)})
     made_from = {
         "format": FORMAT_VERSION,
@@ -53,18 +66,18 @@ def run(args: CreateArgs) -> None:
         "shards": args.shards,
         "test_share": args.test_share,
         "test_shards": args.test_shards,
-        "vocabulary": _describe_vocabulary(tokenizer),
-        "inputs": [_describe_file(path) for path in inputs],
+        "vocabulary": tokenizer_files.describe(tokenizer),
+        "inputs": [_describe_file(file.path) for file in found.files],
+        **_describe_reading(found.files, args.text_format),
     }
     wordpiece.replacement_ids(tokenizer.vocab)  # raises an error if there are none
-    _check_same_vocabulary(tokenizer, output)
-    _check_vocabulary_replaceable(tokenizer, output)
     try:
+        output.check_vocabulary(tokenizer)
         if not output.prepare(made_from, args.overwrite_output_dir):
             _log(f"{output.path}: all shards of {args.corpus} exist already; nothing to do")
             return
-        counts = output.load_plan() or _partition_input(args, inputs, tokenizer, output)
-        tokenizer.save(output.path)
+        counts = output.load_plan() or _partition_input(args, found.files, tokenizer, output)
+        output.save_vocabulary(tokenizer)
         complete = output.complete_shards(counts)
         cache_key = json.dumps(made_from["vocabulary"])
         jobs = _shard_jobs(output, counts, set(complete), cache_key, recipe)
@@ -79,48 +92,64 @@ def run(args: CreateArgs) -> None:
             _log(f"{name}: {shard_counts.rows:,} rows ({len(complete)} of {total} shards)")
         shards = [complete[name] for name in output.shard_names(counts)]
         metadata = _build_metadata(made_from, counts, shards)
+        warnings = result_checks.check_result(metadata, counts, tokenizer, args)
         output.finish(metadata)
     except OSError as error:
         raise RunError(
             f"{error.filename or output.path}: {error.strerror or error}; fix that and run the "
             "same command again: complete shards are kept"
         ) from error
-    seconds = time.monotonic() - start_time
-    rows, random_share = metadata["rows"], metadata["random_next_share"]
-    _log(
-        f"{rows:,} rows in {total} shards, {random_share:.1%} with a random next sentence; "
-        f"{sentences:,} sentences in {seconds:.1f} s ({sentences / seconds:,.0f}/s) "
-        f"-> {output.path}"
+    for warning in warnings:
+        _warn(warning)
+    _log(_summary(metadata, total, sentences, time.monotonic() - start_time, output.path))
+
+
+def _summary(
+    metadata: dict[str, Any], shards: int, sentences: int, seconds: float, folder: Path
+) -> str:
+    """The last line: what was made. sentences: those of this run's shards."""
+    unknown = metadata["unknown_share"]
+    unknown_text = "" if unknown is None else f", {unknown:.2%} of the word pieces [UNK]"
+    return (
+        f"{metadata['rows']:,} rows in {shards} shards, {metadata['random_next_share']:.1%} with a "
+        f"random next sentence{unknown_text}; "
+        f"{sentences:,} sentences in {seconds:.1f} s ({sentences / seconds:,.0f}/s) -> {folder}"
     )
 
 
-def _check_same_vocabulary(tokenizer: Tokenizer, output: ShardOutputDir) -> None:
-    """Raise OutputError when the folder has shards of another corpus with a different vocabulary:
-    pre-training reads all shards of a folder with its one vocab.txt."""
-    if not output.has_other_corpora() or not has_vocabulary(output.path):
-        return
-    existing = load_tokenizer(output.path)
-    if _describe_vocabulary(existing) != _describe_vocabulary(tokenizer):
-        raise OutputError(
-            f"{output.path} has shards of another corpus with a different vocabulary or "
-            f"do_lower_case ({output.path / VOCAB_FILE}): give another --output_dir"
-        )
+def _find_inputs(args: CreateArgs, output: ShardOutputDir) -> FoundFiles:
+    """The input files, said in one line or two. Raises OutputError for an input that this command
+    writes."""
+    vocabulary = args.vocabulary_path()
+    files = [vocabulary]
+    if vocabulary.is_dir():
+        files = [vocabulary / VOCAB_FILE, vocabulary / TOKENIZER_JSON_FILE]
+    reserved = ReservedPaths(
+        output.path,
+        output.work_dir,
+        output.written_files(),
+        [(path, VOCAB_FLAG) for path in files],
+    )
+    found = find_files(args.inputs, args.document_format, reserved)
+    for line in found.describe(args.text_format.form_of):
+        _log(line)
+    return found
 
 
-def _check_vocabulary_replaceable(tokenizer: Tokenizer, output: ShardOutputDir) -> None:
-    """Raise OutputError when the folder has a vocabulary that is not of shards created here, such
-    as a model's, and another content than the one to be written."""
-    if not output.path.is_dir() or output.has_record():
-        return
-    with tempfile.TemporaryDirectory() as temporary:
-        tokenizer.save(Path(temporary))
-        for new in Path(temporary).iterdir():
-            existing = read_files.read_bytes(output.path / new.name)
-            if existing not in (None, b"", new.read_bytes()):
-                raise OutputError(
-                    f"{output.path / new.name} would be replaced, and is not of shards created "
-                    "here: move it, or give another --output_dir"
-                )
+def _describe_reading(files: Sequence[InputFile], text_format: TextFormat) -> dict[str, Any]:
+    """What the text depends on beside --form, for the metadata: empty for plain text as earlier
+    versions read it, whose shards stay valid."""
+    reading: dict[str, Any] = {}
+    if text_format.document_format != "auto":
+        reading["document_format"] = text_format.document_format
+    layouts = sorted({file.layout for file in files} - {file_layouts.PLAIN})
+    if layouts:
+        reading["layouts"] = {layout: text_format.form_of(layout) for layout in layouts}
+    if file_layouts.JSON_LINES in layouts:
+        reading["text_field"] = text_format.text_field
+    if text_format.encoding_errors != "strict":
+        reading["encoding_errors"] = text_format.encoding_errors
+    return reading
 
 
 def tokenizer_from_flags(args: CreateArgs) -> Tokenizer:
@@ -144,7 +173,7 @@ def tokenizer_from_flags(args: CreateArgs) -> Tokenizer:
 
 
 def _partition_input(
-    args: CreateArgs, inputs: Sequence[Path], tokenizer: Tokenizer, output: ShardOutputDir
+    args: CreateArgs, inputs: Sequence[InputFile], tokenizer: Tokenizer, output: ShardOutputDir
 ) -> dict[str, partition.SplitCounts]:
     """Read all input and write the text of each shard into the work folder; returns the counts of
     the training and the test set."""
@@ -152,9 +181,15 @@ def _partition_input(
     shards = args.shards if args.shards > 0 else _default_shards(inputs, 1 - test_share)
     while True:
         output.reset_work_dir()
-        documents = read_documents(inputs, args.form, args.language, _log)
+        documents = read_documents(inputs, args.text_format, _warn)
+        sample = result_checks.SentenceSample()
         counts = partition.partition_documents(
-            output.work_dir, documents, shards, args.test_shards, test_share, args.random_seed
+            output.work_dir,
+            sample.taken_from(documents),
+            shards,
+            args.test_shards,
+            test_share,
+            args.random_seed,
         )
         total = sum(split.documents for split in counts.values())
         too_few = counts[schema.TEST].documents < 2 <= total
@@ -164,18 +199,26 @@ def _partition_input(
         _log(f"no test shard: too few documents for --test_share {test_share:g}")
         test_share = 0.0
     partition.check_counts(counts, args.shards > 0)
+    result_checks.check_documents(counts, args)
+    warnings = [result_checks.check_vocabulary_fits(sample, tokenizer, args.max_unknown_share)]
     tokenizer.save(output.work_dir)
     output.save_plan(counts)
+    all_lines = all(args.text_format.form_of(file.layout) == LINES for file in inputs)
+    if all_lines:
+        warnings.append(result_checks.find_long_lines(sample))
+    for warning in filter(None, warnings):
+        _warn(warning)
     for name, split in counts.items():
         _log(f"{name}: {split.documents:,} documents, {split.sentences:,} sentences")
     return counts
 
 
-def _default_shards(inputs: Sequence[Path], training_share: float) -> int:
+def _default_shards(inputs: Sequence[InputFile], training_share: float) -> int:
     """The number of training shards when --shards is not given."""
     size = sum(
-        path.stat().st_size * (_GZIP_RATIO if path.suffix.lower() == ".gz" else 1)
-        for path in inputs
+        file.path.stat().st_size
+        * (_COMPRESSION_RATIO if file.path.suffix.lower() in SUFFIXES else 1)
+        for file in inputs
     )
     return max(1, round(size * training_share / SHARD_BYTES))
 
@@ -197,17 +240,6 @@ def _shard_jobs(
     ]
 
 
-def _describe_vocabulary(tokenizer: Tokenizer) -> dict[str, Any]:
-    """The vocabulary as recorded in the metadata."""
-    return {
-        "pieces": len(tokenizer),
-        "sha256": schema.vocabulary_sha256(tokenizer.vocab),
-        "do_lower_case": tokenizer.do_lower_case,
-        "strip_accents": tokenizer.strip_accents,
-        "tokenize_chinese_chars": tokenizer.tokenize_chinese_chars,
-    }
-
-
 def _describe_file(path: Path) -> dict[str, Any]:
     """An input file as recorded in the metadata."""
     name = os.fsencode(path.name).decode("utf-8", "backslashreplace")
@@ -220,14 +252,17 @@ def _build_metadata(
     shards: list[dict[str, Any]],
 ) -> dict[str, Any]:
     """The content of the metadata file. shards: the statistics of each (ShardCounts as a dict)."""
-    keys = [key for key in shards[0] if key != "name"]
-    total = {key: sum(shard[key] for shard in shards) for key in keys}
+    names = [f.name for f in fields(ShardCounts) if f.name not in ("name", "unknown_words")]
+    # Shards of an earlier version have no count of word pieces.
+    total = {name: sum(shard.get(name, 0) for shard in shards) for name in names}
+    is_counted = all("pieces" in shard for shard in shards)
     predictions, rows = total["predictions"], total["rows"]
     return {
         "bert_paddle": bert_paddle.__version__,
         "made_from": made_from,
         "sets": partition.counts_to_json(counts),
         **total,
+        "unknown_share": total["unknown"] / total["pieces"] if is_counted else None,
         "random_next_share": total["random_next"] / rows,
         "masked_share": total["masked"] / predictions,
         "random_share": total["random"] / predictions,
@@ -239,3 +274,7 @@ def _build_metadata(
 
 def _log(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
+
+
+def _warn(message: str) -> None:
+    _log(f"warning: {message}")

@@ -7,10 +7,11 @@ dupe_factor times. All pairs of a block are shuffled, built into rows, masked an
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from bert_paddle.pretrain.create.documents import Document
 from bert_paddle.pretrain.create.masking import MaskingConfig, TokenPool
 from bert_paddle.pretrain.create.sentence_pairs import BalancedLabels, TokenizedDocuments
 from bert_paddle.pretrain.create.shard_writer import ShardWriter
+from bert_paddle.pretrain.create.unknown_words import UnknownWords
 from bert_paddle.pretrain.create.wordpiece import WordPieceEncoder, replacement_ids
 from bert_paddle.pretrain.data import schema
 
@@ -59,7 +61,8 @@ class ShardJob:
 class ShardCounts:
     """Statistics of a shard. size: bytes of the file. sentences: in its text. tokens: in all rows,
     with [CLS] and [SEP], without padding. random_next: rows whose B is random. predictions: masked
-    (replaced by [MASK]) + random (by a random word piece) + kept."""
+    (replaced by [MASK]) + random (by a random word piece) + kept. pieces: word pieces of the text,
+    and unknown: how many of them are [UNK]; unknown_words: UnknownWords.to_json()."""
 
     name: str
     size: int = 0
@@ -71,6 +74,9 @@ class ShardCounts:
     masked: int = 0
     random: int = 0
     kept: int = 0
+    pieces: int = 0
+    unknown: int = 0
+    unknown_words: dict[str, Any] = field(default_factory=dict)
 
 
 def create_shard(job: ShardJob) -> ShardCounts:
@@ -112,6 +118,7 @@ def _write_rows(job: ShardJob, writer: ShardWriter, counts: ShardCounts) -> None
     # repr: Random accepts no list as a seed.
     pair_rng, rng = Random(repr(seed)), np.random.Generator(np.random.SFC64(seed))
     labels = BalancedLabels(pair_rng)
+    encoder.unknown = UnknownWords()
     extra = list(partition.read_parts(partition.extra_documents_path(job.work_dir, job.split)))
     parts = partition.read_parts(partition.shard_text_path(job.work_dir, job.split, job.index))
     for block in group_into_blocks(parts):
@@ -124,6 +131,9 @@ def _write_rows(job: ShardJob, writer: ShardWriter, counts: ShardCounts) -> None
                 f"{job.path.name}: all but one of its documents have no word pieces (only "
                 "control characters?): give more text"
             )
+        own_ids = pool.ids[: text.offsets[text.documents[text.num_primary - 1][1]]]
+        counts.pieces += len(own_ids)
+        counts.unknown += int((own_ids == encoder.unk_id).sum())
         passes = [
             sentence_pairs.make_sentence_pairs(
                 text, recipe.max_seq_length, recipe.short_seq_prob, pair_rng, labels
@@ -145,6 +155,7 @@ def _write_rows(job: ShardJob, writer: ShardWriter, counts: ShardCounts) -> None
             counts.masked += masked
             counts.random += random
             counts.kept += kept
+    counts.unknown_words = encoder.unknown.to_json()
     if not writer.rows:
         raise DataError(
             f"{job.path.name}: its text has no word pieces (only control characters?): "

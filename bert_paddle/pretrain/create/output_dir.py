@@ -8,13 +8,15 @@ refused.
 import json
 import re
 import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bert_paddle.common import atomic_files, read_files
-from bert_paddle.common.errors import OutputError
-from bert_paddle.pretrain.create import partition
+from bert_paddle.common import atomic_files
+from bert_paddle.common.errors import OutputError, WeightsError
+from bert_paddle.models.tokenizer import VOCAB_FILE, Tokenizer, load_tokenizer
+from bert_paddle.pretrain.create import partition, tokenizer_files
 from bert_paddle.pretrain.data import schema
 
 PLAN_FILE = "plan.json"
@@ -29,10 +31,11 @@ class ShardOutputDir:
         self.work_dir = path / f".{corpus}_spool"
         self.metadata_path = path / f"{corpus}{schema.METADATA_SUFFIX}"
         self._made_from: dict[str, Any] = {}
-        split = f"(?:{schema.TRAINING}|{schema.TEST})"
-        shard = rf"{re.escape(corpus)}_{split}_\d+{re.escape(schema.SUFFIX)}"
-        self._name = re.compile(shard)
-        self._temporary_name = re.compile(rf"\.{shard}\..*\.(?:chunks|part)")
+        splits = f"({schema.TRAINING}|{schema.TEST})"
+        # Not a glob pattern: the shards of corpus "a" would include those of "a_training_b".
+        self._shard_name = re.compile(
+            rf"{re.escape(corpus)}_{splits}_\d+{re.escape(schema.SUFFIX)}"
+        )
 
     def prepare(self, made_from: dict[str, Any], overwrite: bool) -> bool:
         """Prepare the folder; returns False when it is complete already.
@@ -44,8 +47,8 @@ class ShardOutputDir:
         different settings.
         """
         self._ensure_writable()
-        self._check_own_files()
         self._made_from = made_from
+        self._check_own()
         try:
             recorded = self._recorded_made_from()
             if recorded is not None and recorded != made_from:
@@ -57,8 +60,10 @@ class ShardOutputDir:
             if not overwrite:
                 raise
             self._remove_all()
-        for path in self.path.iterdir():
-            if self._temporary_name.fullmatch(path.name):
+        for path in self.path.glob(f".*{schema.SUFFIX}.*"):
+            name, _, rest = path.name[1:].partition(f"{schema.SUFFIX}.")
+            is_own = self._shard_name.fullmatch(name + schema.SUFFIX)
+            if is_own and rest.endswith((".chunks", ".part")):
                 path.unlink(missing_ok=True)
         content = self._read_json(self.metadata_path)
         if not content:
@@ -69,12 +74,52 @@ class ShardOutputDir:
     def has_other_corpora(self) -> bool:
         """Whether the folder has shards of another corpus."""
         shards = self.path.glob(f"*{schema.SUFFIX}") if self.path.is_dir() else ()
-        return any(not self._name.fullmatch(path.name) for path in shards)
+        return any(not self._shard_name.fullmatch(path.name) for path in shards)
 
-    def has_record(self) -> bool:
-        """Whether the folder has the metadata or the plan of a corpus, this one or another."""
+    def written_files(self) -> list[Path]:
+        """The files that this command writes there, as far as they exist."""
+        names = [self.path / name for name in tokenizer_files.TOKENIZER_FILES]
+        return [*names, self.metadata_path, *self._existing_shards()]
+
+    def check_vocabulary(self, tokenizer: Tokenizer) -> None:
+        """Raise OutputError when the folder has another vocabulary that must stay.
+
+        It does beside shards of another corpus (pre-training reads all shards of a folder with its
+        one vocab.txt), and in a folder in which no shards were created yet: it is the user's.
+        """
+        names = [name for name in tokenizer_files.TOKENIZER_FILES if (self.path / name).exists()]
+        if not names or self._has_vocabulary_of(tokenizer):
+            return
+        if self.has_other_corpora():
+            raise OutputError(
+                f"{self.path} has shards of another corpus with a different vocabulary or "
+                f"do_lower_case ({self.path / VOCAB_FILE}): give another --output_dir"
+            )
+        if not self._has_record():
+            raise OutputError(
+                f"{self.path / names[0]} is there already, not created with shards, and would be "
+                "replaced: give another --output_dir"
+            )
+
+    def save_vocabulary(self, tokenizer: Tokenizer) -> None:
+        """Write the vocabulary into the folder unless it is there. A link is replaced, not the file
+        that it leads to."""
+        if not self._has_vocabulary_of(tokenizer):
+            tokenizer_files.save(tokenizer, self.path)
+
+    def _has_vocabulary_of(self, tokenizer: Tokenizer) -> bool:
+        if not (self.path / VOCAB_FILE).is_file():
+            return False
+        try:
+            existing = load_tokenizer(self.path)
+        except WeightsError:
+            return False
+        return tokenizer_files.describe(existing) == tokenizer_files.describe(tokenizer)
+
+    def _has_record(self) -> bool:
+        """Whether shards of any corpus are recorded in the folder: its metadata or a plan."""
         paths = [*self.path.glob(f"*{schema.METADATA_SUFFIX}"), *self.path.glob(f".*/{PLAN_FILE}")]
-        return any("sets" in (read_files.read_json_object(path) or {}) for path in paths)
+        return any(not self._is_foreign(path) for path in paths)
 
     def load_plan(self) -> dict[str, partition.SplitCounts] | None:
         """The counts of the sets if the input has been partitioned completely, else None."""
@@ -128,14 +173,34 @@ class ShardOutputDir:
         """Create the folder if necessary. Raises OutputError when it is not writable."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            probe = self.path / ".writable"
-            probe.touch()
-            probe.unlink()
+            tempfile.TemporaryFile(dir=self.path).close()
         except OSError as error:
             raise OutputError(
                 f"--output_dir {self.path} cannot be written ({error.strerror}): give another "
                 "folder"
             ) from None
+
+    def _check_own(self) -> None:
+        """Raise OutputError when files in the folder have the names of the corpus and no record:
+        they may be another program's, and are never replaced."""
+        way_out = "give another folder or --corpus_name, or remove them yourself"
+        if self.metadata_path.exists() and self._is_foreign(self.metadata_path):
+            raise OutputError(f"{self.metadata_path} was not written by this program: {way_out}")
+        records = (self.metadata_path, self.work_dir / PLAN_FILE)
+        if self._existing_shards() and not any(path.exists() for path in records):
+            raise OutputError(
+                f"{self.path} has shards named {self.corpus} without a record of how they were "
+                f"created: {way_out}"
+            )
+
+    @staticmethod
+    def _is_foreign(path: Path) -> bool:
+        """Whether a JSON file is not the record of a corpus. A damaged one is not foreign."""
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            return False
+        return not (isinstance(content, dict) and {"made_from", "sets"} <= content.keys())
 
     def _recorded_made_from(self) -> dict[str, Any] | None:
         """`made_from` of the existing shards; None without a record."""
@@ -146,22 +211,8 @@ class ShardOutputDir:
         return None
 
     def _existing_shards(self) -> list[Path]:
-        return [path for path in self.path.iterdir() if self._name.fullmatch(path.name)]
-
-    def _check_own_files(self) -> None:
-        """Raise OutputError for files that this program did not write and would replace."""
-        content = read_files.read_json_object(self.metadata_path)
-        if content is not None and "sets" not in content:
-            raise OutputError(
-                f"{self.metadata_path} is not the metadata of shards, and would be replaced: move "
-                "it, or give another folder or --corpus_name"
-            )
-        records = (self.metadata_path, self.work_dir / PLAN_FILE)
-        if self._existing_shards() and not any(map(read_files.exists, records)):
-            raise OutputError(
-                f"{self.path} has shards named {self.corpus} without a record of how they were "
-                "created: move them, or give another folder or --corpus_name"
-            )
+        paths = self.path.glob(f"*{schema.SUFFIX}")
+        return [path for path in paths if self._shard_name.fullmatch(path.name)]
 
     def _remove_all(self) -> None:
         self.metadata_path.unlink(missing_ok=True)
@@ -185,8 +236,8 @@ class ShardOutputDir:
 def _describe_difference(recorded: Mapping[str, Any], made_from: Mapping[str, Any]) -> str:
     """The first three differences, for a message."""
     differences = []
-    for key, value in made_from.items():
-        old = recorded.get(key)
+    for key in [*made_from, *(key for key in recorded if key not in made_from)]:
+        value, old = made_from.get(key), recorded.get(key)
         if old == value:
             continue
         if isinstance(value, dict) and isinstance(old, dict):

@@ -31,12 +31,14 @@ _BUFFER_BYTES = 8_000_000  # text of all shards that is not written yet
 
 @dataclass
 class SplitCounts:
-    """Counts of the training or the test set. shards: number of files; size: bytes of text."""
+    """Counts of the training or the test set. shards: number of files; size: bytes of text;
+    single_sentence_documents: documents of one sentence, which make random pairs only."""
 
     shards: int
     documents: int = 0
     sentences: int = 0
     size: int = 0
+    single_sentence_documents: int = 0
 
 
 @dataclass
@@ -47,6 +49,7 @@ class _SplitWriter:
     sizes: list[tuple[int, int]] = field(init=False)  # a heap of (bytes, shard index)
     buffers: list[list[bytes]] = field(init=False)
     last_document: int = -1
+    last_is_single: bool = False  # whether the last document has one sentence so far
     extra_documents: int = 0
 
     def __post_init__(self) -> None:
@@ -102,10 +105,15 @@ def partition_documents(
         if document.number != split.last_document:
             split.last_document = document.number
             counts.documents += 1
+            split.last_is_single = len(document.sentences) == 1
+            counts.single_sentence_documents += split.last_is_single
             if split.extra_documents < EXTRA_DOCUMENTS:
                 split.extra_documents += 1
                 with extra_documents_path(folder, name).open("ab") as file:
                     file.write(_serialize(document, _first_sentences(document.sentences)))
+        elif split.last_is_single:  # another part of it
+            split.last_is_single = False
+            counts.single_sentence_documents -= 1
         counts.sentences += len(document.sentences)
         counts.size += len(data)
         size, index = split.sizes[0]
@@ -129,7 +137,8 @@ def check_counts(counts: dict[str, SplitCounts], shards_given: bool) -> None:
     if total == 1:
         raise DataError(
             "the input has only one document, but half of the sentence pairs need a text from "
-            "another document: give more files, or separate documents by blank lines (--form lines)"
+            "another document: give more files, or say with --document_format what a document "
+            "is: blank_line (the text between blank lines), line, ..."
         )
     if training.documents < 2 or (test.shards and test.documents < 2):
         raise DataError(

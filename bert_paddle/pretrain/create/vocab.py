@@ -8,34 +8,24 @@ vocabulary in each run.
     ids   0 [PAD]  1 [UNK]  2 [CLS]  3 [SEP]  4 [MASK] | characters | ##characters | merges in order
 """
 
-import os
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bert_paddle.common import atomic_files, flags, outputs
+from bert_paddle.common import flags
 from bert_paddle.common.errors import DataError
 from bert_paddle.common.flags import REQUIRED, flag
 from bert_paddle.common.run_log import RunLog
-from bert_paddle.models.tokenizer import (
-    SPECIAL_TOKENS,
-    TOKENIZER_CONFIG_FILE,
-    VOCAB_FILE,
-    Tokenizer,
-)
-from bert_paddle.pretrain.create.documents import (
-    INPUT_FORMATS,
-    Document,
-    Warn,
-    language_code,
-    read_documents,
-)
-from bert_paddle.pretrain.create.text_files import find_files
+from bert_paddle.models.tokenizer import SPECIAL_TOKENS, VOCAB_FILE, Tokenizer
+from bert_paddle.pretrain.create import tokenizer_files
+from bert_paddle.pretrain.create.documents import Document, Warn, read_documents
+from bert_paddle.pretrain.create.input_files import ReservedPaths, find_files
+from bert_paddle.pretrain.create.text_args import TextArgs
+from bert_paddle.pretrain.create.unknown_words import MAX_WORD_CHARS
 
-DATA, VOCABULARY = "data", "vocabulary"
+OUTPUT, VOCABULARY = "output", "vocabulary"
 PREFIX = "##"
 
 DESCRIPTION = """Train a BERT WordPiece vocabulary on text files.
@@ -45,31 +35,18 @@ DESCRIPTION = """Train a BERT WordPiece vocabulary on text files.
       --output_dir vocab/
 """
 
-_MAX_WORD_CHARS = 100  # the tokenizer maps longer words to [UNK]
 _MAX_RAW_STRINGS = 200_000  # distinct strings that are collected before they are split into words
 _WORDS_PER_TEXT = 10_000  # repetitions of a word in one text passed to the library
 
 
 @dataclass
-class VocabArgs:
+class VocabArgs(TextArgs):
     """The flags of `scripts/train_vocab.py`."""
 
-    input_files: str = flag(
-        REQUIRED,
-        "text files, folders (all .txt, .txt.gz and .gz below) or patterns, separated by commas",
-        group=DATA,
-    )
-    form: str = flag(
-        "lines",
-        "lines: one sentence per line, blank lines between documents; prose: running text",
-        group=DATA,
-        choices=INPUT_FORMATS,
-    )
-    language: str = flag("en", "language of prose, for sentence splitting: en, zh, ...", group=DATA)
     output_dir: str = flag(
-        REQUIRED, "folder for vocab.txt and tokenizer_config.json; created if missing", group=DATA
+        REQUIRED, "folder for vocab.txt and tokenizer_config.json; created if missing", group=OUTPUT
     )
-    overwrite: bool = flag(False, "replace a vocabulary in --output_dir", group=DATA)
+    overwrite: bool = flag(False, "replace a vocabulary in --output_dir", group=OUTPUT)
     vocab_size: int = flag(
         30522, "number of word pieces, including the special tokens", group=VOCABULARY, minimum=6
     )
@@ -93,21 +70,18 @@ class VocabArgs:
 
     def problems(self) -> Iterator[str]:
         """Problems with the arguments, one message each."""
-        try:
-            language_code(self.language)
-        except DataError as error:
-            yield f"--language: {error}"
+        yield from self.text_problems()
         if self.output_dir is None:
             return
         folder = Path(self.output_dir)
+        existing = [n for n in tokenizer_files.TOKENIZER_FILES if (folder / n).exists()]
         if folder.exists() and not folder.is_dir():
             yield f"--output_dir {folder} is a file: give a folder"
-        for name in (VOCAB_FILE, TOKENIZER_CONFIG_FILE):
-            if os.path.lexists(folder / name) and not self.overwrite:
-                yield (
-                    f"--output_dir {folder} has a {name} already: give another folder, or "
-                    "--overwrite to replace it"
-                )
+        elif existing and not self.overwrite:
+            yield (
+                f"--output_dir {folder} has a {existing[0]} already: give another folder, or "
+                "--overwrite to replace it"
+            )
 
 
 def parse_args(argv: Sequence[str] | None = None) -> VocabArgs:
@@ -118,28 +92,31 @@ def parse_args(argv: Sequence[str] | None = None) -> VocabArgs:
 def run(args: VocabArgs) -> None:
     """Train a vocabulary on the text and write it. Raises DataError for unusable input."""
     log = RunLog()
-    inputs = find_files([name.strip() for name in args.input_files.split(",")])
-    written = [Path(args.output_dir) / name for name in (VOCAB_FILE, TOKENIZER_CONFIG_FILE)]
-    outputs.check_inputs_kept(
-        [("--input_files", path) for path in inputs], written, "give another --output_dir"
-    )
-    documents = read_documents(inputs, args.form, args.language, log.warning)
-    words = count_words(documents, args.do_lower_case)
+    folder = Path(args.output_dir)
+    written = [folder / name for name in tokenizer_files.TOKENIZER_FILES]
+    found = find_files(args.inputs, args.document_format, ReservedPaths(folder, None, written))
+    for line in found.describe(args.text_format.form_of):
+        log.note(line)
+    inputs = found.files
+    documents = read_documents(inputs, args.text_format, log.warning)
+    words = count_words(documents, args.do_lower_case, log.warning)
     if not words:
         raise DataError(f"--input_files {args.input_files}: no words in {len(inputs)} file(s)")
     vocab = train(words, args.vocab_size, args.min_frequency, args.limit_alphabet, log.warning)
-    folder = Path(args.output_dir)
-    save(Tokenizer(vocab, args.do_lower_case), folder)
+    tokenizer_files.save(Tokenizer(vocab, args.do_lower_case), folder)
     log.line(
         f"{folder / VOCAB_FILE}: {len(vocab):,} word pieces from {words.total():,} words "
         f"({len(words):,} distinct) in {len(inputs)} file(s)"
     )
 
 
-def count_words(documents: Iterable[Document], do_lower_case: bool) -> Counter[str]:
+def count_words(
+    documents: Iterable[Document], do_lower_case: bool, warn: Warn | None = None
+) -> Counter[str]:
     """Count the words that BERT splits into word pieces: lower-cased and without accents if
     `do_lower_case`; punctuation and Chinese characters are words of their own. Memory use grows
-    with the number of distinct words only."""
+    with the number of distinct words only. warn: called when words are left out because the
+    tokenizer makes [UNK] of them."""
     from tokenizers import normalizers, pre_tokenizers
 
     normalizer = normalizers.BertNormalizer(lowercase=do_lower_case)
@@ -147,12 +124,16 @@ def count_words(documents: Iterable[Document], do_lower_case: bool) -> Counter[s
     words: Counter[str] = Counter()
     # Strings between spaces, counted first so that each distinct one is split only once.
     raw: Counter[str] = Counter()
+    too_long = 0
 
     def split_raw() -> None:
+        nonlocal too_long
         for string, count in raw.items():
             for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(string)):
-                if len(word) <= _MAX_WORD_CHARS:
+                if len(word) <= MAX_WORD_CHARS:
                     words[word] += count
+                else:
+                    too_long += count
         raw.clear()
 
     for document in documents:
@@ -161,6 +142,11 @@ def count_words(documents: Iterable[Document], do_lower_case: bool) -> Counter[s
         if len(raw) > _MAX_RAW_STRINGS:
             split_raw()
     split_raw()
+    if too_long and warn is not None:
+        warn(
+            f"{too_long:,} words of more than {MAX_WORD_CHARS} characters, BERT's limit, are left "
+            f"out ({words.total():,} remain): put spaces between words in a script without them"
+        )
     return words
 
 
@@ -253,14 +239,3 @@ def _repeat_words(words: Mapping[str, int]) -> Iterator[str]:
         for _ in range(full_texts):
             yield " ".join([word] * _WORDS_PER_TEXT)
         yield " ".join([word] * rest)
-
-
-def save(tokenizer: Tokenizer, folder: Path) -> None:
-    """Write the tokenizer's files into `folder`, each atomically; vocab.txt is written last."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".vocab.", dir=folder) as temporary:
-        tokenizer.save(Path(temporary))
-        for name in (TOKENIZER_CONFIG_FILE, VOCAB_FILE):
-            atomic_files.sync(Path(temporary, name))
-            os.replace(Path(temporary, name), folder / name)
-    atomic_files.sync(folder)

@@ -22,11 +22,11 @@ import numpy as np
 
 from bert_paddle.common.errors import DataError, WeightsError
 from bert_paddle.models.tokenizer import SPECIAL_TOKENS, Tokenizer
+from bert_paddle.pretrain.create.unknown_words import MAX_WORD_CHARS, UnknownWords
 
 SEGMENTERS = ("none", "jieba")
 _MAX_CACHED_WORDS = 1_000_000  # the cache is cleared when it has more distinct words
 _SLICE_CHARS = 400_000  # processed at once: a few MB of arrays, which fit in the CPU cache
-_MAX_WORD_CHARS = 100  # a longer word is [UNK], as in Tokenizer
 _NEWLINE, _SPACE = 10, 32
 _UNUSED = re.compile(r"\[unused\d+\]")
 _CHINESE = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002fa1f]")
@@ -63,7 +63,10 @@ def replacement_ids(vocab: Sequence[str]) -> np.ndarray:
 
 
 class WordPieceEncoder:
-    """Tokenizes sentences into the word pieces of `tokenizer`; caches those of each word."""
+    """Tokenizes sentences into the word pieces of `tokenizer`; caches those of each word.
+
+    unknown: the unknown words of all sentences since it was last replaced.
+    """
 
     def __init__(self, tokenizer: Tokenizer, segmenter: str = "none"):
         """segmenter: with "jieba", `starts` marks Chinese words rather than characters; the ids do
@@ -71,6 +74,8 @@ class WordPieceEncoder:
         self._char_table = _CharTable(tokenizer._rust)
         self._cache = _WordCache(tokenizer)
         self._segment = load_segmenter(segmenter)
+        self.unk_id = tokenizer.unk_id
+        self.unknown = UnknownWords()
 
     def encode(self, sentences: Sequence[str]) -> EncodedSentences:
         """The word pieces of each sentence, in order."""
@@ -89,6 +94,7 @@ class WordPieceEncoder:
         text, word_positions, words_before = self._normalize(sentences)
         words = text.split()
         indices = self._cache.lookup(words)
+        self._count_unknown(indices)
         lengths, first = self._cache.lengths[indices], self._cache.first[indices]
         ends = np.cumsum(lengths)
         begins = ends - lengths
@@ -107,6 +113,12 @@ class WordPieceEncoder:
         return EncodedSentences(
             self._cache.pieces[indices_of_pieces], np.append(begins, total)[words_before], starts
         )
+
+    def _count_unknown(self, indices: np.ndarray) -> None:
+        """Count the unknown ones of the cache's words with these indices."""
+        unknown = indices[self._cache.is_unknown[indices]]
+        for index, count in zip(*np.unique(unknown, return_counts=True), strict=True):
+            self.unknown.add(self._cache.unknown_words[int(index)], int(count))
 
     def _normalize(self, sentences: Sequence[str]) -> tuple[bytes, np.ndarray, np.ndarray]:
         """Returns the normalized sentences, one per line, with spaces around punctuation; int64
@@ -184,19 +196,22 @@ class _WordIndex(dict):
 class _WordCache:
     """The word pieces of all words seen: word k has pieces[first[k] : first[k] + lengths[k]].
 
-    chinese: bool [words], whether a word is a single Chinese character.
+    chinese: bool [words], whether a word is a single Chinese character. is_unknown: bool [words],
+    whether it is [UNK]; unknown_words: the text of these, by index.
     """
 
     def __init__(self, tokenizer: Tokenizer):
         self._model = tokenizer._rust.model
         self._vocab = {piece: i for i, piece in enumerate(tokenizer.vocab)}
+        self._unk_id = tokenizer.unk_id
         self._clear()
 
     def _clear(self) -> None:
         self._index = _WordIndex()
         self.pieces = np.zeros(0, np.int32)
         self.first = self.lengths = np.zeros(0, np.int64)
-        self.chinese = np.zeros(0, bool)
+        self.chinese = self.is_unknown = np.zeros(0, bool)
+        self.unknown_words: dict[int, str] = {}
 
     def lookup(self, words: Sequence[bytes]) -> np.ndarray:
         """int64: the index of each word; valid until the next call, which may clear the cache."""
@@ -212,15 +227,19 @@ class _WordCache:
         """Tokenize words and append them to the arrays."""
         pieces: list[int] = []
         lengths: list[int] = []
-        for word in words:
+        is_unknown: list[bool] = []
+        for index, word in enumerate(words, len(self.lengths)):
             before = len(pieces)
             # A word of the vocabulary is its own word piece: no call of the library is needed.
-            word_id = self._vocab.get(word) if len(word) <= _MAX_WORD_CHARS else None
+            word_id = self._vocab.get(word) if len(word) <= MAX_WORD_CHARS else None
             if word_id is None:
                 pieces += [token.id for token in self._model.tokenize(word)]
             else:
                 pieces.append(word_id)
             lengths.append(len(pieces) - before)
+            is_unknown.append(self._unk_id in pieces[before:])
+            if is_unknown[-1]:
+                self.unknown_words[index] = word
         sizes = np.array(lengths, np.int64)
         first = len(self.pieces) + np.cumsum(sizes) - sizes
         self.first = np.concatenate([self.first, first])
@@ -228,6 +247,7 @@ class _WordCache:
         self.pieces = np.concatenate([self.pieces, np.array(pieces, np.int32)])
         chinese = [_CHINESE.fullmatch(word) is not None for word in words]
         self.chinese = np.concatenate([self.chinese, np.array(chinese, bool)])
+        self.is_unknown = np.concatenate([self.is_unknown, np.array(is_unknown, bool)])
 
 
 def _chinese_runs(

@@ -39,10 +39,10 @@ def create(tmp_path):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("a_training_3.hdf5", "without a record of how they were created: move them"),
-        ("a_metadata.json", "is not the metadata of shards"),
-        ("vocab.txt", "is not of shards created here"),
-        ("tokenizer_config.json", "is not of shards created here"),
+        ("a_training_3.hdf5", "without a record of how they were created: give another"),
+        ("a_metadata.json", "was not written by this program"),
+        ("vocab.txt", "is there already, not created with shards"),
+        ("tokenizer_config.json", "is there already, not created with shards"),
     ],
 )
 @pytest.mark.parametrize("flags", [(), ("--overwrite_output_dir",)])

@@ -9,17 +9,24 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bert_paddle.common.errors import DataError
-from bert_paddle.pretrain.create import text_files
-from bert_paddle.pretrain.create.documents import language_code, read_documents
-from bert_paddle.pretrain.create.text_files import find_files
+from bert_paddle.pretrain.create import documents, text_files
+from bert_paddle.pretrain.create.documents import TextFormat, language_code, read_documents
+from bert_paddle.pretrain.create.file_layouts import PLAIN
+from bert_paddle.pretrain.create.input_files import InputFile
+from bert_paddle.pretrain.create.input_files import find_files as find
 
 DOCUMENTS = "bert_paddle.pretrain.create.documents"
+
+
+def find_files(inputs: list[str]) -> list[Path]:
+    return [file.path for file in find(inputs).files]
 
 
 def read(path: Path, form: str = "lines", language: str = "en", warn=None) -> list[list[str]]:
     """The documents of one file, their parts joined."""
     documents: list[list[str]] = []
-    for document in read_documents([path], form, language, warn):
+    file = InputFile(path, PLAIN)
+    for document in read_documents([file], TextFormat(form, language=language), warn):
         assert document.source == str(path) and document.sentences
         if document.part == 0:
             documents.append([])
@@ -34,10 +41,11 @@ def write(path: Path, content: bytes | str) -> Path:
     return path
 
 
+is_blank = documents._BLANK.fullmatch
 SENTENCE = (
     st.text(st.characters(codec="utf-8", exclude_characters="\n\0"), min_size=1, max_size=30)
     .map(str.strip)
-    .filter(lambda line: line and not line.startswith("\ufeff"))
+    .filter(lambda line: line and not line.startswith("\ufeff") and not is_blank(line))
 )
 
 
@@ -69,7 +77,7 @@ def test_only_a_newline_ends_a_line(tmp_path):
 def test_numbers_continue_over_files_and_a_file_ends_a_document(tmp_path):
     bodies = {"a": "x\n\ny", "b": "\n \n", "c": "z"}
     paths = [write(tmp_path / name, body) for name, body in bodies.items()]
-    documents = list(read_documents(paths, "lines", "en"))
+    documents = list(read_documents([InputFile(path, PLAIN) for path in paths], TextFormat()))
     assert [(d.number, d.part, d.sentences) for d in documents] == [
         (0, 0, ["x"]),
         (1, 0, ["y"]),
@@ -82,7 +90,10 @@ def test_a_long_document_is_read_in_parts_by_count_and_by_size(tmp_path, monkeyp
     monkeypatch.setattr(f"{DOCUMENTS}.PART_SENTENCES", 3)
     monkeypatch.setattr(f"{DOCUMENTS}.PART_BYTES", 10)
     path = write(tmp_path / "a.txt", "a\nb\nc\nd\n\n\u00e9\u00e9\u00e9\nffff\ng\n\nh\n" + "i" * 30)
-    parts = [(d.number, d.part, d.sentences) for d in read_documents([path], "lines", "en")]
+    parts = [
+        (d.number, d.part, d.sentences)
+        for d in read_documents([InputFile(path, PLAIN)], TextFormat())
+    ]
     assert parts == [
         (0, 0, ["a", "b", "c"]),
         (0, 1, ["d"]),
@@ -96,7 +107,7 @@ def test_a_long_document_is_read_in_parts_by_count_and_by_size(tmp_path, monkeyp
 def test_a_document_that_exactly_fills_a_part_is_one_part(tmp_path, monkeypatch):
     monkeypatch.setattr(f"{DOCUMENTS}.PART_SENTENCES", 2)
     path = write(tmp_path / "a.txt", "a\nb\n\nc\nd\n")
-    parts = [(d.number, d.part) for d in read_documents([path], "lines", "en")]
+    parts = [(d.number, d.part) for d in read_documents([InputFile(path, PLAIN)], TextFormat())]
     assert parts == [(0, 0), (1, 0)]
 
 
@@ -212,7 +223,7 @@ def test_a_damaged_gzip_file_is_one_clear_error(tmp_path, content):
 def test_find_files_in_folders_patterns_and_by_name(tmp_path):
     names = "b.txt a.txt deep/c.txt.gz deep/d.TXT e.gz no.csv .hidden.txt .git/x.txt deep/.y.gz"
     for name in names.split():
-        write(tmp_path / name, "x")
+        write(tmp_path / name, gzip.compress(b"x") if name.endswith(".gz") else "x")
 
     def names_of(*inputs: str) -> list[str]:
         paths = find_files([str(tmp_path / name) for name in inputs])

@@ -1,0 +1,40 @@
+"""The vocabulary beside shards, and what is recorded about it. Does not import paddle."""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from bert_paddle.common import atomic_files
+from bert_paddle.models.tokenizer import (
+    TOKENIZER_CONFIG_FILE,
+    TOKENIZER_JSON_FILE,
+    VOCAB_FILE,
+    Tokenizer,
+)
+from bert_paddle.pretrain.data import schema
+
+TOKENIZER_FILES = (VOCAB_FILE, TOKENIZER_CONFIG_FILE, TOKENIZER_JSON_FILE)
+
+
+def save(tokenizer: Tokenizer, folder: Path) -> None:
+    """Write the tokenizer's files into `folder`, each atomically; vocab.txt is written last."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".vocab.", dir=folder) as temporary:
+        tokenizer.save(Path(temporary))
+        names = sorted(os.listdir(temporary), key=lambda name: (name == VOCAB_FILE, name))
+        for name in names:
+            atomic_files.sync(Path(temporary, name))
+            os.replace(Path(temporary, name), folder / name)
+    atomic_files.sync(folder)
+
+
+def describe(tokenizer: Tokenizer) -> dict[str, Any]:
+    """The vocabulary as recorded in the metadata."""
+    return {
+        "pieces": len(tokenizer),
+        "sha256": schema.vocabulary_sha256(tokenizer.vocab),
+        "do_lower_case": tokenizer.do_lower_case,
+        "strip_accents": tokenizer.strip_accents,
+        "tokenize_chinese_chars": tokenizer.tokenize_chinese_chars,
+    }
