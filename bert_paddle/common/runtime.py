@@ -127,11 +127,20 @@ def suppress_lines(*patterns: str) -> Iterator[None]:
 
 def import_paddle() -> None:
     """Import paddle without its warning about thread counts, which `configure` sets, and without
-    its signal handler, which prints a C++ traceback on SIGTERM."""
-    with suppress_lines("OMP_NUM_THREADS"):
-        import paddle
+    its signal handler, which prints a C++ traceback on SIGTERM. A SIGTERM during the import is
+    delivered after it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    try:
+        with suppress_lines("OMP_NUM_THREADS"):
+            import paddle
 
-    paddle.disable_signal_handler()
+        paddle.disable_signal_handler()
+        # Which has also removed ours, without Python's knowledge.
+        if (handler := signal.getsignal(signal.SIGTERM)) is not None:
+            with contextlib.suppress(ValueError):  # not the main thread
+                signal.signal(signal.SIGTERM, handler)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _is_amd() -> bool:

@@ -14,7 +14,7 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from bert_paddle.common import runtime, signals
@@ -119,7 +119,10 @@ def _run_program(program: str, args: CommonArgs, on_lost: Callable[[str], Any]) 
     import paddle.distributed
 
     with _report_errors_to_ranks():
-        with runtime.suppress_lines("FLAGS", "====="):  # paddle prints its flags
+        with (
+            runtime.suppress_lines("FLAGS", "====="),  # paddle prints its flags
+            signals.requests.ending_in_thread(on_lost),  # it waits for the other ranks in C++
+        ):
             paddle.distributed.init_parallel_env()
         collectives.connect(on_lost)
         getattr(importlib.import_module(module), function)(args)
@@ -133,6 +136,9 @@ def _report_errors_to_ranks() -> Iterator[None]:
         yield
     except Interrupted:
         collectives.disconnect()  # the other ranks stop as well
+        raise
+    except signals.StopSignal as stop:  # they may not have received it: they end with this line
+        collectives.disconnect(f"{stop.name}: {signals.requests.status}")
         raise
     except LostRankError as error:
         # The heartbeat thread knows the cause and normally ends this process first.
@@ -154,14 +160,18 @@ def _report_errors_to_ranks() -> Iterator[None]:
         if isinstance(error, MemoryError):
             raise RunError(f"rank {rank}: out of memory: {message}") from error
         raise
-    collectives.disconnect()
+    with signals.requests.deferred():  # too late: the program has finished
+        collectives.disconnect()
 
 
 def _exit_launched_rank(line: str) -> None:
     """End a process whose job has lost a rank: its main thread may be blocked forever."""
     shutdown.wait_for_writers()
-    print(f"error: {line}; resume with --resume_from_checkpoint auto", file=sys.stderr, flush=True)
-    os._exit(1)
+    code = signals.exit_code_of(line)  # the other rank received a stop signal
+    if code is None:
+        line = f"{line}; resume with --resume_from_checkpoint auto"
+    print(f"error: {line}", file=sys.stderr, flush=True)
+    os._exit(code or 1)
 
 
 def _run_spawned_rank(
@@ -171,8 +181,9 @@ def _run_spawned_rank(
     the parent prints one error for all processes."""
     runtime.die_with_parent()
     signals.ignore_until_training()
-    # Ctrl-C reaches every process: the parent handles it.
+    # They reach every process of a terminal: the parent handles them.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     runtime.set_rank_environment(rank, [f"127.0.0.1:{port}" for port in ports], use_gpu)
     runtime.configure(len(ports), use_gpu=use_gpu, inherited=True)
     runtime.import_paddle()
@@ -208,8 +219,8 @@ def _run_reporting_to_parent(
 def _spawn(program: str, args: CommonArgs, processes: int, use_gpu: bool) -> None:
     """Run the program in N new processes; when one of them fails, stop the others immediately.
 
-    SIGTERM and SIGINT are forwarded: training saves and ends after its current step, any other work
-    ends immediately; a second signal kills all. SIGUSR1 is forwarded to rank 0, which informs the
+    A stop signal is forwarded: training saves and ends after its current step, any other work ends
+    immediately; a second signal kills all. SIGUSR1 is forwarded to rank 0, which informs the
     others.
 
     paddle.distributed.spawn is no alternative: it imports paddle before a process can set its
@@ -226,28 +237,35 @@ def _spawn(program: str, args: CommonArgs, processes: int, use_gpu: bool) -> Non
         for rank in range(processes)
     ]
     stop_signals: list[int] = []
+    stopped_at = 0.0
 
     def stop(number: int, frame: Any) -> None:
+        nonlocal stopped_at
+        if stop_signals and signals.is_repeated(signal.Signals(number).name, stopped_at):
+            return
         if stop_signals:
             for child in children:
                 if child.pid is not None:
                     child.kill()
             sys.exit(128 + number)
         stop_signals.append(number)
-        for child in children:
-            if child.pid is not None:
-                child.terminate()
+        stopped_at = time.monotonic()
+        _terminate_started(children)
 
     def save(number: int, frame: Any) -> None:
         if children[0].pid is not None and children[0].is_alive():
             os.kill(children[0].pid, number)
 
-    for number, handler in ((signal.SIGTERM, stop), (signal.SIGINT, stop), (signal.SIGUSR1, save)):
-        signal.signal(number, handler)
+    signal.signal(signal.SIGUSR1, save)
+    for number in signals.handled_stop_signals():
+        signal.signal(number, stop)
     try:
         for child in children:
-            child.start()
-        running = list(children)
+            if not stop_signals:
+                child.start()
+        if stop_signals:  # received while one was being started
+            _terminate_started(children)
+        running = [child for child in children if child.pid is not None]
         while running:
             # After a stop signal, all exit soon after the first one does, unless one hangs.
             stopping = stop_signals and len(running) < len(children)
@@ -258,10 +276,16 @@ def _spawn(program: str, args: CommonArgs, processes: int, use_gpu: bool) -> Non
             running = [child for child in running if child.is_alive()]
             if not stop_signals and any(child.exitcode for child in children):
                 raise shutdown.root_cause(children, reports)
-        if stop_signals:
+        if stop_signals and any(child.exitcode != 0 for child in children):
             raise shutdown.interrupted_error(stop_signals[0], reports)
     finally:
         shutdown.stop_processes(children)
+
+
+def _terminate_started(children: Sequence[Any]) -> None:
+    for child in children:
+        if child.pid is not None:
+            child.terminate()
 
 
 def _free_ports(count: int) -> list[int]:

@@ -87,6 +87,7 @@ def run_and_exit(program: Callable[[], Any]) -> NoReturn:
     try:
         program()
         code = 0
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # too late: the program has finished
     except SystemExit as error:
         code = error.code
     except BaseException:

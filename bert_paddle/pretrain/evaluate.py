@@ -15,7 +15,7 @@ def evaluate(model: Any, batches: Iterable[Batch]) -> dict[str, float]:
     """Evaluate a model that is in evaluation mode; returns the metrics over all held-out rows, the
     same on every rank.
 
-    batches: this rank's share, as assigned by `collectives.shard`. The sums of all batches
+    batches: this rank's share, as assigned by `collectives.sharded_rounds`. The sums of all batches
     are added in their original order, so that the result does not depend on the world size. Losses
     use natural logarithms; the perplexity is that of the masked tokens.
     """

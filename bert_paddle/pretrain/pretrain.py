@@ -1,7 +1,8 @@
 """A pre-training run: configuration, shards, model, training, held-out evaluation."""
 
+import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,12 @@ from bert_paddle.pretrain.data.loader import PretrainLoader, eval_row_ranges, re
 from bert_paddle.pretrain.data.shards import ShardSet, check_shards, find_shards
 from bert_paddle.pretrain.evaluate import evaluate
 from bert_paddle.pretrain.model_source import ModelSource
-from bert_paddle.training import model_card
+from bert_paddle.training import checkpoint, model_card
 from bert_paddle.training import run as training_run
 from bert_paddle.training.job import TrainingJob
 from bert_paddle.training.output_lock import lock_output_dir
 from bert_paddle.training.run_info import RunInfo
-from bert_paddle.training.step import Batch, Trainer
+from bert_paddle.training.step import Trainer
 from bert_paddle.training.train_state import TrainState
 
 
@@ -41,6 +42,10 @@ def _run(args: PretrainArgs) -> dict[str, Any]:
     resume_from = collectives.run_on_main(
         lambda: training_run.resolve_resume(args, output_dir, log)
     )
+    if resume_from and "max_eval_samples" not in args.explicit_flags:
+        args.max_eval_samples = collectives.run_on_main(
+            lambda: _saved_sample_size(Path(resume_from), args.max_eval_samples)
+        )
     source = collectives.run_on_main_first(
         lambda: model_source.read_model_source(args, runtime.bert_paddle_home())
     )
@@ -141,8 +146,16 @@ class PretrainJob(TrainingJob):
         if self.held_out is None:
             return {}
         start_time = time.perf_counter()
-        with self.trainer.autocast():
-            metrics = evaluate(self.model, self._held_out_batches(self.held_out))
+        args = self.args
+        ranges = eval_row_ranges(self.held_out, args.eval_batch_size, args.max_eval_samples)
+        rows_before = [0, *itertools.accumulate(r.stop - r.start for r in ranges)]
+        with (
+            self.trainer.autocast(),
+            self.log.row_progress("evaluation", rows_before[-1]) as show_rows,
+        ):
+            own = collectives.sharded_rounds(ranges, lambda done: show_rows(rows_before[done]))
+            batches = read_batches(self.held_out, own, args.max_predictions_per_seq)
+            metrics = evaluate(self.model, batches)
         seconds = time.perf_counter() - start_time
         fields = [
             ("mlm loss", metrics["mlm_loss"]),
@@ -164,12 +177,6 @@ class PretrainJob(TrainingJob):
         }
         return {"eval_loss": metrics["loss"], **epoch_metrics}
 
-    def _held_out_batches(self, held_out: ShardSet) -> Iterator[Batch]:
-        """This rank's share of the held-out rows, limited by --max_eval_rows."""
-        args = self.args
-        ranges = eval_row_ranges(held_out, args.eval_batch_size, args.max_eval_rows)
-        return read_batches(held_out, collectives.shard(ranges), args.max_predictions_per_seq)
-
     def model_writer(self, state: TrainState, weights: TensorSnapshot) -> Callable[[Path], None]:
         write_model = model_state.model_writer(self.model, {}, weights)
         tokenizer = self.source.tokenizer
@@ -183,6 +190,15 @@ class PretrainJob(TrainingJob):
             write_card(folder)
 
         return write
+
+
+def _saved_sample_size(folder: Path, default: int) -> int:
+    """The number of rows on which the run of a checkpoint is evaluated, so that its best step is
+    chosen by one measure. `default` for a checkpoint without that, or without a readable state."""
+    saved = checkpoint.saved_args(folder)
+    # Its earlier name, when the default was all rows.
+    size = saved.get("max_eval_samples", saved.get("max_eval_rows", default))
+    return size if isinstance(size, int) else default
 
 
 def _open_shards(args: PretrainArgs, source: ModelSource) -> tuple[ShardSet, ShardSet | None]:
@@ -214,6 +230,11 @@ def _log_data(
         f"sequence length {train_shards.length}, at most {train_shards.predictions} masked tokens "
         "per row" + (f"; {held_out.total} held-out rows" if held_out else "")
     )
+    if held_out and 0 < args.max_eval_samples < held_out.total:
+        log.note(
+            f"evaluation: {args.max_eval_samples:,} of {held_out.total:,} held-out rows, spread "
+            "evenly over them (--max_eval_samples -1: all)"
+        )
     if args.do_eval and held_out is None:
         log.warning("no shard has _test_ in its name: the model is not evaluated")
     if args.max_predictions_per_seq < train_shards.predictions:

@@ -25,7 +25,12 @@ from bert_paddle.common import atomic_files
 from bert_paddle.common.errors import OutputError
 from bert_paddle.common.tensor_file import TensorSnapshot
 from bert_paddle.distributed import collectives
-from bert_paddle.training.train_state import FIELDS_RENAMED_IN_VERSION_5, VERSION, TrainState
+from bert_paddle.training.train_state import (
+    FIELDS_ADDED_LATER,
+    FIELDS_RENAMED_IN_VERSION_5,
+    VERSION,
+    TrainState,
+)
 
 MANIFEST_FILE, STATE_FILE = "manifest.json", "state/train_state.json"
 OPTIMIZER_FILE = "state/optimizer.safetensors"
@@ -144,6 +149,14 @@ def load(folder: Path) -> tuple[TrainState, dict[str, np.ndarray]]:
     return _read_state(folder / STATE_FILE), _read_tensors(folder / OPTIMIZER_FILE)
 
 
+def saved_args(folder: Path) -> dict[str, Any]:
+    """The flags of the run that saved a checkpoint; {} if they cannot be read."""
+    try:
+        return _read_state(folder / STATE_FILE).args
+    except (OSError, OutputError):
+        return {}
+
+
 def _read_state(path: Path) -> TrainState:
     """Read the state, and check that every field has its declared type."""
     try:
@@ -159,6 +172,7 @@ def _read_state(path: Path) -> TrainState:
         values["version"] = VERSION
     elif version != VERSION:
         raise OutputError(f"{path} has version {version}; this program reads version {VERSION}")
+    values = FIELDS_ADDED_LATER | values
     if values.keys() != types.keys():
         raise OutputError(f"{path} has missing or unknown fields; give another checkpoint")
     for name, declared in types.items():

@@ -103,10 +103,11 @@ def test_sigusr1_saves_and_continues(run, signal_at, tmp_path):
 
 def test_a_save_request_is_returned_once_and_a_stop_request_always():
     requests = SignalRequests()
-    requests.handle(signal.SIGUSR1)
-    assert requests.poll() == {"SIGUSR1": 1} and requests.poll() == {}
-    requests.handle(signal.SIGINT)
-    assert requests.poll() == {"SIGINT": 1} and requests.poll() == {"SIGINT": 1}
+    with requests.deferred():
+        requests.handle(signal.SIGUSR1)
+        assert requests.poll() == {"SIGUSR1": 1} and requests.poll() == {}
+        requests.handle(signal.SIGINT)
+        assert requests.poll() == {"SIGINT": 1} and requests.poll() == {"SIGINT": 1}
 
 
 ENDLESS = "--logging_steps 1 --save_steps 1000000 --batch_size 4 --num_train_epochs 1e5"
