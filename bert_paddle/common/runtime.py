@@ -60,6 +60,16 @@ def die_with_parent() -> None:
         ctypes.CDLL("libc.so.6").prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
+def parent_is_paddles_launcher() -> bool:
+    """Whether the parent process is `python -m paddle.distributed.launch`, not some script that may
+    end before its ranks."""
+    try:
+        command = Path(f"/proc/{os.getppid()}/cmdline").read_bytes()
+    except OSError:
+        return False
+    return b"paddle.distributed.launch" in command or b"paddle/distributed/launch" in command
+
+
 def _processes_on_this_host() -> int:
     """The number of the job's processes on this host."""
     host = os.environ.get("PADDLE_CURRENT_ENDPOINT", "").split(":")[0]

@@ -14,7 +14,7 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from bert_paddle.common import runtime, signals
@@ -32,6 +32,9 @@ def launch(program: str, args: CommonArgs) -> None:
     """
     signals.ignore_until_training()
     from_launcher = runtime.is_launched()
+    if from_launcher and runtime.parent_is_paddles_launcher():
+        # On a SIGTERM it dies without telling its ranks, if it was started with --backend.
+        runtime.die_with_parent()
     processes = 1 if from_launcher else max(1, args.n_gpu)
     cpu_settings = runtime.configure(processes, use_gpu=args.n_gpu > 0 and args.device != "cpu")
     runtime.import_paddle()
@@ -236,21 +239,7 @@ def _spawn(program: str, args: CommonArgs, processes: int, use_gpu: bool) -> Non
         )
         for rank in range(processes)
     ]
-    stop_signals: list[int] = []
-    stopped_at = 0.0
-
-    def stop(number: int, frame: Any) -> None:
-        nonlocal stopped_at
-        if stop_signals and signals.is_repeated(signal.Signals(number).name, stopped_at):
-            return
-        if stop_signals:
-            for child in children:
-                if child.pid is not None:
-                    child.kill()
-            sys.exit(128 + number)
-        stop_signals.append(number)
-        stopped_at = time.monotonic()
-        _terminate_started(children)
+    stopping = shutdown.StopForwarding(children)
 
     def save(number: int, frame: Any) -> None:
         if children[0].pid is not None and children[0].is_alive():
@@ -258,34 +247,28 @@ def _spawn(program: str, args: CommonArgs, processes: int, use_gpu: bool) -> Non
 
     signal.signal(signal.SIGUSR1, save)
     for number in signals.handled_stop_signals():
-        signal.signal(number, stop)
+        signal.signal(number, stopping.handle)
     try:
         for child in children:
-            if not stop_signals:
+            if not stopping.signals:
                 child.start()
-        if stop_signals:  # received while one was being started
-            _terminate_started(children)
+        if stopping.signals:  # received while one was being started
+            stopping.terminate_started()
         running = [child for child in children if child.pid is not None]
         while running:
             # After a stop signal, all exit soon after the first one does, unless one hangs.
-            stopping = stop_signals and len(running) < len(children)
-            timeout = shutdown.SHUTDOWN_SECONDS if stopping else None
+            ending = stopping.signals and len(running) < len(children)
+            timeout = shutdown.SHUTDOWN_SECONDS if ending else None
             sentinels = [child.sentinel for child in running]
             if not multiprocessing.connection.wait(sentinels, timeout):
                 break
             running = [child for child in running if child.is_alive()]
-            if not stop_signals and any(child.exitcode for child in children):
+            if not stopping.signals and any(child.exitcode for child in children):
                 raise shutdown.root_cause(children, reports)
-        if stop_signals and any(child.exitcode != 0 for child in children):
-            raise shutdown.interrupted_error(stop_signals[0], reports)
+        if stopping.signals and any(child.exitcode != 0 for child in children):
+            raise shutdown.interrupted_error(stopping.signals[0], reports)
     finally:
         shutdown.stop_processes(children)
-
-
-def _terminate_started(children: Sequence[Any]) -> None:
-    for child in children:
-        if child.pid is not None:
-            child.terminate()
 
 
 def _free_ports(count: int) -> list[int]:

@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +35,14 @@ PLACES = {
     "loading the best": ("bert_paddle.training.run", "TrainingRun.load_best"),
     "predictions": ("bert_paddle.glue.finetune", "write_test_predictions"),
     "results": ("bert_paddle.training.run", "write_results"),
+    "starting a rank": ("multiprocessing.context", "SpawnProcess.start"),
     "report": ("bert_paddle.report.build", "write_run_report"),
 }
 
 
 def install(plan: dict[str, Any], rank: int) -> None:
     """Send a signal at a place, once. plan: "place", "call" (which call of it, from 1), "signal"
-    (a name), "rank" (which sends it) and "to": "self", "parent" or "group"."""
+    (a name), "rank" (which sends it), "to": "self", "parent" or "group", and "times"."""
     if rank != plan.get("rank", 0):
         return
     module_name, name = PLACES[plan["place"]]
@@ -53,7 +55,9 @@ def install(plan: dict[str, Any], rank: int) -> None:
     def wrapped(*args: Any, **options: Any) -> Any:
         calls.append(1)
         if len(calls) == plan.get("call", 1):
-            send(getattr(signal, plan.get("signal", "SIGTERM")), plan.get("to", "self"))
+            for _ in range(plan.get("times", 1)):
+                send(getattr(signal, plan.get("signal", "SIGTERM")), plan.get("to", "self"))
+                time.sleep(0.2)
         return original(*args, **options)
 
     setattr(owner, name, wrapped)
@@ -106,5 +110,7 @@ if __name__ == "__main__":
     from bert_paddle.pretrain.args import parse_args as pretrain_args
 
     parsers = {"run_glue": glue_args, "run_pretrain": pretrain_args}
+    if "starting a rank" in (plan := os.environ.get("PLACES_PLAN", "")):
+        install(json.loads(plan), 0)  # in the parent
     with exit_with_one_line():
         launch(f"places:{sys.argv[1]}", parsers[sys.argv[1]](sys.argv[2:]))

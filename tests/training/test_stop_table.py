@@ -111,3 +111,24 @@ def test_a_signal_ends_the_run_and_a_resume_finishes_it(server, uninterrupted, t
 
 def predictions(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.glob("predictions/*")}
+
+
+@pytest.mark.parametrize(
+    ("signal_name", "message"),
+    [
+        # As Paddle's launcher stops its ranks.
+        ("SIGTERM", "stopped and saved at step 2 of 6"),
+        # Ctrl-C pressed again.
+        ("SIGINT", "a second signal, ended immediately; checkpoints are complete"),
+    ],
+)
+def test_several_signals(server, uninterrupted, tmp_path, signal_name, message):
+    """Copies of a SIGTERM do not prevent the save; a second Ctrl-C does, and harms nothing."""
+    out, (reference, _) = tmp_path / "out", uninterrupted["glue"]
+    plan = {"place": "evaluation", "call": 2, "signal": signal_name, "times": 3}
+    stopped = server.run("glue", out, *GLUE.split(), plan=plan)
+    assert stopped.code == CODES[signal_name], stopped.err
+    [error] = [line for line in stopped.err.splitlines() if line.startswith("error: ")]
+    assert error.startswith(f"error: {signal_name}: {message}")
+    assert server.run("glue", out, *GLUE.split()).code == 0
+    assert not same.differences(reference, out, STEPS)
