@@ -7,7 +7,9 @@ stop signal is only recorded, so that all ranks can act on it together: see `col
 
 import contextlib
 import os
+import select
 import signal
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -57,6 +59,8 @@ class SignalRequests:
         """A signal handler. Unless deferred, a stop signal raises StopSignal. A second one ends the
         process immediately."""
         name = signal.Signals(number).name
+        if name == "SIGHUP":
+            _drop_lost_terminal()
         if name in SAVE:
             self._pending[name] = 1
         elif self.pending_stop() is None:
@@ -165,6 +169,17 @@ def is_repeated(name: str, first: float) -> bool:
     pressed again never is."""
     window = _REPEAT_SECONDS_OF_A_RANK if runtime.is_launched() else _REPEAT_SECONDS
     return name != "SIGINT" and time.monotonic() - first < window
+
+
+def _drop_lost_terminal() -> None:
+    """Send stdout and stderr to /dev/null if they are a terminal that is gone: an error on a log
+    line must not prevent the save."""
+    for stream in (1, 2):
+        with contextlib.suppress(OSError):
+            poll = select.poll()
+            poll.register(stream, 0)  # POLLHUP is always reported
+            if stat.S_ISCHR(os.fstat(stream).st_mode) and poll.poll(0):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
 
 
 def exit_code_of(message: str) -> int | None:

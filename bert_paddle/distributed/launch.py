@@ -184,9 +184,8 @@ def _run_spawned_rank(
     the parent prints one error for all processes."""
     runtime.die_with_parent()
     signals.ignore_until_training()
-    # They reach every process of a terminal: the parent handles them.
+    # Ctrl-C reaches every process: the parent handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     runtime.set_rank_environment(rank, [f"127.0.0.1:{port}" for port in ports], use_gpu)
     runtime.configure(len(ports), use_gpu=use_gpu, inherited=True)
     runtime.import_paddle()

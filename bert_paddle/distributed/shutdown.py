@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from bert_paddle.common.errors import BertPaddleError, Interrupted, RunError, UserError
-from bert_paddle.common.signals import is_repeated
+from bert_paddle.common.signals import exit_code_of, is_repeated
 
 # Rank, one-line message, exit code, is_secondary: True if this rank failed only because its
 # connection to another rank broke.
@@ -55,7 +55,9 @@ def interrupted_error(signal_number: int, reports: Any) -> BertPaddleError:
     name = signal.Signals(signal_number).name
     # A rank's own message begins with the signal it was sent; show the one the job received
     # (Ctrl-C) instead.
-    return Interrupted(f"{name}: {line.removeprefix('SIGTERM: ')}", signal_number)
+    if exit_code_of(line) is not None:
+        line = line.partition(": ")[2]
+    return Interrupted(f"{name}: {line}", signal_number)
 
 
 def root_cause(children: Sequence[Any], reports: Any) -> BertPaddleError:
