@@ -35,7 +35,7 @@ pretrain() { # output folder, flags
         "$PY" -u "$REPO/run_pretrain.py" --model_name_or_path "$config" --output_dir "$output" \
             --input_dir "$results/shards" --batch_size 32 --max_predictions_per_seq 10 \
             --learning_rate 7e-4 --weight_decay 0.01 --adam_epsilon 1e-6 --eval_batch_size 64 \
-            --max_eval_rows 2048 --n_gpu "$N_GPU" --resume_from_checkpoint auto "$@" |
+            --max_eval_samples 2048 --n_gpu "$N_GPU" --resume_from_checkpoint auto "$@" |
         tee -a "$output.log"
 }
 fine_tune() { # what it is called, model, task, data folder, seed

@@ -6,9 +6,10 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
-from bert_paddle.common.errors import BertPaddleError, OutputError
+from bert_paddle.common import signals
+from bert_paddle.common.errors import BertPaddleError, Interrupted, OutputError
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # As atomic_files.write_text names its temporary files.
@@ -31,7 +32,8 @@ SYSTEM_ERRNOS = (*_DISK_FULL, *_PATH_ERRORS, *_DEVICE_ERRORS)
 def exit_with_one_line(
     debug: bool | None = None, report: Callable[[str, int], None] | None = None
 ) -> Iterator[None]:
-    """Turn expected errors into one line on stderr and SystemExit with the documented exit code.
+    """Turn expected errors, and stop signals, into one line on stderr and SystemExit with the
+    documented exit code.
 
     debug: print tracebacks too; None: if --debug is on the command line, which may not be parsed
     yet. report: called with the line and the exit code instead of printing the line (in a spawned
@@ -40,7 +42,13 @@ def exit_with_one_line(
     if debug is None:
         debug = _debug_requested(sys.argv)
     try:
-        yield
+        with signals.requests.installed():
+            try:
+                yield
+            except signals.StopSignal as stop:
+                # Its message is forgotten when the block ends.
+                message = f"{stop.name}: {signals.requests.status}"
+                raise Interrupted(message, stop.number) from stop
     except BrokenPipeError:
         # The reader has closed the pipe (`| head`): keep Python from flushing to it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -81,8 +89,8 @@ def _message_and_code(error: BaseException) -> tuple[str, int]:
     """The message of an error, and the exit code; re-raises unexpected errors."""
     if isinstance(error, BertPaddleError):
         return _printable(str(error)), error.exit_code
-    if isinstance(error, KeyboardInterrupt):
-        return "interrupted; the files written so far are complete", 130
+    if isinstance(error, KeyboardInterrupt):  # not in the main thread
+        return f"SIGINT: {signals.DEFAULT_STATUS}", 130
     if isinstance(error, OSError) and error.errno in _DISK_FULL:
         place = f" ({_target_path(error)})" if error.filename else ""
         return (
@@ -109,4 +117,5 @@ def _printable(text: str) -> str:
 
 
 def _print_error(line: str, code: int) -> None:
-    print(f"error: {line}", file=sys.stderr, flush=True)
+    with suppress(OSError):  # the terminal is gone, as after a SIGHUP
+        print(f"error: {line}", file=sys.stderr, flush=True)

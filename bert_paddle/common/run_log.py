@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from bert_paddle.common import atomic_files, read_files
+from bert_paddle.common.row_progress import RowProgress
 
 METRICS_FILE = "metrics.jsonl"
 
@@ -63,12 +64,35 @@ class RunLog:
         """Print a warning to stderr."""
         self.note(f"warning: {text}")
 
-    def write_metrics_to(self, folder: Path, step: float = math.inf) -> None:
+    @contextmanager
+    def row_progress(self, name: str, total: int) -> Iterator[Callable[[int], None]]:
+        """Show the progress of a phase over `total` rows on stderr. Yields a function that takes
+        the number of rows done."""
+        if not self.active:
+            yield lambda rows: None
+            return
+        with self.progress.paused():
+            progress = RowProgress(name, total, self.progress.stderr, self.note)
+            try:
+                yield progress.show
+            finally:
+                progress.close()
+
+    def write_metrics_to(
+        self, folder: Path, step: float = math.inf, is_evaluated: bool = True
+    ) -> None:
         """Remove the records of steps after `step` from `folder`/metrics.jsonl, then append new
-        ones to it."""
+        ones to it. is_evaluated: False if `step` is to be evaluated anew: only its training record
+        is kept."""
         self.metrics_path = folder / METRICS_FILE
         if self.active:
-            kept = [r for r in read_metrics(folder) if r["step"] <= step]
+            kept = [
+                r
+                for r in read_metrics(folder)
+                if r["step"] < step
+                or r["step"] == step
+                and (is_evaluated or r.get("kind") == "train")
+            ]
             atomic_files.write_text(self.metrics_path, "".join(json.dumps(r) + "\n" for r in kept))
 
     def log_metrics(self, kind: str, step: int, **values: Any) -> None:
@@ -153,9 +177,11 @@ class Progress:
         """Hide the bar while a line is printed."""
         if self.bar is not None:
             self.bar.clear()
-        yield
-        if self.bar is not None:
-            self.bar.refresh()
+        try:
+            yield
+        finally:
+            if self.bar is not None:
+                self.bar.refresh()
 
 
 def train_line(

@@ -60,6 +60,16 @@ def die_with_parent() -> None:
         ctypes.CDLL("libc.so.6").prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
+def parent_is_paddles_launcher() -> bool:
+    """Whether the parent process is `python -m paddle.distributed.launch`, not some script that may
+    end before its ranks."""
+    try:
+        command = Path(f"/proc/{os.getppid()}/cmdline").read_bytes()
+    except OSError:
+        return False
+    return b"paddle.distributed.launch" in command or b"paddle/distributed/launch" in command
+
+
 def _processes_on_this_host() -> int:
     """The number of the job's processes on this host."""
     host = os.environ.get("PADDLE_CURRENT_ENDPOINT", "").split(":")[0]
@@ -127,11 +137,20 @@ def suppress_lines(*patterns: str) -> Iterator[None]:
 
 def import_paddle() -> None:
     """Import paddle without its warning about thread counts, which `configure` sets, and without
-    its signal handler, which prints a C++ traceback on SIGTERM."""
-    with suppress_lines("OMP_NUM_THREADS"):
-        import paddle
+    its signal handler, which prints a C++ traceback on SIGTERM. A SIGTERM during the import is
+    delivered after it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    try:
+        with suppress_lines("OMP_NUM_THREADS"):
+            import paddle
 
-    paddle.disable_signal_handler()
+        paddle.disable_signal_handler()
+        # Which has also removed ours, without Python's knowledge.
+        if (handler := signal.getsignal(signal.SIGTERM)) is not None:
+            with contextlib.suppress(ValueError):  # not the main thread
+                signal.signal(signal.SIGTERM, handler)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _is_amd() -> bool:

@@ -7,11 +7,11 @@ input. `launch` starts the processes, `heartbeat` detects dead ones.
 import os
 import pickle
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from bert_paddle.common import error_exit
+from bert_paddle.common import error_exit, signals
 from bert_paddle.common.errors import BertPaddleError, RunError, UserError
 from bert_paddle.distributed import heartbeat
 
@@ -178,6 +178,31 @@ def shard(items: Sequence[Result]) -> Sequence[Result]:
     """This process's shard of the items; every item is in exactly one shard."""
     world = get_world()
     return items[world.rank :: world.size]
+
+
+def sharded_rounds(
+    items: Sequence[Result], before_round: Callable[[int], Any] = lambda items_done: None
+) -> Iterator[Result]:
+    """This process's shard, to be worked on in rounds of one item per process. before_round: called
+    with the number of items that all processes have finished.
+
+    Raises StopSignal, on all ranks before the same round, when any of them has received a stop
+    signal; while signals are not deferred, the signal itself does that.
+    """
+    world, own = get_world(), shard(items)
+    for number, done in enumerate(range(0, len(items), world.size)):
+        if signals.requests.are_deferred and (name := pending_stop()):
+            raise signals.StopSignal(name)
+        before_round(done)
+        if number < len(own):
+            yield own[number]
+
+
+def pending_stop() -> str | None:
+    """The name of a stop signal that any rank has received while signals are deferred. All ranks
+    must call this together."""
+    received = [name for name in all_gather(signals.requests.pending_stop()) if name]
+    return min(received, default=None)
 
 
 def gather_shards(results: list[Result]) -> list[Result]:

@@ -32,6 +32,9 @@ def launch(program: str, args: CommonArgs) -> None:
     """
     signals.ignore_until_training()
     from_launcher = runtime.is_launched()
+    if from_launcher and runtime.parent_is_paddles_launcher():
+        # On a SIGTERM it dies without telling its ranks, if it was started with --backend.
+        runtime.die_with_parent()
     processes = 1 if from_launcher else max(1, args.n_gpu)
     cpu_settings = runtime.configure(processes, use_gpu=args.n_gpu > 0 and args.device != "cpu")
     runtime.import_paddle()
@@ -119,7 +122,10 @@ def _run_program(program: str, args: CommonArgs, on_lost: Callable[[str], Any]) 
     import paddle.distributed
 
     with _report_errors_to_ranks():
-        with runtime.suppress_lines("FLAGS", "====="):  # paddle prints its flags
+        with (
+            runtime.suppress_lines("FLAGS", "====="),  # paddle prints its flags
+            signals.requests.ending_in_thread(on_lost),  # it waits for the other ranks in C++
+        ):
             paddle.distributed.init_parallel_env()
         collectives.connect(on_lost)
         getattr(importlib.import_module(module), function)(args)
@@ -133,6 +139,9 @@ def _report_errors_to_ranks() -> Iterator[None]:
         yield
     except Interrupted:
         collectives.disconnect()  # the other ranks stop as well
+        raise
+    except signals.StopSignal as stop:  # they may not have received it: they end with this line
+        collectives.disconnect(f"{stop.name}: {signals.requests.status}")
         raise
     except LostRankError as error:
         # The heartbeat thread knows the cause and normally ends this process first.
@@ -154,14 +163,18 @@ def _report_errors_to_ranks() -> Iterator[None]:
         if isinstance(error, MemoryError):
             raise RunError(f"rank {rank}: out of memory: {message}") from error
         raise
-    collectives.disconnect()
+    with signals.requests.deferred():  # too late: the program has finished
+        collectives.disconnect()
 
 
 def _exit_launched_rank(line: str) -> None:
     """End a process whose job has lost a rank: its main thread may be blocked forever."""
     shutdown.wait_for_writers()
-    print(f"error: {line}; resume with --resume_from_checkpoint auto", file=sys.stderr, flush=True)
-    os._exit(1)
+    code = signals.exit_code_of(line)  # the other rank received a stop signal
+    if code is None:
+        line = f"{line}; resume with --resume_from_checkpoint auto"
+    print(f"error: {line}", file=sys.stderr, flush=True)
+    os._exit(code or 1)
 
 
 def _run_spawned_rank(
@@ -208,8 +221,8 @@ def _run_reporting_to_parent(
 def _spawn(program: str, args: CommonArgs, processes: int, use_gpu: bool) -> None:
     """Run the program in N new processes; when one of them fails, stop the others immediately.
 
-    SIGTERM and SIGINT are forwarded: training saves and ends after its current step, any other work
-    ends immediately; a second signal kills all. SIGUSR1 is forwarded to rank 0, which informs the
+    A stop signal is forwarded: training saves and ends after its current step, any other work ends
+    immediately; a second signal kills all. SIGUSR1 is forwarded to rank 0, which informs the
     others.
 
     paddle.distributed.spawn is no alternative: it imports paddle before a process can set its
@@ -225,41 +238,34 @@ def _spawn(program: str, args: CommonArgs, processes: int, use_gpu: bool) -> Non
         )
         for rank in range(processes)
     ]
-    stop_signals: list[int] = []
-
-    def stop(number: int, frame: Any) -> None:
-        if stop_signals:
-            for child in children:
-                if child.pid is not None:
-                    child.kill()
-            sys.exit(128 + number)
-        stop_signals.append(number)
-        for child in children:
-            if child.pid is not None:
-                child.terminate()
+    stopping = shutdown.StopForwarding(children)
 
     def save(number: int, frame: Any) -> None:
         if children[0].pid is not None and children[0].is_alive():
             os.kill(children[0].pid, number)
 
-    for number, handler in ((signal.SIGTERM, stop), (signal.SIGINT, stop), (signal.SIGUSR1, save)):
-        signal.signal(number, handler)
+    signal.signal(signal.SIGUSR1, save)
+    for number in signals.handled_stop_signals():
+        signal.signal(number, stopping.handle)
     try:
         for child in children:
-            child.start()
-        running = list(children)
+            if not stopping.signals:
+                child.start()
+        if stopping.signals:  # received while one was being started
+            stopping.terminate_started()
+        running = [child for child in children if child.pid is not None]
         while running:
             # After a stop signal, all exit soon after the first one does, unless one hangs.
-            stopping = stop_signals and len(running) < len(children)
-            timeout = shutdown.SHUTDOWN_SECONDS if stopping else None
+            ending = stopping.signals and len(running) < len(children)
+            timeout = shutdown.SHUTDOWN_SECONDS if ending else None
             sentinels = [child.sentinel for child in running]
             if not multiprocessing.connection.wait(sentinels, timeout):
                 break
             running = [child for child in running if child.is_alive()]
-            if not stop_signals and any(child.exitcode for child in children):
+            if not stopping.signals and any(child.exitcode for child in children):
                 raise shutdown.root_cause(children, reports)
-        if stop_signals:
-            raise shutdown.interrupted_error(stop_signals[0], reports)
+        if stopping.signals and any(child.exitcode != 0 for child in children):
+            raise shutdown.interrupted_error(stopping.signals[0], reports)
     finally:
         shutdown.stop_processes(children)
 

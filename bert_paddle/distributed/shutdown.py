@@ -11,12 +11,41 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from bert_paddle.common.errors import BertPaddleError, Interrupted, RunError, UserError
+from bert_paddle.common.signals import exit_code_of, is_repeated
 
 # Rank, one-line message, exit code, is_secondary: True if this rank failed only because its
 # connection to another rank broke.
 RankReport = tuple[int, str, int, bool]
 # Time to complete a file that is being written, and for the processes of an ending job to exit.
 SHUTDOWN_SECONDS = 10.0
+
+
+class StopForwarding:
+    """Forwards the stop signals of a parent process, those in `signals`, to its child processes. A
+    second one kills them and ends the parent."""
+
+    def __init__(self, children: Sequence[Any]):
+        self.children, self.signals = children, list[int]()
+        self._first = 0.0
+
+    def handle(self, number: int, frame: Any) -> None:
+        """A signal handler."""
+        if self.signals and is_repeated(signal.Signals(number).name, self._first):
+            return
+        if self.signals:
+            for child in self.children:
+                if child.pid is not None:
+                    child.kill()
+            sys.exit(128 + number)
+        self.signals.append(number)
+        self._first = time.monotonic()
+        self.terminate_started()
+
+    def terminate_started(self) -> None:
+        """Terminate the children that have been started."""
+        for child in self.children:
+            if child.pid is not None:
+                child.terminate()
 
 
 def interrupted_error(signal_number: int, reports: Any) -> BertPaddleError:
@@ -26,7 +55,9 @@ def interrupted_error(signal_number: int, reports: Any) -> BertPaddleError:
     name = signal.Signals(signal_number).name
     # A rank's own message begins with the signal it was sent; show the one the job received
     # (Ctrl-C) instead.
-    return Interrupted(f"{name}: {line.removeprefix('SIGTERM: ')}", signal_number)
+    if exit_code_of(line) is not None:
+        line = line.partition(": ")[2]
+    return Interrupted(f"{name}: {line}", signal_number)
 
 
 def root_cause(children: Sequence[Any], reports: Any) -> BertPaddleError:
@@ -87,6 +118,7 @@ def run_and_exit(program: Callable[[], Any]) -> NoReturn:
     try:
         program()
         code = 0
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # too late: the program has finished
     except SystemExit as error:
         code = error.code
     except BaseException:

@@ -1,6 +1,7 @@
 """Exact evaluation: each row is evaluated exactly once whatever the number of processes, and the
 metrics are computed over all rows at once."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,12 +30,18 @@ class EvalResult:
 
 
 def compute_logits(
-    model: Any, dataset: EncodedDataset, batch_size: int, pad_multiple: int = 1
+    model: Any,
+    dataset: EncodedDataset,
+    batch_size: int,
+    pad_multiple: int = 1,
+    show_rows: Callable[[int], None] = lambda rows_done: None,
 ) -> np.ndarray:
     """The logits, float32 [n, classes], of a model in evaluation mode, in row order on all ranks.
 
     Rows are batched by length, the batches are distributed over the ranks, and each row's logits
-    are put back at its index. Which rank computes a batch does not affect its values.
+    are put back at its index. Which rank computes a batch does not affect its values. show_rows:
+    called between batches with the number of rows that all ranks have finished. Raises StopSignal
+    as `collectives.sharded_rounds` does.
     """
     import paddle
 
@@ -43,7 +50,9 @@ def compute_logits(
     with paddle.no_grad():
         own_logits = [
             forward(model, dataset.batch(batch, pad_multiple)).astype("float32").numpy()
-            for batch in collectives.shard(batches)
+            for batch in collectives.sharded_rounds(
+                batches, lambda done: show_rows(done * batch_size)
+            )
         ]
     sorted_logits = np.concatenate(collectives.gather_shards(own_logits))
     logits = np.zeros_like(sorted_logits)
@@ -78,11 +87,16 @@ def mean_loss(task: Task, logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 def evaluate(
-    task: Task, model: Any, dataset: EncodedDataset, batch_size: int, pad_multiple: int = 1
+    task: Task,
+    model: Any,
+    dataset: EncodedDataset,
+    batch_size: int,
+    pad_multiple: int = 1,
+    show_rows: Callable[[int], None] = lambda rows_done: None,
 ) -> EvalResult:
-    """Loss and metrics of a model in evaluation mode over all rows."""
+    """Loss and metrics of a model in evaluation mode over all rows; see `compute_logits`."""
     assert dataset.labels is not None
-    logits = compute_logits(model, dataset, batch_size, pad_multiple)
+    logits = compute_logits(model, dataset, batch_size, pad_multiple, show_rows)
     predictions = predictions_of(task, logits)
     all_equal = len(predictions) > 1 and len(set(predictions.tolist())) == 1
     has_single_class = all_equal and not task.is_regression

@@ -212,9 +212,10 @@ class FineTuningJob(TrainingJob):
         test_predictions_<TASK>.jsonl."""
         predicted = []
         for task, test_set, dataset in self.data.test:
-            with self.autocast():
+            name = f"prediction ({test_set.file})"
+            with self.autocast(), self.log.row_progress(name, len(dataset)) as show_rows:
                 logits = evaluate.compute_logits(
-                    self.model, dataset, self.args.eval_batch_size, self.pad_multiple
+                    self.model, dataset, self.args.eval_batch_size, self.pad_multiple, show_rows
                 )
             evaluate.check_finite(logits, self._model_name())
             if dataset.labels is not None:

@@ -31,7 +31,9 @@ def evaluate_dev_sets(
     values: dict[str, float] = {}
     for dev, dataset in data.dev:
         start = time.perf_counter()
-        result = evaluate(task, model, dataset, batch_size, pad_multiple)
+        name = f"evaluation ({dev.name})" if dev.name else "evaluation"
+        with log.row_progress(name, len(dataset)) as show_rows:
+            result = evaluate(task, model, dataset, batch_size, pad_multiple, show_rows)
         seconds = time.perf_counter() - start
         tags = [("dev", dev.name)] if dev.name else []
         tags += [("data", "demo")] if data.demo else []

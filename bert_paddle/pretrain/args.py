@@ -83,10 +83,11 @@ class PretrainArgs(CommonArgs):
     do_eval: bool = flag(
         True, "evaluate on the held-out shards, if there are any, at every save", group=EVALUATION
     )
-    max_eval_rows: int = flag(
-        -1,
-        "number of test rows to evaluate on (-1: all)",
+    max_eval_samples: int = flag(
+        2048,
+        "evaluate on this many held-out rows, spread evenly over all of them (-1: all)",
         group=EVALUATION,
+        alias="max_eval_rows",
         minimum=1,
         sentinel=-1,
     )

@@ -17,7 +17,7 @@ def evaluate(model: Any, batches: Iterable[Batch]) -> dict[str, float]:
     same on every rank.
 
     Raises DataError if no row has a masked token: the mean of nothing is no loss.
-    batches: this rank's share, as assigned by `collectives.shard`. The sums of all batches
+    batches: this rank's share, as assigned by `collectives.sharded_rounds`. The sums of all batches
     are added in their original order, so that the result does not depend on the world size. Losses
     use natural logarithms; the perplexity is that of the masked tokens.
     """

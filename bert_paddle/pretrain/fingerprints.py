@@ -27,7 +27,7 @@ def pretrain_fingerprints(
         fingerprints.CONFIGURATION: fingerprints.of_values(source.config),
     }
     if held_out is not None:
-        ranges = eval_row_ranges(held_out, args.eval_batch_size, args.max_eval_rows)
+        ranges = eval_row_ranges(held_out, args.eval_batch_size, args.max_eval_samples)
         content = fingerprints.of_files(held_out.paths)
         digests[fingerprints.HELD_OUT_ROWS] = fingerprints.of_values(content, _joined(ranges))
     if source.tokenizer is not None:

@@ -1,5 +1,6 @@
 """The shards of a run: which files are trained on and which are held out, headers, log lines."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,13 @@ def open_shards(
     """The training shards, and the held-out shards unless --do_eval is off or there are none; logs
     the role of every file. Headers are checked, and that there are masked tokens at all.
 
-    config: the model's. resume_from: the checkpoint, or None; its run's --eval_pattern is set in
-    `args` unless another one is given. Raises DataError.
+    config: the model's. resume_from: the checkpoint, or None; unless they are given, its run's
+    --eval_pattern and --max_eval_samples are set in `args`, so that the best step is chosen by one
+    measure. Raises DataError.
     """
-    folder = Path(args.input_dir)
-    if resume_from is not None and "eval_pattern" not in args.explicit_flags:
-        args.eval_pattern = _pattern_of_run(Path(resume_from), folder, log)
-    files = find_shards(folder, args.eval_pattern)
+    if resume_from is not None:
+        _keep_evaluation_flags(args, Path(resume_from), log)
+    files = find_shards(Path(args.input_dir), args.eval_pattern)
     _log_roles(args, files, log)
     limits = (
         *(config["vocab_size"], config["max_position_embeddings"], config["type_vocab_size"]),
@@ -59,10 +60,19 @@ def warn_rows_without_predictions(shards: ShardSet, log: RunLog) -> None:
         )
 
 
-def _pattern_of_run(checkpoint_dir: Path, folder: Path, log: RunLog) -> str | None:
+def _keep_evaluation_flags(args: PretrainArgs, checkpoint_dir: Path, log: RunLog) -> None:
+    saved = collectives.run_on_main(lambda: checkpoint.saved_args(checkpoint_dir))
+    if "eval_pattern" not in args.explicit_flags:
+        args.eval_pattern = _pattern_of_run(saved, Path(args.input_dir), log)
+    if "max_eval_samples" not in args.explicit_flags:
+        # Its earlier name, when the default was all rows.
+        size = saved.get("max_eval_samples", saved.get("max_eval_rows"))
+        args.max_eval_samples = size if isinstance(size, int) else args.max_eval_samples
+
+
+def _pattern_of_run(saved: Mapping[str, Any], folder: Path, log: RunLog) -> str | None:
     """The --eval_pattern of the run to resume. One of a version without the flag held out the
-    names with _test_ only."""
-    saved = checkpoint.saved_flags(checkpoint_dir)
+    names with _test_ only. saved: the run's flags."""
     if "eval_pattern" in saved:
         return saved["eval_pattern"]
     names = [path.name for path in folder.glob("*.hdf5")] if folder.is_dir() else []
@@ -92,7 +102,7 @@ def _check_predictions(args: PretrainArgs, train: ShardSet, held_out: ShardSet |
     train.check_predictions(split_into_blocks(train.rows, BLOCK_ROWS))
     if held_out is not None:
         held_out.check_predictions(
-            eval_row_ranges(held_out, args.eval_batch_size, args.max_eval_rows)
+            eval_row_ranges(held_out, args.eval_batch_size, args.max_eval_samples)
         )
 
 
@@ -104,6 +114,11 @@ def _log_rows(
         f"sequence length {train_shards.length}, at most {train_shards.predictions} masked tokens "
         "per row" + (f"; {held_out.total} held-out rows" if held_out else "")
     )
+    if held_out and 0 < args.max_eval_samples < held_out.total:
+        log.note(
+            f"evaluation: {args.max_eval_samples:,} of {held_out.total:,} held-out rows, spread "
+            "evenly over them (--max_eval_samples -1: all)"
+        )
     if args.max_predictions_per_seq < train_shards.predictions:
         log.note(
             f"--max_predictions_per_seq: the first {args.max_predictions_per_seq} of up to "

@@ -1,7 +1,8 @@
 """A pre-training run: configuration, shards, model, training, held-out evaluation."""
 
+import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from bert_paddle.training import run as training_run
 from bert_paddle.training.job import TrainingJob
 from bert_paddle.training.output_lock import lock_output_dir
 from bert_paddle.training.run_info import RunInfo
-from bert_paddle.training.step import Batch, Trainer
+from bert_paddle.training.step import Trainer
 from bert_paddle.training.train_state import TrainState
 
 
@@ -156,8 +157,16 @@ class PretrainJob(TrainingJob):
         if self.held_out is None:
             return {}
         start_time = time.perf_counter()
-        with self.trainer.autocast():
-            metrics = evaluate(self.model, self._held_out_batches(self.held_out))
+        args = self.args
+        ranges = eval_row_ranges(self.held_out, args.eval_batch_size, args.max_eval_samples)
+        rows_before = [0, *itertools.accumulate(r.stop - r.start for r in ranges)]
+        with (
+            self.trainer.autocast(),
+            self.log.row_progress("evaluation", rows_before[-1]) as show_rows,
+        ):
+            own = collectives.sharded_rounds(ranges, lambda done: show_rows(rows_before[done]))
+            batches = read_batches(self.held_out, own, args.max_predictions_per_seq)
+            metrics = evaluate(self.model, batches)
         seconds = time.perf_counter() - start_time
         if self.evaluated_step is None:
             warn_rows_without_predictions(self.held_out, self.log)
@@ -180,12 +189,6 @@ class PretrainJob(TrainingJob):
             name: value for name, value in metrics.items() if name not in ("loss", "samples")
         }
         return {"eval_loss": metrics["loss"], **epoch_metrics}
-
-    def _held_out_batches(self, held_out: ShardSet) -> Iterator[Batch]:
-        """This rank's share of the held-out rows, limited by --max_eval_rows."""
-        args = self.args
-        ranges = eval_row_ranges(held_out, args.eval_batch_size, args.max_eval_rows)
-        return read_batches(held_out, collectives.shard(ranges), args.max_predictions_per_seq)
 
     def model_writer(self, state: TrainState, weights: TensorSnapshot) -> Callable[[Path], None]:
         write_model = model_state.model_writer(self.model, {}, weights)

@@ -14,9 +14,11 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import bert_paddle
 from bert_paddle.common import runtime
+from bert_paddle.common.signals import handled_stop_signals, is_repeated
 
 _POLL = 0.1  # seconds between polls of the children
 _SAVE_SECONDS = 60  # time for a child to save a checkpoint after SIGTERM
@@ -120,10 +122,17 @@ def _collect_signals() -> Iterator[list[int]]:
     """A list to which the number of each SIGINT or SIGTERM received in the block is appended. The
     previous handlers are restored afterwards."""
     numbers: list[int] = []
-    handlers = {
-        number: signal.signal(number, lambda number, _: numbers.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    first = 0.0
+
+    def handle(number: int, frame: Any) -> None:
+        nonlocal first
+        if not numbers:
+            first = time.monotonic()
+        elif is_repeated(signal.Signals(number).name, first):
+            return
+        numbers.append(number)
+
+    handlers = {number: signal.signal(number, handle) for number in handled_stop_signals()}
     try:
         yield numbers
     finally:

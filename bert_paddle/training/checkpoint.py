@@ -158,12 +158,12 @@ def load(folder: Path) -> tuple[TrainState, dict[str, np.ndarray]]:
     return _read_state(folder / STATE_FILE), _read_tensors(folder / OPTIMIZER_FILE)
 
 
-def saved_flags(folder: Path) -> dict[str, Any]:
-    """The flags that a checkpoint was saved with; {} if they cannot be read, which `load`
-    reports."""
+def saved_args(folder: Path) -> dict[str, Any]:
+    """The flags of the run that saved a checkpoint, also of an older version; {} if they are
+    damaged, which `load` reports. Raises OSError."""
     try:
-        flags = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))["args"]
-    except (OSError, ValueError, RecursionError, KeyError, TypeError):
+        flags = json.loads(read_files.read_bytes(folder / STATE_FILE) or b"")["args"]
+    except (ValueError, RecursionError, KeyError, TypeError):
         return {}
     return flags if isinstance(flags, dict) else {}
 
@@ -179,7 +179,7 @@ def _read_state(path: Path) -> TrainState:
     values = train_state.upgrade(values) if isinstance(values, dict) else None
     if values is None:
         raise OutputError(f"{path} has version {version}; this program reads version {VERSION}")
-    values.setdefault("window_empty_steps", {})  # absent in files of earlier versions
+    values = train_state.FIELDS_ADDED_LATER | values
     if values.keys() != types.keys():
         raise OutputError(f"{path} has missing or unknown fields; give another checkpoint")
     for name, declared in types.items():

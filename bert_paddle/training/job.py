@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from bert_paddle.common import flags
+from bert_paddle.common import flags, signals
 from bert_paddle.common.args import CommonArgs
 from bert_paddle.common.run_log import RunLog
 from bert_paddle.common.tensor_file import TensorSnapshot
 from bert_paddle.distributed import collectives
+from bert_paddle.training import epoch_metrics
 from bert_paddle.training import run as training_run
 from bert_paddle.training.loop import TrainData
 from bert_paddle.training.run import TrainingRun
@@ -59,6 +60,9 @@ class TrainingJob(ABC):
         from, or None.
         """
         run = TrainingRun(self.args, self.output_dir, trainer, self.model_writer, self.log)
+        signals.requests.status = (
+            "stopped before a step was made; start again with --resume_from_checkpoint auto"
+        )
         state = run.start_or_resume(batches, fingerprints, resume)
         collectives.run_on_main(lambda: flags.save_settings(self.args, self.output_dir))
         steps = {"planned": state.total, "per_epoch": batches.steps_per_epoch}
@@ -69,7 +73,7 @@ class TrainingJob(ABC):
         )
         run.fit(batches, state, lambda: self.evaluate_at_step(state))
         step = run.load_best(state)
-        self.values |= run.results(state, batches.steps_per_epoch, rows)
+        self.values |= _training_results(state, batches.steps_per_epoch, rows)
         return state, step
 
     def write_results(self) -> None:
@@ -79,3 +83,19 @@ class TrainingJob(ABC):
         )
         self.log.note(f"results: {path}")
         self.run_info_file.finish()
+
+
+def _training_results(state: TrainState, steps_per_epoch: int, rows: int) -> dict[str, Any]:
+    """What all_results.json contains about the training. rows: of one epoch."""
+    seconds = max(1e-9, state.train_seconds)
+    epochs = epoch_metrics.passes(state, steps_per_epoch)
+    return {
+        "epoch": epochs,
+        "global_step": state.step,
+        "train_samples": rows,
+        "train_runtime": state.train_seconds,
+        "train_steps_per_second": state.step / seconds,
+        "train_samples_per_second": epochs * rows / seconds,
+        "best_step": state.best_step,
+        "best_metric": state.best_metric,
+    }

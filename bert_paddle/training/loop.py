@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from bert_paddle.common import signals
 from bert_paddle.common.errors import Interrupted, RunError
 from bert_paddle.common.run_log import RunLog, train_line
-from bert_paddle.common.signals import STOP, SignalRequests
 from bert_paddle.distributed import collectives
 from bert_paddle.training import optim
 from bert_paddle.training.plan import schedule_position
@@ -46,7 +46,10 @@ class TrainData(Protocol):
 @dataclass(frozen=True)
 class Hook:
     """An action to run every `every` steps (None: at the end of each epoch) and after the last
-    step. The model is in evaluation mode; the time does not count as training time."""
+    step. The model is in evaluation mode; the time does not count as training time.
+
+    When a stop signal interrupts its evaluation, the action saves, sets `evaluation_pending` in the
+    state, and raises StopSignal, on all ranks."""
 
     every: int | None
     action: Callable[[], None]
@@ -62,18 +65,21 @@ def fit(
     on_signal: Callable[[], None] = lambda: None,
 ) -> None:
     """Train from `state` up to step `until` (default: `state.total`, where the schedule ends), or
-    until a hook sets `state.stopped`. Leaves the model in evaluation mode.
+    until a hook sets `state.stopped`. Leaves the model in evaluation mode. If `state` has a pending
+    evaluation, the hooks run first.
 
-    SIGTERM or SIGINT to any rank stops training after the current step or the next one. Before
+    A stop signal to any rank stops training after the current step or the next one. Before
     stopping, and on SIGUSR1, `on_signal` is called to save a checkpoint; if a hook is due at that
     step, the hook runs instead, since it saves too.
 
     Raises RunError when the loss or the gradients are not finite; earlier checkpoints remain valid.
     Raises Interrupted when a signal stopped the training.
     """
-    requests = SignalRequests()
-    with requests.installed():
-        _loop(trainer, batches, state, hooks, log, until, on_signal, requests)
+    try:
+        with signals.requests.deferred():
+            _loop(trainer, batches, state, hooks, log, until, on_signal)
+    except signals.StopSignal as stop:
+        raise interrupted(stop.name, state) from None
 
 
 def _loop(
@@ -84,12 +90,13 @@ def _loop(
     log: RunLog,
     until: int | None,
     on_signal: Callable[[], None],
-    requests: SignalRequests,
 ) -> None:
     args, warmup = trainer.args, optim.warmup_steps(trainer.args, state.schedule_total)
     until = state.total if until is None else until
     window = _LogWindow(trainer, batches, state)
     trainer.model.eval()  # also if no step is left
+    for hook in hooks if state.evaluation_pending else ():
+        hook.action()
     while state.step < until and not state.stopped:
         trainer.model.train()
         for micro_batches in batches.steps(state.epoch, state.rows):
@@ -100,7 +107,7 @@ def _loop(
                 warmup,
                 args.lr_scheduler_type,
             )
-            result = trainer.step(micro_batches, lr, state.step + 1, requests.poll())
+            result = trainer.step(micro_batches, lr, state.step + 1, signals.requests.poll())
             state.step, state.rows = state.step + 1, state.rows + result.rows
             state.batch += len(micro_batches)
             window.add(result)
@@ -121,8 +128,8 @@ def _loop(
                     window.update_state_and_check_finite(lr)
                     trainer.model.eval()
                     action()
-            if stop := result.signals & STOP.keys():
-                raise _interrupted(min(stop), state)
+            if stop := result.signals & signals.STOP.keys():
+                raise interrupted(min(stop), state)
             if last or state.stopped:
                 trainer.model.eval()
                 return
@@ -130,11 +137,16 @@ def _loop(
         window.next_epoch()
 
 
-def _interrupted(name: str, state: TrainState) -> Interrupted:
-    return Interrupted(
-        f"{name}: stopped and saved at step {state.step} of {state.total}; resume with "
-        "--resume_from_checkpoint auto",
-        STOP[name],
+def interrupted(name: str, state: TrainState) -> Interrupted:
+    """The error that ends a training, saved at the state's step, after the stop signal `name`."""
+    return Interrupted(f"{name}: {saved_status(state)}", signals.STOP[name])
+
+
+def saved_status(state: TrainState) -> str:
+    """What is saved, and how to resume."""
+    return (
+        f"stopped and saved at step {state.step} of {state.total}; resume with "
+        "--resume_from_checkpoint auto"
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from bert_paddle.common import atomic_files, read_files, run_log, runtime
+from bert_paddle.common import atomic_files, read_files, run_log, runtime, signals
 from bert_paddle.common.args import CommonArgs
 from bert_paddle.common.background_writer import BackgroundWriter
 from bert_paddle.common.errors import Interrupted, OutputError, RunError
@@ -16,7 +16,7 @@ from bert_paddle.common.tensor_file import TensorSnapshot
 from bert_paddle.distributed import collectives
 from bert_paddle.models import compute_mode, hub, model_state
 from bert_paddle.training import checkpoint, epoch_metrics, optim, plan, resume_check, run_files
-from bert_paddle.training.loop import Hook, TrainData, fit
+from bert_paddle.training.loop import Hook, TrainData, fit, interrupted, saved_status
 from bert_paddle.training.profiler import profile_steps
 from bert_paddle.training.run_files import RESULTS_FILE
 from bert_paddle.training.step import Trainer
@@ -104,7 +104,7 @@ class TrainingRun:
         if resume_from is not None:
             state = self._resume(Path(resume_from), new, batches.rows_per_epoch)
         batches.order_batch_size = state.planned_rows
-        self.log.write_metrics_to(self.output_dir, state.step)
+        self.log.write_metrics_to(self.output_dir, state.step, not state.evaluation_pending)
         return state
 
     def _resume(self, folder: Path, new: TrainState, rows_per_epoch: int) -> TrainState:
@@ -168,12 +168,19 @@ class TrainingRun:
         self, batches: TrainData, state: TrainState, evaluate: Callable[[], Mapping[str, float]]
     ) -> None:
         """Train to the end. `evaluate` is called before every save; it returns the metrics for the
-        epoch's record, or an empty mapping if nothing is evaluated."""
+        epoch's record, or an empty mapping if nothing is evaluated. A stop signal that interrupts
+        it does not prevent the save; the resumed run evaluates that step first."""
         args, by_epoch = self.args, self.args.save_strategy == "epoch"
 
         def evaluate_and_save() -> None:
             start = time.perf_counter()
-            metrics = evaluate()
+            state.evaluation_pending = True
+            try:
+                metrics = evaluate()
+            except signals.StopSignal:
+                self._save(state)
+                raise
+            state.evaluation_pending = False
             if metrics and (by_epoch or state.rows >= batches.rows_per_epoch):
                 seconds = time.perf_counter() - start
                 epoch_metrics.record_epoch(self.log, state, batches, metrics, seconds)
@@ -181,8 +188,18 @@ class TrainingRun:
 
         until = min(state.total, args.max_steps) if args.max_steps > 0 else state.total
         hooks = [Hook(None if by_epoch else args.save_steps, evaluate_and_save)]
+        # Until the last checkpoint is written: only then may a signal end this process at once.
+        with signals.requests.deferred():
+            self._fit(batches, state, hooks, until)
+            if name := collectives.pending_stop():
+                raise interrupted(name, state)
+            signals.requests.status = saved_status(state)
+        collectives.run_on_main(lambda: epoch_metrics.print_epoch_table(self.log, self.output_dir))
+
+    def _fit(self, batches: TrainData, state: TrainState, hooks: list[Hook], until: int) -> None:
+        """Train, then wait until the last checkpoint is written."""
         try:
-            with profile_steps(self.trainer, args.profile, self.output_dir, self.log):
+            with profile_steps(self.trainer, self.args.profile, self.output_dir, self.log):
                 fit(self.trainer, batches, state, hooks, self.log, until, lambda: self._save(state))
         except Interrupted:
             # Raised on all processes: none exits before the checkpoint is written.
@@ -194,7 +211,6 @@ class TrainingRun:
         finally:
             self.log.progress.close()
         collectives.run_on_main(self.writer.wait)
-        collectives.run_on_main(lambda: epoch_metrics.print_epoch_table(self.log, self.output_dir))
 
     def load_best(self, state: TrainState) -> int:
         """With --load_best_model_at_end, load the best weights. Returns the step whose weights the
@@ -243,21 +259,6 @@ class TrainingRun:
                 f"early stopping at step {state.step}: {state.evaluations_since_best} "
                 f"evaluation(s) without improvement over step {state.best_step}"
             )
-
-    def results(self, state: TrainState, steps_per_epoch: int, rows: int) -> dict[str, Any]:
-        """What all_results.json contains about the training. rows: of one epoch."""
-        seconds = max(1e-9, state.train_seconds)
-        epochs = epoch_metrics.passes(state, steps_per_epoch)
-        return {
-            "epoch": epochs,
-            "global_step": state.step,
-            "train_samples": rows,
-            "train_runtime": state.train_seconds,
-            "train_steps_per_second": state.step / seconds,
-            "train_samples_per_second": epochs * rows / seconds,
-            "best_step": state.best_step,
-            "best_metric": state.best_metric,
-        }
 
 
 def write_results(output_dir: Path, values: dict[str, Any]) -> Path:

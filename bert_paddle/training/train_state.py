@@ -9,13 +9,16 @@ VERSION = 6  # of the checkpoint format
 _RENAMED_IN_VERSION_5 = {"window_updates": "window_steps", "rows_per_update": "rows_per_step"}
 TRAINING_DATA = "training data"  # the name of its digest in `TrainState.fingerprints`
 
+# Fields that older checkpoints lack, with the values that they have there.
+FIELDS_ADDED_LATER: dict[str, Any] = {"evaluation_pending": False, "window_empty_steps": {}}
+
 # Flags that may differ when a run is resumed; any other difference is an error, or decided in
 # training.resume_check.
 FLAGS_FREE_ON_RESUME = frozenset(
     "output_dir overwrite_output_dir resume_from_checkpoint logging_steps save_steps "
     "save_total_limit debug n_gpu device num_workers eval_batch_size do_eval do_predict data_dir "
     "load_best_model_at_end early_stopping_patience num_train_epochs max_steps vocab_file "
-    "batch_size gradient_accumulation_steps input_dir max_eval_rows report visualdl_dir "
+    "batch_size gradient_accumulation_steps input_dir max_eval_samples report visualdl_dir "
     "train_file validation_file test_file save_strategy profile cpu_kernels recompute to_static "
     "eval_pattern flash_attention fused_adamw".split()
 )
@@ -48,6 +51,8 @@ class TrainState:
     best_metric: float | None = None
     evaluations_since_best: int = 0
     stopped: bool = False  # by early stopping
+    # A signal interrupted the evaluation of this step, which is to be made before the next one.
+    evaluation_pending: bool = False
     train_seconds: float = 0.0
     rows_per_step: int = 0  # global batch size
     # The global batch size that the order of the rows was planned for, `rows_per_step` of the

@@ -1,6 +1,7 @@
 """Signals: finish the step, save, report where, exit with their code; or save and continue."""
 
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -103,10 +104,11 @@ def test_sigusr1_saves_and_continues(run, signal_at, tmp_path):
 
 def test_a_save_request_is_returned_once_and_a_stop_request_always():
     requests = SignalRequests()
-    requests.handle(signal.SIGUSR1)
-    assert requests.poll() == {"SIGUSR1": 1} and requests.poll() == {}
-    requests.handle(signal.SIGINT)
-    assert requests.poll() == {"SIGINT": 1} and requests.poll() == {"SIGINT": 1}
+    with requests.deferred():
+        requests.handle(signal.SIGUSR1)
+        assert requests.poll() == {"SIGUSR1": 1} and requests.poll() == {}
+        requests.handle(signal.SIGINT)
+        assert requests.poll() == {"SIGINT": 1} and requests.poll() == {"SIGINT": 1}
 
 
 ENDLESS = "--logging_steps 1 --save_steps 1000000 --batch_size 4 --num_train_epochs 1e5"
@@ -164,3 +166,32 @@ def test_a_second_signal_ends_the_job_immediately(tiny_dir, data, tmp_path):
         if is_training(ranks[1]):
             os.kill(ranks[1], signal.SIGKILL)
     assert not any(is_training(pid) for pid in ranks)
+
+
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_run_whose_terminal_is_closed_is_saved(tiny_dir, data, tmp_path, processes):
+    """The log lines go to the terminal: their failure must not prevent the save."""
+    terminal, side_of_the_run = pty.openpty()
+    argv = [sys.executable, "run_glue.py", "--task_name", "SST-2", *ENDLESS.split()]
+    argv += ["--model_name_or_path", str(tiny_dir), "--data_dir", str(data)]
+    argv += ["--max_seq_length", "32"]
+    argv += ["--output_dir", str(tmp_path / "out"), "--n_gpu", str(processes)]
+    take_terminal = "import fcntl, os, sys, termios; fcntl.ioctl(1, termios.TIOCSCTTY, 0); "
+    take_terminal += "os.execv(sys.argv[1], sys.argv[1:])"
+    job = subprocess.Popen(
+        [sys.executable, "-c", take_terminal, *argv],
+        cwd=ROOT,
+        env=without_job(),
+        stdin=side_of_the_run,
+        stdout=side_of_the_run,
+        stderr=side_of_the_run,
+        start_new_session=True,
+    )
+    os.close(side_of_the_run)
+    output = b""
+    while b"global step 5," not in output:
+        output += os.read(terminal, 4096)
+    os.close(terminal)
+    assert job.wait(60) == 129
+    [step] = checkpoint.saved_steps(tmp_path / "out")
+    assert checkpoint.find_damage(checkpoint.checkpoint_dir(tmp_path / "out", step)) is None

@@ -91,7 +91,7 @@ def test_a_resumed_run_keeps_its_roles(run, tmp_path, capsys, with_test):
     capsys.readouterr()
     run("--max_steps 3 --save_steps 1 --resume_from_checkpoint auto")
     assert f"resuming with --eval_pattern {pattern}" in capsys.readouterr().err
-    assert checkpoint.saved_flags(tmp_path / "out" / "model_2")["eval_pattern"] == pattern
+    assert checkpoint.saved_args(tmp_path / "out" / "model_2")["eval_pattern"] == pattern
     run("--max_steps 3 --save_steps 1 --resume_from_checkpoint auto")  # now the flag is saved
     assert "resuming with --eval_pattern" not in capsys.readouterr().err
     one, other = (tmp_path / out / "model_3" for out in ("whole", "out"))

@@ -25,6 +25,8 @@ from typing import Any
 if __name__ == "__main__":
     sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parent)]
 
+import places
+
 from bert_paddle.common import atomic_files, run_log, runtime
 from bert_paddle.models import paddlenlp_bert
 
@@ -118,7 +120,8 @@ def prepare(place: Path) -> None:
 
 def run(case: dict[str, Any], rank: int) -> None:
     """Run one case in this process. Keys: program, argv, out (folder), log (path without suffix),
-    event and kind, file_size (a limit in bytes), ports (one for each process of the job)."""
+    event and kind, file_size (a limit in bytes), ports (one for each process of the job), plan (of
+    a signal: see places.py)."""
     from bert_paddle.common.error_exit import exit_with_one_line
 
     # Only the output of the main process is kept.
@@ -141,6 +144,8 @@ def run(case: dict[str, Any], rank: int) -> None:
         trace = Path(case["log"] + ".events")
         trace.unlink(missing_ok=True)
         Events(Path(case["out"]), trace, case.get("event"), case.get("kind", "kill")).install()
+    if "plan" in case:
+        places.install(case["plan"], rank)
     with exit_with_one_line(debug=False):
         if ports := case.get("ports"):
             import paddle.distributed

@@ -1,7 +1,7 @@
 """Encoded examples and the loader of training batches."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,10 +60,14 @@ class EncodedDataset:
 
 
 def encode_examples(
-    examples: Examples, tokenizer: Tokenizer, max_seq_length: int
+    examples: Examples,
+    tokenizer: Tokenizer,
+    max_seq_length: int,
+    show_rows: Callable[[int], None] = lambda rows_done: None,
 ) -> EncodedDataset:
-    """Tokenize the examples, each truncated to `max_seq_length` tokens."""
-    encoded = encoded_cache.encode(examples, tokenizer, max_seq_length)
+    """Tokenize the examples, each truncated to `max_seq_length` tokens. show_rows: as in
+    `encoded_cache.encode`."""
+    encoded = encoded_cache.encode(examples, tokenizer, max_seq_length, show_rows)
     return EncodedDataset(encoded, examples.labels, tokenizer.pad_id)
 
 

@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import os
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,23 +15,49 @@ from bert_paddle.glue.data.tsv import Examples
 from bert_paddle.models.tokenizer import EncodedTexts, Tokenizer
 
 _MIN_ROWS = 5_000  # smaller sets are tokenized quickly enough
+_PART_ROWS = 20_000  # large, since each part tokenizes its distinct words anew
 _MAX_BYTES = 4 << 30  # size of the cache; the least recently used files are deleted first
 _VERSION = 1  # increase it when the output of `Tokenizer.encode` changes
 
 
-def encode(examples: Examples, tokenizer: Tokenizer, max_seq_length: int) -> EncodedTexts:
+def encode(
+    examples: Examples,
+    tokenizer: Tokenizer,
+    max_seq_length: int,
+    show_rows: Callable[[int], None] = lambda rows_done: None,
+) -> EncodedTexts:
     """The examples encoded by `tokenizer.encode`, or read from the cache if the same texts were
-    encoded before with the same vocabulary, settings and maximum length."""
-    texts = examples.texts_a, examples.texts_b
+    encoded before with the same vocabulary, settings and maximum length. show_rows: called now and
+    then with the number of rows encoded so far."""
     if len(examples.texts_a) < _MIN_ROWS:
-        return tokenizer.encode(*texts, max_seq_length)
+        return tokenizer.encode(examples.texts_a, examples.texts_b, max_seq_length)
     path = runtime.cache_dir() / "encoded" / f"{_key(examples, tokenizer, max_seq_length)}.npz"
     encoded = _read(path)
     if encoded is None:
-        encoded = tokenizer.encode(*texts, max_seq_length)
+        encoded = _encode_in_parts(examples, tokenizer, max_seq_length, show_rows)
         with contextlib.suppress(OSError):  # disk full or not writable: run without a cache
             _write(path, encoded)
     return encoded
+
+
+def _encode_in_parts(
+    examples: Examples,
+    tokenizer: Tokenizer,
+    max_seq_length: int,
+    show_rows: Callable[[int], None],
+) -> EncodedTexts:
+    texts_a, texts_b = examples.texts_a, examples.texts_b
+    parts = []
+    for start in range(0, len(texts_a), _PART_ROWS):
+        rows = slice(start, start + _PART_ROWS)
+        part_b = None if texts_b is None else texts_b[rows]
+        parts.append(tokenizer.encode(texts_a[rows], part_b, max_seq_length))
+        show_rows(min(start + _PART_ROWS, len(texts_a)))
+    return EncodedTexts(
+        [row for part in parts for row in part.input_ids],
+        np.concatenate([part.segment_b_start for part in parts]),
+        sum(part.truncated for part in parts),
+    )
 
 
 def _key(examples: Examples, tokenizer: Tokenizer, max_seq_length: int) -> str:

@@ -144,7 +144,8 @@ def encode_data(data: RawData, tokenizer: Tokenizer, args: GlueArgs, log: RunLog
     """Tokenize all data sets; logs how many rows were truncated."""
 
     def encode(examples: Examples, keep_texts: bool = True) -> EncodedDataset:
-        dataset = encode_examples(examples, tokenizer, args.max_seq_length)
+        with log.row_progress(f"encoding {examples.source}", len(examples)) as show_rows:
+            dataset = encode_examples(examples, tokenizer, args.max_seq_length, show_rows)
         if dataset.encoded.truncated:
             log.note(
                 f"{examples.source}: {dataset.encoded.truncated} of {len(dataset)} rows are "

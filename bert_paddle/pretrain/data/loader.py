@@ -1,6 +1,6 @@
 """Batches of pre-training rows, read ahead in a background thread. Does not import paddle."""
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
@@ -18,6 +18,9 @@ from bert_paddle.pretrain.data.row_checks import RowArrays, used_predictions
 from bert_paddle.pretrain.data.shards import ShardSet
 from bert_paddle.training import batching
 from bert_paddle.training.step import Batch
+
+# Rows of each part of a sample of the held-out rows.
+_SAMPLE_ROWS = 32
 
 
 def collate(rows: RowArrays, max_predictions: int, trim: bool = True) -> Batch:
@@ -189,28 +192,40 @@ class PretrainLoader:
 
 
 def eval_row_ranges(shards: ShardSet, batch_size: int, max_rows: int = -1) -> list[RowRange]:
-    """All rows, or `max_rows` of them spread over the shards, as ranges of at most `batch_size`
-    rows, each within one block: to be distributed among the ranks and passed to read_batches."""
-    ranges = [
-        RowRange(shard, start, min(start + batch_size, stop))
-        for shard, block_start, stop in split_into_blocks(shards.rows, BLOCK_ROWS)
-        for start in range(block_start, stop, batch_size)
-    ]
+    """All rows, or `max_rows` of them spread evenly over the shards, as ranges of at most
+    `batch_size` rows, each within one block: to be distributed among the ranks and passed to
+    read_batches. Which rows they are does not depend on `batch_size`."""
     if not 0 <= max_rows < shards.total:
-        return ranges
+        return _split_blocks(shards, batch_size)
     # Evenly spaced: the first ranges would all be from one shard, perhaps from one source of text.
-    num_ranges = min(len(ranges), -(-max_rows // batch_size))  # rounded up
-    chosen, remaining = [], max_rows
-    for row_range in (ranges[i * len(ranges) // num_ranges] for i in range(num_ranges)):
-        if remaining > 0:
-            stop = min(row_range.stop, row_range.start + remaining)
-            chosen.append(row_range._replace(stop=stop))
-        remaining -= row_range.stop - row_range.start
-    return chosen
+    ranges, chosen = _split_blocks(shards, _SAMPLE_ROWS), list[RowRange]()
+    num_ranges = -(-max_rows // _SAMPLE_ROWS)  # rounded up
+    while sum(r.stop - r.start for r in chosen) < max_rows:  # ranges at a shard's end are shorter
+        num_ranges = min(len(ranges), num_ranges)
+        chosen = [ranges[i * len(ranges) // num_ranges] for i in range(num_ranges)]
+        num_ranges += 1
+    remaining, batches = max_rows, list[RowRange]()
+    for shard, start, stop in chosen:
+        stop = min(stop, start + remaining)
+        remaining -= stop - start
+        batches += [
+            RowRange(shard, first, min(first + batch_size, stop))
+            for first in range(start, stop, batch_size)
+        ]
+    return batches
+
+
+def _split_blocks(shards: ShardSet, size: int) -> list[RowRange]:
+    """All rows, as ranges of at most `size` rows, each within one block."""
+    return [
+        RowRange(shard, start, min(start + size, stop))
+        for shard, block_start, stop in split_into_blocks(shards.rows, BLOCK_ROWS)
+        for start in range(block_start, stop, size)
+    ]
 
 
 def read_batches(
-    shards: ShardSet, row_ranges: Sequence[RowRange], max_predictions: int, trim: bool = True
+    shards: ShardSet, row_ranges: Iterable[RowRange], max_predictions: int, trim: bool = True
 ) -> Iterator[Batch]:
     """Yield the batch of each of the eval_row_ranges(); if they are in order, a block is read only
     once. Raises DataError as ShardSet.read does."""
