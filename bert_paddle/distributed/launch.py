@@ -165,11 +165,17 @@ def _exit_launched_rank(line: str) -> None:
 
 
 def _run_spawned_rank(
-    program: str, args: CommonArgs, rank: int, ports: list[int], use_gpu: bool, reports: Any
+    program: str,
+    args: CommonArgs,
+    rank: int,
+    ports: list[int],
+    use_gpu: bool,
+    reports: Any,
+    parent: int,
 ) -> None:
     """The main function of a spawned process. reports: a queue of `shutdown.RankReport`, from which
-    the parent prints one error for all processes."""
-    runtime.die_with_parent()
+    the parent prints one error for all processes. parent: the parent's process id."""
+    runtime.die_with_parent(parent)
     signals.ignore_until_training()
     # Ctrl-C reaches every process: the parent handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -220,7 +226,7 @@ def _spawn(program: str, args: CommonArgs, processes: int, use_gpu: bool) -> Non
     children = [
         context.Process(
             target=_run_spawned_rank,
-            args=(program, args, rank, ports, use_gpu, reports),
+            args=(program, args, rank, ports, use_gpu, reports, os.getpid()),
             name=f"rank {rank}",
         )
         for rank in range(processes)
