@@ -21,7 +21,7 @@ from bert_paddle.common import runtime, signals
 from bert_paddle.common.args import CommonArgs
 from bert_paddle.common.error_exit import exit_with_one_line
 from bert_paddle.common.errors import BertPaddleError, FlagError, Interrupted, RunError
-from bert_paddle.distributed import collectives, shutdown
+from bert_paddle.distributed import collectives, rank_agreement, shutdown
 from bert_paddle.distributed.heartbeat import LostRankError
 
 
@@ -122,6 +122,7 @@ def _run_program(program: str, args: CommonArgs, on_lost: Callable[[str], Any]) 
         with runtime.suppress_lines("FLAGS", "====="):  # paddle prints its flags
             paddle.distributed.init_parallel_env()
         collectives.connect(on_lost)
+        rank_agreement.check_flags(program, args)
         getattr(importlib.import_module(module), function)(args)
 
 

@@ -10,14 +10,14 @@ from bert_paddle.common import run_log, runtime
 from bert_paddle.common.tensor_file import TensorSnapshot
 from bert_paddle.distributed import collectives
 from bert_paddle.models import compute_mode, load_weights, model_state
-from bert_paddle.pretrain import card, model_source
+from bert_paddle.pretrain import card, model_source, rank_facts
 from bert_paddle.pretrain import model as pretrain_model
 from bert_paddle.pretrain.args import PretrainArgs
 from bert_paddle.pretrain.data.loader import PretrainLoader, eval_row_ranges, read_batches
 from bert_paddle.pretrain.data.shards import ShardSet, check_shards, find_shards
 from bert_paddle.pretrain.evaluate import evaluate
 from bert_paddle.pretrain.model_source import ModelSource
-from bert_paddle.training import model_card
+from bert_paddle.training import model_card, rank_contents
 from bert_paddle.training import run as training_run
 from bert_paddle.training.job import TrainingJob
 from bert_paddle.training.output_lock import lock_output_dir
@@ -41,6 +41,7 @@ def _run(args: PretrainArgs) -> dict[str, Any]:
     resume_from = collectives.run_on_main(
         lambda: training_run.resolve_resume(args, output_dir, log)
     )
+    resume_from = rank_contents.local_checkpoint(args, resume_from)
     source = collectives.run_on_main_first(
         lambda: model_source.read_model_source(args, runtime.bert_paddle_home())
     )
@@ -61,6 +62,7 @@ def _run(args: PretrainArgs) -> dict[str, Any]:
     )
 
     compute_mode.set_compute_mode(model, args, log)
+    rank_facts.check_same_contents(args, source, train_shards, held_out, model, resume_from)
     job = PretrainJob(args, output_dir, model, source, held_out, log)
     job.pretrain(train_shards, resume_from)
     job.write_results()

@@ -147,7 +147,10 @@ class TrainingRun:
         """Discard the best step if its checkpoint is missing, and delete checkpoints over the
         limit, which a crash may have left."""
         best = state.best_step
-        if best is not None and not checkpoint.checkpoint_dir(self.output_dir, best).is_dir():
+        # As the main process sees it: on another host, the output folder may be another one.
+        if best is not None and not collectives.run_on_main(
+            checkpoint.checkpoint_dir(self.output_dir, best).is_dir
+        ):
             self.log.warning(
                 f"the checkpoint of the best step so far, {best}, is not in {self.output_dir}: "
                 "it is ignored"
