@@ -122,7 +122,8 @@ class TrainingRun:
     def _resume(self, folder: Path, new: TrainState) -> TrainState:
         """Restore a checkpoint. new: the state that a new run with the same flags would have."""
         state, tensors = checkpoint.load(folder)
-        train_state.check_same_run(state, new, folder)
+        # By the main process, with whose flags all ranks agree but for paths.
+        collectives.run_on_main(lambda: train_state.check_same_run(state, new, folder))
         model_state.check_same_config(self.model, folder)
         model_state.restore_weights(self.model, folder)
         model_state.restore_optimizer(self.model, self.trainer.optimizer, tensors)

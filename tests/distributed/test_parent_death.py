@@ -90,7 +90,7 @@ def test_ranks_end_with_a_parent_killed_while_they_start(tmp_path, delay):
     flags = "--task_name SST-2 --model_name_or_path model --data_dir glue --output_dir out "
     flags += "--n_gpu 2 --num_train_epochs 1e5 --logging_steps 1000 --save_steps 1000000"
     job = start([str(ROOT / "run_glue.py"), *flags.split()], tmp_path)
-    kill_when_started(job, 2, delay)
+    kill_when_started(job, 3, delay)  # besides both ranks, the resource tracker
 
 
 def test_a_child_that_begins_after_its_parent_has_died_ends(tmp_path):
