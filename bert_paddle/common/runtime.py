@@ -10,6 +10,7 @@ import io
 import os
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,10 +55,32 @@ def set_rank_environment(rank: int, endpoints: list[str], gpus: bool) -> None:
         os.environ["FLAGS_selected_gpus"] = str(rank)
 
 
-def die_with_parent() -> None:
-    """Have Linux terminate this process when its parent dies, even by SIGKILL."""
+def die_with_parent(parent: int | None = None) -> None:
+    """Have the system send this process SIGTERM when its parent dies, even by SIGKILL; exit if it
+    has died already. To be called as early as possible.
+
+    parent: the parent's process id, as the parent itself has passed it on; None if it has not.
+    """
+    parent = os.getppid() if parent is None else parent
+    is_set = False
     with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        # Linux only. Its answer is 0.
+        is_set = not ctypes.CDLL("libc.so.6").prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:  # it died before the call: no signal will come
+        os._exit(128 + signal.SIGTERM)
+    if not is_set:
+        threading.Thread(target=_terminate_after_parent, daemon=True, name="parent").start()
+
+
+def _terminate_after_parent() -> None:
+    """Send this process, which multiprocessing has started, SIGTERM when its parent has ended."""
+    import multiprocessing.connection
+
+    process = multiprocessing.parent_process()
+    if process is not None:
+        # A pipe whose other end the parent keeps open, on any system.
+        multiprocessing.connection.wait([process.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def parent_is_paddles_launcher() -> bool:

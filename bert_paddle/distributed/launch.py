@@ -21,7 +21,7 @@ from bert_paddle.common import runtime, signals
 from bert_paddle.common.args import CommonArgs
 from bert_paddle.common.error_exit import exit_with_one_line
 from bert_paddle.common.errors import BertPaddleError, FlagError, Interrupted, RunError
-from bert_paddle.distributed import collectives, shutdown
+from bert_paddle.distributed import collectives, rank_agreement, shutdown
 from bert_paddle.distributed.heartbeat import LostRankError
 
 
@@ -128,6 +128,7 @@ def _run_program(program: str, args: CommonArgs, on_lost: Callable[[str], Any]) 
         ):
             paddle.distributed.init_parallel_env()
         collectives.connect(on_lost)
+        rank_agreement.check_flags(program, args)
         getattr(importlib.import_module(module), function)(args)
 
 
@@ -178,11 +179,17 @@ def _exit_launched_rank(line: str) -> None:
 
 
 def _run_spawned_rank(
-    program: str, args: CommonArgs, rank: int, ports: list[int], use_gpu: bool, reports: Any
+    program: str,
+    args: CommonArgs,
+    rank: int,
+    ports: list[int],
+    use_gpu: bool,
+    reports: Any,
+    parent: int,
 ) -> None:
     """The main function of a spawned process. reports: a queue of `shutdown.RankReport`, from which
-    the parent prints one error for all processes."""
-    runtime.die_with_parent()
+    the parent prints one error for all processes. parent: the parent's process id."""
+    runtime.die_with_parent(parent)
     signals.ignore_until_training()
     # Ctrl-C reaches every process: the parent handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -233,7 +240,7 @@ def _spawn(program: str, args: CommonArgs, processes: int, use_gpu: bool) -> Non
     children = [
         context.Process(
             target=_run_spawned_rank,
-            args=(program, args, rank, ports, use_gpu, reports),
+            args=(program, args, rank, ports, use_gpu, reports, os.getpid()),
             name=f"rank {rank}",
         )
         for rank in range(processes)

@@ -9,7 +9,7 @@ from bert_paddle import report
 from bert_paddle.common.run_log import RunLog
 from bert_paddle.common.tensor_file import TensorSnapshot
 from bert_paddle.distributed import collectives
-from bert_paddle.glue import card, evaluate, loss, output_check, results, run_info
+from bert_paddle.glue import card, evaluate, loss, output_check, rank_facts, results, run_info
 from bert_paddle.glue.args import GlueArgs
 from bert_paddle.glue.custom import load as custom_data
 from bert_paddle.glue.data.dataset import TrainLoader
@@ -25,7 +25,7 @@ from bert_paddle.models import (
     model_state,
 )
 from bert_paddle.models.tokenizer import Tokenizer, load_tokenizer
-from bert_paddle.training import model_card
+from bert_paddle.training import model_card, rank_contents
 from bert_paddle.training import run as training_run
 from bert_paddle.training.job import TrainingJob
 from bert_paddle.training.output_lock import lock_output_dir
@@ -44,6 +44,7 @@ def run(args: GlueArgs) -> dict[str, Any]:
     log = RunLog(active=collectives.get_world().is_main)
     with lock_output_dir(output_dir):
         resume_from = collectives.run_on_main(lambda: _prepare_output_dir(args, output_dir, log))
+        resume_from = rank_contents.local_checkpoint(args, resume_from)
         model_name = args.model_name_or_path
         model_dir = training_run.find_initial_model(model_name, log)
         tokenizer = load_tokenizer(model_dir, args.vocab_file)
@@ -51,6 +52,7 @@ def run(args: GlueArgs) -> dict[str, Any]:
         task, raw_data = _read_data(args, model_dir, tokenizer, log)
         data = encode_data(raw_data, tokenizer, args, log)
         model = _build_model(args, task, model_dir, log)
+        rank_facts.check_same_contents(args, task, data, model, tokenizer, resume_from)
         job = FineTuningJob(task, args, output_dir, model, tokenizer, data, log)
 
         if args.do_train:

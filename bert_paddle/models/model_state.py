@@ -5,6 +5,7 @@ A checkpoint has the weights in config.json and model.safetensors, which PaddleN
 """
 
 import ctypes
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -68,6 +69,26 @@ def _copy_to_numpy(tensor: Any) -> np.ndarray:
     return np.array(tensor.numpy(), order="C")
 
 
+def weights_digest(model: Any) -> str:
+    """A digest of the model's tensors and their names, shapes and dtypes."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tensor.shape}\n".encode())
+        contiguous = tensor.contiguous()
+        if tensor.place.is_cpu_place() and str(tensor.dtype) == "paddle.float32":
+            array = _memory_view(contiguous)  # numpy() would copy it, which takes longer
+        else:
+            array = np.ascontiguousarray(contiguous.numpy())
+        digest.update(array.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def config_values(model: Any) -> dict[str, Any]:
+    """The entries of the model's config.json that change what it computes."""
+    config = json.loads(model.config.to_json_string())
+    return {name: value for name, value in config.items() if name not in _DESCRIPTIVE_KEYS}
+
+
 def model_writer(
     model: Any, extra_config: dict[str, Any], tensors: TensorSnapshot | None = None
 ) -> Callable[[Path], None]:
@@ -94,10 +115,10 @@ def model_writer(
 def check_same_config(model: Any, folder: Path) -> None:
     """Raise OutputError if the checkpoint in `folder` has another configuration than `model`."""
     saved = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-    current = json.loads(model.config.to_json_string())
+    current = config_values(model)
     differences = [
         f"{name} was {saved[name]!r} and is {current[name]!r}"
-        for name in sorted(saved.keys() & current.keys() - _DESCRIPTIVE_KEYS)
+        for name in sorted(saved.keys() & current.keys())
         if saved[name] != current[name]
     ]
     if differences:

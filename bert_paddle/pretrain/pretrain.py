@@ -11,7 +11,7 @@ from bert_paddle.common import run_log, runtime
 from bert_paddle.common.tensor_file import TensorSnapshot
 from bert_paddle.distributed import collectives
 from bert_paddle.models import compute_mode, load_weights, model_state
-from bert_paddle.pretrain import card, model_source
+from bert_paddle.pretrain import card, model_source, rank_facts
 from bert_paddle.pretrain import model as pretrain_model
 from bert_paddle.pretrain.args import PretrainArgs
 from bert_paddle.pretrain.data.loader import PretrainLoader, eval_row_ranges, read_batches
@@ -20,7 +20,7 @@ from bert_paddle.pretrain.evaluate import evaluate
 from bert_paddle.pretrain.fingerprints import pretrain_fingerprints
 from bert_paddle.pretrain.model_source import ModelSource
 from bert_paddle.pretrain.open_shards import open_shards, warn_rows_without_predictions
-from bert_paddle.training import model_card, run_files
+from bert_paddle.training import model_card, rank_contents, run_files
 from bert_paddle.training import run as training_run
 from bert_paddle.training.job import TrainingJob
 from bert_paddle.training.output_lock import lock_output_dir
@@ -45,6 +45,7 @@ def _run(args: PretrainArgs) -> dict[str, Any]:
     resume_from = collectives.run_on_main(
         lambda: training_run.resolve_resume(args, output_dir, log)
     )
+    resume_from = rank_contents.local_checkpoint(args, resume_from)
     source = collectives.run_on_main_first(
         lambda: model_source.read_model_source(args, runtime.bert_paddle_home())
     )
@@ -64,6 +65,7 @@ def _run(args: PretrainArgs) -> dict[str, Any]:
     )
 
     compute_mode.set_compute_mode(model, args, log)
+    rank_facts.check_same_contents(args, source, train_shards, held_out, model, resume_from)
     job = PretrainJob(args, output_dir, model, source, held_out, log)
     digests = pretrain_fingerprints(
         args, source, train_shards, held_out, runtime.bert_paddle_home()

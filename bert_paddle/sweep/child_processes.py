@@ -4,6 +4,7 @@ A slot is the right to run one child at a time, with the environment variables o
 """
 
 import contextlib
+import functools
 import importlib.metadata
 import os
 import shlex
@@ -155,7 +156,7 @@ def _start(child: ChildProcess, slot: Mapping[str, str]) -> tuple[subprocess.Pop
             stderr=subprocess.STDOUT,
             env={**os.environ, **slot, "PYTHONPATH": path},
             process_group=0,  # Ctrl-C reaches only the parent, which then stops the children
-            preexec_fn=runtime.die_with_parent,
+            preexec_fn=functools.partial(runtime.die_with_parent, os.getpid()),
         )
         return process, log.tell()
 

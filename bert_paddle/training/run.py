@@ -111,12 +111,12 @@ class TrainingRun:
         """Restore a checkpoint. new: the state that a new run with the same flags would have."""
         state, tensors = checkpoint.load(folder)
         model_state.check_same_config(self.model, folder)
-        differences = resume_check.check_same_run(
-            state,
-            new,
-            folder,
-            self.args.explicit_flags,
-            compute_mode.kernels_unavailable_reason(self.model),
+        kernels_unavailable = compute_mode.kernels_unavailable_reason(self.model)
+        # By the main process, with whose flags all ranks agree but for paths.
+        differences = collectives.run_on_main(
+            lambda: resume_check.check_same_run(
+                state, new, folder, self.args.explicit_flags, kernels_unavailable
+            )
         )
         model_state.restore_weights(self.model, folder)
         model_state.restore_optimizer(self.model, self.trainer.optimizer, tensors)
@@ -150,7 +150,10 @@ class TrainingRun:
         """Discard the best step if its checkpoint is missing, and delete checkpoints over the
         limit, which a crash may have left."""
         best = state.best_step
-        if best is not None and best not in checkpoint.saved_steps(self.output_dir):
+        # As the main process sees it: on another host, the output folder may be another one.
+        if best is not None and not collectives.run_on_main(
+            lambda: best in checkpoint.saved_steps(self.output_dir)
+        ):
             self.log.warning(
                 f"the checkpoint of the best step so far, {best}, is not in {self.output_dir}: "
                 "it is ignored"

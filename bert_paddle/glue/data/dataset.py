@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -24,6 +24,8 @@ class EncodedDataset:
     labels: np.ndarray | None
     pad_id: int
     examples: Examples | None = None
+    # The fingerprint, once it is computed.
+    _digest: str = field(default="", init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.encoded)
@@ -50,13 +52,15 @@ class EncodedDataset:
 
     def fingerprint(self) -> str:
         """A digest of the rows and labels in order; a run resumes only with the same digest."""
-        digest = hashlib.sha256()
-        for row in self.encoded.input_ids:
-            digest.update(len(row).to_bytes(4, "little") + row.tobytes())
-        digest.update(self.encoded.segment_b_start.tobytes())
-        if self.labels is not None:
-            digest.update(self.labels.tobytes())
-        return digest.hexdigest()
+        if not self._digest:
+            digest = hashlib.sha256()
+            for row in self.encoded.input_ids:
+                digest.update(len(row).to_bytes(4, "little") + row.tobytes())
+            digest.update(self.encoded.segment_b_start.tobytes())
+            if self.labels is not None:
+                digest.update(self.labels.tobytes())
+            self._digest = digest.hexdigest()
+        return self._digest
 
 
 def encode_examples(

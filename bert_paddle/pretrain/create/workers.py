@@ -58,9 +58,7 @@ def _run_in_processes(jobs: Sequence[ShardJob], workers: int) -> Iterator[ShardC
 def _init_worker(parent: int) -> None:
     """Let the parent process handle Ctrl-C, and exit when it exits."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    runtime.die_with_parent()
-    if os.getppid() != parent:  # the parent exited before die_with_parent() took effect
-        os._exit(1)
+    runtime.die_with_parent(parent)
 
 
 def _run_on_dask(jobs: Sequence[ShardJob], scheduler: str) -> Iterator[ShardCounts]:
