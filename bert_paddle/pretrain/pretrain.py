@@ -49,6 +49,8 @@ def _run(args: PretrainArgs) -> dict[str, Any]:
             f"no vocabulary ({source.no_vocabulary_reason}): the model is saved without a "
             "tokenizer; give --vocab_file"
         )
+    for message in source.tokenizer.messages if source.tokenizer else ():
+        log.note(message)
     train_shards, held_out = _open_shards(args, source)
     _log_data(args, train_shards, held_out, log)
 

@@ -12,7 +12,9 @@ from typing import Any
 
 from bert_paddle.common import atomic_files, hardware, run_log
 from bert_paddle.common.args import CommonArgs
+from bert_paddle.common.errors import WeightsError
 from bert_paddle.distributed import collectives
+from bert_paddle.models import model_config
 from bert_paddle.training import visualdl_writer
 
 RUN_FILE = "run.json"
@@ -116,6 +118,19 @@ def read(output_dir: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def check_classifier_kinds(output_dir: Path) -> None:
+    """Raise WeightsError if a run's models, or the one that it used, are of a kind that is not
+    supported (see `model_config.check_classifier_kind`). Models that are gone are not checked."""
+    used = read(output_dir).get("model")
+    folders = [*output_dir.glob("model_*"), *([Path(used)] if isinstance(used, str) else [])]
+    for folder in folders:
+        try:
+            config = model_config.read_config(folder)
+        except WeightsError:
+            continue
+        model_config.check_classifier_kind(config)
 
 
 def _now() -> str:

@@ -4,11 +4,10 @@ import dataclasses
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from bert_paddle.common import flags, runtime
 from bert_paddle.common.errors import UserError
-from bert_paddle.common.flags import REQUIRED, flag
+from bert_paddle.common.flags import REQUIRED, flag, optional_switch
 from bert_paddle.pretrain.create import documents, masking
 from bert_paddle.pretrain.create.wordpiece import SEGMENTERS
 from bert_paddle.pretrain.data import schema
@@ -28,12 +27,6 @@ DESCRIPTION = """Create pre-training shards (HDF5, NVIDIA's layout) from plain t
 After an interruption the same command resumes: complete shards are kept. The shards do not depend
 on the number of workers.
 """
-
-
-def _switch_or_none(help: str, group: str) -> Any:
-    """A boolean flag that is None when it is not given."""
-    declared = flag(True, help, group=group)
-    return dataclasses.field(default=None, metadata=declared.metadata)
 
 
 @dataclasses.dataclass
@@ -60,10 +53,10 @@ class CreateArgs:
         "a vocab.txt, a model folder, or the name of one in $BERT_PADDLE_HOME/models",
         group=INPUT,
     )
-    do_lower_case: bool | None = _switch_or_none(
-        "lower-case the text; default: as in the tokenizer_config.json next to the vocabulary; "
-        "without one, if the vocabulary has no capital letters",
-        INPUT,
+    do_lower_case: bool | None = optional_switch(
+        "lower-case the text; default: as in the tokenizer_config.json or tokenizer.json next to "
+        "the vocabulary; without one, unless the vocabulary has words with capitals",
+        group=INPUT,
     )
 
     max_seq_length: int = flag(

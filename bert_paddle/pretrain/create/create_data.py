@@ -42,6 +42,8 @@ def run(args: CreateArgs) -> None:
     wordpiece.load_segmenter(args.segmenter)  # report a missing package before any work
     inputs = find_files(args.inputs)
     tokenizer = tokenizer_from_flags(args)
+    for message in tokenizer.messages:
+        _log(message)
     output = ShardOutputDir(Path(args.output_dir), args.corpus)
     recipe = Recipe(**{field.name: getattr(args, field.name) for field in fields(Recipe)})
     made_from = {
@@ -112,17 +114,8 @@ def tokenizer_from_flags(args: CreateArgs) -> Tokenizer:
     """
     path = args.vocabulary_path()
     if path.is_dir():
-        loaded = load_tokenizer(path)
-    else:
-        loaded = load_tokenizer(path.parent, str(path))
-    if args.do_lower_case is None or args.do_lower_case == loaded.do_lower_case:
-        return loaded
-    # Keep the other settings. strip_accents None means: as do_lower_case.
-    settings = {
-        "strip_accents": loaded.strip_accents,
-        "tokenize_chinese_chars": loaded.tokenize_chinese_chars,
-    }
-    return Tokenizer(loaded.vocab, args.do_lower_case, settings)
+        return load_tokenizer(path, None, args.do_lower_case)
+    return load_tokenizer(path.parent, str(path), args.do_lower_case)
 
 
 def _partition_input(
@@ -181,12 +174,14 @@ def _shard_jobs(
 
 def _describe_vocabulary(tokenizer: Tokenizer) -> dict[str, Any]:
     """The vocabulary as recorded in the metadata."""
+    added_tokens = [token.as_json() | {"id": token.id} for token in tokenizer.added_tokens]
     return {
         "pieces": len(tokenizer),
         "sha256": schema.vocabulary_sha256(tokenizer.vocab),
         "do_lower_case": tokenizer.do_lower_case,
         "strip_accents": tokenizer.strip_accents,
         "tokenize_chinese_chars": tokenizer.tokenize_chinese_chars,
+        **({"added_tokens": added_tokens} if added_tokens else {}),
     }
 
 
