@@ -1,4 +1,4 @@
-"""Added tokens: ids equal to transformers', kept by saving, refused where they cannot be honoured."""
+"""Added tokens: ids as in transformers, kept by saving, refused where they cannot be honoured."""
 
 import json
 from pathlib import Path
@@ -155,7 +155,6 @@ def test_tokens_of_tokenizer_json(tmp_path):
     }
     (tmp_path / "tokenizer.json").write_text(json.dumps(content))
     loaded = load_tokenizer(tmp_path)
-    assert loaded.tokenize_to_ids(["the<NEW>cat"]) == [
-        [VOCAB.index("the"), NEW, VOCAB.index("cat")]
-    ]
+    expected = [VOCAB.index("the"), NEW, VOCAB.index("cat")]
+    assert loaded.tokenize_to_ids(["the<NEW>cat"]) == [expected]
     assert [token.content for token in loaded.added_tokens] == ["<new>"]

@@ -1,4 +1,4 @@
-"""Whether text is lower-cased: the flag, what the files declare, published names, the word pieces."""
+"""Whether text is lower-cased: the flag, what files declare, published names, the word pieces."""
 
 import json
 import re
@@ -13,16 +13,7 @@ from bert_paddle.models.casing import count_cased_pieces
 from bert_paddle.models.tokenizer import load_tokenizer
 from bert_paddle.models.vocabulary import SPECIAL_TOKENS
 
-CHINESE = [
-    *SPECIAL_TOKENS,
-    "<S>",
-    "<T>",
-    "[unused1]",
-    "[NAME]",
-    *"中文我你iphnba0",
-    "##iphone",
-    "nba",
-]
+CHINESE = [*SPECIAL_TOKENS, "<S>", "<T>", "[unused1]", *"中文我你iphnba0", "##iphone", "nba"]
 LOWER = [*SPECIAL_TOKENS, "the", "##er", "iphone", "nba"]
 CASED = [*LOWER, "The", "NBA", "##S"]
 
