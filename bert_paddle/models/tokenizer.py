@@ -188,7 +188,7 @@ class Tokenizer:
             "cls_token": "[CLS]",
             "mask_token": "[MASK]",
         }
-        if self.added_tokens:
+        if self.added_tokens or (folder / ADDED_TOKENS_FILE).is_file():  # of an earlier tokenizer
             # Not as added_tokens_decoder: PaddleNLP would split its tokens nevertheless.
             settings["additional_special_tokens"] = [
                 token.content

@@ -102,6 +102,15 @@ def test_folders_without_added_tokens_are_saved_as_before(tmp_path):
     )
 
 
+def test_saving_replaces_the_added_tokens_of_an_earlier_tokenizer(tmp_path):
+    earlier = load_tokenizer(write_folder(tmp_path / "a", {"added_tokens": {"<a>": NEW}}))
+    later = load_tokenizer(write_folder(tmp_path / "b", {}))
+    (tmp_path / "saved").mkdir()
+    for saved in (earlier, later):
+        saved.save(tmp_path / "saved")
+    assert load_tokenizer(tmp_path / "saved").added_tokens == ()
+
+
 def test_new_tokens_count_as_the_tokenizers_tokens(tmp_path):
     loaded = load_tokenizer(write_folder(tmp_path, {"added_tokens": {"<b>": NEW, "<a>": NEW + 1}}))
     assert len(loaded) == NEW + 2 and loaded.vocab[NEW:] == ["<b>", "<a>"]
