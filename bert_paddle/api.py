@@ -14,6 +14,7 @@ UserError for mistakes in flags, files and models, RunError for failures while r
 
 import dataclasses
 import difflib
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,20 +41,26 @@ class FineTuned:
 
 
 def load(
-    model_dir: str | Path, device: str = "auto", max_seq_length: int | None = None
+    model_dir: str | Path,
+    device: str = "auto",
+    max_seq_length: int | None = None,
+    do_lower_case: bool | None = None,
 ) -> "Predictor":
     """Load a fine-tuned model; its `predict(texts, pairs=None, batch_size=32)` returns a list of
     `Prediction(label, probabilities, score)`.
 
     model_dir: a folder written by this package, PaddleNLP or Hugging Face, with a classifier.
     device: auto, cpu or gpu. max_seq_length: maximum tokens per row; None: the model's
-    max_position_embeddings. Raises WeightsError for a folder without a model, and for a model
-    without a classifier.
+    max_position_embeddings. do_lower_case: whether text is lower-cased; None: as the model's files
+    say, else as its vocabulary suggests (a line on stderr says what was decided and why).
+    Raises WeightsError for a folder without a model, and for a model without a classifier.
     """
     set_up_device(device)
     from bert_paddle.glue.predictor import Predictor
 
-    return Predictor(str(model_dir), max_seq_length)
+    return Predictor(
+        str(model_dir), max_seq_length, do_lower_case, lambda line: print(line, file=sys.stderr)
+    )
 
 
 def fine_tune(task_name: str | None = None, **flags_of_glue: Any) -> FineTuned:

@@ -98,6 +98,7 @@ def _prediction_files(run: Path) -> list[Path]:
     """The paths of a run's predictions for GLUE's test sets. Raises DataError if there are none."""
     if not run.is_dir():
         raise DataError(f"{run}: no such folder; give the --output_dir of a run")
+    run_info.check_classifier_kinds(run)
     folder = run / _FOLDER
     if not folder.is_dir():
         raise DataError(

@@ -1,10 +1,11 @@
 """`bert-paddle export MODEL_DIR --format ...`: convert a model to another format and check it."""
 
 import dataclasses
+import sys
 from collections.abc import Iterator, Sequence
 
 from bert_paddle.common import flags
-from bert_paddle.common.flags import REQUIRED, flag
+from bert_paddle.common.flags import REQUIRED, flag, optional_switch
 from bert_paddle.distributed.launch import set_up_device
 from bert_paddle.export import FORMATS
 
@@ -37,6 +38,11 @@ class ExportArgs:
     output: str | None = flag(
         None, "the folder to write; default: MODEL_DIR_<format>", group=EXPORT, alias="o"
     )
+    do_lower_case: bool | None = optional_switch(
+        "whether the model reads lower-cased text; default: as its files say, else as its "
+        "vocabulary suggests",
+        group=EXPORT,
+    )
     overwrite: bool = flag(False, "replace an earlier export in that folder", group=EXPORT)
     checker: str | None = flag(
         None,
@@ -59,6 +65,14 @@ def main(argv: Sequence[str]) -> None:
     set_up_device("cpu")  # the checking runtimes also run on the CPU
     from bert_paddle.export.export import export_model
 
-    result = export_model(args.model[0], args.format, args.output, args.overwrite, args.checker)
+    result = export_model(
+        args.model[0],
+        args.format,
+        args.output,
+        args.overwrite,
+        args.checker,
+        args.do_lower_case,
+        lambda line: print(line, file=sys.stderr, flush=True),
+    )
     print(f"exported: {result.folder} ({args.format}, {result.size / 1e6:.1f} MB)")
     print(result.check)

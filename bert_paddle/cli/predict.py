@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from bert_paddle.common import flags
 from bert_paddle.common.errors import DataError
-from bert_paddle.common.flags import flag
+from bert_paddle.common.flags import flag, optional_switch
 from bert_paddle.distributed.launch import set_up_device
 
 if TYPE_CHECKING:
@@ -46,6 +46,11 @@ class PredictArgs:
         group=MODEL,
         minimum=8,
         sentinel=-1,
+    )
+    do_lower_case: bool | None = optional_switch(
+        "whether the model reads lower-cased text; default: as its files say, else as its "
+        "vocabulary suggests",
+        group=MODEL,
     )
     batch_size: int = flag(32, "texts or pairs per batch", group=MODEL, minimum=1, maximum=10**6)
     device: str = flag(
@@ -84,7 +89,12 @@ def main(argv: Sequence[str]) -> None:
     from bert_paddle.glue.predictor import Predictor
 
     max_seq_length = args.max_seq_length if args.max_seq_length > 0 else None
-    model = Predictor(args.words[0], max_seq_length)
+    model = Predictor(
+        args.words[0],
+        max_seq_length,
+        args.do_lower_case,
+        lambda line: print(line, file=sys.stderr, flush=True),
+    )
     batch_size = 1 if interactive else args.batch_size
     if interactive:
         print("type one text per line, Ctrl-D to end:", file=sys.stderr, flush=True)

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
-from bert_paddle.common.flags import REQUIRED, flag
+from bert_paddle.common.flags import REQUIRED, flag, optional_switch
 
 # Headings in --help.
 MODEL, TRAIN, SCHEDULE, EVALUATION, SAVING, DEVICE = (
@@ -31,6 +31,11 @@ class CommonArgs:
     )
     vocab_file: str | None = flag(
         None, "vocabulary file, one word piece per line, instead of the model's own", group=MODEL
+    )
+    do_lower_case: bool | None = optional_switch(
+        "whether the model reads lower-cased text; default: as its files say, else as its "
+        "vocabulary suggests",
+        group=MODEL,
     )
 
     batch_size: int = flag(

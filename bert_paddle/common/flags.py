@@ -60,6 +60,11 @@ def flag(
     return dataclasses.field(default=None if default is REQUIRED else default, metadata=metadata)
 
 
+def optional_switch(help: str, *, group: str) -> Any:
+    """A dataclass field for a bool flag that is None unless it is given."""
+    return dataclasses.field(default=None, metadata=flag(True, help, group=group).metadata)
+
+
 def positional(metavar: str, help: str, *, minimum: int = 0) -> Any:
     """A dataclass field for the positional arguments: tuple[str, ...].
 

@@ -43,6 +43,8 @@ def export_model(
     output: str | None = None,
     overwrite: bool = False,
     checker: str | None = None,
+    do_lower_case: bool | None = None,
+    log: Callable[[str], None] = lambda line: None,
 ) -> ExportResult:
     """Write a model in another format, and compare its logits with the original's; call
     `set_up_device` first.
@@ -50,14 +52,15 @@ def export_model(
     model_dir: a Paddle or Hugging Face folder with a classifier or, for hf, a pre-training model.
     export_format: one of FORMATS. output: the folder to create; default: the model's
     path with "_<format>" appended. overwrite: replace an earlier export. checker: the Python
-    interpreter that runs the check; default: the current one.
+    interpreter that runs the check; default: the current one. do_lower_case, log: as in
+    `glue.predictor.Predictor`.
 
     Raises UserError for invalid input, RunError when the export's logits are wrong. In both cases
     nothing is written, and an earlier export is kept.
     """
     python = check.find_checker_python(checker)
     target = _resolve_output_dir(model_dir, export_format, output, overwrite)
-    source = load_source(model_dir)
+    source = load_source(model_dir, do_lower_case, log)
     if source.is_pretraining_model and export_format != "hf":
         raise WeightsError(
             f"{source.folder} is a pre-training model, and {export_format} supports classification "

@@ -1,6 +1,6 @@
 """The model to export: a Paddle or Hugging Face folder, verified and loaded into Paddle."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,8 @@ import numpy as np
 from bert_paddle.common import runtime
 from bert_paddle.common.errors import WeightsError
 from bert_paddle.glue.predictor import Predictor
-from bert_paddle.models import hub, load_weights, model_config, model_state, tokenizer
+from bert_paddle.models import classifier, hub, load_weights, model_config, model_state, tokenizer
+from bert_paddle.models.added_tokens import check_embeddings
 from bert_paddle.models.tokenizer import Tokenizer
 from bert_paddle.pretrain import model as pretrain_model
 from bert_paddle.training.verify_model_dir import verify_model_dir
@@ -44,9 +45,14 @@ class ExportSource:
         return self.model.config
 
 
-def load_source(name_or_path: str) -> ExportSource:
+def load_source(
+    name_or_path: str,
+    do_lower_case: bool | None = None,
+    log: Callable[[str], None] = lambda line: None,
+) -> ExportSource:
     """Load the model in a folder, given by its path or by its name in $BERT_PADDLE_HOME/models.
 
+    do_lower_case, log: as in `Predictor`.
     Raises WeightsError unless the folder has a complete BERT with a classifier or with both
     pre-training heads, and for a checkpoint that does not match its manifest.
     """
@@ -54,8 +60,13 @@ def load_source(name_or_path: str) -> ExportSource:
     config = model_config.read_config(folder)
     config_json = model_config.read_json_object(config.path)
     if config.architecture in _PRETRAINING_ARCHITECTURES:
-        return _load_pretraining_model(folder, config_json)
-    predictor = Predictor(str(folder))
+        loaded = None
+        if tokenizer.has_vocabulary(folder):
+            loaded = tokenizer.load_tokenizer(folder, None, do_lower_case)
+            for message in loaded.messages:
+                log(message)
+        return _load_pretraining_model(folder, config_json, loaded)
+    predictor = Predictor(str(folder), None, do_lower_case, log)
     return ExportSource(
         folder,
         predictor.model,
@@ -80,7 +91,9 @@ def find_model_dir(name_or_path: str) -> Path:
     return verify_model_dir(hub.find_model_dir(name_or_path, runtime.bert_paddle_home()))
 
 
-def _load_pretraining_model(folder: Path, config_json: Mapping[str, Any]) -> ExportSource:
+def _load_pretraining_model(
+    folder: Path, config_json: Mapping[str, Any], loaded_tokenizer: Tokenizer | None
+) -> ExportSource:
     weights = load_weights.load_weights(folder)
     for head in pretrain_model.HEADS:
         if not any(name.startswith(head) for name in weights.tensors):
@@ -91,7 +104,7 @@ def _load_pretraining_model(folder: Path, config_json: Mapping[str, Any]) -> Exp
     config = {name: value for name, value in weights.config.items() if name != "labels"}
     model, _ = pretrain_model.build_model(config, 0, weights)
     model.eval()
-    loaded_tokenizer = (
-        tokenizer.load_tokenizer(folder) if tokenizer.has_vocabulary(folder) else None
-    )
+    if loaded_tokenizer is not None:
+        check_embeddings(loaded_tokenizer.added_tokens, config["vocab_size"], folder)
+        classifier.check_vocab_size(config, len(loaded_tokenizer), folder)
     return ExportSource(folder, model, config_json, (), loaded_tokenizer, is_pretraining_model=True)

@@ -24,6 +24,7 @@ from bert_paddle.models import (
     model_config,
     model_state,
 )
+from bert_paddle.models.added_tokens import check_embeddings
 from bert_paddle.models.tokenizer import Tokenizer, load_tokenizer
 from bert_paddle.training import model_card, rank_contents
 from bert_paddle.training import run as training_run
@@ -47,7 +48,9 @@ def run(args: GlueArgs) -> dict[str, Any]:
         resume_from = rank_contents.local_checkpoint(args, resume_from)
         model_name = args.model_name_or_path
         model_dir = training_run.find_initial_model(model_name, log)
-        tokenizer = load_tokenizer(model_dir, args.vocab_file)
+        tokenizer = load_tokenizer(model_dir, args.vocab_file, args.do_lower_case)
+        for message in tokenizer.messages:
+            log.note(message)
 
         task, raw_data = _read_data(args, model_dir, tokenizer, log)
         data = encode_data(raw_data, tokenizer, args, log)
@@ -86,6 +89,8 @@ def _read_data(
     """The task and its examples. Where possible, a model whose sizes are incompatible is reported
     before files are read or downloaded."""
     config = model_config.read_config(model_dir)
+    model_config.check_classifier_kind(config)
+    check_embeddings(tokenizer.added_tokens, config.values["vocab_size"], model_dir)
 
     def check_sizes(is_pair: bool) -> None:
         vocab_size = len(tokenizer)

@@ -1,6 +1,6 @@
 """Load a fine-tuned model and predict the classes or scores of texts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from bert_paddle.glue.data.dataset import encode_examples
 from bert_paddle.glue.data.tsv import Examples
 from bert_paddle.glue.predictions import probabilities
 from bert_paddle.models import classifier, hub, load_weights, model_config, tokenizer
+from bert_paddle.models.added_tokens import check_embeddings
 from bert_paddle.models.load_weights import LoadedWeights
 from bert_paddle.training.verify_model_dir import verify_model_dir
 
@@ -33,11 +34,22 @@ class Predictor:
     """A fine-tuned model, loaded from its folder. Raises WeightsError for a model without a
     classifier, and for a checkpoint that is incomplete or differs from its manifest."""
 
-    def __init__(self, name_or_path: str, max_seq_length: int | None = None):
-        """max_seq_length: maximum tokens per row; None: the model's max_position_embeddings."""
+    def __init__(
+        self,
+        name_or_path: str,
+        max_seq_length: int | None = None,
+        do_lower_case: bool | None = None,
+        log: Callable[[str], None] = lambda line: None,
+    ):
+        """max_seq_length: maximum tokens per row; None: the model's max_position_embeddings.
+        do_lower_case: whether text is lower-cased; None: as the model's files say. log: called
+        with a line about the tokenizer, and its warnings."""
         folder = _find_folder(name_or_path)
         config = model_config.read_config(folder)
-        self.tokenizer = tokenizer.load_tokenizer(folder, None)
+        model_config.check_classifier_kind(config)
+        self.tokenizer = tokenizer.load_tokenizer(folder, None, do_lower_case)
+        for message in self.tokenizer.messages:
+            log(message)
         positions = config.values["max_position_embeddings"]
         self.max_seq_length = max_seq_length or positions
         weights = load_weights.load_weights(folder)
@@ -45,6 +57,7 @@ class Predictor:
         task = saved_task(config)
         self.task_name, self.takes_pairs = task.name, task.pairs
         self.type_vocab_size = config.values["type_vocab_size"]
+        check_embeddings(self.tokenizer.added_tokens, config.values["vocab_size"], folder)
         classifier.check_sizes(
             config.values, len(self.tokenizer), self.max_seq_length, False, folder
         )

@@ -74,13 +74,18 @@ def check_sizes(
             f"{source} has one segment embedding (type_vocab_size 1), but text pairs need "
             "two: give another BERT model"
         )
-    positions, embeddings = config["max_position_embeddings"], config["vocab_size"]
+    positions = config["max_position_embeddings"]
     if max_seq_length > positions:
         raise WeightsError(
             f"--max_seq_length {max_seq_length} is beyond the {positions} positions of {source}: "
             f"give at most {positions}"
         )
-    if vocab_size > embeddings:
+    check_vocab_size(config, vocab_size, source)
+
+
+def check_vocab_size(config: dict, vocab_size: int, source: Path) -> None:
+    """Raise WeightsError if the vocabulary, added tokens included, exceeds the embeddings."""
+    if vocab_size > (embeddings := config["vocab_size"]):
         raise WeightsError(
             f"the vocabulary has {vocab_size} tokens, but {source} has {embeddings} word "
             "embeddings: they do not belong together (--vocab_file, vocab.txt)"

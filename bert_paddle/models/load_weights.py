@@ -5,8 +5,7 @@ file's name or metadata. Any mismatch is a WeightsError: no weight stays random 
 was not found.
 """
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,8 @@ from typing import Any
 import numpy as np
 
 from bert_paddle.common.errors import WeightsError
-from bert_paddle.models.model_config import (
-    ModelConfig,
-    check_readable,
-    read_config,
-    read_json_object,
-)
-from bert_paddle.models.safe_pickle import read_paddle, read_torch
+from bert_paddle.models.model_config import ModelConfig, check_classifier_kind, read_config
+from bert_paddle.models.weight_files import read_tensors, shorten
 from bert_paddle.models.weight_names import (
     BERT,
     HUGGING_FACE,
@@ -34,12 +28,6 @@ from bert_paddle.models.weight_names import (
 
 # Parts of class names of models whose `classifier` is not a sequence classification head.
 _OTHER_TASKS = ("TokenClassification", "MultipleChoice", "QuestionAnswering")
-_UNSUPPORTED_FILES = (
-    "tf_model.h5",
-    "flax_model.msgpack",
-    "model.ckpt.index",
-    "bert_model.ckpt.index",
-)
 
 
 @dataclass(frozen=True)
@@ -78,14 +66,14 @@ def load_weights(folder: Path) -> LoadedWeights:
     a file, has another architecture, or whose configuration and weights contradict each other.
     """
     config = read_config(folder)
-    tensors, file, notes = _read_tensors(folder)
+    tensors, file, notes = read_tensors(folder)
     if config.path.name == "model_config.json":
         notes.append("model_config.json converted")
     weights_format = detect_format(tensors)
     architecture = detect_other_architecture(tensors)
     if weights_format is None or architecture:
-        first = f"the first tensor is '{_shorten(next(iter(tensors), 'none'))}'"
-        reason = f"the names are those of {_shorten(architecture)}" if architecture else first
+        first = f"the first tensor is '{shorten(next(iter(tensors), 'none'))}'"
+        reason = f"the names are those of {shorten(architecture)}" if architecture else first
         raise WeightsError(f"{file} has no BERT weights: {reason}")
     tensors, renamed = (
         to_paddle(tensors) if weights_format == HUGGING_FACE else normalize_paddle(tensors)
@@ -156,18 +144,13 @@ def _head_mismatch(
     return None
 
 
-def _shorten(name: str) -> str:
-    """A tensor name from a file, truncated and with control characters escaped, for a message."""
-    return name[:120].encode("unicode_escape").decode()
-
-
 def _raise_if_mismatched(**problems: list[str]) -> None:
     """Raise WeightsError with the count and up to five names of each kind of problem, if any."""
     parts = []
     for kind, names in problems.items():
         if names:
             more = ", …" if len(names) > 5 else ""
-            parts.append(f"{len(names)} {kind} ({', '.join(map(_shorten, names[:5]))}{more})")
+            parts.append(f"{len(names)} {kind} ({', '.join(map(shorten, names[:5]))}{more})")
     if parts:
         raise WeightsError(f"the weights do not match the model: {'; '.join(parts)}")
 
@@ -197,6 +180,8 @@ def _check_config_agrees(config: ModelConfig, tensors: Tensors, file: Path) -> d
             f"{config.path}: id2label names {len(values['labels'])} classes, but the classifier in "
             f"{file.name} has {classes}: correct id2label"
         )
+    if classes is not None and not any(task in config.architecture for task in _OTHER_TASKS):
+        check_classifier_kind(config, classes)
     differing = [name for name, size in sizes.items() if values[name] != size]
     if differing:
         details = ", ".join(f"{name} {values[name]} but {sizes[name]}" for name in differing)
@@ -217,7 +202,7 @@ def _as_float32(tensors: Tensors, file: Path) -> tuple[Tensors, list[str]]:
             notes["bfloat16 widened to float32"] = None
         elif value.dtype.kind != "f":
             raise WeightsError(
-                f"{file}: {_shorten(name)} is {value.dtype}; quantized weights cannot be trained: "
+                f"{file}: {shorten(name)} is {value.dtype}; quantized weights cannot be trained: "
                 "use float32"
             )
         else:
@@ -226,75 +211,3 @@ def _as_float32(tensors: Tensors, file: Path) -> tuple[Tensors, list[str]]:
                 verb = "widened" if value.dtype.itemsize < 4 else "narrowed"
                 notes[f"{value.dtype} {verb} to float32"] = None
     return out, list(notes)
-
-
-def _read_safetensors(path: Path) -> Tensors:
-    """Tensors as stored; bfloat16, which numpy lacks, as its bits in uint16."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="np") as file:
-            dtypes = {name: file.get_slice(name).get_dtype() for name in file.keys()}
-            tensors = {k: file.get_tensor(k) for k, dtype in dtypes.items() if dtype != "BF16"}
-    except (SafetensorError, TypeError, ValueError) as error:
-        raise WeightsError(f"{path} cannot be read ({error}): copy or download it again") from error
-    return tensors | _bfloat16_bits(path, [k for k, dtype in dtypes.items() if dtype == "BF16"])
-
-
-def _bfloat16_bits(path: Path, names: Sequence[str]) -> Tensors:
-    """These tensors of a safetensors file, as bits in uint16."""
-    # File layout: the header's length in 8 bytes; the header, JSON {name: {shape, data_offsets}};
-    # the data. The library has checked the offsets against the file's size.
-    tensors: Tensors = {}
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(length))
-        for name in names:
-            begin, end = header[name]["data_offsets"]
-            file.seek(8 + length + begin)
-            bits = np.frombuffer(file.read(end - begin), "<u2")
-            tensors[name] = bits.reshape(header[name]["shape"])
-    return tensors
-
-
-_READERS: dict[str, Callable[[Path], Tensors]] = {
-    "model.safetensors": _read_safetensors,
-    "model.safetensors.index.json": _read_safetensors,
-    "model_state.pdparams": read_paddle,
-    "pytorch_model.bin": read_torch,
-    "pytorch_model.bin.index.json": read_torch,
-}
-
-
-def _read_tensors(folder: Path) -> tuple[Tensors, Path, list[str]]:
-    """The tensors as stored, the path of the file or index, and notes."""
-    present = [name for name in _READERS if (folder / name).is_file()]
-    if not present:
-        unsupported = [name for name in _UNSUPPORTED_FILES if (folder / name).is_file()]
-        reason = f" ({unsupported[0]} is not supported: convert it)" if unsupported else ""
-        names = ", ".join(name for name in _READERS if not name.endswith("index.json"))
-        raise WeightsError(f"{folder} has no weights{reason}: looked for {names}")
-    path, read = folder / present[0], _READERS[present[0]]
-    tensors: Tensors = {}
-    for file in _list_shards(path) if path.suffix == ".json" else [path]:
-        tensors |= read(check_readable(file))
-    for name, value in tensors.items():
-        if not isinstance(value, np.ndarray):
-            raise WeightsError(
-                f"{path}: {_shorten(name)} is not a tensor, so this is not a state dict"
-            )
-    return tensors, path, [f"{name} next to {present[0]} not read" for name in present[1:]]
-
-
-def _list_shards(index: Path) -> list[Path]:
-    """The files that an index refers to, sorted."""
-    weight_map = read_json_object(index).get("weight_map")
-    if not isinstance(weight_map, dict) or not weight_map:
-        raise WeightsError(f"{index} has no weight_map: download the folder again")
-    shards = [index.parent / name for name in sorted({str(v) for v in weight_map.values()})]
-    for shard in shards:
-        if shard.parent != index.parent or not shard.is_file():
-            raise WeightsError(
-                f"{index} names {shard.name}, which is not in its folder: download it"
-            )
-    return shards

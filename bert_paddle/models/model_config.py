@@ -42,13 +42,15 @@ class ModelConfig:
 
     values: settings by BertConfig's names, and "labels": class names in the order of the logits, or
     None. defaulted: the settings missing from the file. architecture: the class that wrote the
-    file, such as BertForSequenceClassification, or "".
+    file, such as BertForSequenceClassification, or "". problem_type: of a classifier, as in the
+    file; None if it says nothing.
     """
 
     values: dict[str, Any]
     defaulted: frozenset[str]
     architecture: str
     path: Path
+    problem_type: Any = None
 
 
 def read_config(folder: Path) -> ModelConfig:
@@ -97,7 +99,32 @@ def read_config_file(path: Path) -> ModelConfig:
     values |= {name: raw[name] for name in _OPTIONAL if raw.get(name) is not None}
     check_config_values(values, raw, str(path))
     values["labels"] = _read_labels(raw.get("id2label"), path)
-    return ModelConfig(values, defaulted, architecture, path)
+    return ModelConfig(values, defaulted, architecture, path, raw.get("problem_type"))
+
+
+def check_classifier_kind(config: ModelConfig, outputs: int | None = None) -> None:
+    """Raise WeightsError unless a classifier gives one class per text, or one score.
+
+    outputs: the number of its outputs, if known. As in transformers, a classifier without
+    problem_type is a regression if it has one output, else a classification.
+    """
+    kind = config.problem_type
+    if outputs is None and config.values["labels"]:
+        outputs = len(config.values["labels"])
+    if kind == "multi_label_classification":
+        problem = "several classes can be true of one text, which is not supported"
+    elif kind not in (None, "single_label_classification", "regression"):
+        problem = "which is not known"
+    elif kind == "regression" and outputs is not None and outputs > 1:
+        problem = f"the model has {outputs} outputs, but only one score is supported"
+    elif kind == "single_label_classification" and outputs == 1:
+        problem = "the model has one class only, so that nothing is left to classify"
+    else:
+        return
+    raise WeightsError(
+        f"{config.path}: problem_type {_shorten(kind)}: {problem}; give a model with one class per "
+        "text (problem_type single_label_classification) or one score (regression)"
+    )
 
 
 def read_json_object(path: Path) -> dict[str, Any]:

@@ -17,19 +17,32 @@ from typing import Any
 import numpy as np
 
 from bert_paddle.common.errors import WeightsError
+from bert_paddle.models import casing
+from bert_paddle.models.added_tokens import AddedToken, read_added_tokens
+from bert_paddle.models.casing import Casing
+from bert_paddle.models.tokenizer_files import (
+    ADDED_TOKENS_FILE,
+    TOKENIZER_CONFIG_FILE,
+    TokenizerFiles,
+    has_settings,
+    has_vocabulary,
+    read_tokenizer_files,
+)
+from bert_paddle.models.vocabulary import (
+    SPECIAL_TOKENS,
+    TOKENIZER_JSON_FILE,
+    VOCAB_FILE,
+    check_vocabulary,
+    extract_vocab,
+    read_vocab,
+)
 
-SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-VOCAB_FILE, TOKENIZER_CONFIG_FILE, TOKENIZER_JSON_FILE = (
-    "vocab.txt",
-    "tokenizer_config.json",
-    "tokenizer.json",
-)
-# A BERT tokenizer's settings in tokenizer_config.json and in tokenizer.json's normalizer.
-_NORMALIZER_SETTINGS = (
-    ("do_lower_case", "lowercase"),
-    ("strip_accents", "strip_accents"),
-    ("tokenize_chinese_chars", "handle_chinese_chars"),
-)
+# A BERT tokenizer's switches in tokenizer_config.json, and their names in tokenizer.json.
+_NORMALIZER_SETTINGS = {
+    "do_lower_case": "lowercase",
+    "strip_accents": "strip_accents",
+    "tokenize_chinese_chars": "handle_chinese_chars",
+}
 _CHUNK = 20_000  # texts per call of the library, which returns all results of a call at once
 
 
@@ -56,25 +69,41 @@ class EncodedTexts:
 
 
 class Tokenizer:
-    """A WordPiece tokenizer with a BERT vocabulary."""
+    """A WordPiece tokenizer with a BERT vocabulary.
+
+    vocab: all tokens in the order of their ids, the word pieces before added tokens; the first
+    `base_size` are word pieces. messages: how it was loaded, a line each, warnings last.
+    """
 
     def __init__(
-        self, vocab: Sequence[str], do_lower_case: bool = True, settings: dict | None = None
+        self,
+        vocab: Sequence[str],
+        do_lower_case: bool = True,
+        settings: dict | None = None,
+        added_tokens: Sequence[AddedToken] = (),
     ):
-        """vocab: tokens in the order of their ids. settings: strip_accents and
-        tokenize_chinese_chars as in tokenizer_config.json. Raises WeightsError for a vocabulary
-        with duplicates or without BERT's special tokens."""
+        """vocab: word pieces in the order of their ids. settings: strip_accents and
+        tokenize_chinese_chars as in tokenizer_config.json. added_tokens: in the order of their ids.
+        Raises WeightsError for a vocabulary with duplicates or without BERT's special tokens."""
         settings = settings or {}
-        self.vocab = list(vocab)
+        self.base_size, self.added_tokens = len(vocab), tuple(added_tokens)
+        self.vocab = [*vocab, *(t.content for t in added_tokens if t.id >= len(vocab))]
         self.do_lower_case = do_lower_case
         self.strip_accents = settings.get("strip_accents")
         self.tokenize_chinese_chars = bool(settings.get("tokenize_chinese_chars", True))
-        ids = {token: i for i, token in enumerate(self.vocab)}
-        _check_vocabulary(self.vocab, ids)
+        self.messages: list[str] = []
+        self.casing: Casing | None = None  # how do_lower_case was decided
+        ids = {token: i for i, token in enumerate(vocab)}
+        check_vocabulary(vocab, ids)
         self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (
             ids[t] for t in SPECIAL_TOKENS
         )
         self._rust = self._build_rust_tokenizer(ids)
+        self._splits_at_spaces = not any(
+            " " in text
+            for token in self.added_tokens
+            for text in (token.content, self._rust.normalizer.normalize_str(token.content))
+        )
 
     def __len__(self) -> int:
         return len(self.vocab)
@@ -91,13 +120,24 @@ class Tokenizer:
             lowercase=self.do_lower_case,
         )
         rust.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        rust.add_special_tokens(list(SPECIAL_TOKENS))
+        declared = {token.content for token in self.added_tokens}
+        rust.add_special_tokens([token for token in SPECIAL_TOKENS if token not in declared])
+        for token in self.added_tokens:  # in the order of ids, by which new ones are numbered
+            add = rust.add_special_tokens if token.special else rust.add_tokens
+            add([token.as_rust()])
+            if rust.token_to_id(token.content) != token.id:
+                raise WeightsError(
+                    f"the added token {token.content[:40]!r} cannot have the id {token.id}"
+                )
         return rust
 
     def tokenize_to_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """The token ids of each text, without [CLS] and [SEP]."""
-        # Text between two spaces is tokenized independently of its neighbours, and a corpus repeats
-        # its words: each distinct word is tokenized once.
+        # Text between two spaces is tokenized independently of its neighbours, unless an added
+        # token has a space. A corpus repeats its words: each distinct one is tokenized once.
+        if not self._splits_at_spaces:
+            encodings = self._rust.encode_batch_fast(list(texts), add_special_tokens=False)
+            return [encoding.ids for encoding in encodings]
         words = list(dict.fromkeys(word for text in texts for word in text.split(" ")))
         ids_of: dict[str, list[int]] = {}
         for start in range(0, len(words), _CHUNK):
@@ -133,10 +173,11 @@ class Tokenizer:
         return EncodedTexts(rows, segment_b_start, truncated)
 
     def save(self, folder: Path) -> None:
-        """Write vocab.txt and tokenizer_config.json, which PaddleNLP and transformers read."""
-        text = "".join(token + "\n" for token in self.vocab)
+        """Write vocab.txt and tokenizer_config.json, which PaddleNLP and transformers read; added
+        tokens also into added_tokens.json and, with their flags, tokenizer.json."""
+        text = "".join(token + "\n" for token in self.vocab[: self.base_size])
         (folder / VOCAB_FILE).write_text(text, encoding="utf-8", newline="\n")
-        settings = {
+        settings: dict[str, Any] = {
             "do_lower_case": self.do_lower_case,
             "strip_accents": self.strip_accents,
             "tokenize_chinese_chars": self.tokenize_chinese_chars,
@@ -147,15 +188,24 @@ class Tokenizer:
             "cls_token": "[CLS]",
             "mask_token": "[MASK]",
         }
-        (folder / TOKENIZER_CONFIG_FILE).write_text(
-            json.dumps(settings, indent=2) + "\n", encoding="utf-8"
-        )
+        if self.added_tokens or (folder / ADDED_TOKENS_FILE).is_file():  # of an earlier tokenizer
+            # Not as added_tokens_decoder: PaddleNLP would split its tokens nevertheless.
+            settings["additional_special_tokens"] = [
+                token.content
+                for token in self.added_tokens
+                if token.special and token.content not in SPECIAL_TOKENS
+            ]
+            new_ids = {t.content: t.id for t in self.added_tokens if t.id >= self.base_size}
+            _write_json(folder / ADDED_TOKENS_FILE, new_ids)
+            self.save_tokenizer_json(folder)
+        _write_json(folder / TOKENIZER_CONFIG_FILE, settings)
 
     def save_tokenizer_json(self, folder: Path) -> None:
         """Write tokenizer.json for the tokenizers library, which then adds [CLS] and [SEP]."""
         from tokenizers import decoders, processors
 
-        rust = self._build_rust_tokenizer({token: i for i, token in enumerate(self.vocab)})
+        ids = {token: i for i, token in enumerate(self.vocab[: self.base_size])}
+        rust = self._build_rust_tokenizer(ids)
         rust.post_processor = processors.BertProcessing(
             ("[SEP]", self.sep_id), ("[CLS]", self.cls_id)
         )
@@ -178,123 +228,71 @@ def truncate_pair_lengths(a: int, b: int, max_length: int) -> tuple[int, int]:
     return max_length - half, half
 
 
-def has_vocabulary(folder: Path) -> bool:
-    """Whether a folder has a file from which `load_tokenizer` reads a vocabulary."""
-    return (folder / VOCAB_FILE).is_file() or (folder / TOKENIZER_JSON_FILE).is_file()
+def load_tokenizer(
+    folder: Path, vocab_file: str | None = None, do_lower_case: bool | None = None
+) -> Tokenizer:
+    """The tokenizer of a model folder: vocab.txt, or the vocabulary inside tokenizer.json, and the
+    settings and added tokens in the folder's other files.
 
-
-def load_tokenizer(folder: Path, vocab_file: str | None = None) -> Tokenizer:
-    """The tokenizer of a model folder: vocab.txt, or the vocabulary inside tokenizer.json.
-
-    vocab_file: a vocabulary to use instead. Lowercasing and accent stripping follow
-    tokenizer_config.json, else tokenizer.json, else whether the vocabulary has capital letters.
-    Raises WeightsError when there is no usable vocabulary.
+    vocab_file: a vocabulary to use instead; settings beside it replace the folder's.
+    do_lower_case: the flag's value; None: as in tokenizer_config.json, else tokenizer.json, else as
+    the vocabulary suggests (see `casing`). Raises WeightsError when there is no usable vocabulary,
+    and for a tokenizer that is not BERT's.
     """
-    settings = _read_json(folder / TOKENIZER_CONFIG_FILE)
-    tokenizer_json = _read_json(folder / TOKENIZER_JSON_FILE)
+    if not vocab_file and not has_vocabulary(folder):
+        raise _no_vocabulary(folder)
+    files = read_tokenizer_files(folder)
     path = Path(vocab_file) if vocab_file else folder / VOCAB_FILE
+    if vocab_file and has_settings(path.parent):
+        files = read_tokenizer_files(path.parent)
     if path.is_file():
         vocab = read_vocab(path)
-    elif tokenizer_json:
+    elif files.tokenizer_json:
         path = folder / TOKENIZER_JSON_FILE
-        vocab = _extract_vocab(path, tokenizer_json)
+        vocab = extract_vocab(path, files.tokenizer_json)
     else:
-        raise WeightsError(
-            f"{folder} has no vocab.txt (nor tokenizer.json): add the model's vocabulary there or "
-            "give --vocab_file"
-        )
-    normalizer = tokenizer_json.get("normalizer")
-    for name, normalizer_name in _NORMALIZER_SETTINGS:
-        if name not in settings and isinstance(normalizer, dict):
-            if normalizer.get(normalizer_name) is not None:
-                settings[name] = normalizer[normalizer_name]
-        if not isinstance(settings.get(name), bool | None):
-            raise WeightsError(
-                f"{folder}: {name} is {str(settings[name])[:40]!r} in {TOKENIZER_CONFIG_FILE} or "
-                "tokenizer.json, but must be true or false"
-            )
-    lower = settings.get("do_lower_case")
-    if lower is None:
-        lower = not any(token != token.lower() for token in vocab if token not in SPECIAL_TOKENS)
+        raise _no_vocabulary(folder)
+    declared = {
+        name: files.declared(name, normalizer_name)
+        for name, normalizer_name in _NORMALIZER_SETTINGS.items()
+    }
+    case = casing.decide_casing(do_lower_case, declared.pop("do_lower_case"), folder, vocab)
+    settings = {name: values[0][0] for name, values in declared.items() if values}
+    added_tokens = read_added_tokens(files, vocab)
     try:
-        return Tokenizer(vocab, bool(lower), settings)
+        loaded = Tokenizer(vocab, case.lower, settings, added_tokens)
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from None
+    loaded.casing = case
+    loaded.messages = _describe(loaded, case, path, files)
+    return loaded
 
 
-def read_vocab(path: Path) -> list[str]:
-    """The tokens of a vocab.txt, one per line. Raises WeightsError for an unreadable file."""
-    try:
-        text = path.read_bytes().decode("utf-8")
-    except OSError as error:
-        raise WeightsError(f"{path} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise WeightsError(
-            f"{path} is not UTF-8 (byte {error.start}): not a BERT vocabulary"
-        ) from None
-    # Not splitlines(): some vocabularies have tokens such as U+2028, where it would split.
-    lines = text.split("\n")
-    if lines and lines[-1] == "":
-        lines.pop()
-    return [line.removesuffix("\r") for line in lines]
+def _no_vocabulary(folder: Path) -> WeightsError:
+    return WeightsError(
+        f"{folder} has no vocab.txt (nor tokenizer.json): add the model's vocabulary there or "
+        "give --vocab_file"
+    )
 
 
-def _extract_vocab(path: Path, content: dict) -> list[str]:
-    """The tokens in a tokenizer.json's content, in the order of their ids."""
-    model = content.get("model")
-    model = model if isinstance(model, dict) else {}
-    vocab = model.get("vocab")
-    if not isinstance(vocab, dict) or model.get("type", "WordPiece") != "WordPiece":
-        raise WeightsError(f"{path} is not a WordPiece tokenizer: BERT's vocab.txt is needed")
-    integers = all(type(number) is int for number in vocab.values())  # True and False are not
-    if not integers or sorted(vocab.values()) != list(range(len(vocab))):
-        raise WeightsError(f"{path}: the ids of its vocabulary are not 0 to {len(vocab) - 1}")
-    return sorted(vocab, key=lambda token: vocab[token])
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_bytes())
-    except OSError as error:
-        raise WeightsError(f"{path} cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise WeightsError(f"{path} is not JSON ({error})") from None
-    if not isinstance(content, dict):
-        raise WeightsError(f"{path} is not a JSON object")
-    return content
-
-
-def _check_vocabulary(vocab: list[str], ids: dict[str, int]) -> None:
-    missing = [token for token in SPECIAL_TOKENS if token not in ids]
-    if missing:
-        raise WeightsError(
-            f"the vocabulary ({len(vocab)} tokens) lacks {', '.join(missing)}: it is not "
-            "a BERT vocabulary; give the right one with --vocab_file"
+def _describe(tokenizer: Tokenizer, case: Casing, path: Path, files: TokenizerFiles) -> list[str]:
+    """The lines that a program prints: what was decided and why, then warnings."""
+    verb = "is lower-cased" if case.lower else "keeps its case"
+    line = f"tokenizer: {path}: text {verb} ({case.reason})"
+    if names := [token.content for token in tokenizer.added_tokens]:
+        more = ", ..." if len(names) > 5 else ""
+        line += f"; {len(names)} added or special token(s) kept whole: {', '.join(names[:5])}{more}"
+    lines = [line]
+    if case.warning:
+        lines.append(f"warning: tokenizer: {path}: {case.warning}")
+    if path.name == VOCAB_FILE and (token := files.token_with_another_id(tokenizer.vocab)):
+        other = files.folder / TOKENIZER_JSON_FILE
+        lines.append(
+            f"warning: tokenizer: {path} is used, though {other} has another vocabulary "
+            f"({token[:40]!r} is not in both, or has two ids)"
         )
-    if len(ids) != len(vocab):
-        seen: set[str] = set()
-        for line, token in enumerate(vocab, 1):
-            if token in seen:
-                raise WeightsError(
-                    f"the vocabulary has {token[:40]!r} twice, again in line {line}: its id is "
-                    "ambiguous; give the model's own file"
-                )
-            seen.add(token)
-    for number, token in enumerate(vocab):
-        # Neither can be read back from vocab.txt: a saved model would have shifted ids.
-        if "\n" in token or token.endswith("\r") or not _is_encodable(token):
-            raise WeightsError(
-                f"the vocabulary's token {number}, {token[:40]!r}, has a line break or a lone "
-                "surrogate, which vocab.txt cannot store: give the model's own file"
-            )
+    return lines
 
 
-def _is_encodable(token: str) -> bool:
-    """False for a lone surrogate, which JSON can represent and UTF-8 cannot."""
-    try:
-        token.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -6,6 +6,7 @@ from typing import Any
 
 from bert_paddle.common.errors import WeightsError
 from bert_paddle.models import hub, model_config
+from bert_paddle.models.added_tokens import check_embeddings
 from bert_paddle.models.tokenizer import Tokenizer, has_vocabulary, load_tokenizer
 from bert_paddle.pretrain.args import SIZES, PretrainArgs
 from bert_paddle.pretrain.data import schema
@@ -42,6 +43,8 @@ def read_model_source(args: PretrainArgs, home: Path) -> ModelSource:
     folder, config = _read_config(name, home)
     config = _override_sizes(config, args)
     tokenizer, no_vocabulary_reason = _find_vocabulary(args, folder, home)
+    if tokenizer is not None:
+        check_embeddings(tokenizer.added_tokens, config["vocab_size"], folder or Path(name))
     if tokenizer is not None and len(tokenizer) > config["vocab_size"]:
         raise WeightsError(
             f"the vocabulary has {len(tokenizer)} word pieces, but the model's vocab_size is "
@@ -71,7 +74,8 @@ def _check_same_vocabulary(tokenizer: Tokenizer, input_dir: Path) -> None:
             raise WeightsError(
                 f"{path}: the shards were created with do_lower_case {recorded['do_lower_case']}, "
                 f"but this tokenizer has do_lower_case {tokenizer.do_lower_case}: give "
-                "--vocab_file FOLDER_OF_THE_SHARDS/vocab.txt, with tokenizer_config.json next to it"
+                "--vocab_file FOLDER_OF_THE_SHARDS/vocab.txt, with tokenizer_config.json next to "
+                f"it, or --do_lower_case {int(bool(recorded['do_lower_case']))}"
             )
 
 
@@ -111,13 +115,15 @@ def _find_vocabulary(
     """The tokenizer and "", or None and the reason why there is no vocabulary."""
     input_dir = Path(args.input_dir)
     if args.vocab_file:
-        return load_tokenizer(folder or Path(args.vocab_file).parent, args.vocab_file), ""
+        model_dir = folder or Path(args.vocab_file).parent
+        return load_tokenizer(model_dir, args.vocab_file, args.do_lower_case), ""
     for candidate in (folder, input_dir):
         if candidate is not None and has_vocabulary(candidate):
-            return load_tokenizer(candidate), ""
+            return load_tokenizer(candidate, None, args.do_lower_case), ""
     if args.model_name_or_path not in hub.HUB_MODELS:
         return None, f"none in {folder or args.model_name_or_path} or {input_dir}"
     try:
-        return load_tokenizer(hub.download_vocabulary(args.model_name_or_path, home)), ""
+        downloaded = hub.download_vocabulary(args.model_name_or_path, home)
     except WeightsError as error:
         return None, str(error)
+    return load_tokenizer(downloaded, None, args.do_lower_case), ""

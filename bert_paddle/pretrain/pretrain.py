@@ -54,6 +54,8 @@ def _run(args: PretrainArgs) -> dict[str, Any]:
             f"no vocabulary ({source.no_vocabulary_reason}): the model is saved without a "
             "tokenizer; give --vocab_file"
         )
+    for message in source.tokenizer.messages if source.tokenizer else ():
+        log.note(message)
     train_shards, held_out = open_shards(args, source.config, resume_from, log)
 
     # The loaded weights, as large as the model, are not bound to a name, so that they are freed.

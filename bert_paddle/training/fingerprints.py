@@ -36,7 +36,8 @@ def of_values(*values: Any) -> str:
 def of_tokenizer(tokenizer: Tokenizer) -> str:
     """The digest of the vocabulary and of how text is normalized."""
     settings = tokenizer.do_lower_case, tokenizer.strip_accents, tokenizer.tokenize_chinese_chars
-    return of_values(tokenizer.vocab, *settings)
+    added = [token.as_json() | {"id": token.id} for token in tokenizer.added_tokens]
+    return of_values(tokenizer.vocab, *settings, *added)
 
 
 def of_weights(folder: Path) -> str | None:

@@ -44,7 +44,8 @@ def describe_tokenizer(tokenizer: Tokenizer | None) -> dict[str, str]:
     """The vocabulary and the settings of a tokenizer, by name."""
     if tokenizer is None:
         return {"the vocabulary": "none"}
-    text = "".join(f"{token}\n" for token in tokenizer.vocab)
+    tokens = [*tokenizer.vocab, *(str(token) for token in tokenizer.added_tokens)]
+    text = "".join(f"{token}\n" for token in tokens)
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
     settings = ("do_lower_case", "strip_accents", "tokenize_chinese_chars")
     return {

@@ -11,7 +11,9 @@ from typing import Any
 
 from bert_paddle.common import atomic_files, hardware, read_files, run_log
 from bert_paddle.common.args import CommonArgs
+from bert_paddle.common.errors import WeightsError
 from bert_paddle.distributed import collectives
+from bert_paddle.models import model_config
 from bert_paddle.training import visualdl_writer
 from bert_paddle.training.run_files import RUN_FILE
 
@@ -111,6 +113,19 @@ def read(output_dir: Path) -> dict[str, Any]:
     """The content of a folder's run.json; {} where it is missing or damaged. Raises OSError if it
     cannot be read."""
     return read_files.read_json_object(output_dir / RUN_FILE) or {}
+
+
+def check_classifier_kinds(output_dir: Path) -> None:
+    """Raise WeightsError if a run's models, or the one that it used, are of a kind that is not
+    supported (see `model_config.check_classifier_kind`). Models that are gone are not checked."""
+    used = read(output_dir).get("model")
+    folders = [*output_dir.glob("model_*"), *([Path(used)] if isinstance(used, str) else [])]
+    for folder in folders:
+        try:
+            config = model_config.read_config(folder)
+        except WeightsError:
+            continue
+        model_config.check_classifier_kind(config)
 
 
 def _now() -> str:

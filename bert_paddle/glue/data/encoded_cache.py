@@ -64,7 +64,8 @@ def _key(examples: Examples, tokenizer: Tokenizer, max_seq_length: int) -> str:
     """A digest of everything that the encoded rows depend on."""
     digest = hashlib.blake2b(digest_size=20)
     settings = tokenizer.do_lower_case, tokenizer.strip_accents, tokenizer.tokenize_chinese_chars
-    digest.update(repr((_VERSION, max_seq_length, *settings)).encode())
+    added_tokens = (tokenizer.base_size, *tokenizer.added_tokens) if tokenizer.added_tokens else ()
+    digest.update(repr((_VERSION, max_seq_length, *settings, *added_tokens)).encode())
     for strings in (tokenizer.vocab, examples.texts_a, examples.texts_b or ()):
         # Lengths first, so that ["ab", "c"] and ["a", "bc"] have different keys.
         digest.update(repr([len(string) for string in strings]).encode())

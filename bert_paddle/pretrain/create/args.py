@@ -4,10 +4,9 @@ import dataclasses
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from bert_paddle.common import flags, runtime
-from bert_paddle.common.flags import REQUIRED, flag
+from bert_paddle.common.flags import REQUIRED, flag, optional_switch
 from bert_paddle.pretrain.create import masking
 from bert_paddle.pretrain.create.text_args import INPUT, TextArgs
 from bert_paddle.pretrain.create.wordpiece import SEGMENTERS
@@ -31,12 +30,6 @@ on the number of workers.
 """
 
 
-def _switch_or_none(help: str, group: str) -> Any:
-    """A boolean flag that is None when it is not given."""
-    declared = flag(True, help, group=group)
-    return dataclasses.field(default=None, metadata=declared.metadata)
-
-
 @dataclasses.dataclass
 class CreateArgs(TextArgs):
     """The flags of `scripts/create_pretraining_data.py`, named as in google-research/bert if they
@@ -47,10 +40,10 @@ class CreateArgs(TextArgs):
         "a vocab.txt, a model folder, or the name of one in $BERT_PADDLE_HOME/models",
         group=INPUT,
     )
-    do_lower_case: bool | None = _switch_or_none(
-        "lower-case the text; default: as in the tokenizer_config.json next to the vocabulary; "
-        "without one, if the vocabulary has no capital letters",
-        INPUT,
+    do_lower_case: bool | None = optional_switch(
+        "lower-case the text; default: as in the tokenizer_config.json or tokenizer.json next to "
+        "the vocabulary; without one, unless the vocabulary has words with capitals",
+        group=INPUT,
     )
 
     max_seq_length: int = flag(

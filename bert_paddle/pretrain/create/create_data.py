@@ -57,6 +57,8 @@ def run(args: CreateArgs) -> None:
     output = ShardOutputDir(Path(args.output_dir), args.corpus)
     found = _find_inputs(args, output)
     tokenizer = tokenizer_from_flags(args)
+    for message in tokenizer.messages:
+        _log(message)
     recipe = Recipe(**{field.name: getattr(args, field.name) for field in fields(Recipe)})
     made_from = {
         "format": FORMAT_VERSION,
@@ -159,17 +161,8 @@ def tokenizer_from_flags(args: CreateArgs) -> Tokenizer:
     """
     path = args.vocabulary_path()
     if path.is_dir():
-        loaded = load_tokenizer(path)
-    else:
-        loaded = load_tokenizer(path.parent, str(path))
-    if args.do_lower_case is None or args.do_lower_case == loaded.do_lower_case:
-        return loaded
-    # Keep the other settings. strip_accents None means: as do_lower_case.
-    settings = {
-        "strip_accents": loaded.strip_accents,
-        "tokenize_chinese_chars": loaded.tokenize_chinese_chars,
-    }
-    return Tokenizer(loaded.vocab, args.do_lower_case, settings)
+        return load_tokenizer(path, None, args.do_lower_case)
+    return load_tokenizer(path.parent, str(path), args.do_lower_case)
 
 
 def _partition_input(

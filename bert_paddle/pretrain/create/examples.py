@@ -18,6 +18,7 @@ import numpy as np
 from bert_paddle.common.errors import DataError, RunError
 from bert_paddle.models.tokenizer import load_tokenizer
 from bert_paddle.pretrain.create import masking, partition, sentence_pairs
+from bert_paddle.pretrain.create.added_token_encoder import make_encoder
 from bert_paddle.pretrain.create.documents import Document
 from bert_paddle.pretrain.create.masking import MaskingConfig, TokenPool
 from bert_paddle.pretrain.create.sentence_pairs import BalancedLabels, TokenizedDocuments
@@ -225,5 +226,5 @@ def _load_encoder(
         tokenizer.mask_id,
         replacement_ids(tokenizer.vocab),
     )
-    encoder = WordPieceEncoder(tokenizer, recipe.segmenter)
+    encoder = make_encoder(tokenizer, recipe.segmenter)
     return encoder, (tokenizer.cls_id, tokenizer.sep_id, tokenizer.pad_id), config

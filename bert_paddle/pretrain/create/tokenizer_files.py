@@ -12,9 +12,10 @@ from bert_paddle.models.tokenizer import (
     VOCAB_FILE,
     Tokenizer,
 )
+from bert_paddle.models.tokenizer_files import ADDED_TOKENS_FILE
 from bert_paddle.pretrain.data import schema
 
-TOKENIZER_FILES = (VOCAB_FILE, TOKENIZER_CONFIG_FILE, TOKENIZER_JSON_FILE)
+TOKENIZER_FILES = (VOCAB_FILE, TOKENIZER_CONFIG_FILE, TOKENIZER_JSON_FILE, ADDED_TOKENS_FILE)
 
 
 def save(tokenizer: Tokenizer, folder: Path) -> None:
@@ -31,10 +32,12 @@ def save(tokenizer: Tokenizer, folder: Path) -> None:
 
 def describe(tokenizer: Tokenizer) -> dict[str, Any]:
     """The vocabulary as recorded in the metadata."""
+    added_tokens = [token.as_json() | {"id": token.id} for token in tokenizer.added_tokens]
     return {
         "pieces": len(tokenizer),
         "sha256": schema.vocabulary_sha256(tokenizer.vocab),
         "do_lower_case": tokenizer.do_lower_case,
         "strip_accents": tokenizer.strip_accents,
         "tokenize_chinese_chars": tokenizer.tokenize_chinese_chars,
+        **({"added_tokens": added_tokens} if added_tokens else {}),
     }

@@ -10,7 +10,8 @@ operates on the bytes of many sentences together:
     word indices     17 | 4 |    9 |    9 | 31     -> word pieces of each word -> one array of ids
 
 The ids equal those of Tokenizer.tokenize_to_ids except for special tokens in running text: "[MASK]"
-or "[SEP]" is an ordinary word in brackets here. Does not import paddle.
+or "[SEP]" is an ordinary word in brackets here. Added tokens: see `added_token_encoder`. Does not
+import paddle.
 """
 
 import re
@@ -202,7 +203,7 @@ class _WordCache:
 
     def __init__(self, tokenizer: Tokenizer):
         self._model = tokenizer._rust.model
-        self._vocab = {piece: i for i, piece in enumerate(tokenizer.vocab)}
+        self._vocab = {piece: i for i, piece in enumerate(tokenizer.vocab[: tokenizer.base_size])}
         self._unk_id = tokenizer.unk_id
         self._clear()
 
