@@ -25,6 +25,21 @@ def begin(parent):
 child = "import sys, time; open(sys.argv[1], 'w').close(); time.sleep(600)"
 subprocess.Popen([sys.executable, "-c", child, sys.argv[1]], preexec_fn=partial(begin, os.getpid()))
 """
+# Its ranks begin only seconds after their parent has started them.
+SLOW_RANKS = """
+import time
+from bert_paddle.distributed.launch import launch
+from bert_paddle.glue.args import parse_args
+
+def run(args):
+    time.sleep(600)
+
+if __name__ == "__mp_main__":
+    time.sleep(3)
+if __name__ == "__main__":
+    flags = "--task_name sst2 --model_name_or_path m --output_dir o --n_gpu 2"
+    launch("slow_ranks:run", parse_args(flags.split()))
+"""
 POOL = """
 import os, sys, time
 from bert_paddle.pretrain.create import workers
@@ -82,7 +97,7 @@ def kill_when_started(job: subprocess.Popen, count: int, delay: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "delay", [0.05, 0.5, *(pytest.param(d, marks=pytest.mark.slow) for d in (0.0, 1.0, 2.0, 5.0))]
+    "delay", [0.05, *(pytest.param(d, marks=pytest.mark.slow) for d in (0.0, 0.5, 1.0, 2.0, 5.0))]
 )
 def test_ranks_end_with_a_parent_killed_while_they_start(tmp_path, delay):
     tiny.write_model(tmp_path / "model", labels=("negative", "positive"))
@@ -91,6 +106,11 @@ def test_ranks_end_with_a_parent_killed_while_they_start(tmp_path, delay):
     flags += "--n_gpu 2 --num_train_epochs 1e5 --logging_steps 1000 --save_steps 1000000"
     job = start([str(ROOT / "run_glue.py"), *flags.split()], tmp_path)
     kill_when_started(job, 3, delay)  # besides both ranks, the resource tracker
+
+
+def test_ranks_that_begin_after_their_parent_has_died_end(tmp_path):
+    (tmp_path / "slow_ranks.py").write_text(SLOW_RANKS)
+    kill_when_started(start(["slow_ranks.py"], tmp_path), 3, 0.5)
 
 
 def test_a_child_that_begins_after_its_parent_has_died_ends(tmp_path):
