@@ -34,8 +34,8 @@ class GpuPlace:
 
 @pytest.fixture
 def amp_calls(monkeypatch):
-    """Paddle's scaler works on the CPU as on a GPU; autocast and decorate, which need half-precision
-    kernels, only record their arguments."""
+    """Paddle's scaler works as on a GPU; autocast and decorate, which need half-precision kernels,
+    only record their arguments."""
     calls = []
 
     @contextlib.contextmanager
