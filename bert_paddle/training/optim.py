@@ -34,7 +34,7 @@ def learning_rate(step: int, total: int, peak: float, warmup: int, schedule: str
 def is_decayed(name: str) -> bool:
     """Whether weight decay applies to the parameter with this structured name: not to biases and
     LayerNorm, but to all others, including embeddings, as in BERT."""
-    return name.split(".")[-1] != "bias" and "norm" not in name.lower()
+    return not name.endswith("bias") and "norm" not in name.lower()
 
 
 def build_optimizer(model: Any, args: CommonArgs, on_gpu: bool = False) -> Any:
