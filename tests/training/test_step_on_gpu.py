@@ -1,9 +1,9 @@
 """The half of a step that runs on GPUs only, here on the CPU: mixed precision, the loss scaler,
 clipping after unscaling, steps with non-finite gradients. The scaler is Paddle's own."""
 
-import contextlib
 import io
 
+import fake_amp
 import numpy as np
 import paddle
 import pytest
@@ -25,37 +25,9 @@ BAD = {
 AMP = "--use_amp --amp_dtype float16"
 
 
-class GpuPlace:
-    """What Paddle asks of the tracer before it enables a scaler."""
-
-    class _expected_place:
-        is_gpu_place = is_xpu_place = is_custom_place = staticmethod(lambda: True)
-
-
 @pytest.fixture
 def amp_calls(monkeypatch):
-    """Paddle's scaler works as on a GPU; autocast and decorate, which need half-precision kernels,
-    only record their arguments."""
-    calls = []
-
-    @contextlib.contextmanager
-    def auto_cast(**options):
-        calls.append(("auto_cast", options))
-        amp_state().amp_dtype = options["dtype"]
-        yield
-
-    def decorate(model, optimizer, **options):
-        calls.append(("decorate", options))
-        return model, optimizer
-
-    from paddle.amp import grad_scaler
-
-    amp_state = grad_scaler.amp_global_state
-    monkeypatch.setattr(grad_scaler, "_dygraph_tracer", GpuPlace)
-    monkeypatch.setattr(amp_state(), "amp_dtype", "float32")
-    monkeypatch.setattr(paddle.amp, "auto_cast", auto_cast)
-    monkeypatch.setattr(paddle.amp, "decorate", decorate)
-    return calls
+    return fake_amp.install(monkeypatch)
 
 
 def make_trainer(flags="", gpu=True):

@@ -89,7 +89,7 @@ def _paddles_own_check(device: str, limit: float) -> Fact:
 
 def check_way(way: Way, device: Device, limit: float) -> Content:
     """Train in one way and compare: its name, status, reason, the differences found and allowed."""
-    result = {"way": way.name, "status": SKIPPED, "reason": skip_reason(way, device)}
+    result: Content = {"way": way.name, "status": SKIPPED, "reason": skip_reason(way, device)}
     result |= {"found": None, "allowed": asdict(way.tolerance), "seconds": 0.0, "output": ""}
     if result["reason"]:
         return result
@@ -113,7 +113,7 @@ def check_way(way: Way, device: Device, limit: float) -> Content:
 
 def check_speed(shape: speed.Shape, device: Device, limit: float) -> Content:
     """Time one shape: its name, status, reason and what speed.measure returns."""
-    argument = {"shape": asdict(shape), "device": "gpu" if device.gpus else "cpu"}
+    argument: Content = {"shape": asdict(shape), "device": "gpu" if device.gpus else "cpu"}
     outcome = _progress(shape.name, lambda: children.run_part("speed", argument, limit))
     status = FAILED if outcome.reason else OK
     return {

@@ -18,7 +18,7 @@ import bert_paddle
 from bert_paddle.common import runtime
 
 _GRACE = 10.0  # seconds between the child's own time limit, at which it prints its stack, and ours
-_KEPT_OUTPUT = 4000  # characters
+_KEPT_OUTPUT = 8000  # characters
 _CHILD = "bert_paddle.cli.selfcheck.child"
 # A line of a stack as faulthandler prints it; the package's own frames say most.
 _FRAME = re.compile(r'File "[^"]*(bert_paddle/[^"]+)", line (\d+) in (\w+)')

@@ -9,7 +9,7 @@ import resource
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,14 +26,10 @@ _PACKAGES = (
     "matplotlib jinja2 pyyaml tqdm deflate sentencex jieba distributed onnx onnxruntime "
     "paddle2onnx visualdl"
 ).split()
-_VARIABLES = ("CUDA_", "FLAGS_", "GLOO_", "KMP_", "MALLOC_", "MKL_", "NCCL_", "NVIDIA_", "OMP_")
-_VARIABLES += (
-    "BERT_PADDLE_",
-    "GLUE_",
-    "LD_LIBRARY_PATH",
-    "LD_PRELOAD",
-    "PADDLE_",
-    "XDG_CACHE_HOME",
+# Names and beginnings of names.
+_VARIABLES = tuple(
+    "BERT_PADDLE_ CUDA_ FLAGS_ GLOO_ GLUE_ KMP_ LD_LIBRARY_PATH LD_PRELOAD MALLOC_ MKL_ NCCL_ "
+    "NVIDIA_ OMP_ PADDLE_ XDG_CACHE_HOME".split()
 )
 _GB = 1e9
 _LITTLE_SPACE = 5 * _GB  # bytes: two checkpoints of BERT-large
@@ -147,7 +143,7 @@ def folder_facts() -> Iterator[Fact]:
     yield from _found_facts()
 
 
-def _folder_facts(name, folder_of, way_out) -> Iterator[Fact]:
+def _folder_facts(name: str, folder_of: Callable[[], Path], way_out: str) -> Iterator[Fact]:
     try:
         folder = folder_of()
         problem = _write_problem(folder)

@@ -2,8 +2,8 @@
 with sums in float32.
 
 From NVIDIA's data sheets (V100, T4, A10, A30, A40, A100, L4, L40, L40S, H100, H200) and
-architecture papers (GA102 for the RTX 30 series and RTX A6000, Ada for the RTX 40 series, RTX Blackwell for the
-RTX 50 series). A GPU that is not listed has no share in the table.
+architecture papers (GA102 for the RTX 30 series and RTX A6000, Ada for the RTX 40 series, RTX
+Blackwell for the RTX 50 series). A GPU that is not listed has no share in the table.
 """
 
 import re

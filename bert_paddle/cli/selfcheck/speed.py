@@ -1,5 +1,6 @@
 """--speed: steps of BERT-base and BERT-large, timed in the product's own trainer."""
 
+import math
 import resource
 import sys
 import time
@@ -114,15 +115,20 @@ def measure(shape: Shape) -> dict[str, Any]:
             trainer.step([batches[step % len(batches)]], 1e-5, step, {})
         _wait_for_device()
 
+    def time_steps(count: int) -> float:
+        started = time.perf_counter()
+        take_steps(count)
+        return (time.perf_counter() - started) / count
+
     take_steps(_WARM_UP[device])
-    started, first = time.perf_counter(), step
-    while step - first < _MIN_STEPS or time.perf_counter() - started < _SECONDS[device]:
-        take_steps(_MIN_STEPS)
-    seconds = (time.perf_counter() - started) / (step - first)
+    count, seconds = _MIN_STEPS, time_steps(_MIN_STEPS)
+    if seconds * count < _SECONDS[device]:  # once more, to fill that time
+        count = math.ceil(_SECONDS[device] / seconds)
+        seconds = time_steps(count)
     tflops = flops_per_step(config, shape) / seconds / 1e12
     peak = peaks.peak_tflops(_gpu_name(), shape.precision) if device == "gpu" else None
     return {
-        "steps": step - first,
+        "steps": count,
         "steps_per_second": 1 / seconds,
         "samples_per_second": shape.rows / seconds,
         "tokens_per_second": shape.rows * shape.length / seconds,
