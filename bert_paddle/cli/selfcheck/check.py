@@ -107,6 +107,8 @@ def check_way(way: Way, device: Device, limit: float) -> Content:
     result |= {"found": asdict(found), "records": outcome.result}
     if exceeded := way.tolerance.exceeded_by(found):
         reason = f"the difference is too large: {', '.join(exceeded)}"
+        if "its float16 gradients are not finite" in outcome.output:
+            reason += "; the loss scaler skipped a step"
         return result | {"status": FAILED, "reason": reason}
     return result | {"status": OK}
 

@@ -12,7 +12,7 @@ FINE_TUNING, PRETRAINING = "fine-tuning", "pre-training"
 HEADS = (FINE_TUNING, PRETRAINING)
 STEPS = 20
 BATCHES = 5  # different batches, used in turn
-ROWS, LENGTH, CLASSES = 8, 32, 3
+ROWS, LENGTH, CLASSES = 16, 32, 3
 # No dropout: its masks differ between devices.
 CONFIG: dict[str, Any] = {
     "vocab_size": 256,
