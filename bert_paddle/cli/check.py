@@ -54,10 +54,11 @@ def main(argv: Sequence[str]) -> None:
     from bert_paddle.cli.selfcheck import check
     from bert_paddle.common import atomic_files
     from bert_paddle.common.error_exit import output_errors
+    from bert_paddle.common.run_log import finite_or_none
 
     content, text = check.run(args.device, args.time_limit, args.speed)
     print(text, flush=True)
     if args.output is not None:
         with output_errors(f"--output {args.output}", "give another file"):
-            atomic_files.write_json(Path(args.output), content)
+            atomic_files.write_json(Path(args.output), finite_or_none(content))
     sys.exit(1 if content["problems"] else 0)

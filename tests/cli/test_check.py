@@ -9,6 +9,7 @@ import pytest
 
 from bert_paddle import __main__
 from bert_paddle.cli.selfcheck import check, children, facts, network, table
+from bert_paddle.cli.selfcheck.compare import Deviation
 from bert_paddle.cli.selfcheck.facts import Fact
 from bert_paddle.cli.selfcheck.ways import BY_NAME, Device
 from bert_paddle.common.errors import FlagError
@@ -75,6 +76,50 @@ def test_a_right_way_is_ok():
     assert (result["status"], result["reason"]) == ("ok", ""), result["output"]
     assert result["found"]["gradient"] < result["allowed"]["gradient"]
     assert set(result["records"]) == {"fine-tuning", "pre-training"}
+
+
+HALF, KERNELS, FLASH = (
+    BY_NAME[name] for name in ("bfloat16 O1", "float32, C kernels", "float16 O1, flash attention")
+)
+
+
+@pytest.mark.parametrize(
+    ("way", "found", "output", "reason"),
+    [
+        (KERNELS, Deviation(1e-6, 1e-6, 1e-4), "", ""),
+        (KERNELS, Deviation(1e-6, 1e-6, 1e-3), "", "the difference is too large: weight"),
+        (KERNELS, Deviation(0, float("nan"), 0), "", "the difference is too large: gradient"),
+        (
+            KERNELS,
+            Deviation(1e-6, 1e-6, 1e-4),
+            "encoder: PaddleNLP's layers, slower than our kernels (x)\n",
+            "another way was taken: encoder: PaddleNLP's layers, slower than our kernels (x)",
+        ),
+        (HALF, Deviation(2e-3, 0.02, 0.07), "", ""),
+        (
+            HALF,
+            Deviation(1e-6, 1e-6, 1e-4),
+            "",
+            "as exact as float32: half precision had no effect",
+        ),
+        (FLASH, Deviation(2e-4, 1e-3, 5e-3), "", ""),
+        (
+            FLASH,
+            Deviation(0.1, 1e-3, 5e-3),
+            "step 1 skipped: its float16 gradients are not finite; the loss scale is now 32768",
+            "the difference is too large: loss; the loss scaler skipped a step",
+        ),
+        (
+            FLASH,
+            Deviation(2e-4, 1e-3, 5e-3),
+            "--flash_attention: Paddle uses an ordinary attention kernel (the GPU is older)",
+            "another way was taken: --flash_attention: Paddle uses an ordinary attention kernel "
+            "(the GPU is older)",
+        ),
+    ],
+)
+def test_what_counts_as_a_mistake(way, found, output, reason):
+    assert check._mistake(way, found, output) == reason
 
 
 def test_a_hanging_part_is_stopped(faults, monkeypatch):
@@ -157,6 +202,9 @@ def test_software_facts(monkeypatch):
     assert not any("secret" in fact.value for fact in found.values())
     assert "OMP_NUM_THREADS=3" in found["variables"].value
     assert "numpy " in found["packages"].value and "builds" not in found
+    monkeypatch.setenv("CC", "no-such-compiler -O3")
+    compiler = by_name(facts.software_facts())["C compiler"]
+    assert (compiler.status, compiler.value) == ("note", "no no-such-compiler")
     both = lambda name: "3.3.1"  # noqa: E731
     monkeypatch.setattr("importlib.metadata.version", both)
     assert by_name(facts.software_facts())["builds"].status == "off"

@@ -18,7 +18,7 @@ from bert_paddle.cli.selfcheck import (
     table,
 )
 from bert_paddle.cli.selfcheck.facts import OFF, OK, Fact
-from bert_paddle.cli.selfcheck.ways import WAYS, Device, Way, skip_reason
+from bert_paddle.cli.selfcheck.ways import FLOAT32, WAYS, Device, Way, skip_reason
 
 FAILED, SKIPPED = "FAILED", "skipped"
 Content = dict[str, Any]  # of the JSON file
@@ -105,12 +105,22 @@ def check_way(way: Way, device: Device, limit: float) -> Content:
     for head in small_model.HEADS:
         found = found.largest(compare.deviations(outcome.result[head], wanted[head]))
     result |= {"found": asdict(found), "records": outcome.result}
-    if exceeded := way.tolerance.exceeded_by(found):
-        reason = f"the difference is too large: {', '.join(exceeded)}"
-        if "its float16 gradients are not finite" in outcome.output:
-            reason += "; the loss scaler skipped a step"
+    if reason := _mistake(way, found, outcome.output):
         return result | {"status": FAILED, "reason": reason}
     return result | {"status": OK}
+
+
+def _mistake(way: Way, found: compare.Deviation, output: str) -> str:
+    """What is wrong with a training that ran to its end; "" if nothing is."""
+    if exceeded := way.tolerance.exceeded_by(found):
+        reason = f"the difference is too large: {', '.join(exceeded)}"
+        if "its float16 gradients are not finite" in output:
+            reason += "; the loss scaler skipped a step"
+        return reason
+    if way.is_half and not FLOAT32.exceeded_by(found):
+        return "as exact as float32: half precision had no effect"
+    notes = [line for line in output.splitlines() if way.avoids and way.avoids in line]
+    return f"another way was taken: {notes[0]}" if notes else ""
 
 
 def check_speed(shape: speed.Shape, device: Device, limit: float) -> Content:

@@ -65,12 +65,21 @@ def software_facts() -> Iterator[Fact]:
         yield Fact(
             "builds", "both paddlepaddle and paddlepaddle-gpu: uninstall both, install one", OFF
         )
+    yield _compiler_fact()
     variables = {n: v for n, v in sorted(os.environ.items()) if n.startswith(_VARIABLES)}
     yield Fact("variables", ", ".join(f"{n}={v}" for n, v in variables.items()) or "none")
     proxies = sorted(name for name in os.environ if name.lower().endswith("_proxy"))
     if proxies:
         yield Fact("proxies", ", ".join(proxies))  # values may contain passwords
     yield _encoding_fact()
+
+
+def _compiler_fact() -> Fact:
+    """The C compiler of the kernels: $CC, or the first of the usual ones."""
+    command = (os.environ.get("CC") or "").split()
+    names = command[:1] or ["gcc", "cc", "clang"]
+    found = next(filter(None, map(shutil.which, names)), None)
+    return Fact("C compiler", found or f"no {' or '.join(names)}", OK if found else NOTE)
 
 
 def _encoding_fact() -> Fact:

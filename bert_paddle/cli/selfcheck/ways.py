@@ -28,7 +28,8 @@ _FLASH_CAPABILITY = (8, 0)
 @dataclass(frozen=True)
 class Way:
     """A way of computing. flags: of run_glue.py and run_pretrain.py. precision: a key of
-    TOLERANCES. device: cpu or gpu, or "" for both. capability: what it needs of a GPU."""
+    TOLERANCES. device: cpu or gpu, or "" for both. capability: what it needs of a GPU. avoids: part
+    of a note that says that it was not computed in this way."""
 
     name: str
     flags: str = ""
@@ -37,6 +38,12 @@ class Way:
     capability: tuple[int, int] = (0, 0)
     processes: int = 1
     needs_kernels: bool = False
+    avoids: str = ""
+
+    @property
+    def is_half(self) -> bool:
+        """Whether some of it is computed in half precision."""
+        return "float16" in self.precision
 
     @property
     def optimizer(self) -> str:
@@ -55,12 +62,13 @@ def _amp(dtype: str, level: str, name: str = "", flags: str = "", flash: bool = 
     flags = f"--use_amp --amp_dtype {dtype} --amp_level {level} {flags}".strip()
     capability = max(_AMP_CAPABILITY[dtype], _FLASH_CAPABILITY if flash else (0, 0))
     precision = f"{dtype} {level}"
-    return Way(f"{precision}{name}", flags, precision, "gpu", capability)
+    avoids = "an ordinary attention kernel" if flash else ""
+    return Way(f"{precision}{name}", flags, precision, "gpu", capability, avoids=avoids)
 
 
 _FLASH = "--flash_attention"
 WAYS: tuple[Way, ...] = (
-    Way("float32, C kernels", device="cpu", needs_kernels=True),
+    Way("float32, C kernels", device="cpu", needs_kernels=True, avoids="slower than our kernels"),
     Way("float32", "--cpu_kernels 0"),
     Way("float32 by default, TF32 on newer GPUs", precision="tf32", device="gpu"),
     Way("gradient accumulation", "--gradient_accumulation_steps 2"),
