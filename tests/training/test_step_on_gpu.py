@@ -211,3 +211,27 @@ def test_fused_adamw_does_not_take_a_bad_step(monkeypatch):
     assert all(sums[0] > 0 for _, sums in launches)
     take(trainer, BAD["nan"], 2)
     assert launches[2:] == [(0.0, [0.0])] * 2
+
+
+@pytest.mark.parametrize("condition", [True, False])
+def test_gradients_of_all_types_are_cancelled_or_kept(condition):
+    """As with --amp_level O2, where some parameters stay in float32. bfloat16 has no such kernel on
+    a CPU: here the other type is float64."""
+    from bert_paddle.training import optim
+
+    class Optimizer:
+        rate = paddle.to_tensor([0.5])
+
+        def _global_learning_rate(self):
+            return self.rate
+
+    values = np.array([1.0, np.nan, np.inf])
+    parameters = [paddle.to_tensor(values.astype(t), stop_gradient=False) for t in "fdf"]
+    for parameter in parameters[:2]:  # the last one has no gradient
+        (parameter * 2).sum().backward()
+        parameter.grad.set_value(parameter.detach())
+    optimizer = Optimizer()
+    optim.cancel_step_if(paddle.to_tensor(condition), optimizer, parameters)
+    for parameter in parameters[:2]:
+        np.testing.assert_array_equal(parameter.grad.numpy(), [0, 0, 0] if condition else values)
+    assert float(optimizer.rate) == (0 if condition else 0.5)
