@@ -36,8 +36,7 @@ def is_decayed(name: str) -> bool:
     """Whether weight decay applies to the parameter with this structured name: not to biases and
     LayerNorm, but to all others, including embeddings, as in BERT."""
     # PaddleNLP names the bias of the masked-LM output `cls.predictions.decoder_bias`.
-    is_bias = name.rsplit(".", 1)[-1].lower().endswith("bias")
-    return not is_bias and "norm" not in name.lower()
+    return not name.lower().endswith("bias") and "norm" not in name.lower()
 
 
 def build_optimizer(model: Any, args: CommonArgs, on_gpu: bool = False) -> Any:
@@ -103,3 +102,29 @@ def clip_gradients(optimizer: Any, parameters: Sequence[Any], limit: float, on_g
             for gradient in gradients:
                 gradient.scale_(limit / float(norm))
     return norm
+
+
+def cancel_step_if(condition: Any, optimizer: Any, parameters: Sequence[Any]) -> None:
+    """Where `condition` is true, a boolean scalar tensor, keep the next `optimizer.step()` from
+    changing the weights: all gradients and this step's learning rate become 0. The moments decay.
+
+    The host does not wait for the GPU. Paddle's own `found_inf` would, for each parameter.
+    """
+    import paddle
+
+    by_dtype: dict[str, list[Any]] = {}
+    for parameter in parameters:
+        if parameter.grad is not None:
+            by_dtype.setdefault(str(parameter.grad.dtype), []).append(parameter.grad)
+    scale, count = paddle.ones([1], "float32"), paddle.zeros([1], "int32")
+    for gradients in by_dtype.values():
+        # Of the loss scaling of static graphs, used here for its one launch that overwrites all
+        # gradients; NaN times 0 would be NaN. True: the loss scale does not change.
+        paddle._C_ops.update_loss_scaling_(
+            gradients, condition.reshape([1]), scale, count, count.clone(), 1, 1, 2.0, 0.5, True
+        )
+    if optimizer._global_learning_rate() is None:  # before the first step
+        optimizer._create_global_learning_rate()
+    rate = optimizer._global_learning_rate()
+    with paddle.no_grad():
+        rate.multiply_(condition.logical_not().astype(rate.dtype))

@@ -1,9 +1,10 @@
 """One optimizer step, on the mean loss over the micro-batches of all ranks."""
 
+import contextlib
 import hashlib
+import io
 import math
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,7 +53,7 @@ class Trainer:
     """A model, its optimizer and what else a training step needs."""
 
     def __init__(self, model: Any, objective: Objective, args: CommonArgs, gpu: bool, log: RunLog):
-        self.args, self.objective = args, objective
+        self.args, self.objective, self.log = args, objective, log
         if args.use_amp and not gpu:
             log.warning("--use_amp has no effect on the CPU: training in float32")
         if args.optimizer == "lamb" and args.weight_decay == 0:
@@ -71,9 +72,10 @@ class Trainer:
         """One optimizer step at the learning rate `lr`. step: from 1. signals: those that this
         process has received, as counts by name; they are gathered together with the row counts.
 
-        With non-finite gradients the step is skipped on the CPU and in float16. On a GPU in other
-        precisions it is taken, since testing the norm would synchronize, and the weights are then
-        unusable: see `first_nonfinite_step`.
+        With non-finite gradients the weights do not change. In float16 training goes on with a
+        smaller loss scale. In other precisions the run has to end: see `first_nonfinite_step`. On a
+        GPU, which is not waited for, the host learns of it later; until then no further step
+        changes the weights.
         """
         _seed_dropout(self.args.seed, step, collectives.get_world().rank)
         totals = collectives.all_reduce_counts(
@@ -97,28 +99,42 @@ class Trainer:
         # The optimizer is about to change the memory from which a checkpoint is being written.
         while self.pending_snapshots:
             self.pending_snapshots.pop().materialize()
-        self._clip_and_step(step)
+        self.clip_and_step(step)
         self.optimizer.clear_grad(set_to_zero=False)  # frees gradients instead of writing zeros
         empty = tuple(name for name in losses if totals.get(name) == 0)
         losses = {name: loss for name, loss in losses.items() if name not in empty}
         return StepResult(losses, totals[self.objective.rows], received, empty)
 
-    def _clip_and_step(self, step: int) -> None:
-        """Clip the gradients and step the optimizer. The norm is the same on all ranks."""
+    def clip_and_step(self, step: int) -> None:
+        """Clip the gradients, which are the same on all ranks, and step the optimizer."""
         limit = self.args.max_grad_norm
         if self.scaler:
             self.scaler.unscale_(self.optimizer)
             optim.clip_gradients(self.optimizer, self.parameters, limit, self.gpu)
             self.scaler.step(self.optimizer)  # skips a step whose gradients are not finite
-            self.scaler.update()
+            self._update_loss_scale(step)
             return
         norm = optim.clip_gradients(self.optimizer, self.parameters, limit, self.gpu)
         if self.gpu:
             self._first_nonfinite = _update_first_nonfinite(self._first_nonfinite, norm, step)
+            skip = self._first_nonfinite.isfinite()
+            optim.cancel_step_if(skip, self.optimizer, self.parameters)
         elif not math.isfinite(float(norm)):
             self._first_nonfinite = min(self._first_nonfinite, step)
             return
         self.optimizer.step()
+
+    def _update_loss_scale(self, step: int) -> None:
+        """Let the scaler adapt its loss scale. What it prints of a skipped step, on stdout and on
+        all ranks, becomes one note."""
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            self.scaler.update()
+        if printed.getvalue():
+            self.log.note(
+                f"step {step} skipped: its float16 gradients are not finite; the loss scale is now "
+                f"{self.loss_scale():g}"
+            )
 
     def nonfinite_step_seen(self) -> bool:
         """On the CPU: whether a step had non-finite gradients. Always False on a GPU, where the
@@ -133,7 +149,7 @@ class Trainer:
 
     def loss_scale(self) -> float | None:
         """The loss scale in float16; None in other precisions."""
-        return float(self.scaler.state_dict()["scale"]) if self.scaler else None
+        return self.scaler.state_dict()["scale"].item() if self.scaler else None
 
     def scaler_state(self) -> dict[str, Any]:
         """The loss scaler's state, for a checkpoint; {} without one."""
@@ -160,7 +176,7 @@ def _update_first_nonfinite(first: Any, norm: Any, step: int) -> Any:
 
 def _plain_numbers(values: dict[str, Any]) -> dict[str, Any]:
     """The values, with scalar arrays and tensors converted to float."""
-    return {k: float(v) if hasattr(v, "item") else v for k, v in values.items()}
+    return {k: float(v.item()) if hasattr(v, "item") else v for k, v in values.items()}
 
 
 def _sum_counts(counts: Iterable[dict[str, int]]) -> dict[str, int]:
@@ -184,7 +200,7 @@ def _seed_dropout(seed: int, step: int, rank: int) -> None:
 def _mixed_precision(model: Any, optimizer: Any, args: CommonArgs, gpu: bool) -> tuple:
     """(autocast context for the forward pass, loss scaler or None, the model to call)."""
     if not args.use_amp or not gpu:
-        return nullcontext, None, model
+        return contextlib.nullcontext, None, model
     import paddle
 
     if args.amp_level == "O2":

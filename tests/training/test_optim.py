@@ -36,6 +36,7 @@ def test_decay_groups():
     assert optim.is_decayed("bert.embeddings.word_embeddings.weight")
     assert optim.is_decayed("bert.encoder.layers.0.linear1.weight")
     assert not optim.is_decayed("bert.encoder.layers.0.linear1.bias")
+    assert not optim.is_decayed("cls.predictions.decoder_bias")  # so named in PaddleNLP
     assert not optim.is_decayed("bert.encoder.layers.0.norm1.weight")
     assert not optim.is_decayed("bert.embeddings.layer_norm.weight")
 
