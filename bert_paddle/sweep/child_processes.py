@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import bert_paddle
-from bert_paddle.common import runtime
+from bert_paddle.common import hardware, runtime
 
 _POLL = 0.1  # seconds between polls of the children
 _SAVE_SECONDS = 60  # time for a child to save a checkpoint after SIGTERM
@@ -54,7 +54,7 @@ def make_slots(processes: int, gpus: Sequence[str], parallel: int | None) -> lis
         return [{"CUDA_VISIBLE_DEVICES": groups[i % len(groups)]} for i in range(count)]
     if parallel is None or parallel == 1:
         return [{}]
-    threads = max(1, len(os.sched_getaffinity(0)) // (parallel * processes))
+    threads = max(1, hardware.available_cores() // (parallel * processes))
     variables = {} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": str(threads)}
     return [dict(variables) for _ in range(parallel)]
 
@@ -145,10 +145,16 @@ def _start(child: ChildProcess, slot: Mapping[str, str]) -> tuple[subprocess.Pop
             stdout=log,
             stderr=subprocess.STDOUT,
             env={**os.environ, **slot, "PYTHONPATH": path},
-            process_group=0,  # Ctrl-C reaches only the parent, which then stops the children
-            preexec_fn=runtime.die_with_parent,
+            preexec_fn=_leave_group,
         )
         return process, log.tell()
+
+
+def _leave_group() -> None:
+    """Run in the child: a group of its own, so that Ctrl-C reaches only the parent, which then
+    stops the children."""
+    os.setpgid(0, 0)
+    runtime.die_with_parent()
 
 
 def _stop(process: subprocess.Popen, kill: bool) -> None:

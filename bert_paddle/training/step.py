@@ -128,7 +128,7 @@ class Trainer:
 
     def loss_scale(self) -> float | None:
         """The loss scale in float16; None in other precisions."""
-        return float(self.scaler.state_dict()["scale"]) if self.scaler else None
+        return self.scaler.state_dict()["scale"].item() if self.scaler else None
 
     def scaler_state(self) -> dict[str, Any]:
         """The loss scaler's state, for a checkpoint; {} without one."""
@@ -155,7 +155,7 @@ def _update_first_nonfinite(first: Any, norm: Any, step: int) -> Any:
 
 def _plain_numbers(values: dict[str, Any]) -> dict[str, Any]:
     """The values, with scalar arrays and tensors converted to float."""
-    return {k: float(v) if hasattr(v, "item") else v for k, v in values.items()}
+    return {k: float(v.item()) if hasattr(v, "item") else v for k, v in values.items()}
 
 
 def _sum_counts(counts: Iterable[dict[str, int]]) -> dict[str, int]:

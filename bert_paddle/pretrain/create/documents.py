@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from bert_paddle.common import extras
 from bert_paddle.common.errors import DataError
 from bert_paddle.pretrain.create.text_files import LINE_BYTES, read_line_blocks
 
@@ -133,7 +134,7 @@ def _read_prose(path: Path, language: str, lines_with_splits: list[int]) -> Iter
     continue in the next, and is carried over. lines_with_splits: appended to: the line number of
     every forced split.
     """
-    from sentencex import segment
+    segment = extras.import_extra("sentencex", "--input_format prose").segment
 
     text, limit, line_number = "", _WINDOW_CHARS, 0
     # Splits of long lines are not reported: their pieces are joined again below.
