@@ -188,7 +188,7 @@ def about(code: Checkout) -> dict[str, Any]:
     return {
         "time": datetime.datetime.now().astimezone().isoformat(timespec="minutes"),
         "commit": commit or "unknown",
-        "machine": f"{cpu[1] if cpu else '?'}, {len(os.sched_getaffinity(0))} core(s)",
+        "machine": f"{cpu[1] if cpu else '?'}, {os.cpu_count()} core(s)",
         "versions": json.loads(code.printed("-c", program, *PACKAGES)),
     }
 

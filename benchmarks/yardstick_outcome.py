@@ -16,7 +16,7 @@ class Mistake(Exception):
 
 def sha256(path: Path) -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.sha256(file.read()).hexdigest()
 
 
 def files_of(folder: Path) -> list[str]:

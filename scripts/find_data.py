@@ -1,13 +1,15 @@
 """Find a task's data: print its folder and the number of its training rows, tab-separated.
 
-    python scripts/find_data.py TASK [--data_dir DIR] [--download]
+    python scripts/find_data.py TASK [--data_dir DIR] [--download [--seconds S]]
 
 Searches the same places as run_glue.py (DIR, $GLUE_DATA_DIR, $BERT_PADDLE_HOME/glue). If they have
-no data, prints one `error:` line and exits with code 2; --download fetches the official files.
+no data, prints one `error:` line and exits with code 2; --download fetches the official files, and
+is ended by SIGALRM after S seconds.
 """
 
 import argparse
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -17,7 +19,9 @@ def main() -> None:
     parser.add_argument("task")
     parser.add_argument("--data_dir", help="a folder of task folders, or the task folder itself")
     parser.add_argument("--download", action="store_true", help="download missing data")
+    parser.add_argument("--seconds", type=int, default=0, help="at most so long; 0: no limit")
     args = parser.parse_args()
+    signal.alarm(args.seconds)  # macOS has no `timeout` command
 
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     from bert_paddle.common import runtime

@@ -25,7 +25,7 @@ fi
 
 names=("$@")
 if ((${#names[@]} == 0)); then
-    mapfile -t names < <(cd tests/fuzz && PYTHONPATH=$REPO "$PY" -c \
+    while read -r name; do names+=("$name"); done < <(cd tests/fuzz && PYTHONPATH=$REPO "$PY" -c \
         'import targets; print("\n".join(targets.TARGETS))')
 fi
 place=$(mktemp -d)

@@ -46,7 +46,7 @@ find_sst2() { # prints the folder and its rows; fails where there is none
     if [[ -n ${DATA_DIR:-} ]]; then
         "$PY" "$REPO/scripts/find_data.py" SST-2 --data_dir "$DATA_DIR"
     else
-        timeout 120 "$PY" "$REPO/scripts/find_data.py" SST-2 --download 2>/dev/null
+        "$PY" "$REPO/scripts/find_data.py" SST-2 --download --seconds 120 2>/dev/null
     fi
 }
 

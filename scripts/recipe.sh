@@ -12,7 +12,7 @@
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
-gpu_build=("$REPO"/.venv/lib/python3.11/site-packages/paddlepaddle_gpu-*.dist-info)
+gpu_build=("$REPO"/.venv/lib/python3.*/site-packages/paddlepaddle_gpu-*.dist-info)
 MODEL=${MODEL:-bert-base-uncased}
 EPOCHS=${EPOCHS:-3}
 BATCH_SIZE=${BATCH_SIZE:-32}

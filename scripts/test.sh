@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Checks the code: ruff, mypy, import-linter, then pytest, in the environment of all scripts.
 #   bash scripts/test.sh [--slow] [--no-lint] [pytest's own arguments]
-# --slow runs the slow tests instead of the fast ones, --no-lint only pytest. Needs no network once
-# the environment is made: without the weights of fetch_minilm.sh, and without GLUE_DATA_DIR, the
+# --slow runs the slow tests instead of the fast ones, --no-lint only pytest. Adds the tools and all
+# extras to the environment. Needs no network once that is made: without the weights of fetch_minilm.sh, and without GLUE_DATA_DIR, the
 # tests that need them are skipped, with the reason.
 # Variables: GLUE_DATA_DIR, BERT_PADDLE_HOME; PYTHON (see environment.sh)
 set -euo pipefail
+bash "$(dirname "$0")/environment.sh" --dev
 . "$(dirname "$0")/environment.sh"
 
 tier="not slow" lint=1 arguments=()

@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tomllib
 import zipfile
 from pathlib import Path
 
@@ -61,14 +60,6 @@ def test_everything_of_the_package_is_in_the_wheel(wheel):
     assert wanted - names == set()
     assert {name.split("/")[0].split("-")[0] for name in names} == {"bert_paddle"}
     assert any(name.endswith("LICENSE") for name in names)
-
-
-def test_it_declares_what_it_needs():
-    """The dependencies are those of requirements.in, but for the tools of the tests."""
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    needed, tools = (ROOT / "requirements.in").read_text(encoding="utf-8").split("# Tools of")
-    lines = [line for line in needed.splitlines() if line and not line.startswith("#")]
-    assert declared["dependencies"] == lines and "pytest" in tools
 
 
 def test_the_installed_command_lists_its_commands(installed, tmp_path):

@@ -71,8 +71,11 @@ def write_tensors(
 
 def sha256(path: Path) -> str:
     """The SHA-256 hex digest of a file's content. Raises OSError."""
+    digest = hashlib.sha256()
     with read_files.errors_name(path), path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def write_manifest(folder: Path, manifest: str, version: int) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from bert_paddle.common import signals
-from bert_paddle.common.errors import BertPaddleError, Interrupted, OutputError
+from bert_paddle.common.errors import BertPaddleError, Interrupted, OutputError, UserError
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # As atomic_files.write_text names its temporary files.
@@ -42,6 +42,7 @@ def exit_with_one_line(
     if debug is None:
         debug = _debug_requested(sys.argv)
     try:
+        _check_platform()
         with signals.requests.installed():
             try:
                 yield
@@ -72,6 +73,14 @@ def output_errors(target: str, way_out: str) -> Iterator[None]:
         if error.errno in _DISK_FULL:
             raise
         raise OutputError(f"{target} cannot be written ({error.strerror}): {way_out}") from None
+
+
+def _check_platform() -> None:
+    """Raise UserError on Windows, which has none of the signals and locks that runs rely on."""
+    if sys.platform == "win32":
+        raise UserError(
+            "bert_paddle runs on Linux and macOS: on Windows, install it in WSL2 (wsl --install)"
+        )
 
 
 def _debug_requested(argv: Sequence[str]) -> bool:

@@ -8,6 +8,14 @@ from pathlib import Path
 PACKAGES = ("paddlepaddle", "paddlepaddle-gpu", "paddlenlp")
 
 
+def available_cores() -> int:
+    """The number of cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS has no affinity
+        return os.cpu_count() or 1
+
+
 def processor() -> str:
     """The processor's name."""
     return _cpuinfo_field("model name") or platform.processor() or platform.machine()
@@ -30,7 +38,7 @@ def _cpuinfo_field(name: str) -> str:
 
 def machine() -> str:
     """The processor, and the number of cores that this process may use."""
-    return f"{processor()}, {len(os.sched_getaffinity(0))} core(s)"
+    return f"{processor()}, {available_cores()} core(s)"
 
 
 def versions(*more: str) -> dict[str, str]:

@@ -15,6 +15,8 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+from bert_paddle.common import hardware
+
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from malloc.h
 _PR_SET_PDEATHSIG = 1  # from sys/prctl.h
 
@@ -112,7 +114,7 @@ def configure(processes: int, use_gpu: bool = True, inherited: bool = False) -> 
     if not use_gpu:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     _silence_libraries()
-    cores = len(os.sched_getaffinity(0))
+    cores = hardware.available_cores()
     threads = str(max(1, cores // (_processes_on_this_host() if is_launched() else processes)))
     # Paddle's launcher imports paddle, which sets OMP_NUM_THREADS=1 for the children: override it.
     current = os.environ.get("OMP_NUM_THREADS")

@@ -4,10 +4,10 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 
-from bert_paddle.common import atomic_files, hardware, outputs, read_files
+from bert_paddle.common import atomic_files, extras, hardware, outputs, read_files
 from bert_paddle.common.errors import OutputError, RunError, UserError, WeightsError
 from bert_paddle.export import card, check, hugging_face, onnx_graph, paddle_inference, sample
 from bert_paddle.export.check import CheckResult
@@ -58,6 +58,8 @@ def export_model(
     Raises UserError for invalid input, RunError when the export's logits are wrong. In both cases
     nothing is written, and an earlier export is kept.
     """
+    if export_format == "onnx":
+        extras.import_extra("onnx", "--format onnx")
     python = check.find_checker_python(checker)
     target = _resolve_output_dir(model_dir, export_format, output, overwrite)
     source = load_source(model_dir, do_lower_case, log)
@@ -71,7 +73,7 @@ def export_model(
         _write_files(export_format, source, temp_dir)
         batches = sample.make_batches(source)
         result = check.compare_logits(export_format, temp_dir, source, batches, python)
-        timestamp = datetime.now(UTC).isoformat(timespec="seconds")
+        timestamp = datetime.now(timezone.utc).isoformat(timespec="seconds")
         extra_packages = ("onnx",) if export_format == "onnx" else ()
         export_info = {
             "format": export_format,

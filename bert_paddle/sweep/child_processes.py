@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import bert_paddle
-from bert_paddle.common import runtime
+from bert_paddle.common import hardware, runtime
 from bert_paddle.common.signals import handled_stop_signals, is_repeated
 
 _POLL = 0.1  # seconds between polls of the children
@@ -57,7 +57,7 @@ def make_slots(processes: int, gpus: Sequence[str], parallel: int | None) -> lis
         return [{"CUDA_VISIBLE_DEVICES": groups[i % len(groups)]} for i in range(count)]
     if parallel is None or parallel == 1:
         return [{}]
-    threads = max(1, len(os.sched_getaffinity(0)) // (parallel * processes))
+    threads = max(1, hardware.available_cores() // (parallel * processes))
     variables = {} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": str(threads)}
     return [dict(variables) for _ in range(parallel)]
 
@@ -155,10 +155,16 @@ def _start(child: ChildProcess, slot: Mapping[str, str]) -> tuple[subprocess.Pop
             stdout=log,
             stderr=subprocess.STDOUT,
             env={**os.environ, **slot, "PYTHONPATH": path},
-            process_group=0,  # Ctrl-C reaches only the parent, which then stops the children
-            preexec_fn=functools.partial(runtime.die_with_parent, os.getpid()),
+            preexec_fn=functools.partial(_leave_group, os.getpid()),
         )
         return process, log.tell()
+
+
+def _leave_group(parent: int) -> None:
+    """Run in the child: a group of its own, so that Ctrl-C reaches only the parent, which then
+    stops the children."""
+    os.setpgid(0, 0)
+    runtime.die_with_parent(parent)
 
 
 def _stop(process: subprocess.Popen, kill: bool) -> None:

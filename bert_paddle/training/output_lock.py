@@ -1,7 +1,6 @@
 """A lock on the output folder, which only one running process may use at a time."""
 
 import errno
-import fcntl
 import os
 import socket
 from collections.abc import Iterator
@@ -57,6 +56,8 @@ def lock_output_dir(folder: Path) -> Iterator[None]:
 def _acquire(folder: Path) -> TextIO:
     """Create and lock the lock file; returns it, open. Raises OutputError if it is locked, or is a
     file of that name that no run wrote."""
+    import fcntl  # not on Windows, where `exit_with_one_line` says what to do
+
     path = folder / LOCK_FILE
     while True:
         lock = path.open("a+", encoding="utf-8", errors="replace")

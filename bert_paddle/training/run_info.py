@@ -5,13 +5,13 @@ null until then, and stays null for a run that did not complete.
 """
 
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from bert_paddle.common import atomic_files, hardware, read_files, run_log
 from bert_paddle.common.args import CommonArgs
-from bert_paddle.common.errors import WeightsError
+from bert_paddle.common.errors import UserError, WeightsError
 from bert_paddle.distributed import collectives
 from bert_paddle.models import model_config
 from bert_paddle.training import visualdl_writer
@@ -98,7 +98,7 @@ class RunInfoFile:
             self.log.sink = visualdl_writer.VisualDLWriter(
                 Path(self.args.visualdl_dir), self.output_dir, records
             )
-        except (OSError, ImportError) as error:
+        except (OSError, UserError) as error:
             self.log.warning(f"--visualdl_dir {self.args.visualdl_dir}: not written ({error})")
 
     def finish(self) -> None:
@@ -129,7 +129,7 @@ def check_classifier_kinds(output_dir: Path) -> None:
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
 def _machine() -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from bert_paddle.common import atomic_files
+from bert_paddle.common import atomic_files, extras
 
 # Numbers in a record that say at what point of the run it was written; all others are plotted.
 _PROGRESS_FIELDS = ("step", "epoch", "batch", "samples")
@@ -24,7 +24,7 @@ class VisualDLWriter:
         """folder: contains the log file; created if missing. run: the run's output folder, from
         which the file's name is derived, so that a resumed run replaces its own file. Raises
         OSError."""
-        from visualdl import LogWriter
+        LogWriter = extras.import_extra("visualdl", "--visualdl_dir").LogWriter
 
         folder.mkdir(parents=True, exist_ok=True)
         name = hashlib.sha256(str(run.resolve()).encode()).hexdigest()[:12]

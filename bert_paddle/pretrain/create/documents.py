@@ -18,6 +18,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from bert_paddle.common import extras
 from bert_paddle.common.errors import DataError
 from bert_paddle.pretrain.create import file_layouts, text_files
 from bert_paddle.pretrain.create.file_layouts import NumberedLine
@@ -210,7 +211,7 @@ def _sentences_of_prose(
     A long paragraph is passed to `sentencex` window by window; the last sentence of a window may
     continue in the next, and is carried over. notes: gets the line number of every forced split.
     """
-    from sentencex import segment
+    segment = extras.import_extra("sentencex", "--input_format prose").segment
 
     text, limit = "", _WINDOW_CHARS
     for line_number, line in lines:

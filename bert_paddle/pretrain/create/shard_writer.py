@@ -7,6 +7,8 @@ memory use is one chunk of rows.
 
 import os
 import socket
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,16 @@ CHUNK_ROWS = 1024
 # long as all other work together; libdeflate at level 2 compresses better in a third of the time.
 # (ISA-L needs half of that, but its output is not always the same for the same rows.)
 _DEFLATE_LEVEL = 2
+
+
+def _compressor() -> Callable[[bytes, int], bytes]:
+    """libdeflate's zlib_compress; zlib's where the extra `data` is not installed, which gives other
+    bytes for the same rows."""
+    try:
+        import deflate
+    except ModuleNotFoundError:
+        return zlib.compress
+    return deflate.zlib_compress
 
 
 class ShardWriter:
@@ -87,10 +99,9 @@ class ShardWriter:
 
     def _flush_chunk(self, rows: int) -> None:
         """Compress the first `rows` rows of the current chunk into the temporary file."""
-        import deflate
-
+        compress = _compressor()
         for key, chunk in self._chunk.items():
-            data = deflate.zlib_compress(chunk[:rows].tobytes(), _DEFLATE_LEVEL)
+            data = compress(chunk[:rows].tobytes(), _DEFLATE_LEVEL)
             self._chunk_locations[key].append((self._chunk_file.tell(), len(data)))
             self._chunk_file.write(data)
 

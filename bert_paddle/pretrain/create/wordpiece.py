@@ -21,7 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from bert_paddle.common.errors import DataError, WeightsError
+from bert_paddle.common import extras
+from bert_paddle.common.errors import WeightsError
 from bert_paddle.models.tokenizer import SPECIAL_TOKENS, Tokenizer
 from bert_paddle.pretrain.create.unknown_words import MAX_WORD_CHARS, UnknownWords
 
@@ -276,15 +277,10 @@ def _chinese_runs(
 
 
 def load_segmenter(segmenter: str) -> Callable[[str], Iterable[str]] | None:
-    """A function that splits Chinese text into words. Raises DataError without jieba."""
+    """A function that splits Chinese text into words. Raises UserError without jieba."""
     if segmenter == "none":
         return None
-    try:
-        import jieba
-    except ImportError:
-        raise DataError(
-            "--segmenter jieba needs the jieba package, which is not installed: pip install jieba"
-        ) from None
+    jieba = extras.import_extra("jieba", "--segmenter jieba")
     jieba.setLogLevel("ERROR")
     return jieba.Tokenizer().cut
 

@@ -7,9 +7,8 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Iterator, Sequence
-from typing import Any
 
-from bert_paddle.common import runtime
+from bert_paddle.common import extras, runtime
 from bert_paddle.common.errors import DataError, RunError
 from bert_paddle.pretrain.create.examples import ShardCounts, ShardJob, create_shard
 
@@ -63,7 +62,7 @@ def _init_worker(parent: int) -> None:
 
 def _run_on_dask(jobs: Sequence[ShardJob], scheduler: str) -> Iterator[ShardCounts]:
     """run_jobs() on the cluster of a scheduler. Raises DataError when it cannot be used."""
-    distributed = _import_dask()
+    distributed = extras.import_extra("distributed", "--scheduler")
     try:
         client = distributed.Client(scheduler, timeout=_DASK_TIMEOUT, set_as_default=False)
     except (OSError, ValueError) as error:
@@ -91,16 +90,6 @@ def _run_on_dask(jobs: Sequence[ShardJob], scheduler: str) -> Iterator[ShardCoun
             ) from None
         finally:
             client.cancel(futures, force=True)
-
-
-def _import_dask() -> Any:
-    try:
-        import distributed
-    except ImportError:
-        raise DataError(
-            "--scheduler needs Dask, which is not installed: pip install distributed"
-        ) from None
-    return distributed
 
 
 def _first_line(error: Exception) -> str:
