@@ -18,8 +18,12 @@ from types import FrameType
 from bert_paddle.common import runtime
 
 # By name: ranks exchange received signals as counts by name.
-STOP = {name: getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP")}
-SAVE = {"SIGUSR1": signal.SIGUSR1}
+STOP = {
+    name: getattr(signal, name)
+    for name in ("SIGTERM", "SIGINT", "SIGHUP")
+    if hasattr(signal, name)  # not all on Windows, where the program says what to do
+}
+SAVE = {name: getattr(signal, name) for name in ("SIGUSR1",) if hasattr(signal, name)}
 # One request can arrive several times: a service manager signals every process of a job, whose
 # parent forwards it; Paddle's launcher sends SIGTERM to each rank three times within a second.
 _REPEAT_SECONDS, _REPEAT_SECONDS_OF_A_RANK = 1.0, 5.0
@@ -190,4 +194,4 @@ def exit_code_of(message: str) -> int | None:
 
 def ignore_until_training() -> None:
     """Ignore SIGUSR1, which requests a checkpoint, until training installs its handlers."""
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    signal.signal(SAVE["SIGUSR1"], signal.SIG_IGN)

@@ -146,7 +146,9 @@ def _run_checker(
 
     Raises FlagError when --checker is not a usable Python, RunError when the check fails.
     """
-    arrays = {f"{k}_{i}": v for i, batch in enumerate(batches) for k, v in batch.inputs.items()}
+    arrays: dict[str, Any] = {
+        f"{k}_{i}": v for i, batch in enumerate(batches) for k, v in batch.inputs.items()
+    }
     texts = json.dumps([batch.texts for batch in batches])
     np.savez(work_dir / "sample.npz", texts=np.array(texts), **arrays)
     folder_path = str(folder.absolute())

@@ -25,7 +25,7 @@ def evaluate(model: Any, batches: Iterable[Batch]) -> dict[str, float]:
 
     with paddle.no_grad():
         sums = [_sum_scores(*_logits(model, batch), batch) for batch in batches]
-    total = np.sum(collectives.gather_shards(sums), axis=0, dtype=np.float64)
+    total = np.asarray(collectives.gather_shards(sums), np.float64).sum(axis=0)
     masked_tokens, rows = total[0], total[3]
     if masked_tokens == 0:
         raise DataError("no evaluated row has a masked token: there is no masked-LM loss")

@@ -210,8 +210,9 @@ class _WordCache:
 
     def _clear(self) -> None:
         self._index = _WordIndex()
-        self.pieces = np.zeros(0, np.int32)
-        self.first = self.lengths = np.zeros(0, np.int64)
+        self.pieces: np.ndarray = np.zeros(0, np.int32)
+        self.first: np.ndarray = np.zeros(0, np.int64)
+        self.lengths = self.first
         self.chinese = self.is_unknown = np.zeros(0, bool)
         self.unknown_words: dict[int, str] = {}
 
