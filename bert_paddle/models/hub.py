@@ -17,8 +17,9 @@ from bert_paddle.common.errors import WeightsError
 
 _TIMEOUT = 30  # seconds without receiving data
 _CHUNK = 1 << 20  # bytes
-_WEIGHTS_URL = "https://bj.bcebos.com/paddlenlp/models/transformers/"
-_VOCAB_URL = "https://bj.bcebos.com/paddle-hapi/models/bert/"
+_HUB = "https://bj.bcebos.com"
+_WEIGHTS_URL = f"{_HUB}/paddlenlp/models/transformers/"
+_VOCAB_URL = f"{_HUB}/paddle-hapi/models/bert/"
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ def download_model(name: str, home: Path, log: Callable[[str], None] = lambda li
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=target.parent))
-        log(f"downloading {name} from {model.weights_url} to {target}")
+        log(f"downloading {name} from {_mirrored(model.weights_url)} to {target}")
         _download_file(model.vocab_url, temporary / "vocab.txt")
         _download_file(model.weights_url, temporary / "model_state.pdparams")
         config = {"model_type": "bert", "architectures": ["BertForPretraining"]}
@@ -155,7 +156,7 @@ def download_model(name: str, home: Path, log: Callable[[str], None] = lambda li
         temporary.chmod(0o755)  # mkdtemp gives 0700, and the cache may be shared
         _move_into_place(temporary, target)
     except (OSError, http.client.HTTPException, ValueError) as error:
-        url = error.url if isinstance(error, HTTPError) else model.weights_url
+        url = error.url if isinstance(error, HTTPError) else _mirrored(model.weights_url)
         raise WeightsError(
             f"model {name!r} not found: no folder {name} here, none at {target}, and "
             f"the download from PaddleNLP's hub failed ({url}: {error}); give the path of a folder "
@@ -183,13 +184,20 @@ def download_vocabulary(name: str, home: Path) -> Path:
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise WeightsError(
             f"the vocabulary of {name} is not at {target} and the download from PaddleNLP's hub "
-            f"failed ({model.vocab_url}: {error})"
+            f"failed ({_mirrored(model.vocab_url)}: {error})"
         ) from error
     return target
 
 
+def _mirrored(url: str) -> str:
+    """The URL on the mirror in PaddleNLP's variable PPNLP_ENDPOINT, if it is set."""
+    mirror = os.environ.get("PPNLP_ENDPOINT", "").rstrip("/").removesuffix("/paddlenlp")
+    return url.replace(_HUB, mirror, 1) if mirror else url
+
+
 def _download_file(url: str, target: Path) -> None:
-    with urllib.request.urlopen(url, timeout=_TIMEOUT) as response, target.open("wb") as file:
+    address = _mirrored(url)
+    with urllib.request.urlopen(address, timeout=_TIMEOUT) as response, target.open("wb") as file:
         shutil.copyfileobj(response, file, _CHUNK)
         file.flush()
         os.fsync(file.fileno())

@@ -33,7 +33,7 @@ DRIVER = Driver(("NVIDIA A100-SXM4-80GB, 81920 MiB, compute capability 8.0, driv
         (CPU_BUILD, DRIVER, "cpu", None, ""),
         (SEES_NOTHING, NO_DRIVER, "auto", None, r"but no GPU \(nvidia-smi is not there\)"),
         (SEES_NOTHING, Driver(), "auto", None, r"but no GPU \(none is listed\)"),
-        (SEES_NOTHING, DRIVER, "auto", None, r"\(CUDA 12.6\) sees no GPU: requirements-gpu"),
+        (SEES_NOTHING, DRIVER, "auto", None, r"\(CUDA 12.6\) sees no GPU: bash scripts/environment.sh"),
         (SEES_NOTHING, DRIVER, "auto", "", ""),
         (SEES_NOTHING, DRIVER, "auto", "-1", ""),
         (SEES_NOTHING, DRIVER, "auto", "0", "sees no GPU"),

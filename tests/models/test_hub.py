@@ -115,6 +115,20 @@ def test_failed_download_leaves_nothing(tmp_path, monkeypatch, server, fault):
     assert list((tmp_path / "home/models").iterdir()) == []
 
 
+def test_a_mirror_of_the_hub_takes_its_place(tmp_path, monkeypatch, server):
+    address = f"http://127.0.0.1:{server.server_port}"
+    model = hub.HUB_MODELS["bert-base-uncased"]
+    weights, vocab = server.files["/w.pdparams"], server.files["/v.txt"]
+    server.files = {
+        model.weights_url.removeprefix("https://bj.bcebos.com"): weights,
+        model.vocab_url.removeprefix("https://bj.bcebos.com"): vocab,
+    }
+    monkeypatch.setenv("PPNLP_ENDPOINT", f"{address}/paddlenlp/")
+    folder = hub.find_model_dir("bert-base-uncased", tmp_path / "home", print)
+    assert (folder / "vocab.txt").read_bytes() == vocab
+    assert len(server.requests) == 2
+
+
 def test_two_concurrent_downloads_leave_one_folder(tmp_path, server, monkeypatch):
     """The slower process finds the other's finished folder and uses it."""
     monkeypatch.chdir(tmp_path)

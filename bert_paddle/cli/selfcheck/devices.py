@@ -73,7 +73,7 @@ def build_problem(
     """
     if device == "cpu" or not facts:
         return ""
-    way_out = "requirements-gpu.txt says which build fits which driver"
+    way_out = "bash scripts/environment.sh --paddle gpu installs the build that fits the driver"
     if not facts["gpu_build"]:
         if driver.gpus:
             return f"the CPU build of Paddle beside {len(driver.gpus)} GPU(s): {way_out}"
