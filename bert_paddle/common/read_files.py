@@ -64,5 +64,5 @@ def is_dir(path: Path) -> bool:
 def _mode(path: Path) -> int | None:
     try:
         return path.stat().st_mode
-    except ABSENT:
+    except (*ABSENT, ValueError):  # ValueError: a NUL byte, which no name has
         return None

@@ -198,7 +198,7 @@ class _LogWindow:
         state.window_losses = {name: [terms[name] for terms, _ in shares] for name in self.losses}
         state.epoch_losses = [loss for _, loss in shares]
         state.train_seconds = self._seconds()
-        self._check_finite(lr, _sum_of_all(state.window_losses))
+        self._check_finite(lr, sum(map(sum, state.window_losses.values())))
 
     def _seconds(self) -> float:
         """The training time of the run up to now."""
@@ -247,7 +247,7 @@ class _LogWindow:
         self.update_state_and_check_finite(lr)
         state, now = self.state, time.perf_counter()
         terms, empty = _means_of_terms(state), bool(state.window_empty_steps)
-        loss = _sum_of_all(state.window_losses) / state.window_steps
+        loss = sum(map(sum, state.window_losses.values())) / state.window_steps
         if empty:
             loss = sum(terms.values())
         seconds = max(1e-9, now - self.window_start)
@@ -295,8 +295,3 @@ def _means_of_terms(state: TrainState) -> dict[str, float]:
         name: sum(shares) / (state.window_steps - state.window_empty_steps.get(name, 0))
         for name, shares in state.window_losses.items()
     }
-
-
-def _sum_of_all(losses: dict[str, list[float]]) -> float:
-    """The sum over all terms and ranks."""
-    return sum(sum(shares) for shares in losses.values())

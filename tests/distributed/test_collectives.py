@@ -24,7 +24,7 @@ def place(tmp_path_factory) -> Path:
     base = tmp_path_factory.mktemp("dist")
     no_dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     tiny.write_model(base / "model", labels=("negative", "positive"), **no_dropout)
-    tiny.write_model(base / "scorer", labels=("score",), **no_dropout)
+    tiny.write_model(base / "scorer", labels=(), **no_dropout)
     tiny.write_encoder(base / "encoder", **no_dropout)
     tiny.write_sst2(base / "glue" / "SST-2", train=53, dev=3, test=7)
     _write_stsb(base / "glue" / "STS-B")

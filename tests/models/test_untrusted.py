@@ -53,7 +53,11 @@ def test_no_source_file_can_run_code_of_a_file(path):
         "bert_paddle/distributed/launch.py": {
             "importlib.import_module"
         },  # of our two programs' names
-        "bert_paddle/cli/__init__.py": {"importlib.import_module"},  # of a table's names
+        # Of a table's names, or of a literal of ours.
+        "bert_paddle/cli/__init__.py": {"importlib.import_module"},
+        "bert_paddle/cli/selfcheck/child.py": {"importlib.import_module"},
+        "bert_paddle/common/extras.py": {"importlib.import_module"},
+        "bert_paddle/pretrain/create/compressed_files.py": {"importlib.import_module"},
         "bert_paddle/cli/completion.py": {"importlib.import_module", "shell"},  # bash or zsh
         "bert_paddle/common/config_file.py": {"yaml"},  # plain nodes: no object is built
         "bert_paddle/training/model_card.py": {"yaml"},  # safe_load

@@ -19,8 +19,8 @@ from bert_paddle.pretrain.data.shards import ShardSet
 from bert_paddle.training import batching
 from bert_paddle.training.step import Batch
 
-# Rows of each part of a sample of the held-out rows.
-_SAMPLE_ROWS = 32
+# A sample of the held-out rows has at least 16 parts, of at most 32 rows each.
+_SAMPLE_ROWS, _MIN_RANGES = 32, 16
 
 
 def collate(rows: RowArrays, max_predictions: int, trim: bool = True) -> Batch:
@@ -198,8 +198,9 @@ def eval_row_ranges(shards: ShardSet, batch_size: int, max_rows: int = -1) -> li
     if not 0 <= max_rows < shards.total:
         return _split_blocks(shards, batch_size)
     # Evenly spaced: the first ranges would all be from one shard, perhaps from one source of text.
-    ranges, chosen = _split_blocks(shards, _SAMPLE_ROWS), list[RowRange]()
-    num_ranges = -(-max_rows // _SAMPLE_ROWS)  # rounded up
+    size = max(1, min(_SAMPLE_ROWS, max_rows // _MIN_RANGES))
+    ranges, chosen = _split_blocks(shards, size), list[RowRange]()
+    num_ranges = -(-max_rows // size)  # rounded up
     while sum(r.stop - r.start for r in chosen) < max_rows:  # ranges at a shard's end are shorter
         num_ranges = min(len(ranges), num_ranges)
         chosen = [ranges[i * len(ranges) // num_ranges] for i in range(num_ranges)]

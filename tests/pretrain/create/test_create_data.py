@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tiny
 
-from bert_paddle.common.errors import DataError, OutputError, RunError
+from bert_paddle.common.errors import DataError, OutputError, RunError, UserError
 from bert_paddle.models.tokenizer import Tokenizer, load_tokenizer
 from bert_paddle.pretrain.create import create_data, workers
 from bert_paddle.pretrain.create.args import parse_args
@@ -144,7 +144,7 @@ def test_an_unreachable_scheduler_is_an_error(create, monkeypatch):
 
 def test_missing_dask_is_an_error(create, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(DataError, match="pip install distributed"):
+    with pytest.raises(UserError, match="pip install distributed"):
         create("out", "--scheduler", "tcp://127.0.0.1:9")
 
 
