@@ -9,7 +9,7 @@ import pytest
 import tiny
 from paddlenlp.transformers import BertConfig, BertForPretraining, BertForSequenceClassification
 
-from bert_paddle.common.errors import FlagError
+from bert_paddle.common.errors import FlagError, OutputError
 from bert_paddle.common.run_log import RunLog
 from bert_paddle.glue import finetune, loss
 from bert_paddle.glue.args import parse_args
@@ -197,20 +197,23 @@ def test_incompatible_flags_are_errors():
         parse_args([*REQUIRED_FLAGS, "--fused_adamw", "--optimizer", "lamb"])
 
 
-def test_a_run_with_all_flags_is_resumed_without_them(tmp_path, capfd):
-    """The flags do not change the format of checkpoints."""
+def test_a_run_with_all_flags_is_resumed_with_them_only(tmp_path, capfd):
+    """Without them, dropout would draw other masks; --recompute draws the same."""
     tiny.write_model(tmp_path / "model", labels=("negative", "positive"))
     tiny.write_sst2(tmp_path / "SST-2")
     flags = f"--task_name sst2 --model_name_or_path {tmp_path / 'model'} --data_dir {tmp_path} "
     flags += f"--output_dir {tmp_path / 'run'} --max_seq_length 32 --save_steps 2 --do_train "
     flags += "--do_eval --report 0 "
     flags += "--num_train_epochs 1 "
-    finetune.run(parse_args(f"{flags} --to_static --flash_attention --fused_adamw".split()))
+    mode = "--to_static --flash_attention --fused_adamw"
+    finetune.run(parse_args(f"{flags} {mode}".split()))
     stderr = capfd.readouterr().err
     assert "for --to_static, --flash_attention; our kernels are off" in stderr
     assert "--fused_adamw has no effect on the CPU" in stderr
     for step in (4, 6):
         shutil.rmtree(tmp_path / "run" / f"model_{step}")
-    resume_flags = "--recompute --resume_from_checkpoint auto"
-    assert finetune.run(parse_args(f"{flags} {resume_flags}".split()))["global_step"] == 6
+    flags += "--resume_from_checkpoint auto"
+    with pytest.raises(OutputError, match="--to_static was on and is off; --flash_attention"):
+        finetune.run(parse_args(f"{flags} --recompute".split()))
+    assert finetune.run(parse_args(f"{flags} {mode}".split()))["global_step"] == 6
     assert "resuming from" in capfd.readouterr().err

@@ -22,7 +22,7 @@ ROOT = HERE.parents[1]
 PLACES = {
     "reading data": ("bert_paddle.glue.finetune", "_read_data"),
     "building the model": ("bert_paddle.glue.finetune", "_build_model"),
-    "opening shards": ("bert_paddle.pretrain.pretrain", "check_shards"),
+    "opening shards": ("bert_paddle.pretrain.open_shards", "check_shards"),
     "run.json": ("bert_paddle.training.run_info", "RunInfoFile.start"),
     "step": ("bert_paddle.training.step", "Trainer.step"),
     "evaluation": ("bert_paddle.glue.evaluate", "forward"),
