@@ -158,9 +158,8 @@ def _report_errors_to_ranks() -> Iterator[None]:
         message = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0]
         if isinstance(error, RuntimeError) and ("gloo" in message or "nccl" in message.lower()):
             # The cause is another rank, which has ended or is stopped: wait, as above.
-            # Paddle's launcher terminates the ranks that are left: that is no request to stop.
-        with signals.requests.deferred():
-            time.sleep(shutdown.SHUTDOWN_SECONDS / 2)
+            with signals.requests.deferred():
+                time.sleep(shutdown.SHUTDOWN_SECONDS / 2)
             raise LostRankError(
                 f"rank {rank} lost the connection to other ranks: {message}"
             ) from error
