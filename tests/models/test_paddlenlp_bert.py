@@ -144,6 +144,7 @@ assert bert.BertModel is BertModel and type(paddlenlp).__name__ == "module"
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "script", [LOAD_BERT + code for code in AFTERWARDS.values()], ids=AFTERWARDS
 )
@@ -159,6 +160,7 @@ def test_another_thread_imports_a_name_meanwhile():
     run_script(DURING_IMPORT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", [OTHER_VERSION, NEEDS_A_NAME])
 def test_another_version_is_imported_in_full(script):
     run_script(script)

@@ -63,7 +63,9 @@ def test_unloadable_library_is_recompiled(cache_dir, monkeypatch):
     assert library.stat().st_size > 1000
 
 
-@pytest.mark.parametrize("keep", [0, 64, 4096, 16384, -40, -1])
+@pytest.mark.parametrize(
+    "keep", [0, -1, *(pytest.param(n, marks=pytest.mark.slow) for n in (64, 4096, 16384, -40))]
+)
 def test_truncated_library_is_recompiled(cache_dir, keep):
     """In a new process, which would be killed at a missing page."""
     if compile_kernels.load_kernels()[0] is None:
