@@ -27,6 +27,7 @@ set -euo pipefail
 repo=$(cd "$(dirname "$0")/.." && pwd)
 venv=$repo/.venv
 stamp=$venv/installed
+unfinished=$venv/unfinished
 log=$venv/install.log
 paddle_version=3.3.1
 paddle_index=https://www.paddlepaddle.org.cn/packages/stable
@@ -194,12 +195,12 @@ installed() {
     if [[ -z $asked || $asked == "$have" ]]; then cat "$stamp"; fi
 }
 
-settle() { # sets wanted: what should be installed; keeps what is there where no flag says otherwise
+settle() { # sets wanted: what should be installed; keeps what was chosen where no flag says otherwise
     local have_lock have_set have_build
-    read -r have_lock have_set have_build <<<"$(installed)" || true
+    read -r have_lock have_set have_build <<<"$(cat "$stamp" "$unfinished" 2>/dev/null)" || true
     wanted="$(sha256 "$repo"/requirements*lock.txt "$repo/requirements-cpu.txt")"
     wanted+=" ${set_name:-${have_set:-lean}} ${build:-${have_build:-cpu}}"
-    current="${have_lock:-} ${have_set:-} ${have_build:-}"
+    current=$(installed)
 }
 
 read_flags "$@"
@@ -223,6 +224,7 @@ if [[ -n $(installed) ]]; then
 else
     make_venv
 fi
+echo "$wanted" >"$unfinished" # what was chosen, for the run after an interruption
 : >"$log"
 find_uv
 
@@ -242,3 +244,4 @@ case $build in
 esac
 echo "$wanted" >"$stamp.new"
 mv "$stamp.new" "$stamp"
+rm -f "$unfinished"

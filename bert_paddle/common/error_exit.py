@@ -20,7 +20,9 @@ _PATH_ERRORS = (
 )
 # Of disks, network file systems and limits: not always about one file.
 _DEVICE_ERRORS = (
-    *(errno.EIO, errno.EREMOTEIO, errno.EUCLEAN, errno.ENXIO, errno.ENODEV),
+    *(errno.EIO, errno.ENXIO, errno.ENODEV),
+    # Linux only.
+    *(getattr(errno, name) for name in ("EREMOTEIO", "EUCLEAN") if hasattr(errno, name)),
     *(errno.ESTALE, errno.ETIMEDOUT, errno.ENOLCK, errno.EHOSTDOWN, errno.ENOTCONN),
     *(errno.EMFILE, errno.ENFILE, errno.ENOMEM),
 )

@@ -17,13 +17,14 @@ from types import FrameType
 
 from bert_paddle.common import runtime
 
+
+def _by_name(*names: str) -> dict[str, int]:
+    """The signals of these names: not all on Windows, where the program says what to do."""
+    return {name: getattr(signal, name) for name in names if hasattr(signal, name)}
+
+
 # By name: ranks exchange received signals as counts by name.
-STOP = {
-    name: getattr(signal, name)
-    for name in ("SIGTERM", "SIGINT", "SIGHUP")
-    if hasattr(signal, name)  # not all on Windows, where the program says what to do
-}
-SAVE = {name: getattr(signal, name) for name in ("SIGUSR1",) if hasattr(signal, name)}
+STOP, SAVE = _by_name("SIGTERM", "SIGINT", "SIGHUP"), _by_name("SIGUSR1")
 # One request can arrive several times: a service manager signals every process of a job, whose
 # parent forwards it; Paddle's launcher sends SIGTERM to each rank three times within a second.
 _REPEAT_SECONDS, _REPEAT_SECONDS_OF_A_RANK = 1.0, 5.0
@@ -194,4 +195,4 @@ def exit_code_of(message: str) -> int | None:
 
 def ignore_until_training() -> None:
     """Ignore SIGUSR1, which requests a checkpoint, until training installs its handlers."""
-    signal.signal(SAVE["SIGUSR1"], signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)

@@ -54,10 +54,8 @@ class AddedToken:
         return RustToken(self.content, **flags)
 
     def as_json(self) -> dict[str, Any]:
-        """The token as in tokenizer.json's added_tokens, without its id."""
-        values = asdict(self)
-        del values["id"]
-        return values
+        """The token as in tokenizer.json's added_tokens."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)

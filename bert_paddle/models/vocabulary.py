@@ -10,6 +10,9 @@ from bert_paddle.common.errors import WeightsError
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 VOCAB_FILE, TOKENIZER_JSON_FILE = "vocab.txt", "tokenizer.json"
+# The share of [UNK] in a text from which programs warn: BERT's own vocabularies leave well below
+# 1 % of a text in their language unknown.
+UNKNOWN_WARNING_SHARE = 0.03
 _BOM = "\ufeff"
 # How a serialized model begins: field 1 (a piece) and its size, then field 1 of that piece.
 _SENTENCEPIECE = re.compile(rb"\n[^\n -~]\n")

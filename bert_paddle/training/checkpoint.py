@@ -179,7 +179,6 @@ def _read_state(path: Path) -> TrainState:
     values = train_state.upgrade(values) if isinstance(values, dict) else None
     if values is None:
         raise OutputError(f"{path} has version {version}; this program reads version {VERSION}")
-    values = train_state.FIELDS_ADDED_LATER | values
     if values.keys() != types.keys():
         raise OutputError(f"{path} has missing or unknown fields; give another checkpoint")
     for name, declared in types.items():

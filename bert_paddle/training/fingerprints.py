@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bert_paddle.common import atomic_files
 from bert_paddle.models.tokenizer import Tokenizer
 
 INITIAL_MODEL, INITIAL_WEIGHTS = "initial model", "initial weights"
@@ -36,8 +37,12 @@ def of_values(*values: Any) -> str:
 def of_tokenizer(tokenizer: Tokenizer) -> str:
     """The digest of the vocabulary and of how text is normalized."""
     settings = tokenizer.do_lower_case, tokenizer.strip_accents, tokenizer.tokenize_chinese_chars
-    added = [token.as_json() | {"id": token.id} for token in tokenizer.added_tokens]
-    return of_values(tokenizer.vocab, *settings, *added)
+    return of_values(of_vocabulary(tokenizer), *settings)
+
+
+def of_vocabulary(tokenizer: Tokenizer) -> str:
+    """The digest of the word pieces and added tokens."""
+    return of_values(tokenizer.vocab, [token.as_json() for token in tokenizer.added_tokens])
 
 
 def of_weights(folder: Path) -> str | None:
@@ -48,21 +53,20 @@ def of_weights(folder: Path) -> str | None:
     return of_files([path]) if path else None
 
 
-def of_files(paths: Sequence[Path]) -> str:
+def of_files(paths: Sequence[Path], whole_bytes: int = _WHOLE_BYTES) -> str:
     """The digest of the content of several files in order, wherever they lie; of files of more than
-    256 MiB together, of their sizes and samples."""
-    is_small = sum(path.stat().st_size for path in paths) <= _WHOLE_BYTES
+    `whole_bytes` together, of their sizes and samples."""
+    is_small = sum(path.stat().st_size for path in paths) <= whole_bytes
     return of_values([_of_file(path, is_small) for path in paths])
 
 
 def _of_file(path: Path, whole: bool) -> str:
+    if whole:
+        return atomic_files.sha256(path)
     size = path.stat().st_size
     digest = hashlib.sha256(str(size).encode())
     with path.open("rb") as file:
-        if whole:
-            while block := file.read(1 << 20):
-                digest.update(block)
-        for i in range(0 if whole else _SAMPLES):
+        for i in range(_SAMPLES):
             file.seek(max(0, size - _SAMPLE_BYTES) * i // (_SAMPLES - 1))
             digest.update(file.read(_SAMPLE_BYTES))
     return digest.hexdigest()

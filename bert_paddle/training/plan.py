@@ -3,7 +3,7 @@ functions of the training state.
 
 A run is planned in epochs. One that resumes with another global batch or another
 --num_train_epochs takes as many steps as the rows still to be seen need; --max_steps limits them.
-Its schedule goes on from where it was, at the pace at which it reaches its end at the last step:
+Its schedule continues from there, at the pace at which it reaches its end at the last step:
 
     planned    0 ---------------------- resume --------------------------------- schedule_total
     resumed                             resume ------------- total
@@ -103,10 +103,10 @@ def replan(
         rows_seen = state.epoch * rows_per_epoch + state.rows
         share = rows_seen / (rows_seen + rows_left)
         position = state.schedule_total * share
-        restarted = f", which had ended, goes on at {share:.0%} of its length"
+        restarted = f", which had ended, continues at {share:.0%} of its length"
     line += (
         f"for {epochs:g} epochs there are now {total} steps in total, not {state.total}; "
-        f"the learning-rate schedule{restarted or ' goes on from here'} and ends at step {total}"
+        f"the learning-rate schedule{restarted or ' continues from here'} and ends at step {total}"
     )
     changed = replace(
         state,

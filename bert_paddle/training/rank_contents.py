@@ -9,12 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bert_paddle.common import atomic_files
 from bert_paddle.common.args import CommonArgs
 from bert_paddle.distributed import collectives
 from bert_paddle.models import model_state
 from bert_paddle.models.tokenizer import Tokenizer
-from bert_paddle.training import checkpoint
+from bert_paddle.training import checkpoint, fingerprints
 from bert_paddle.training.output_lock import LOCK_FILE
 
 # Files of up to this size in total are compared byte by byte if the ranks read different copies:
@@ -44,9 +43,7 @@ def describe_tokenizer(tokenizer: Tokenizer | None) -> dict[str, str]:
     """The vocabulary and the settings of a tokenizer, by name."""
     if tokenizer is None:
         return {"the vocabulary": "none"}
-    tokens = [*tokenizer.vocab, *(str(token) for token in tokenizer.added_tokens)]
-    text = "".join(f"{token}\n" for token in tokens)
-    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    digest = fingerprints.of_vocabulary(tokenizer)
     settings = ("do_lower_case", "strip_accents", "tokenize_chinese_chars")
     return {
         "the vocabulary": f"{len(tokenizer)} word pieces with {_digest_text(digest)}",
@@ -92,13 +89,8 @@ def read_by_all(files: Mapping[str, Sequence[Path]]) -> set[str]:
 
 
 def describe_files(paths: Sequence[Path]) -> str:
-    """A digest of the files' bytes; "" if they are too large to be read at the start."""
-    if sum(path.stat().st_size for path in paths) > _MAX_HASHED_BYTES:
-        return ""
-    digest = hashlib.sha256()
-    for path in paths:
-        digest.update(bytes.fromhex(atomic_files.sha256(path)))
-    return f"files with {_digest_text(digest.hexdigest())}"
+    """A digest of the files' bytes; of very large ones, of samples."""
+    return f"files with {_digest_text(fingerprints.of_files(paths, _MAX_HASHED_BYTES))}"
 
 
 def _identity(path: Path) -> tuple[Any, ...]:

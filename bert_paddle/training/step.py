@@ -72,7 +72,7 @@ class Trainer:
         """One optimizer step at the learning rate `lr`. step: from 1. signals: those that this
         process has received, as counts by name; they are gathered together with the row counts.
 
-        With non-finite gradients the weights do not change. In float16 training goes on with a
+        With non-finite gradients the weights do not change. In float16 training continues with a
         smaller loss scale. In other precisions the run has to end: see `first_nonfinite_step`. On a
         GPU, which is not waited for, the host learns of it later; until then no further step
         changes the weights.

@@ -9,9 +9,6 @@ VERSION = 6  # of the checkpoint format
 _RENAMED_IN_VERSION_5 = {"window_updates": "window_steps", "rows_per_update": "rows_per_step"}
 TRAINING_DATA = "training data"  # the name of its digest in `TrainState.fingerprints`
 
-# Fields that older checkpoints lack, with the values that they have there.
-FIELDS_ADDED_LATER: dict[str, Any] = {"evaluation_pending": False, "window_empty_steps": {}}
-
 # Flags that may differ when a run is resumed; any other difference is an error, or decided in
 # training.resume_check.
 FLAGS_FREE_ON_RESUME = frozenset(
@@ -118,5 +115,7 @@ def upgrade(values: dict[str, Any]) -> dict[str, Any] | None:
         "base_position": 0.0,
         "fingerprints": {TRAINING_DATA: fingerprint},
         "compute_mode": {},
+        "evaluation_pending": False,
+        "window_empty_steps": {},
         "version": VERSION,
     }

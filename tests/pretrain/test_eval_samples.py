@@ -1,20 +1,18 @@
 """--max_eval_samples: which held-out rows are evaluated, and what a resumed run keeps."""
 
-import json
 from pathlib import Path
 
 import numpy as np
+import old_states
 import pytest
 import shard_files
 import tiny
 
-from bert_paddle.common import atomic_files
 from bert_paddle.pretrain import pretrain
 from bert_paddle.pretrain.args import PretrainArgs, parse_args
 from bert_paddle.pretrain.data import schema
 from bert_paddle.pretrain.data.loader import eval_row_ranges
 from bert_paddle.pretrain.data.shards import ShardSet
-from bert_paddle.training import checkpoint
 
 
 def shard_set(*rows: int) -> ShardSet:
@@ -93,12 +91,11 @@ def test_a_run_of_an_earlier_version_goes_on_with_all_rows(run, tmp_path):
     """Its default, by its earlier name; its state lacks fields of today's."""
     run("--max_steps 2")
     folder = tmp_path / "out" / "model_2"
-    path = folder / checkpoint.STATE_FILE
-    state = json.loads(path.read_text())
-    state["args"]["max_eval_rows"] = state["args"].pop("max_eval_samples") and -1
-    del state["evaluation_pending"]
-    path.write_text(json.dumps(state))
-    (folder / checkpoint.MANIFEST_FILE).unlink()
-    atomic_files.write_manifest(folder, checkpoint.MANIFEST_FILE, state["version"])
+
+    def name_as_before(args: dict) -> None:
+        del args["max_eval_samples"]
+        args["max_eval_rows"] = -1
+
+    old_states.make_older(folder, change=name_as_before)
     results, _ = run("--resume_from_checkpoint auto")
     assert results["eval_samples"] == 100

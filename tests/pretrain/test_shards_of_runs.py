@@ -5,12 +5,12 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import old_states
 import pytest
 import shard_files
 import tiny
 from safetensors.numpy import load_file
 
-from bert_paddle.common import atomic_files
 from bert_paddle.common.errors import DataError
 from bert_paddle.pretrain import pretrain
 from bert_paddle.pretrain.args import parse_args
@@ -65,16 +65,6 @@ def test_roles_are_printed_and_held_out_shards_are_not_trained_on(run, tmp_path,
         run("--max_steps 1 --eval_pattern dev*", out="wrong")
 
 
-def make_older(model_dir: Path) -> None:
-    """Change a checkpoint to one of a version without --eval_pattern."""
-    path = model_dir / checkpoint.STATE_FILE
-    state = json.loads(path.read_text())
-    del state["args"]["eval_pattern"], state["window_empty_steps"]
-    path.write_text(json.dumps(state))
-    (model_dir / checkpoint.MANIFEST_FILE).unlink()
-    atomic_files.write_manifest(model_dir, checkpoint.MANIFEST_FILE, state["version"])
-
-
 @pytest.mark.parametrize("with_test", [True, False])
 def test_a_resumed_run_keeps_its_roles(run, tmp_path, capsys, with_test):
     """Also one of a version that trained on valid_0, and held out names with _test_ only."""
@@ -87,7 +77,8 @@ def test_a_resumed_run_keeps_its_roles(run, tmp_path, capsys, with_test):
     run(f"--max_steps 3 --save_steps 1 --eval_pattern {pattern}")
     for step in (2, 3):
         shutil.rmtree(tmp_path / "out" / f"model_{step}")
-    make_older(tmp_path / "out" / "model_1")
+    model_dir = tmp_path / "out" / "model_1"
+    old_states.make_older(model_dir, change=lambda args: args.pop("eval_pattern"))
     capsys.readouterr()
     run("--max_steps 3 --save_steps 1 --resume_from_checkpoint auto")
     assert f"resuming with --eval_pattern {pattern}" in capsys.readouterr().err

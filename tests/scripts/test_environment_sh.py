@@ -311,6 +311,18 @@ def test_the_gpu_build_suits_the_driver_and_the_cpu_build_is_never_fetched(
     assert "requirements-cpu" not in copy.calls.read_text()
 
 
+def test_an_interrupted_installation_of_a_gpu_build_is_repeated_with_it(copy):
+    assert copy.run("--dev", "--paddle=cu126", FAKE_PIP="killed").returncode != 0
+    assert copy.run().returncode == 0
+    copy.lock.write_text("one==2 --hash=sha256:01\n")
+    assert copy.run(FAKE_PIP="No space left on device").returncode == 1
+    copy.calls.unlink()
+    assert copy.run().returncode == 0
+    calls = copy.calls.read_text()
+    assert "/cu126/ paddlepaddle-gpu==" in calls and "requirements-cpu" not in calls
+    assert copy.dev_lock.name in calls
+
+
 def test_a_gpu_build_replaces_the_cpu_build(copy):
     copy.run()
     assert copy.run("--paddle=cu126").returncode == 0

@@ -105,7 +105,7 @@ def test_more_epochs_go_on_from_the_present_learning_rate():
 def test_more_epochs_after_the_end_train_at_the_share_of_rows_seen():
     state = state_of(8, step=14, epoch=1, rows=50)
     changed, line = plan.replan(state, state_of(8, epochs=4.0), 50, 0)
-    assert changed.total == 28 and "had ended, goes on at 50%" in line
+    assert changed.total == 28 and "had ended, continues at 50%" in line
     assert rates(changed)[0] == pytest.approx(0.5) and rates(changed)[-1] == pytest.approx(0)
 
 

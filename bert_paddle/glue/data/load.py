@@ -17,6 +17,7 @@ from bert_paddle.glue.data.dataset import EncodedDataset, encode_examples
 from bert_paddle.glue.data.tsv import Examples
 from bert_paddle.glue.tasks import TASKS, DevSet, Task, TestSet
 from bert_paddle.models.tokenizer import Tokenizer
+from bert_paddle.models.vocabulary import UNKNOWN_WARNING_SHARE
 
 Rows = TypeVar("Rows", Examples, EncodedDataset)
 
@@ -38,9 +39,6 @@ class TaskData(Generic[Rows]):
         """Where the data comes from: "data" in all_results.json and run.json."""
         return "own" if self.custom else "demo" if self.demo else "glue"
 
-
-# BERT's own vocabularies leave well below 1 % of a text in their language unknown.
-_MAX_UNKNOWN_SHARE = 0.03
 
 RawData = TaskData[Examples]  # before encoding
 EncodedData = TaskData[EncodedDataset]
@@ -188,7 +186,7 @@ def _log_unknown(shares: list[tuple[str, float]], tokenizer: Tokenizer, log: Run
         return
     log.note("[UNK]: " + ", ".join(f"{share:.2%} of {source}" for source, share in shares))
     source, worst = max(shares, key=lambda item: item[1])
-    if worst > _MAX_UNKNOWN_SHARE:
+    if worst > UNKNOWN_WARNING_SHARE:
         case = "is lower-cased" if tokenizer.do_lower_case else "keeps its case"
         log.warning(
             f"{source}: {worst:.1%} of the word pieces are [UNK], which tell the model nothing. "

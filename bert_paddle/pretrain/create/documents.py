@@ -211,7 +211,7 @@ def _sentences_of_prose(
     A long paragraph is passed to `sentencex` window by window; the last sentence of a window may
     continue in the next, and is carried over. notes: gets the line number of every forced split.
     """
-    segment = extras.import_extra("sentencex", "--input_format prose").segment
+    segment = extras.import_extra("sentencex", "--form prose").segment
 
     text, limit = "", _WINDOW_CHARS
     for line_number, line in lines:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bert_paddle.common import outputs
 from bert_paddle.common.errors import DataError, OutputError
 from bert_paddle.models.tokenizer import SPECIAL_TOKENS
 from bert_paddle.pretrain.create import compressed_files
@@ -94,7 +95,7 @@ class ReservedPaths:
     def identities(self) -> dict[_Identity, str]:
         """The reserved files that exist, however they are named: reason by identity."""
         named = [(path, OUTPUT) for path in self.output_files] + list(self.other_inputs)
-        return {identity: reason for path, reason in named if (identity := _identity(path))}
+        return {identity: reason for path, reason in named if (identity := outputs.identity(path))}
 
 
 def find_files(
@@ -132,8 +133,10 @@ class _Search:
         self.paths: dict[str, Path] = {}
         self.left_out: dict[str, list[Path]] = {}
         self._reserved = reserved.identities() if reserved else {}
-        self._output_dir = _identity(reserved.output_dir) if reserved else None
-        self._work_dir = _identity(reserved.work_dir) if reserved and reserved.work_dir else None
+        self._output_dir = outputs.identity(reserved.output_dir) if reserved else None
+        self._work_dir = (
+            outputs.identity(reserved.work_dir) if reserved and reserved.work_dir else None
+        )
 
     def add_input(self, name: str) -> bool:
         """Add the files of one input; returns whether it has one that an earlier input had."""
@@ -164,18 +167,18 @@ class _Search:
         return is_known
 
     def _is_output_dir(self, path: Path) -> bool:
-        return self._output_dir is not None and _identity(path) == self._output_dir
+        return self._output_dir is not None and outputs.identity(path) == self._output_dir
 
     def _check_not_reserved(self, path: Path) -> None:
         """Raise OutputError when a file or folder given by name is written or deleted by this
         command, or is its vocabulary."""
-        reason = self._reserved.get(_identity(path) or (0, 0))
+        reason = self._reserved.get(outputs.identity(path) or (0, 0))
         if reason == VOCAB_FLAG:
             raise OutputError(f"the input {path} is {reason}: give text")
         if reason:
             raise OutputError(f"the input {path} is a file that this command writes: give text")
         parents = [path, *path.absolute().parents]
-        if self._work_dir and any(_identity(parent) == self._work_dir for parent in parents):
+        if self._work_dir and any(outputs.identity(parent) == self._work_dir for parent in parents):
             raise OutputError(f"the input {path} is in the work folder of this command: give text")
 
     def _files_below(self, folder: Path) -> list[Path]:
@@ -194,7 +197,7 @@ class _Search:
         files: list[Path] = []
         seen: set[_Identity | None] = set()
         for folder_path, folders, names in os.walk(folder, onerror=raise_error, followlinks=True):
-            identity = _identity(Path(folder_path))
+            identity = outputs.identity(Path(folder_path))
             if identity in seen:  # reached again through a link, perhaps in a loop
                 folders.clear()
                 continue
@@ -216,7 +219,9 @@ class _Search:
     def _is_read(self, path: Path, pattern: str | None = None) -> bool:
         """Whether a file that was not given by its name is read; pattern: what it was matched by,
         None in a folder."""
-        reason = self._reserved.get(_identity(path) or (0, 0)) or _reason_by_name(path, pattern)
+        reason = self._reserved.get(outputs.identity(path) or (0, 0)) or _reason_by_name(
+            path, pattern
+        )
         if reason is None and _is_vocabulary(path):
             reason = VOCABULARY
         if reason:
@@ -256,15 +261,6 @@ def _is_vocabulary(path: Path) -> bool:
     with open_bytes(path) as stream:
         lines = set(stream.read(_VOCABULARY_BYTES).splitlines())
     return all(token.encode() in lines for token in SPECIAL_TOKENS)
-
-
-def _identity(path: Path) -> _Identity | None:
-    """Device and inode of what a path leads to; None if there is nothing."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
 
 
 def _require_regular_file(path: Path) -> Path:

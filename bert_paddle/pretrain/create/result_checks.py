@@ -11,12 +11,12 @@ from typing import Any
 
 from bert_paddle.common.errors import DataError
 from bert_paddle.models.tokenizer import Tokenizer
+from bert_paddle.models.vocabulary import UNKNOWN_WARNING_SHARE
 from bert_paddle.pretrain.create import unknown_words
 from bert_paddle.pretrain.create.args import CreateArgs
 from bert_paddle.pretrain.create.documents import LINES, Document
 from bert_paddle.pretrain.create.file_layouts import PLAIN
 from bert_paddle.pretrain.create.partition import SplitCounts
-from bert_paddle.pretrain.create.unknown_words import WARNING_SHARE
 from bert_paddle.pretrain.create.wordpiece import WordPieceEncoder
 
 WARNING_RANDOM_SHARE = (
@@ -139,7 +139,7 @@ def check_result(
     """Warnings about the shards. Raises DataError when a share exceeds its maximum in `args`."""
     warnings = []
     share = metadata["unknown_share"]  # None: shards of an earlier version
-    if share is not None and share >= min(WARNING_SHARE, args.max_unknown_share):
+    if share is not None and share >= min(UNKNOWN_WARNING_SHARE, args.max_unknown_share):
         recorded = unknown_words.merge(s["unknown_words"] for s in metadata["shards"])
         message = (
             f"{share:.1%} of the text's word pieces are [UNK]: "

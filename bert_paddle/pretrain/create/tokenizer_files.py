@@ -32,7 +32,7 @@ def save(tokenizer: Tokenizer, folder: Path) -> None:
 
 def describe(tokenizer: Tokenizer) -> dict[str, Any]:
     """The vocabulary as recorded in the metadata."""
-    added_tokens = [token.as_json() | {"id": token.id} for token in tokenizer.added_tokens]
+    added_tokens = [token.as_json() for token in tokenizer.added_tokens]
     return {
         "pieces": len(tokenizer),
         "sha256": schema.vocabulary_sha256(tokenizer.vocab),

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from bert_paddle.models.tokenizer import Tokenizer
 
 MAX_WORD_CHARS = 100  # BERT's: a longer word is [UNK], as in Tokenizer
-WARNING_SHARE = 0.03  # of [UNK] among the word pieces of a text
 KEPT_WORDS = 50  # recorded for each shard
 _MAX_COUNTED, _KEPT_COUNTED = 50_000, 10_000  # distinct words: reduced to the most frequent ones
 _EXAMPLES = 5

@@ -142,6 +142,18 @@ def test_an_unreachable_scheduler_is_an_error(create, monkeypatch):
         create("out", "--scheduler", "tcp://127.0.0.1:9")
 
 
+def test_without_libdeflate_the_rows_are_the_same(create, monkeypatch):
+    fast = create("fast")
+    monkeypatch.setitem(sys.modules, "deflate", None)
+    plain = create("plain")
+    for name in NAMES:
+        with h5py.File(fast / name) as expected, h5py.File(plain / name) as file:
+            assert expected.keys() == file.keys()
+            for key in expected:
+                np.testing.assert_array_equal(expected[key][()], file[key][()])
+    assert read_shards(fast) != read_shards(plain)  # libdeflate was used where it is
+
+
 def test_missing_dask_is_an_error(create, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(UserError, match="pip install distributed"):
