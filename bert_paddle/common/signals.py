@@ -82,12 +82,15 @@ class SignalRequests:
         """The pending signals as {name: 1}, to be summed over processes. A save request is returned
         once, a stop request by every call."""
         pending = dict(self._pending)
-        self._pending = {name: count for name, count in pending.items() if name in STOP}
+        for name in SAVE:
+            if name in pending:
+                del self._pending[name]
         return pending
 
     def pending_stop(self) -> str | None:
         """The name of the stop signal that this process has received, or None."""
-        return next((name for name in self._pending if name in STOP), None)
+        # A copy in one step: the handler may add another signal while this runs.
+        return next((name for name in list(self._pending) if name in STOP), None)
 
     @property
     def are_deferred(self) -> bool:

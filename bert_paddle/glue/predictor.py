@@ -11,13 +11,15 @@ from bert_paddle.common import runtime
 from bert_paddle.common.errors import DataError, WeightsError
 from bert_paddle.glue import evaluate
 from bert_paddle.glue.custom.load import saved_task
-from bert_paddle.glue.data.dataset import encode_examples
+from bert_paddle.glue.data.dataset import encode_examples, unknown_share
 from bert_paddle.glue.data.tsv import Examples
 from bert_paddle.glue.predictions import probabilities
 from bert_paddle.models import classifier, hub, load_weights, model_config, tokenizer
 from bert_paddle.models.added_tokens import check_embeddings
 from bert_paddle.models.load_weights import LoadedWeights
 from bert_paddle.training.verify_model_dir import verify_model_dir
+
+_MOST = 0.5  # the share of [UNK] from which a prediction is of little meaning
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,8 @@ class Predictor:
     ):
         """max_seq_length: maximum tokens per row; None: the model's max_position_embeddings.
         do_lower_case: whether text is lower-cased; None: as the model's files say. log: called
-        with a line about the tokenizer, and its warnings."""
+        with a line about the tokenizer, and with warnings."""
+        self._log = log
         folder = _find_folder(name_or_path)
         config = model_config.read_config(folder)
         model_config.check_classifier_kind(config)
@@ -105,6 +108,13 @@ class Predictor:
         texts_b = None if pairs is None else list(pairs)
         examples = Examples(list(texts), texts_b, None, "texts")
         dataset = encode_examples(examples, self.tokenizer, self.max_seq_length)
+        share = unknown_share(dataset, self.tokenizer)
+        if share > _MOST:
+            self._log(
+                f"warning: {share:.0%} of the texts' word pieces are [UNK], which tell the model "
+                "nothing: it does not know their language, their script or their case "
+                "(--do_lower_case)"
+            )
         logits = evaluate.compute_logits(self.model, dataset, batch_size)
         evaluate.check_finite(logits, str(self.folder))
         return self._predictions(logits)

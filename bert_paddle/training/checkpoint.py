@@ -6,7 +6,7 @@
         manifest.json                                                  written last: sizes, SHA-256
 
 A checkpoint is built under a temporary name, flushed to disk and renamed. A crash may leave
-model_<n>.partial (half written), .old (being replaced) and .gone (half deleted); the next run in
+model_<n>.partial (half written), .replaced and .gone (half deleted); the next run in
 the folder cleans up. .aside is a checkpoint newer than the one that a run resumed from. Folders of
 these names that this program did not write are left alone: see `checkpoint_files`.
 """
@@ -54,9 +54,9 @@ def save(
     partial = target.with_name(target.name + checkpoint_files.PARTIAL)
     if partial.is_dir():
         checkpoint_files.delete_unfinished(partial)
-    partial.mkdir(parents=True)
+    (partial / "state").mkdir(parents=True)
     try:
-        (partial / "state").mkdir()
+        (partial / OPTIMIZER_FILE).touch()  # first: by it, the folder is recognized
         write_model(partial)
         atomic_files.write_tensors(partial / OPTIMIZER_FILE, optimizer)
         atomic_files.write_json(partial / STATE_FILE, dataclasses.asdict(state))
@@ -71,12 +71,12 @@ def save(
 
 
 def _swap(partial: Path, target: Path) -> None:
-    """Rename `partial` to `target`. An existing `target` is kept as .old until that is done; one
-    with a user's files is set aside."""
+    """Rename `partial` to `target`. An existing `target` is kept as .replaced until that is done;
+    one with a user's files is set aside."""
     old = None
     if os.path.lexists(target):
         replaceable = target.is_symlink() or not checkpoint_files.other_files(target)
-        suffix = checkpoint_files.OLD if replaceable else checkpoint_files.ASIDE
+        suffix = checkpoint_files.REPLACED if replaceable else checkpoint_files.ASIDE
         old = atomic_files.free_name(target, suffix)
         target.rename(old)
     try:
@@ -87,15 +87,7 @@ def _swap(partial: Path, target: Path) -> None:
         raise
     atomic_files.sync(target.parent)
     if old is not None and replaceable:
-        _discard(old)
-
-
-def _discard(path: Path) -> None:
-    """Delete a replaced checkpoint as far as possible; of a symbolic link, only the link."""
-    if path.is_symlink():
-        path.unlink()
-    else:
-        shutil.rmtree(path, ignore_errors=True)
+        checkpoint_files.discard(old)
 
 
 def find_damage(folder: Path) -> str | None:
@@ -221,21 +213,33 @@ def set_aside_newer(output_dir: Path, step: int) -> list[str]:
 
 def recover_from_crash(output_dir: Path) -> None:
     """Clean up after a crash: delete checkpoints that are half written or half deleted, and restore
-    a replaced one unless the new one is complete. Raises OSError."""
+    a replaced one unless the new one is complete. Raises OutputError for one of them with a user's
+    files, OSError."""
     for path in _entries(output_dir):
         name = path.name
-        if not checkpoint_files.ANY_NAME.fullmatch(name) or not path.is_dir():
+        is_ours = checkpoint_files.ANY_NAME.fullmatch(name)
+        earlier = checkpoint_files.EARLIER_REPLACED.fullmatch(name)
+        if not (is_ours or earlier) or not path.is_dir():
             continue
         if name.endswith(checkpoint_files.PARTIAL) or atomic_files.DELETED_SUFFIX in name:
             checkpoint_files.delete_unfinished(path)
-        elif checkpoint_files.OLD in name and checkpoint_files.is_checkpoint(path):
-            target = path.with_name(name.partition(checkpoint_files.OLD)[0])
-            if not os.path.lexists(target) or find_damage(target) and not find_damage(path):
-                if os.path.lexists(target):
-                    checkpoint_files.delete(target)
-                path.rename(target)
-            else:
-                _discard(path)
+        elif earlier and checkpoint_files.is_checkpoint(path):
+            _restore_if_needed(path, path.with_name(earlier[1]))
+        elif checkpoint_files.REPLACED in name and checkpoint_files.is_checkpoint(path):
+            target = path.with_name(name.partition(checkpoint_files.REPLACED)[0])
+            if not _restore_if_needed(path, target):
+                checkpoint_files.delete_unfinished(path)
+
+
+def _restore_if_needed(replaced: Path, target: Path) -> bool:
+    """Rename a replaced checkpoint back unless the new one is complete; returns whether it was."""
+    is_missing = not os.path.lexists(target)
+    if not is_missing and (not find_damage(target) or find_damage(replaced)):
+        return False
+    if not is_missing:
+        checkpoint_files.delete(target)
+    replaced.rename(target)
+    return True
 
 
 def prune(

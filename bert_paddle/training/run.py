@@ -201,9 +201,15 @@ class TrainingRun:
 
     def _fit(self, batches: TrainData, state: TrainState, hooks: list[Hook], until: int) -> None:
         """Train, then wait until the last checkpoint is written."""
+        has_no_step_left = state.step >= until or state.stopped
         try:
             with profile_steps(self.trainer, self.args.profile, self.output_dir, self.log):
                 fit(self.trainer, batches, state, hooks, self.log, until, lambda: self._save(state))
+            # A finished run that is resumed into another folder: its model is to be there too.
+            if has_no_step_left and not collectives.run_on_main(
+                lambda: state.step in checkpoint.saved_steps(self.output_dir)
+            ):
+                self._save(state)
         except Interrupted:
             # Raised on all processes: none exits before the checkpoint is written.
             collectives.run_on_main(self.writer.wait)

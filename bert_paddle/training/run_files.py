@@ -231,10 +231,19 @@ def _is_predictions(path: Path) -> bool:
 
 
 def _is_submission(path: Path) -> bool:
-    """Whether a file has the header of predictions, in a run's folder: others write such files."""
+    """Whether a file has the header of predictions, and its name is in the run's results, or the
+    run was interrupted before it wrote these: others write such files too."""
     with read_files.errors_name(path), path.open("rb") as file:
         header = file.readline()
-    return header.startswith(b"index\tprediction") and is_run_folder(path.parent.parent)
+    run = path.parent.parent
+    results = read_files.read_json_object(run / RESULTS_FILE) or {}
+    info = read_files.read_json_object(run / RUN_FILE) or {}
+    settings = info.get("settings")
+    predicts = isinstance(settings, dict) and bool(settings.get("do_predict"))
+    is_interrupted = predicts and info.get("finished", "") is None
+    return header.startswith(b"index\tprediction") and (
+        f"predictions_{path.name}" in results or is_interrupted
+    )
 
 
 def is_picture(path: Path) -> bool:

@@ -13,6 +13,7 @@ import tiny
 from jobs import finish, is_training, ranks_in_training, without_job
 from safetensors.numpy import load_file
 
+from bert_paddle.common import signals
 from bert_paddle.common.errors import Interrupted
 from bert_paddle.common.signals import SignalRequests
 from bert_paddle.glue import finetune
@@ -195,3 +196,25 @@ def test_a_run_whose_terminal_is_closed_is_saved(tiny_dir, data, tmp_path, proce
     assert job.wait(60) == 129
     [step] = checkpoint.saved_steps(tmp_path / "out")
     assert checkpoint.find_damage(checkpoint.checkpoint_dir(tmp_path / "out", step)) is None
+
+
+class StopThatInterrupts(dict):
+    """The stop signals; the first look-up is interrupted by one."""
+
+    def __contains__(self, name):
+        if not self.get("interrupted"):
+            self["interrupted"] = True
+            signal.raise_signal(signal.SIGTERM)
+        return super().__contains__(name)
+
+
+@pytest.mark.parametrize("read", ["pending_stop", "poll"])
+def test_a_signal_while_the_requests_are_read_is_neither_an_error_nor_lost(monkeypatch, read):
+    requests = signals.SignalRequests()
+    with requests.deferred():
+        requests.handle(signal.SIGUSR1)
+        with monkeypatch.context() as patch:
+            patch.setattr(signals, "STOP", StopThatInterrupts(signals.STOP))
+            getattr(requests, read)()
+            signals.STOP["SIGTERM"] in signals.STOP  # noqa: B015  interrupts if `read` did not
+        assert requests.pending_stop() == "SIGTERM"

@@ -138,7 +138,7 @@ def test_one_line_names_the_rank_and_its_error(tmp_path, faulty_rank, fault, mes
     job = ranks.start(
         "exchange", tmp_path, 3, RANKS_FAULTY=str(faulty_rank), RANKS_FAULT=fault, **SHORT_TIMEOUT
     )
-    code, out, err = finish(job, 60)
+    code, out, err = finish(job, 150)
     assert code == 1 and "exchange 2" in out
     errors = [line for line in err.splitlines() if line.startswith("error:")]
     assert len(errors) == 1 and message in errors[0], err

@@ -14,7 +14,7 @@ from bert_paddle.cli import export as export_command
 from bert_paddle.cli import predict as predict_command
 from bert_paddle.cli import submission as submission_command
 from bert_paddle.common.errors import UserError, WeightsError
-from bert_paddle.glue import finetune
+from bert_paddle.glue import finetune, predictor
 from bert_paddle.glue.args import parse_args
 from bert_paddle.models.tokenizer import load_tokenizer
 
@@ -173,3 +173,12 @@ def test_added_tokens_are_trained_and_saved(tiny_dir, changed, fine_tune, sst2_d
     saved = tmp_path / "out" / "model_2"
     assert load_tokenizer(saved).tokenize_to_ids(["a goodish film"])[0][1] == new
     assert len(api.load(saved).predict(["goodish"])) == 1
+
+
+def test_predictions_of_unknown_text_are_a_warning(tmp_path):
+    lines: list[str] = []
+    model = predictor.Predictor(str(tiny.write_model(tmp_path / "m")), None, None, lines.append)
+    model.predict(["the cat sat"])
+    assert not any("[UNK]" in line for line in lines)
+    model.predict(["\u1019\u103c\u1014\u103a\u1019\u102c"])
+    assert "100% of the texts' word pieces are [UNK]" in lines[-1]

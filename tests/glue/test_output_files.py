@@ -33,6 +33,8 @@ def own_run(tmp_path) -> Path:
     """The folder of a finished run, with all files that a run writes but checkpoints."""
     out = run_folders.write_run(tmp_path / "own")
     build.write_run_report(out)
+    results = json.loads((out / "all_results.json").read_text())
+    (out / "all_results.json").write_text(json.dumps(results | {"predictions_SST-2.tsv": "own"}))
     (out / "predictions").mkdir()
     (out / "predictions" / "SST-2.tsv").write_text("index\tprediction\n0\t1\n")
     run_folders.write_lines(
@@ -51,9 +53,14 @@ def test_a_runs_own_files_are_recognized_and_deleted(own_run):
     (own_run / "notes.txt").write_text("mine")
     (own_run / "pictures" / "holiday.png").write_bytes(b"mine")
     (own_run / "predictions" / "other.tsv").write_text("id\ttext\n")
+    # The form of GLUE's server, which other programs write too.
+    (own_run / "predictions" / "ensemble.tsv").write_text("index\tprediction\n0\tmine\n")
     run_files.remove_run(own_run)
     files = sorted(p.relative_to(own_run).as_posix() for p in own_run.rglob("*") if p.is_file())
-    assert files == ["notes.txt", "pictures/holiday.png", "predictions/other.tsv"]
+    assert files == [
+        *("notes.txt", "pictures/holiday.png"),
+        *("predictions/ensemble.tsv", "predictions/other.tsv"),
+    ]
 
 
 def test_files_of_earlier_versions_are_recognized(own_run):

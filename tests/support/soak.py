@@ -72,7 +72,7 @@ def all_damaged(reference: Path, out: Path) -> None:
 def replaced(reference: Path, out: Path) -> None:
     """A crash while a checkpoint was being replaced by one of the same step."""
     newest_damaged(reference, out)
-    (out / "model_2").rename(out / "model_2.old")
+    (out / "model_2").rename(out / "model_2.replaced")
 
 
 def steps_in_place(events: list[str]) -> set[int]:

@@ -65,7 +65,7 @@ def test_saving_a_step_again_replaces_its_checkpoint(tmp_path):
 
 def test_recover_from_crash(tmp_path):
     save(tmp_path, 1)
-    save(tmp_path, 2).rename(tmp_path / "model_2.old")  # killed between the two renames
+    save(tmp_path, 2).rename(tmp_path / "model_2.replaced")  # killed between the two renames
     (tmp_path / "model_5.partial").mkdir()
     checkpoint.recover_from_crash(tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model_1", "model_2"]
@@ -163,9 +163,9 @@ def test_set_aside_never_overwrites(tmp_path):
 
 def test_recovery_keeps_the_complete_one_of_new_and_old(tmp_path):
     """After a crash during a replacement: the new one, unless only the old one is complete."""
-    for damaged, expected_total in (("model_2", 1), ("model_2.old", 9), (None, 9)):
+    for damaged, expected_total in (("model_2", 1), ("model_2.replaced", 9), (None, 9)):
         out = tmp_path / str(damaged)
-        for total, name in ((9, "new"), (1, "model_2.old")):
+        for total, name in ((9, "new"), (1, "model_2.replaced")):
             folder = checkpoint.save(out, TrainState(total, 2), TENSORS, write_model)
             folder.rename(out / name)
         (out / "new").rename(out / "model_2")

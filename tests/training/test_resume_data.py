@@ -93,6 +93,20 @@ def test_data_model_and_output_may_lie_elsewhere(finished, stopped, capsys, prog
     assert "changed" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("program", ["glue", "pretrain"])
+def test_a_finished_run_resumed_into_another_folder_has_its_model_there(
+    finished, tmp_path, program
+):
+    place = tmp_path / "copy"
+    shutil.copytree(finished[program], place, ignore=shutil.ignore_patterns("out"))
+    source = finished[program] / "out" / "model_4"
+    run(program, place, f"--resume_from_checkpoint {source}")
+    assert (
+        same.checkpoint_files(place / "out" / "model_4")["model.safetensors"]
+        == (same.checkpoint_files(source)["model.safetensors"])
+    )
+
+
 def change_dev_label(place):
     write_csv(place / "dev.csv", 8, flip=3)
 

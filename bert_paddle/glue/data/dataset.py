@@ -116,3 +116,12 @@ class TrainLoader:
             rows, self.global_micro_batch_size, self.rank, self.world_size
         )
         return [self.dataset.batch(part, self.pad_multiple) for part in parts]
+
+
+def unknown_share(dataset: EncodedDataset, tokenizer: Tokenizer) -> float:
+    """The share of [UNK] among the word pieces, without [CLS] and [SEP]."""
+    if len(dataset) == 0:
+        return 0.0
+    ids = np.concatenate(dataset.encoded.input_ids)
+    pieces = np.count_nonzero((ids != tokenizer.cls_id) & (ids != tokenizer.sep_id))
+    return int(np.count_nonzero(ids == tokenizer.unk_id)) / max(1, int(pieces))

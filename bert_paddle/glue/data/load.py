@@ -13,7 +13,7 @@ from bert_paddle.common.run_log import RunLog
 from bert_paddle.distributed import collectives
 from bert_paddle.glue.args import GlueArgs
 from bert_paddle.glue.data import download, tsv
-from bert_paddle.glue.data.dataset import EncodedDataset, encode_examples
+from bert_paddle.glue.data.dataset import EncodedDataset, encode_examples, unknown_share
 from bert_paddle.glue.data.tsv import Examples
 from bert_paddle.glue.tasks import TASKS, DevSet, Task, TestSet
 from bert_paddle.models.tokenizer import Tokenizer
@@ -148,7 +148,7 @@ def encode_data(data: RawData, tokenizer: Tokenizer, args: GlueArgs, log: RunLog
     def encode(examples: Examples, keep_texts: bool = True) -> EncodedDataset:
         with log.row_progress(f"encoding {examples.source}", len(examples)) as show_rows:
             dataset = encode_examples(examples, tokenizer, args.max_seq_length, show_rows)
-        unknown.append((examples.source, _unknown_share(dataset, tokenizer)))
+        unknown.append((examples.source, unknown_share(dataset, tokenizer)))
         if dataset.encoded.truncated:
             log.note(
                 f"{examples.source}: {dataset.encoded.truncated} of {len(dataset)} rows are "
@@ -169,15 +169,6 @@ def encode_data(data: RawData, tokenizer: Tokenizer, args: GlueArgs, log: RunLog
     )
     _log_unknown(unknown, tokenizer, log)
     return encoded
-
-
-def _unknown_share(dataset: EncodedDataset, tokenizer: Tokenizer) -> float:
-    """The share of [UNK] among the word pieces, without [CLS] and [SEP]."""
-    if len(dataset) == 0:
-        return 0.0
-    ids = np.concatenate(dataset.encoded.input_ids)
-    pieces = np.count_nonzero((ids != tokenizer.cls_id) & (ids != tokenizer.sep_id))
-    return int(np.count_nonzero(ids == tokenizer.unk_id)) / max(1, int(pieces))
 
 
 def _log_unknown(shares: list[tuple[str, float]], tokenizer: Tokenizer, log: RunLog) -> None:
