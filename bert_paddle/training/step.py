@@ -79,6 +79,16 @@ class Trainer:
         self.autocast, self.scaler, self.model = _mixed_precision(model, self.optimizer, args, gpu)
         self.parameters = [p for p in model.parameters() if not p.stop_gradient]
         self.gpu = gpu
+        # Paddle's kernels of LAMB and of the fused AdamW take gradients in the weights' type only.
+        half_gradients = self.scaler is not None and args.amp_level == "O2"
+        takes_float32 = args.optimizer == "adamw" and not args.fused_adamw
+        self._unscales_in_float32 = half_gradients and takes_float32
+        if half_gradients and not takes_float32:
+            log.note(
+                "--amp_level O2 --amp_dtype float16: with --optimizer lamb or --fused_adamw, "
+                "gradients below 6e-8 are lost when they are unscaled; --amp_level O1 or "
+                "--amp_dtype bfloat16 keeps them"
+            )
         # The first step with non-finite gradients; inf if there is none. On a GPU, a tensor.
         self._first_nonfinite: Any = math.inf
 
@@ -126,6 +136,8 @@ class Trainer:
         """Clip the gradients, which are the same on all ranks, and step the optimizer."""
         limit = self.args.max_grad_norm
         if self.scaler:
+            if self._unscales_in_float32:
+                _cast_gradients_to_float32(self.parameters)
             self.scaler.unscale_(self.optimizer)
             self.optimizer.clip_gradients(self.parameters, limit)
             self.scaler.step(self.optimizer)  # skips a step whose gradients are not finite
@@ -178,6 +190,16 @@ class Trainer:
             self.scaler.load_state_dict(
                 {k: np.array([v], "float32") if k == "scale" else v for k, v in saved.items()}
             )
+
+
+def _cast_gradients_to_float32(parameters: Sequence[Any]) -> None:
+    """Replace half-precision gradients. Unscaled in float16, those below 6e-8 would become 0.
+
+    Paddle's `master_grad` would do so after each backward pass, and the next one of the same step
+    cannot add float16 gradients to float32 ones."""
+    from paddle.base import core
+
+    core.eager.set_master_grads([p for p in parameters if p.grad is not None])
 
 
 def _update_first_nonfinite(first: Any, norm: Any, step: int) -> Any:
