@@ -62,7 +62,8 @@ def run_state(run: Path, flags: Sequence[str]) -> str:
     lack the data files): "overwrite" with --overwrite_output_dir, "finished", or "start" for a new
     or unfinished run.
 
-    Raises FlagError for invalid flags, OutputError for a finished run with other settings.
+    Raises FlagError for invalid flags, OutputError for a finished run with other or unknown
+    settings.
     """
     with tempfile.TemporaryDirectory() as empty:
         files = [Path(empty) / cola_release.TRAIN_FILE, Path(empty) / cola_release.TEST_FILE]
@@ -75,8 +76,13 @@ def run_state(run: Path, flags: Sequence[str]) -> str:
     if not (run / RESULTS_FILE).is_file():
         return "start"
     settings = run_info.read(run).get("settings")
+    if not isinstance(settings, dict):
+        raise OutputError(
+            f"{run} holds a finished run whose settings are unknown: its {run_info.RUN_FILE} is "
+            "missing or damaged; give another OUTPUT_DIR, or --overwrite_output_dir to start over"
+        )
     differences = run_status.setting_differences(
-        settings or {}, args, ("train_file", "test_file", "n_gpu")
+        settings, args, ("train_file", "test_file", "n_gpu")
     )
     if differences:
         raise OutputError(
