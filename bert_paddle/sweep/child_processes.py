@@ -10,6 +10,7 @@ import os
 import shlex
 import signal
 import subprocess
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -64,7 +65,8 @@ def make_slots(processes: int, gpus: Sequence[str], parallel: int | None) -> lis
 
 def visible_gpus() -> list[str]:
     """The ids of the GPUs that this process may use, in the form of CUDA_VISIBLE_DEVICES; [] with
-    the CPU build of Paddle. Does not import Paddle."""
+    the CPU build of Paddle, and without a driver. Does not import Paddle. If nvidia-smi fails, says
+    so on stderr and returns []."""
     try:
         importlib.metadata.version("paddlepaddle-gpu")
     except importlib.metadata.PackageNotFoundError:
@@ -74,10 +76,25 @@ def visible_gpus() -> list[str]:
         return [gpu.strip() for gpu in visible.split(",") if gpu.strip()]
     query = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
     try:
-        completed = subprocess.run(query, capture_output=True, text=True, timeout=60, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return []
-    return completed.stdout.split()
+        completed = subprocess.run(
+            query, capture_output=True, text=True, errors="replace", timeout=60
+        )
+        if completed.returncode == 0:
+            return completed.stdout.split()
+        # nvidia-smi writes its errors to stdout.
+        lines = (completed.stdout.strip() or completed.stderr.strip()).splitlines()
+        problem = lines[0] if lines else f"exit code {completed.returncode}"
+    except FileNotFoundError:
+        return []  # no driver
+    except (OSError, subprocess.SubprocessError) as error:
+        problem = str(error)
+    print(
+        f"warning: nvidia-smi failed ({problem}): the GPUs are not dealt out to the runs; name "
+        "them in CUDA_VISIBLE_DEVICES",
+        file=sys.stderr,
+        flush=True,
+    )
+    return []
 
 
 def run_children(
