@@ -13,13 +13,12 @@ UserError for mistakes in flags, files and models, RunError for failures while r
 """
 
 import dataclasses
-import difflib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bert_paddle.common import flags
+from bert_paddle.common import flags, suggest
 from bert_paddle.common.config_file import FlagText
 from bert_paddle.common.errors import FlagError
 from bert_paddle.distributed.launch import set_up_device
@@ -107,8 +106,7 @@ def _build_args(values: Mapping[str, Any]) -> GlueArgs:
     problems, texts = list[str](), dict[str, FlagText]()
     for name, value in values.items():
         if name not in fields:
-            matches = difflib.get_close_matches(name, fields, n=1)
-            hint = f", did you mean {matches[0]}?" if matches else ""
+            hint = suggest.did_you_mean(name, fields)
             problems.append(f"{name} is not a flag of bert-paddle glue{hint}")
         elif value is not None:
             texts[fields[name].name] = FlagText(_text(value), name)

@@ -5,10 +5,11 @@ values; YAML itself would read 2e-5 as a string.
 """
 
 import dataclasses
-import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+from bert_paddle.common import suggest
 
 FLAG, SETTINGS_FILE = "--config", "settings.yaml"
 # Written as comments, so that reusing a settings.yaml neither overwrites nor resumes a run.
@@ -124,8 +125,8 @@ def compose(path: Path) -> Any:
 
 
 def _unknown_flag(location: str, name: str, flag_names: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name.removeprefix("--").replace("-", "_"), flag_names, n=1)
-    ending = f", did you mean {near[0]}?" if near else " of this command (see --help)"
+    spelling = name.removeprefix("--").replace("-", "_")
+    ending = suggest.did_you_mean(spelling, flag_names, " of this command (see --help)")
     return f"{location}: {name[:80]} is not a flag{ending}"
 
 

@@ -6,14 +6,13 @@ together. No heavy imports: `--help` and messages about mistakes must appear imm
 
 import argparse
 import dataclasses
-import difflib
 import itertools
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bert_paddle.common import config_file
+from bert_paddle.common import config_file, suggest
 from bert_paddle.common.config_file import FlagText
 from bert_paddle.common.errors import FlagError
 from bert_paddle.common.flag_values import FALSE, NO_VALUE, TRUE, convert
@@ -296,5 +295,4 @@ def _unknown_flag(argument: str, fields: list[dataclasses.Field]) -> str:
         return f"unexpected {argument!r} (a value without its flag?)"
     name = argument.split("=")[0]
     names = [config_file.FLAG, *(name for f in fields for name in spellings(f))]
-    near = difflib.get_close_matches(name, names, n=1)
-    return f"{name} is not a flag" + (f", did you mean {near[0]}?" if near else " (see --help)")
+    return f"{name} is not a flag" + suggest.did_you_mean(name, names, " (see --help)")

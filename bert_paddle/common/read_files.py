@@ -40,10 +40,20 @@ def read_json_object(path: Path) -> dict[str, Any] | None:
     """The object in a JSON file; None if the file does not exist or contains anything else. Raises
     OSError if it cannot be read."""
     try:
-        content = json.loads(read_bytes(path) or b"")
-    except (ValueError, RecursionError):
+        return parse_json_object(read_bytes(path) or b"")
+    except ValueError:
         return None
-    return content if isinstance(content, dict) else None
+
+
+def parse_json_object(content: bytes | str) -> dict[str, Any]:
+    """The object in a JSON text. Raises ValueError, whose message completes "<file> …"."""
+    try:
+        parsed = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"is not JSON ({error})") from None
+    if not isinstance(parsed, dict):
+        raise ValueError(f"contains a {type(parsed).__name__}, not a JSON object")
+    return parsed
 
 
 def exists(path: Path) -> bool:

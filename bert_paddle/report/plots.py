@@ -1,10 +1,10 @@
 """Pictures of predictions (confusion matrix, scatter, MCC by batch) and the length histogram."""
 
-import warnings
 from typing import Any
 
 import numpy as np
 
+from bert_paddle.common.matthews import matthews_correlation
 from bert_paddle.report.figures import Palette, Picture
 from bert_paddle.report.run_data import Lengths, PredictionSet, RunData, finite_float_or_none
 
@@ -31,23 +31,16 @@ def pictures(run: RunData) -> list[Picture]:
     return result
 
 
-def mcc(labels: list[str], predictions: list[str]) -> float:
-    """Matthews correlation coefficient; 0 if all labels or all predictions are the same."""
-    from sklearn.metrics import matthews_corrcoef
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # for a batch with a single class
-        return float(matthews_corrcoef(labels, predictions))
-
-
 def mcc_per_batch(dataset: PredictionSet) -> tuple[list[float], float]:
     """The Matthews correlation of every 32 consecutive rows (the last batch may be smaller), and of
     all rows together."""
     labels = [str(row["label"]) for row in dataset.rows]
     predictions = [str(row["prediction"]) for row in dataset.rows]
     starts = range(0, len(labels), BATCH)
-    values = [mcc(labels[i : i + BATCH], predictions[i : i + BATCH]) for i in starts]
-    return values, mcc(labels, predictions)
+    values = [
+        matthews_correlation(labels[i : i + BATCH], predictions[i : i + BATCH]) for i in starts
+    ]
+    return values, matthews_correlation(labels, predictions)
 
 
 def mcc_picture(dataset: PredictionSet) -> Picture:

@@ -1,10 +1,9 @@
 """The grid of a sweep, values to try by flag: from FLAG=A,B arguments, a YAML file or a preset."""
 
-import difflib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from bert_paddle.common import config_file, flags
+from bert_paddle.common import config_file, flags, suggest
 from bert_paddle.glue.args import GlueArgs
 
 # Devlin et al. 2018 (arXiv:1810.04805), appendix A.3, on fine-tuning.
@@ -60,8 +59,8 @@ def _add_entries(
     for location, typed, values in entries:
         name = names.get(typed.removeprefix("--"))
         if name is None:
-            matches = difflib.get_close_matches(typed.removeprefix("--"), names, n=1)
-            hint = f", did you mean {matches[0]}?" if matches else "; see bert-paddle glue --help"
+            otherwise = "; see bert-paddle glue --help"
+            hint = suggest.did_you_mean(typed.removeprefix("--"), names, otherwise)
             problems.append(f"{location}: {typed[:80]} is not a flag of run_glue.py{hint}")
         elif name in _NOT_ALLOWED_IN_GRID:
             problems.append(f"{location}: {name} cannot be in a grid: {_NOT_ALLOWED_IN_GRID[name]}")
@@ -89,7 +88,7 @@ def _file_entries(path: str, problems: list[str]) -> Iterable[_Entry]:
     try:
         mapping = config_file.compose(Path(path))
     except ValueError as error:
-        matches = difflib.get_close_matches(path, PRESETS, n=1)
+        matches = suggest.nearest(path, PRESETS)
         hint = f" (did you mean the grid {matches[0]}?)" if matches else ""
         problems.append(f"--grid {path}: {error}{hint}; the built-in grids: {', '.join(PRESETS)}")
         return
