@@ -96,13 +96,7 @@ def render_svg(picture: Picture, salt: str) -> str:
 def write_png(picture: Picture, folder: Path) -> Path:
     """Write `folder`/<name>.png atomically; returns its path."""
     path = folder / f"{picture.name}.png"
-    temporary = path.with_name(f".{path.name}{atomic_files.PARTIAL_SUFFIX}")
-    try:
-        temporary.write_bytes(render_png(picture))
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)  # frees the space on a full disk
-        raise
+    atomic_files.write_bytes(path, render_png(picture))
     return path
 
 

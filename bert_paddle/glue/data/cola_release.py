@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from bert_paddle.common.download import RemoteFile
 from bert_paddle.common.errors import DataError
 from bert_paddle.glue.data import download, tsv
-from bert_paddle.glue.data.fetch import RemoteFile
 from bert_paddle.glue.tasks import TASKS, DevSet, TrainSet
 
 COLUMNS = ("source", "label", "mark", "sentence")

@@ -139,8 +139,7 @@ def _load_or_compile(compiler: Sequence[str]) -> Kernels:
             library = _compile(compiler, openmp_library, Path(scratch))
             content = library.read_bytes()
             library.write_bytes(content + hashlib.sha256(content).digest())
-            atomic_files.sync(library)
-            os.replace(library, path)
+            atomic_files.move_into_place(library, path)
         return Kernels(path)
     except (OSError, subprocess.CalledProcessError):
         # Perhaps the cache's disk is read-only, full, or mounted noexec: compile without the cache.
