@@ -7,7 +7,7 @@ from pathlib import Path
 from bert_paddle.common import flags
 from bert_paddle.common.args import EVALUATION, MODEL, CommonArgs
 from bert_paddle.common.digest_names import INITIAL_WEIGHTS
-from bert_paddle.common.flag_fields import EVALUATING, OnRanks, OnResume, PathUse
+from bert_paddle.common.flag_fields import EVALUATING, OnRanks, OnResume, PathUse, flag_names
 from bert_paddle.common.flags import REQUIRED, flag
 
 DATA = "data"
@@ -108,6 +108,9 @@ class PretrainArgs(CommonArgs):
         if self.input_dir and not Path(self.input_dir).is_dir():
             yield f"--input_dir {self.input_dir}: no such folder"
         yield from self.needs_problems({EVALUATING: self.do_eval})
+
+
+SIZES = flag_names(PretrainArgs, part=SIZE)
 
 
 def parse_args(argv: Sequence[str] | None = None) -> PretrainArgs:
