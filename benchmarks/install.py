@@ -1,5 +1,6 @@
 """From nothing to the first training step of scripts/quickstart.sh, in a fresh clone with an empty
-home and empty caches of uv and pip, by several Pythons, and at an older commit, which knew pip only.
+home and empty caches of uv and pip, by several Pythons, and at an older commit, which knew pip
+only.
 
     python benchmarks/install.py --pythons PY... [--before COMMIT] [--installers uv pip] > FILE.md
 
