@@ -29,6 +29,7 @@ from bert_paddle.models import (
     model_state,
 )
 from bert_paddle.models.added_tokens import check_embeddings
+from bert_paddle.models.forward_pass import ForwardPass
 from bert_paddle.models.tokenizer import Tokenizer, load_tokenizer
 from bert_paddle.training import model_card, rank_contents, resume_check
 from bert_paddle.training import run as training_run
@@ -61,9 +62,9 @@ def run(args: GlueArgs) -> dict[str, Any]:
         task, raw_data = _read_data(args, model_dir, tokenizer, log)
         limit_rows(raw_data, args, log)
         data = encode_data(raw_data, tokenizer, args, log)
-        model = _build_model(args, task, model_dir, log)
-        rank_facts.check_same_contents(args, task, data, model, tokenizer, resume_from)
-        job = FineTuningJob(task, args, output_dir, model, tokenizer, data, log)
+        forward = _build_model(args, task, model_dir, log)
+        rank_facts.check_same_contents(args, task, data, forward.model, tokenizer, resume_from)
+        job = FineTuningJob(task, args, output_dir, forward, tokenizer, data, log)
 
         if args.do_train:
             digests = glue_fingerprints(task, data, tokenizer, model_dir)
@@ -126,7 +127,7 @@ def _read_data(
     return task, data
 
 
-def _build_model(args: GlueArgs, task: Task, model_dir: Path, log: RunLog) -> Any:
+def _build_model(args: GlueArgs, task: Task, model_dir: Path, log: RunLog) -> ForwardPass:
     """The classifier with the weights of `model_dir`, in evaluation mode."""
     # The result of load_weights() is not bound to a name, so that its memory, as much as the
     # model's, is freed.
@@ -135,8 +136,8 @@ def _build_model(args: GlueArgs, task: Task, model_dir: Path, log: RunLog) -> An
     )
     log.note("; ".join([f"model: {model_dir}", *loaded.notes]))
     loaded.model.eval()
-    compute_mode.set_compute_mode(loaded.model, args, log)
-    return loaded.model
+    by_kernels = compute_mode.set_compute_mode(loaded.model, args, log)
+    return loss.forward_pass(loaded.model, by_kernels)
 
 
 class FineTuningJob(TrainingJob):
@@ -149,12 +150,13 @@ class FineTuningJob(TrainingJob):
         task: Task,
         args: GlueArgs,
         output_dir: Path,
-        model: Any,
+        forward: ForwardPass,
         tokenizer: Tokenizer,
         data: EncodedData,
         log: RunLog,
     ):
-        super().__init__(args, output_dir, model, log, task.name)
+        super().__init__(args, output_dir, forward.model, log, task.name)
+        self.forward = forward
         self.args: GlueArgs = args
         self.task, self.tokenizer, self.data = task, tokenizer, data
         # Tensor cores need multiples of 8, but no row may exceed the model's positions.
@@ -174,7 +176,9 @@ class FineTuningJob(TrainingJob):
         assert train_set is not None
         loader = TrainLoader(train_set, self.args, self.pad_multiple)
         objective = loss.objective(self.task.is_regression)
-        trainer = Trainer(self.model, objective, self.args, collectives.on_gpu(), self.log)
+        trainer = Trainer(
+            self.model, objective, self.args, collectives.on_gpu(), self.log, self.forward
+        )
         self.autocast = trainer.autocast
         _, self.step = self.train(trainer, loader, len(train_set), fingerprints, resume_from)
 
@@ -218,7 +222,7 @@ class FineTuningJob(TrainingJob):
         with self.autocast():
             eval_results, values = results.evaluate_dev_sets(
                 self.task,
-                self.model,
+                self.forward,
                 self.data,
                 self.args.eval_batch_size,
                 self.pad_multiple,
@@ -239,7 +243,7 @@ class FineTuningJob(TrainingJob):
             name = f"prediction ({test_set.file})"
             with self.autocast(), self.log.row_progress(name, len(dataset)) as show_rows:
                 logits = evaluate.compute_logits(
-                    self.model, dataset, self.args.eval_batch_size, self.pad_multiple, show_rows
+                    self.forward, dataset, self.args.eval_batch_size, self.pad_multiple, show_rows
                 )
             evaluate.check_finite(logits, self._model_name())
             if dataset.labels is not None:

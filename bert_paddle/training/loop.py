@@ -11,8 +11,9 @@ from bert_paddle.common import signals
 from bert_paddle.common.errors import Interrupted, RunError
 from bert_paddle.common.run_log import RunLog, train_line
 from bert_paddle.distributed import collectives
+from bert_paddle.models.forward_pass import Batch
 from bert_paddle.training import optim, plan
-from bert_paddle.training.step import Batch, StepResult, Trainer
+from bert_paddle.training.step import StepResult, Trainer
 from bert_paddle.training.train_state import TrainState
 
 # Paddle starts with a loss scale of 65,536 and halves it when gradients overflow. A scale below 1

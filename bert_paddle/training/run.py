@@ -90,6 +90,8 @@ class TrainingRun:
         self.model_writer, self.log, self.writer = model_writer, log, BackgroundWriter()
         self.model = trainer.model
         self.warn_once = functools.cache(log.warning)
+        self._unwritten: list[TensorSnapshot] = []  # of the checkpoint being written
+        trainer.before_optimizer_step.append(self._materialize_snapshots)
 
     def start_or_resume(
         self, batches: TrainData, fingerprints: dict[str, str], resume_from: str | None
@@ -109,7 +111,7 @@ class TrainingRun:
             # The global batch size that the order of the rows was planned for.
             planned_rows=batches.rows_per_step,
             fingerprints=fingerprints,
-            compute_mode=compute_mode.describe_mode(self.model, args),
+            compute_mode=compute_mode.describe_mode(args, self.trainer.by_kernels),
             args=args.as_dict(),
         )
         state = new
@@ -243,6 +245,12 @@ class TrainingRun:
         self.log.note(f"loaded the best checkpoint, model_{best}")
         return best
 
+    def _materialize_snapshots(self) -> None:
+        """Copy what is not yet written of the last snapshots: they share memory with the
+        parameters, which the optimizer is about to change."""
+        while self._unwritten:
+            self._unwritten.pop().materialize()
+
     def _out_of_patience(self, state: TrainState) -> bool:
         """Whether early stopping is due."""
         return 0 < self.args.early_stopping_patience <= state.evaluations_since_best
@@ -259,9 +267,7 @@ class TrainingRun:
             )
             write_model = self.model_writer(state, weights)
             saved_state = copy.deepcopy(state)
-            # They share memory with the parameters: the trainer copies what is not yet written
-            # before its next optimizer step.
-            self.trainer.pending_snapshots = [weights, optimizer]
+            self._unwritten = [weights, optimizer]
 
             def write() -> None:
                 checkpoint.save(self.output_dir, saved_state, optimizer, write_model)
