@@ -15,7 +15,7 @@ def without_job() -> dict[str, str]:
     return environment | {"CUDA_VISIBLE_DEVICES": ""}
 
 
-def finish(process: subprocess.Popen, seconds: int = 120) -> tuple[int, str, str]:
+def finish(process: "subprocess.Popen | forks.Fork", seconds: int = 120) -> tuple[int, str, str]:
     try:
         out, err = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
