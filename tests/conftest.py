@@ -99,13 +99,3 @@ def tiny_dir(tmp_path_factory) -> Path:
     import tiny
 
     return tiny.write_model(tmp_path_factory.mktemp("models") / "tiny")
-
-
-@pytest.fixture(scope="session")
-def forks():
-    """Starts programs as forks of a process that has imported paddle."""
-    import forks as module
-
-    server = module.Server()
-    yield server
-    server.close()

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import forks
 import pytest
 import ranks
 import tiny
@@ -29,11 +30,13 @@ def world(tmp_path_factory):
     return base
 
 
-def start(world: Path, out: str, *flags: str, launcher: tuple[str, ...] = ()) -> subprocess.Popen:
-    argv = [sys.executable, *launcher, "run_glue.py", "--task_name", "SST-2"]
+def start(world: Path, out: str, *flags: str, launcher: tuple[str, ...] = ()):
+    argv = ["run_glue.py", "--task_name", "SST-2"]
     argv += ["--model_name_or_path", str(world / "model"), "--data_dir", str(world / "glue")]
     argv += ["--output_dir", str(world / out), "--max_seq_length", "32", "--report", "0", *flags]
-    pipe = subprocess.PIPE
+    if not launcher:
+        return forks.start(argv, ROOT, without_job())
+    argv, pipe = [sys.executable, *launcher, *argv], subprocess.PIPE
     return subprocess.Popen(argv, cwd=ROOT, env=without_job(), stdout=pipe, stderr=pipe, text=True)
 
 

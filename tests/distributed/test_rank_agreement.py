@@ -5,6 +5,7 @@ import random
 import shutil
 from pathlib import Path
 
+import forks
 import pytest
 import shard_files
 import tiny
@@ -36,7 +37,7 @@ def folder(place, tmp_path) -> Path:
 
 
 @pytest.fixture
-def run_two(forks, folder):
+def run_two(folder):
     def run(flags: str, second: str = "", **variables: str) -> list[Ended]:
         """Two ranks as Paddle's launcher starts them on two hosts, except that the second one gets
         more flags and variables."""

@@ -1,10 +1,11 @@
-"""Programs in forks of a process that has imported paddle: a start takes a tenth of a second instead
-of three. For tests in which starting Python is not the point.
-
-    python forks.py      a server: starts programs and tells how they ended, one JSON object per line
+"""Programs in forks of a process that has imported paddle: a start takes a tenth of a second, not
+three. For tests in which starting Python is not the point; the ranks that a program spawns are
+new processes as ever.
 """
 
 import atexit
+import functools
+import io
 import json
 import os
 import runpy
@@ -12,7 +13,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import traceback
@@ -20,13 +20,16 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
+_MESSAGE_BYTES = 1 << 17
 
 
-def run(case: dict[str, Any]) -> None:
-    """Become the program of a case and end as Python ends."""
-    os.setsid()
-    for number, path in enumerate((os.devnull, case["out"], case["err"])):
-        os.dup2(os.open(path, os.O_RDWR | os.O_CREAT), number)
+def _run(case: dict[str, Any], output: list[int]) -> None:
+    """Become the program of a case, and end as Python ends."""
+    if case["new_session"]:
+        os.setsid()
+    for number, file in enumerate([os.open(os.devnull, os.O_RDONLY), *output]):
+        os.dup2(file, number)
+        os.close(file)
     os.chdir(case["cwd"])
     os.environ.clear()
     os.environ.update(case["environment"])
@@ -46,7 +49,7 @@ def run(case: dict[str, Any]) -> None:
     os._exit(code)
 
 
-def serve() -> None:
+def serve(connection: socket.socket) -> None:
     """Answer a program with its process id, and a process id with the exit code, or null while it
     runs."""
     sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
@@ -59,67 +62,120 @@ def serve() -> None:
     import bert_paddle.glue.finetune
     import bert_paddle.pretrain.pretrain  # noqa: F401
 
-    answers = os.fdopen(os.dup(1), "w")
-    for line in sys.stdin:
-        case = json.loads(line)
+    while True:
+        message, files, *_ = socket.recv_fds(connection, _MESSAGE_BYTES, 2)
+        if not message:  # the tests have ended
+            return
+        case = json.loads(message)
         if isinstance(case, int):
             pid, status = os.waitpid(case, os.WNOHANG)
             answer = os.waitstatus_to_exitcode(status) if pid else None
         else:
             answer = os.fork()
             if not answer:
-                run(case)
-        print(json.dumps(answer), file=answers, flush=True)
+                connection.close()
+                _run(case, files)
+            for file in files:
+                os.close(file)
+        connection.send(json.dumps(answer).encode())
 
 
-class Server:
-    def __init__(self) -> None:
-        from jobs import without_job
+class Fork:
+    """A started program, with what tests use of a `subprocess.Popen`."""
 
-        self.folder = tempfile.TemporaryDirectory()
-        self.process = subprocess.Popen(
-            [sys.executable, str(Path(__file__))],
-            env=without_job() | {"OMP_NUM_THREADS": "1"},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self.started = 0
+    def __init__(self, argv: list[str], cwd: Path, environment: dict[str, str], new_session: bool):
+        (out, out_end), (err, err_end) = os.pipe(), os.pipe()
+        case = {"argv": argv, "cwd": str(cwd), "environment": environment}
+        self.pid = _ask(case | {"new_session": new_session}, [out_end, err_end])
+        os.close(out_end)
+        os.close(err_end)
+        self.stdout, self.stderr = open(out), open(err)
+        self.returncode: int | None = None
 
-    def ask(self, case: Any) -> Any:
-        assert self.process.stdin is not None and self.process.stdout is not None
-        print(json.dumps(case), file=self.process.stdin, flush=True)
-        return json.loads(self.process.stdout.readline())
+    def poll(self) -> int | None:
+        if self.returncode is None:
+            self.returncode = _ask(self.pid)
+        return self.returncode
 
-    def start(self, argv: list[str], cwd: Path, environment: dict[str, str]) -> "Fork":
-        """Start a program, in a session of its own. argv: its path and its flags."""
-        self.started += 1
-        out, err = (f"{self.folder.name}/{self.started}.{name}" for name in ("out", "err"))
-        case = {"argv": argv, "cwd": str(cwd), "environment": environment, "out": out, "err": err}
-        return Fork(self, self.ask(case), Path(out), Path(err))
+    def wait(self, timeout: float = 120) -> int:
+        """Its exit code, when it has ended. Raises subprocess.TimeoutExpired."""
+        deadline = time.monotonic() + timeout
+        while (code := self.poll()) is None:
+            if time.monotonic() > deadline:
+                raise subprocess.TimeoutExpired("a fork", timeout)
+            time.sleep(0.01)
+        return code
 
-    def start_ranks(
-        self, argvs: list[list[str]], cwd: Path, environments: list[dict[str, str]]
-    ) -> list["Fork"]:
-        """Start one process for each argv, as Paddle's launcher starts the ranks of a job."""
-        endpoints = [f"127.0.0.1:{free_port()}" for _ in argvs]
-        ranks = []
-        for rank, (argv, environment) in enumerate(zip(argvs, environments, strict=True)):
-            variables = {
-                "PADDLE_TRAINER_ID": str(rank),
-                "PADDLE_TRAINERS_NUM": str(len(argvs)),
-                "PADDLE_TRAINER_ENDPOINTS": ",".join(endpoints),
-                "PADDLE_CURRENT_ENDPOINT": endpoints[rank],
-                "PADDLE_DISTRI_BACKEND": "gloo",
-            }
-            ranks.append(self.start(argv, cwd, environment | variables))
-        return ranks
+    def communicate(self, timeout: float = 120) -> tuple[str, str]:
+        """The rest of its output, when it and all that write there have ended. Raises
+        subprocess.TimeoutExpired."""
+        deadline = time.monotonic() + timeout
+        texts: dict[io.TextIOWrapper, str] = {}
 
-    def close(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait(30)
-        self.folder.cleanup()
+        def read(file: io.TextIOWrapper) -> None:
+            texts[file] = file.read()
+
+        readers = [threading.Thread(target=read, args=(f,)) for f in (self.stdout, self.stderr)]
+        for reader in readers:
+            reader.start()
+        for reader in readers:
+            reader.join(max(0, deadline - time.monotonic()))
+        if any(reader.is_alive() for reader in readers):
+            raise subprocess.TimeoutExpired("a fork", timeout)
+        self.wait(max(1, deadline - time.monotonic()))
+        return texts[self.stdout], texts[self.stderr]
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+@functools.cache
+def _server() -> socket.socket:
+    """The connection to the server, which ends with this process."""
+    from jobs import without_job
+
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    subprocess.Popen(
+        [sys.executable, __file__, str(theirs.fileno())],
+        env=without_job() | {"OMP_NUM_THREADS": "1"},
+        pass_fds=[theirs.fileno()],
+    )
+    theirs.close()
+    return ours
+
+
+def _ask(case: Any, files: list[int] | None = None) -> Any:
+    socket.send_fds(_server(), [json.dumps(case).encode()], files or [])
+    return json.loads(_server().recv(_MESSAGE_BYTES))
+
+
+def start(
+    argv: list[str], cwd: Path, environment: dict[str, str], new_session: bool = False
+) -> Fork:
+    """Start a program. argv: its path and its flags."""
+    return Fork(argv, cwd, environment, new_session)
+
+
+def start_ranks(
+    argvs: list[list[str]], cwd: Path, environments: list[dict[str, str]]
+) -> list[Fork]:
+    """Start one process for each argv, as Paddle's launcher starts the ranks of a job."""
+    endpoints = [f"127.0.0.1:{free_port()}" for _ in argvs]
+    ranks = []
+    for rank, (argv, environment) in enumerate(zip(argvs, environments, strict=True)):
+        variables = {
+            "PADDLE_TRAINER_ID": str(rank),
+            "PADDLE_TRAINERS_NUM": str(len(argvs)),
+            "PADDLE_TRAINER_ENDPOINTS": ",".join(endpoints),
+            "PADDLE_CURRENT_ENDPOINT": endpoints[rank],
+            "PADDLE_DISTRI_BACKEND": "gloo",
+        }
+        ranks.append(start(argv, cwd, environment | variables))
+    return ranks
 
 
 def free_port() -> int:
@@ -128,31 +184,5 @@ def free_port() -> int:
         return sock.getsockname()[1]
 
 
-class Fork:
-    """A started program, with what tests use of a `subprocess.Popen`."""
-
-    def __init__(self, server: Server, pid: int, out: Path, err: Path):
-        self.server, self.pid, self.paths = server, pid, (out, err)
-        self.returncode: int | None = None
-
-    def poll(self) -> int | None:
-        if self.returncode is None:
-            self.returncode = self.server.ask(self.pid)
-        return self.returncode
-
-    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
-        """What it has written, when it has ended. Raises subprocess.TimeoutExpired."""
-        deadline = time.monotonic() + (timeout or 120)
-        while self.poll() is None:
-            if time.monotonic() > deadline:
-                raise subprocess.TimeoutExpired("a fork", timeout or 120)
-            time.sleep(0.02)
-        out, err = (path.read_text() for path in self.paths)
-        return out, err
-
-    def kill(self) -> None:
-        os.kill(self.pid, signal.SIGKILL)
-
-
 if __name__ == "__main__":
-    serve()
+    serve(socket.socket(fileno=int(sys.argv[1])))

@@ -24,11 +24,14 @@ def command(name: str, folder: Path, processes: int) -> list[str]:
 
 
 def start(name: str, folder: Path, processes: int, *launcher: str, **variables: str):
-    """Start the job as a subprocess, in the environment of a user without GPUs."""
+    """Start the job, in the environment of a user without GPUs."""
+    import forks
     from jobs import without_job
 
     folder.mkdir(parents=True, exist_ok=True)
     environment = without_job() | {"PYTHONPATH": f"{ROOT}:{HERE}"} | variables
+    if not launcher:
+        return forks.start(command(name, folder, processes), folder, environment)
     return subprocess.Popen(
         [sys.executable, "-u", *launcher, *command(name, folder, processes)],
         cwd=folder,
