@@ -10,11 +10,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from bert_paddle.common import limits
+
 FLAG, SETTINGS_FILE = "--config", "settings.yaml"
 # Written as comments, so that reusing a settings.yaml neither overwrites nor resumes a run.
 _NOT_REPEATED = ("overwrite_output_dir", "resume_from_checkpoint", "debug")
 _NULL_TAG = "tag:yaml.org,2002:null"
-_MAX_BYTES = 1 << 20  # a settings file has a few kilobytes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,8 +101,7 @@ def compose(path: Path) -> Any:
     import yaml
 
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise ValueError("it is far too large for a settings file")
+        limits.check("YAML_BYTES", path.stat().st_size, "it", ValueError)
         top = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
     except FileNotFoundError:
         raise ValueError("no such file") from None

@@ -25,11 +25,10 @@ LIMITS = {
     "COLUMNS": Limit(10_000, "columns"),
     "CLASSES": Limit(50_000, "classes"),
     "JSON_BYTES": Limit(1 << 28, "bytes of JSON"),
-    "YAML_BYTES": Limit(1 << 20, "bytes of YAML"),
+    "YAML_BYTES": Limit(1 << 18, "bytes of YAML"),
     "VOCABULARY_BYTES": Limit(1 << 28, "bytes of vocabulary"),
     "MANIFEST_FILES": Limit(10_000, "files in its manifest"),
-    "EXPANSION": Limit(200, "times its size when decompressed"),
-    "LINE_BYTES": Limit(1 << 30, "bytes in one line"),
+    "EXPANSION": Limit(200, "bytes for each byte of the file"),
 }
 
 
@@ -44,7 +43,7 @@ def limit(name: str) -> int:
     return int(text)
 
 
-def check(name: str, value: int, place: str, error: type[UserError] = DataError) -> None:
+def check(name: str, value: int, place: str, error: type[Exception] = DataError) -> None:
     """Raise `error` if `value` is above the limit `name`. place: the file, for the message."""
     if value > limit(name):
         raise error(exceeded(name, value, place))
