@@ -153,7 +153,7 @@ def test_a_shard_that_is_still_being_written(tmp_path):
         # In another process: within one, h5py shares the open file.
         code = (
             "import sys; from pathlib import Path; from bert_paddle.pretrain.data import shards\n"
-            "check_shards([Path(sys.argv[1])], 100, 64, 2)"
+            "shards.check_shards([Path(sys.argv[1])], 100, 64, 2)"
         )
         command = [sys.executable, "-c", code, path]
         root = Path(__file__).parents[3]
