@@ -9,13 +9,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bert_paddle.common import limits
 from bert_paddle.common.flag_fields import fields_by_name, positional_field
 from bert_paddle.common.flag_texts import FlagText, peer_flags
 from bert_paddle.common.suggest import did_you_mean
 
 FLAG, SETTINGS_FILE = "--config", "settings.yaml"
 _NULL_TAG = "tag:yaml.org,2002:null"
-_MAX_BYTES = 1 << 20  # a settings file has a few kilobytes
 
 
 @dataclasses.dataclass
@@ -91,8 +91,7 @@ def compose(path: Path) -> Any:
     import yaml
 
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise ValueError("it is far too large for a settings file")
+        limits.check("YAML_BYTES", path.stat().st_size, "it", ValueError)
         top = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
     except FileNotFoundError:
         raise ValueError("no such file") from None

@@ -11,8 +11,8 @@ from bert_paddle.common.flag_fields import OnResume, PathUse
 from bert_paddle.common.flags import REQUIRED, flag, optional_switch
 from bert_paddle.common.peer_flags import PeerFlag
 from bert_paddle.pretrain.create import masking
+from bert_paddle.pretrain.create.segmenter import SEGMENTERS
 from bert_paddle.pretrain.create.text_args import INPUT, TextArgs
-from bert_paddle.pretrain.create.wordpiece import SEGMENTERS
 
 ROWS, OUTPUT, CHECKS, EXECUTION = "rows", "output", "checks of the result", "execution"
 
