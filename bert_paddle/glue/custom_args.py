@@ -22,7 +22,7 @@ DEFAULT_VALIDATION_SHARE = 0.1  # of the training rows; used without --validatio
 
 _FILE_FLAGS = ("train_file", "validation_file", "test_file")
 # Flags that define the task; a GLUE task defines these itself.
-_TASK_FLAGS = ("labels", "regression", "metric")
+_TASK_FLAGS = ("labels", "label_names", "regression", "metric")
 # Flags that define how the files are read.
 _FORMAT_FLAGS = ("file_format", "column_names", "text_column", "text_pair_column", "label_column")
 
@@ -102,6 +102,13 @@ class CustomDataArgs:
     labels: str | None = flag(
         None,
         "a,b,c: the classes in order (default: the distinct labels of the training rows)",
+        group=CUSTOM,
+        comma_separated=True,
+    )
+    label_names: str | None = flag(
+        None,
+        "x,y,z: names for the classes, in the order of --labels (default: of the sorted labels); "
+        "files keep their own spelling",
         group=CUSTOM,
         comma_separated=True,
     )
@@ -205,6 +212,13 @@ class CustomDataArgs:
             yield "--labels and --regression contradict each other: regression has no classes"
         elif self.labels and (len(set(labels)) < len(labels) or "" in labels or len(labels) < 2):
             yield f"--labels {self.labels}: give two or more distinct names, separated by commas"
+        names = split_names(self.label_names)
+        if self.label_names and self.regression:
+            yield "--label_names and --regression contradict each other: regression has no classes"
+        elif names and (len(set(names)) < len(names) or "" in names or len(names) < 2):
+            yield f"--label_names {self.label_names}: give two or more distinct names"
+        elif names and labels and len(names) != len(labels):
+            yield f"--label_names has {len(names)} names for the {len(labels)} classes of --labels"
         if self.regression and self.metric in CLASSIFICATION_METRICS:
             metrics = ", ".join(REGRESSION_METRICS)
             yield (

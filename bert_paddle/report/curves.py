@@ -74,7 +74,7 @@ def _epoch_picture(run: RunData) -> Picture | None:
             for r in run.epochs
         ]
         known = [(x, y) for x, y in points if x is not None and y is not None]
-        label = "training, mean of the epoch" if i == 0 else "validation, after the epoch"
+        label = "training (mean)" if i == 0 else "validation"
         lines.append(Line(label, [x for x, _ in known], [y for _, y in known], i, i))
     since = reading.overfitting_since(run)
     marked = float(since.split()[1]) if since.startswith("epoch ") else None
@@ -200,8 +200,9 @@ def _drawing(
         if ylabel == _LR_LABEL:
             axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         if marked is not None:
+            axes.margins(y=0.25)  # room for the legend
             axes.axvline(
-                marked, color=palette.text, linewidth=1, linestyle=":", label="overfitting begins"
+                marked, color=palette.text, linewidth=1, linestyle=":", label="overfitting"
             )
         if any(line.label for line in lines):
             columns = 1 if len(lines) <= 6 else 2
@@ -214,7 +215,9 @@ def _set_ticks(axes: Any, xs: list[float]) -> None:
     """Ticks of steps or epochs: whole numbers only, also where the curve is a single point."""
     from matplotlib.ticker import MaxNLocator
 
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
+    axes.xaxis.set_major_locator(
+        MaxNLocator(nbins=6 if max(xs) < 10_000 else 4, integer=True, min_n_ticks=1)
+    )
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     if max(xs) - min(xs) < 2:
         axes.set_xlim(min(xs) - 1, max(xs) + 1)

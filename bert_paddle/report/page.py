@@ -3,6 +3,7 @@
 jinja2 escapes all values except the pictures, in which matplotlib has already escaped the texts.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +16,7 @@ from bert_paddle.report.figures import Picture
 from bert_paddle.report.run_data import RunData
 
 TEMPLATE = "page.html.jinja"
+_UNBROKEN = r"--[a-z_0-9]+|\b\d[\d.]*e-\d+"  # flags, and numbers such as 2e-05
 _LIGHT = {"ink": "#1f2328", "line": "#d5d9e0"}
 _DARK_SERIES = (
     "#62b4f2",
@@ -81,11 +83,19 @@ def render(runs: Sequence[RunData]) -> tuple[str, list[Picture]]:
         version=__version__,
         now=datetime.now().astimezone().isoformat(sep=" ", timespec="minutes"),
         series=len(figures.PRINT_PALETTE.series),
+        unbroken=_unbroken_flags,
         dashes=("none", "7 4", "2 3", "7 3 2 3"),  # the same styles as curves.DASHES
         light=Markup(_css_variables(_LIGHT, figures.PRINT_PALETTE.series)),
         dark=Markup(_css_variables(_DARK, _DARK_SERIES)),
     )
     return text, all_pictures
+
+
+def _unbroken_flags(text: str) -> Any:
+    """A text, escaped, in which no line break falls within a flag's name or a number."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(_UNBROKEN, r"<code>\g<0></code>", str(escape(text))))
 
 
 def _title(runs: Sequence[RunData]) -> str:

@@ -16,14 +16,28 @@ COLLAPSE_ADVICE = (
 )
 
 
-def warnings(run: RunData) -> list[str]:
-    """What is wrong with the model of a run, as sentences for the top of its page."""
-    found = [
-        f"Collapsed: the model gives the same answer, {answer}, to all {len(dataset.rows)} rows "
-        f"of the {dataset.name}. {COLLAPSE_ADVICE}"
-        for dataset in run.predictions
-        if (answer := constant_answer(dataset)) is not None
-    ]
+def warnings(runs: Sequence[RunData]) -> dict[str, list[str]]:
+    """What is wrong with the models of runs, as sentences for the top of the page, each with the
+    names of the runs that it is about."""
+    names: dict[str, list[str]] = {}
+    for run in runs:
+        for sentence in _warnings_of_run(run):
+            names.setdefault(sentence, []).append(run.name)
+    return names
+
+
+def _warnings_of_run(run: RunData) -> list[str]:
+    found = []
+    constant: dict[str, list[str]] = {}
+    for dataset in run.predictions:
+        if (answer := constant_answer(dataset)) is not None:
+            where = f"all {len(dataset.rows)} rows of the {dataset.name}"
+            constant.setdefault(answer, []).append(where)
+    for answer, places in constant.items():
+        found.append(
+            f"Collapsed: the model gives the same answer, {answer}, to {' and '.join(places)}. "
+            f"{COLLAPSE_ADVICE}"
+        )
     if not run.predictions and _mcc_is_zero(run):
         found.append(
             "Collapsed: the Matthews correlation of the last evaluation is 0, as of a model that "
@@ -129,7 +143,7 @@ def metrics(run: RunData) -> str:
     """What the metric that selects the best step says: still rising, past its best, collapsed."""
     for name in run.selection_metrics[:1]:
         steps, values = _first_dev(run, name)
-        words = name.replace("_", " ")
+        words = name.replace("_", " ").capitalize()
         if not values:
             continue
         if is_collapsed(run):
@@ -156,7 +170,7 @@ def learning_rate(run: RunData) -> str:
         return ""
     peak = max(range(len(values)), key=values.__getitem__)
     given = finite_float_or_none(run.settings.get("learning_rate"))
-    asked = f" (--learning_rate {given:g})" if given else ""
+    asked = f" (--learning_rate is {given:g})" if given else ""
     return f"Peak {values[peak]:.3g} at step {steps[peak]:g}{asked}; {values[-1]:.3g} at the end."
 
 

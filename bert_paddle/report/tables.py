@@ -89,9 +89,9 @@ def highlights(run: RunData) -> list[tuple[str, str]]:
     if "loss" not in run.selection_metrics and "eval_loss" in results:
         tiles.append(("validation loss", format_result(results["eval_loss"])))
     if run.last_step:
-        tiles.append(("steps", str(results.get("global_step") or run.last_step)))
+        tiles.append(("steps", _format_count(results.get("global_step") or run.last_step)))
     if results.get("best_step") is not None:
-        tiles.append(("best step", format_result(results["best_step"])))
+        tiles.append(("best step", _format_count(results["best_step"])))
     if "train_runtime" in results:
         tiles.append(("training time", format_duration(results["train_runtime"])))
     if (speed := finite_float_or_none(results.get("train_samples_per_second"))) is not None:
