@@ -4,19 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bert_paddle.common.args import CommonArgs
+from bert_paddle.common.flag_fields import flag_names
 from bert_paddle.report import result_names
 from bert_paddle.report.run_data import PredictionSet, RunData, finite_float_or_none
 
 MAX_MISTAKES = 10
 _MAX_CHARACTERS = 1200  # longer texts of the data are truncated on the page
-# Settings that do not change the training: a comparison does not list them.
-_IGNORED_SETTINGS = (
-    "output_dir",
-    "visualdl_dir",
-    "report",
-    "overwrite_output_dir",
-    "resume_from_checkpoint",
-)
 
 
 @dataclass(frozen=True)
@@ -139,7 +133,8 @@ def differing_settings(runs: Sequence[RunData]) -> Table:
 def compared_settings(run: RunData) -> dict[str, str]:
     """The settings and the properties of the environment that a comparison lists, as text."""
     values = _environment_settings(run) | run.settings
-    return {k: format_setting(v) for k, v in values.items() if k not in _IGNORED_SETTINGS}
+    ignored = {*flag_names(CommonArgs, in_comparisons=False), *run.not_in_comparisons}
+    return {k: format_setting(v) for k, v in values.items() if k not in ignored}
 
 
 def settings(run: RunData) -> tuple[Table, Table]:
