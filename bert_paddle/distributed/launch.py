@@ -17,7 +17,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from bert_paddle.common import gpu_driver, runtime, signals
+from bert_paddle.common import gpu_driver, hardware, runtime, signals
 from bert_paddle.common.args import CommonArgs
 from bert_paddle.common.error_exit import exit_with_one_line
 from bert_paddle.common.errors import BertPaddleError, FlagError, Interrupted, RunError
@@ -87,6 +87,13 @@ def _startup_notes(
             yield f"warning: {problem}"
     if not gpus:
         yield f"CPU: {cpu_settings}"
+    elif from_launcher:
+        size = collectives.get_world().size
+        yield f"GPU: {size} process(es), one GPU each; on this host: {hardware.gpus(range(gpus))}"
+    else:
+        used = min(args.n_gpu, gpus)
+        more = f" ({gpus} are visible; --n_gpu uses more)" if used < gpus else ""
+        yield f"GPU: {hardware.gpus(range(used))}{more}"
 
 
 def _run_program(program: str, args: CommonArgs, on_lost: Callable[[str], Any]) -> None:

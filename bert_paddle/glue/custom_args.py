@@ -147,6 +147,14 @@ class CustomDataArgs:
     regression: bool = flag(
         False, "labels are numbers to predict, not classes", group=CUSTOM, part=_TASK
     )
+    label_names: str | None = flag(
+        None,
+        "x,y,z: names for the classes, in the order of --labels (default: of the sorted labels); "
+        "files keep their own spelling",
+        group=CUSTOM,
+        comma_separated=True,
+        part=_TASK,
+    )
     metric: str | None = flag(
         None,
         "metric that selects the best checkpoint (default: that of the GLUE task, else accuracy; "
@@ -247,6 +255,13 @@ class CustomDataArgs:
             yield "--labels and --regression contradict each other: regression has no classes"
         elif self.labels and (len(set(labels)) < len(labels) or "" in labels or len(labels) < 2):
             yield f"--labels {self.labels}: give two or more distinct names, separated by commas"
+        names = split_names(self.label_names)
+        if self.label_names and self.regression:
+            yield "--label_names and --regression contradict each other: regression has no classes"
+        elif names and (len(set(names)) < len(names) or "" in names or len(names) < 2):
+            yield f"--label_names {self.label_names}: give two or more distinct names"
+        elif names and labels and len(names) != len(labels):
+            yield f"--label_names has {len(names)} names for the {len(labels)} classes of --labels"
         if self.regression and self.metric in CLASSIFICATION_METRICS:
             metrics = ", ".join(REGRESSION_METRICS)
             yield (

@@ -187,7 +187,7 @@ class FineTuningJob(TrainingJob):
         self.run_info_file.start(self.describe(None), is_training=False, resumed=False)
 
     def describe(self, steps: dict[str, int] | None) -> RunInfo:
-        return run_info.describe(self.task, self.args, self.data, self.model, steps)
+        return run_info.describe(self.task, self.args, self.data, self.model, self.tokenizer, steps)
 
     def evaluate_at_step(self, state: TrainState) -> dict[str, float]:
         self.step = state.step

@@ -179,11 +179,16 @@ def _check_labels(column: LabelColumn, valid: Sequence[bool], expected: str) -> 
 
 
 def make_task(
-    name: str, labels: tuple[str, ...], columns: ChosenColumns, metric: str | None
+    name: str,
+    labels: tuple[str, ...],
+    columns: ChosenColumns,
+    metric: str | None,
+    file_labels: tuple[str, ...] | None = None,
 ) -> Task:
     """A task, still without files, for these classes (none: regression) and columns.
 
-    metric: the value of --metric, or None. Raises DataError if the metric is not for such labels.
+    metric: the value of --metric, or None. file_labels: the classes as spelled in the files, if not
+    by their names. Raises DataError if the metric is not for such labels.
     """
     computed, primary = choose_metrics(labels, metric)
     layout = Columns(columns.text, columns.pair, columns.label)
@@ -191,7 +196,7 @@ def make_task(
         name=name,
         folder="",
         labels=labels,
-        file_labels=labels,
+        file_labels=file_labels or labels,
         metrics=computed,
         primary=primary,
         train=None,
