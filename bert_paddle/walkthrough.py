@@ -19,6 +19,8 @@ from bert_paddle.training import checkpoint, epoch_metrics, run_info
 from bert_paddle.training.run import RESULTS_FILE
 
 PrintLine = Callable[[str], None]
+# These may differ from the run in the folder: where its files are, and the number of processes.
+_CHOSEN_BY_THE_WALKTHROUGH = ("train_file", "test_file", "n_gpu")
 _SHOWN_ROW = 0  # index of the training sentence that is shown as word pieces and ids
 # Title -> prefixes of the parameters shown under it.
 _SHOWN_PARAMETERS = {
@@ -81,9 +83,7 @@ def run_state(run: Path, flags: Sequence[str]) -> str:
             f"{run} holds a finished run whose settings are unknown: its {run_info.RUN_FILE} is "
             "missing or damaged; give another OUTPUT_DIR, or --overwrite_output_dir to start over"
         )
-    differences = run_status.setting_differences(
-        settings, args, ("train_file", "test_file", "n_gpu")
-    )
+    differences = run_status.setting_differences(settings, args, _CHOSEN_BY_THE_WALKTHROUGH)
     if differences:
         raise OutputError(
             f"{run} holds a finished run with other settings: {', '.join(differences)}; give "

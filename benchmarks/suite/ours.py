@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.suite import protocol, rows
 from bert_paddle.common.run_log import RunLog
-from bert_paddle.distributed import launch
+from bert_paddle.distributed import device
 from bert_paddle.glue import args as glue_args
 from bert_paddle.glue import evaluate, loss
 from bert_paddle.glue.data import dataset
@@ -46,7 +46,7 @@ def _flags(spec: Spec) -> glue_args.GlueArgs:
 
 def _classifier(spec: Spec, labels: list[str]) -> ForwardPass:
     if spec.get("settled", True):
-        launch.set_up_device("cpu")
+        device.set_up_device("cpu")
     saved = load_weights.load_weights(Path(spec["model"]))
     network = classifier.build_classifier(saved, labels, 42, need_head=True).model
     network.eval()
@@ -106,7 +106,7 @@ def _prediction(spec: Spec) -> protocol.Block:
 
 
 def _pretraining(spec: Spec) -> protocol.Block:
-    launch.set_up_device("cpu")
+    device.set_up_device("cpu")
     saved = load_weights.load_weights(Path(spec["model"]))
     sizes = {name: value for name, value in saved.config.items() if name != "labels"}
     network, _ = pretraining.build_model(sizes, 42, saved)

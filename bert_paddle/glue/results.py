@@ -69,9 +69,8 @@ def update_best_step(task: Task, state: TrainState, results: list[EvalResult]) -
     """Update the best step by the primary metric on the first dev set; on a tie the earlier step
     stays best. Returns whether this evaluation is the best so far.
     """
-    return state.update_best(
-        metrics.primary_metric(task, results[0].metrics), task.primary.higher_is_better
-    )
+    values = {"loss": results[0].loss, **results[0].metrics}
+    return state.update_best(metrics.primary_metric(task, values), task.primary.higher_is_better)
 
 
 def score_test_set(

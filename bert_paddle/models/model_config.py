@@ -129,6 +129,7 @@ def check_classifier_kind(config: ModelConfig, outputs: int | None = None) -> No
 
 def read_json_object(path: Path) -> dict[str, Any]:
     """The object in a JSON file. Raises WeightsError for anything else."""
+    read_files.check_size(path, "JSON_BYTES", WeightsError)
     try:
         return read_files.parse_json_object(check_readable(path).read_bytes())
     except ValueError as error:

@@ -10,8 +10,10 @@ from bert_paddle.models.kernels import adamw, compile_kernels, fused_adamw_gpu
 
 
 def warmup_steps(args: CommonArgs, total: int) -> int:
-    """The number of warm-up steps: --warmup_steps, or --warmup_ratio times the planned steps."""
-    return args.warmup_steps or math.ceil(args.warmup_ratio * total)
+    """The number of warm-up steps: --warmup_steps, or a share of the planned steps."""
+    if args.warmup_steps >= 1:
+        return int(args.warmup_steps)
+    return math.ceil((args.warmup_steps or args.warmup_ratio) * total)
 
 
 def learning_rate(step: float, total: int, peak: float, warmup: int, schedule: str) -> float:
@@ -21,13 +23,17 @@ def learning_rate(step: float, total: int, peak: float, warmup: int, schedule: s
     In a linear warm-up of w steps, step k has (k-1)/w of the peak; the first step has learning rate
     0, as in google-research/bert. After the warm-up, `linear` falls from the peak to peak/(total-w)
     at the last step, and would be 0 at the next; `poly` is the peak times the square root of the
-    fraction of steps left, as in NVIDIA's BERT; `constant` stays at the peak.
+    fraction of steps left, as in NVIDIA's BERT; `cosine` is half a period of the cosine, from the
+    peak to 0 at the step after the last; `constant` and `constant_with_warmup` stay at the peak.
     """
     done = step - 1
     if done < warmup:
         return peak * done / warmup
-    if schedule == "constant":
+    if schedule.startswith("constant"):
         return peak
+    if schedule == "cosine":
+        progress = min(1.0, (done - warmup) / max(1, total - warmup))
+        return peak * (1 + math.cos(math.pi * progress)) / 2
     if schedule == "poly":
         return peak * math.sqrt(max(0.0, 1 - done / max(1, total)))
     return peak * max(0, total - done) / max(1, total - warmup)
@@ -57,6 +63,8 @@ def build_optimizer(
         return _with_clipping(paddle.optimizer.Lamb, on_gpu)(
             learning_rate=args.learning_rate,
             lamb_weight_decay=args.weight_decay,
+            beta1=args.adam_beta1,
+            beta2=args.adam_beta2,
             epsilon=args.adam_epsilon,
             parameters=parameters,
             exclude_from_weight_decay_fn=lambda p: p.name not in decayed,
@@ -74,6 +82,8 @@ def build_optimizer(
     return optimizer_class(
         learning_rate=args.learning_rate,
         weight_decay=args.weight_decay,
+        beta1=args.adam_beta1,
+        beta2=args.adam_beta2,
         epsilon=args.adam_epsilon,
         parameters=parameters,
         apply_decay_param_fun=lambda name: name in decayed,

@@ -249,5 +249,9 @@ def _mixed_precision(model: Any, optimizer: Any, args: CommonArgs, gpu: bool) ->
         return paddle.amp.auto_cast(level=args.amp_level, dtype=args.amp_dtype)
 
     # bfloat16 has float32's range: it needs no loss scaling.
-    scaler = paddle.amp.GradScaler() if args.amp_dtype == "float16" else None
+    scaler = (
+        paddle.amp.GradScaler(init_loss_scaling=args.scale_loss)
+        if args.amp_dtype == "float16"
+        else None
+    )
     return autocast, scaler, model

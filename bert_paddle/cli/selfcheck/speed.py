@@ -17,7 +17,7 @@ from bert_paddle.cli.selfcheck.ways import Device, Way
 from bert_paddle.common import atomic_files
 from bert_paddle.common.run_log import RunLog
 from bert_paddle.distributed import collectives
-from bert_paddle.distributed.launch import set_up_device
+from bert_paddle.distributed.device import set_up_device
 from bert_paddle.models import hub, paddlenlp_bert
 from bert_paddle.models.forward_pass import Batch
 from bert_paddle.training.step import Trainer

@@ -62,10 +62,11 @@ def train_head(head: str, way: Way, log: RunLog) -> dict[str, Any]:
     names = {parameter.name: name for name, parameter in model.named_parameters()}
     start, record = _weights(model), compare.Recording()
     model.train()
+    warmup = optim.warmup_steps(args, small_model.STEPS)
     world = collectives.get_world()
     for step in range(1, small_model.STEPS + 1):
         lr = optim.learning_rate(
-            step, small_model.STEPS, args.learning_rate, args.warmup_steps, args.lr_scheduler_type
+            step, small_model.STEPS, args.learning_rate, warmup, args.lr_scheduler_type
         )
         batches = small_model.micro_batches(
             head, step, args.gradient_accumulation_steps, world.rank, world.size

@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from bert_paddle.common import own_cache
 from bert_paddle.common.run_log import RunLog
 from bert_paddle.distributed import collectives
-from bert_paddle.models.kernels import encoder
+from bert_paddle.models.kernels import compile_kernels, encoder
 
 Batch = dict[str, np.ndarray]
 
@@ -25,6 +26,8 @@ def choose_kernels(model: Any, cpu_kernels: bool, log: RunLog) -> bool:
     if not reason and any(reasons):
         rank = next(rank for rank, other in enumerate(reasons) if other)
         reason = f"rank {rank} cannot use them: {reasons[rank]}"
+    if not reason and (problem := own_cache.problem(compile_kernels.CACHE_NAME)):
+        log.warning(f"the cache is not used, kernels are compiled for this run alone: {problem}")
     if reason and not collectives.on_gpu():
         log.note(f"encoder: PaddleNLP's layers, slower than our kernels ({reason})")
     return not reason
