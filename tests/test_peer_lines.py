@@ -13,6 +13,7 @@ import shard_files
 import tiny
 from peer_lines import CREATE, GLUE, LINES, OTHER, PRETRAIN, Line
 
+from bert_paddle import api
 from bert_paddle.common import flag_texts, run_log
 from bert_paddle.common.errors import DataError, FlagError
 from bert_paddle.distributed import device
@@ -25,6 +26,7 @@ from bert_paddle.pretrain.args import PretrainArgs
 from bert_paddle.pretrain.args import parse_args as pretrain_args
 from bert_paddle.pretrain.create.args import CreateArgs
 from bert_paddle.pretrain.create.args import parse_args as create_args
+from bert_paddle.sweep import grid
 from bert_paddle.training import checkpoint, optim
 
 ROOT = Path(__file__).parents[1]
@@ -311,6 +313,7 @@ def parse(flags: str):
         ("--greater_is_better True --metric accuracy", {"greater_is_better": True}),
         ("--batch_size 8 --per_device_train_batch_size 8", {"batch_size": 8}),
         ("--learning_rate 2e-5 --learning_rate 3e-5", {"learning_rate": 3e-5}),
+        ("--evaluate_during_training 1", {"eval_strategy": "steps"}),
         ("--model_revision main --push_to_hub False --deepspeed none", {}),
     ],
 )
@@ -353,7 +356,7 @@ def test_a_settings_file_and_its_override(tmp_path):
         ("--report_to wandb", "--report_to wandb is not supported: give --report_to visualdl"),
         ("--device cuda:1", "--device cuda:1: Paddle calls it gpu:1"),
         ("--device 'g p u'", "give auto, cpu, gpu, gpu:1, xpu"),
-        ("--device gpu:1 --n_gpu 2", "is one device: --n_gpu 2 needs as many"),
+        ("--device gpu:1 --n_gpu 2", "is one device, and --n_gpu 2 needs as many"),
         ("--device xpu --n_gpu 0", "contradict each other"),
         ("--eval_strategy epoch --eval_steps 3", "contradict each other"),
         ("--eval_strategy steps --do_train --do_eval 0", "and --do_eval 0 contradict"),
@@ -372,6 +375,29 @@ def test_bad_values_are_answered_before_anything_is_loaded(flags, answer):
     with pytest.raises(FlagError) as caught:
         glue_args([*base.split(), *shlex.split(flags)])
     assert answer in str(caught.value)
+
+
+def test_flags_of_a_users_own_files(tmp_path):
+    (tmp_path / "a.csv").write_text("text,stars\nx,1\ny,2\n")
+    base = f"--train_file {tmp_path / 'a.csv'} --model_name_or_path m --output_dir o "
+    args = glue_args(f"{base} --text_column_name text --label_column_name stars".split())
+    assert (args.text_column, args.label_column) == ("text", "stars")
+    args = glue_args(f"{base} --metric_name f1 --validation_split_percentage 20".split())
+    assert (args.metric, args.validation_share) == ("f1", 0.2)
+    with pytest.raises(FlagError, match="names several columns: give --text_column and"):
+        glue_args(f"{base} --text_column_name text,stars".split())
+
+
+def test_the_api_and_grids():
+    values = {"task_name": "sst2", "model_name_or_path": "m", "output_dir": "o"}
+    args = api._build_args(values | {"fp16": True, "max_length": 64, "overwrite_cache": True})
+    assert (args.use_amp, args.max_seq_length, len(args.notes)) == (True, 64, 1)
+    with pytest.raises(FlagError, match="fp16 False and use_amp True contradict each other"):
+        api._build_args(values | {"fp16": False, "use_amp": True})
+    _, problems = grid.read_grid(None, ["fp16=0,1"])
+    assert problems == [
+        "fp16=...: fp16 is not a flag of run_glue.py: --use_amp with --amp_dtype float16"
+    ]
 
 
 @pytest.mark.parametrize("name", ["xpu", "npu", "tpu", "gpu:1"])

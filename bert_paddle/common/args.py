@@ -23,6 +23,7 @@ from bert_paddle.common.run_args import RunArgs
 from bert_paddle.common.train_args import TrainArgs
 
 __all__ = ["DEVICE", "EVALUATION", "MODEL", "SAVING", "SCHEDULE", "TRAIN", "CommonArgs"]
+_PUBLISHER = "google-bert/"  # of BERT on Hugging Face's hub
 PADDLENLP_LAYERS = "computed by PaddleNLP's layers, never by our CPU kernels"
 
 
@@ -131,8 +132,11 @@ class CommonArgs(RunArgs, TrainArgs):
             yield f"--device {self.device}: Paddle calls it {self.device.replace('cuda', 'gpu')}"
         elif self.device not in ("auto", "cpu") and self.n_gpu == 0:
             yield f"--device {self.device} and --n_gpu 0 contradict each other"
-        elif ":" in self.device and self.n_gpu > 1:
-            yield f"--device {self.device} is one device: --n_gpu {self.n_gpu} needs as many"
+        elif self.n_gpu > 1 and (":" in self.device or self.device not in ("auto", "cpu", "gpu")):
+            yield (
+                f"--device {self.device} is one device, and --n_gpu {self.n_gpu} needs as many "
+                "(other devices: paddle.distributed.launch)"
+            )
         if self.tokenizer_name_or_path and self.vocab_file:
             yield "--tokenizer_name_or_path and --vocab_file are both set: give one of them"
         evaluates = self.evaluates_apart() and self.eval_strategy != "no"
@@ -174,7 +178,7 @@ class CommonArgs(RunArgs, TrainArgs):
 
     def inputs(self) -> list[Input]:
         """The files and folders that a run with these flags reads, besides models."""
-        return self._paths(PathUse.INPUT)
+        return [*self._paths(PathUse.INPUT), *self._paths(PathUse.TOKENIZER)]
 
     def models(self) -> list[Input]:
         """The model folders that a run with these flags reads."""
@@ -183,6 +187,15 @@ class CommonArgs(RunArgs, TrainArgs):
     def _paths(self, use: PathUse) -> list[Input]:
         names = flag_names(type(self), path=use)
         return [(f"--{name}", getattr(self, name)) for name in names]
+
+    def finalize(self) -> None:
+        """Give published models their names here: bert-base-cased for google-bert/bert-base-cased,
+        unless there is such a folder."""
+        for field in declared_flags(type(self)):
+            value = getattr(self, field.name)
+            if field.metadata["path"] in (PathUse.MODEL, PathUse.TOKENIZER) and value:
+                if value.startswith(_PUBLISHER) and not Path(value).exists():
+                    setattr(self, field.name, value.removeprefix(_PUBLISHER))
 
     def as_dict(self) -> dict[str, object]:
         """All flags' values by name, as run.json and the training state store them."""

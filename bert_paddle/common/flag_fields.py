@@ -39,6 +39,7 @@ class PathUse(Enum):
 
     INPUT = "reads it"
     MODEL = "reads a model from it"
+    TOKENIZER = "reads a tokenizer from it"
     OUTPUT = "writes it"
     RESUME = "resumes from it"
 

@@ -93,6 +93,16 @@ def _logging_dir(text: str, given: Mapping[str, str]) -> Mapping[str, str]:
     return {} if given.get("report_to", "").lower() == "none" else {"visualdl_dir": text}
 
 
+def _evaluate_during_training(text: str, given: Mapping[str, str]) -> Mapping[str, str]:
+    return {"eval_strategy": "steps"} if is_true(text) else {}
+
+
+def _one_column(text: str, given: Mapping[str, str]) -> Mapping[str, str]:
+    if "," in text:
+        raise ValueError("names several columns: give --text_column and --text_pair_column")
+    return {"text_column": text}
+
+
 def _metric(text: str, given: Mapping[str, str]) -> Mapping[str, str]:
     name = text.lower().removeprefix("eval_")
     names = {"matthews_correlation": "matthews", "spearmanr": "spearman", "mcc": "matthews"}
@@ -126,6 +136,7 @@ TRAINING: tuple[PeerFlag, ...] = (
     *same("per_gpu_eval_batch_size", "eval_batch_size"),
     PeerFlag("no_cuda", "--device cpu", _cpu),
     PeerFlag("use_cpu", "--device cpu", _cpu),
+    PeerFlag("evaluate_during_training", "--eval_strategy steps", _evaluate_during_training),
     PeerFlag("checkpointing_steps", "--save_steps N, or --save_strategy epoch", _checkpointing),
     *ignored("overwrite_cache", "cached rows are recognized by the content of their files"),
     *ignored("pad_to_max_length", "rows are padded to the longest of their batch; same results"),
@@ -140,6 +151,9 @@ TRAINING: tuple[PeerFlag, ...] = (
     *ignored("eval_accumulation_steps prediction_loss_only", "only logits are kept"),
     *ignored("trust_remote_code", "no code of a model is ever run"),
     *ignored("logging_nan_inf_filter", "a loss that is not finite ends the run"),
+    *ignored("fp16_full_eval bf16_full_eval", "evaluation has the precision of training"),
+    *ignored("logging_first_step", "the first log line comes after --logging_steps steps"),
+    *ignored("shuffle_train_dataset", "rows are always shuffled, anew in each epoch"),
     *refused("max_grad_value", "give --max_grad_norm"),
     *refused("cache_dir", "models and data are kept under $BERT_PADDLE_HOME: set it"),
     *refused("config_name", "the configuration is that of --model_name_or_path"),
@@ -172,6 +186,12 @@ GLUE: tuple[PeerFlag, ...] = (
         "--validation_share, a hundredth of it",
         lambda text, given: {"validation_share": str(float(text) / 100)},
     ),
+    PeerFlag("metric_name", "--metric", _metric),
+    PeerFlag("text_column_name", "--text_column", _one_column),
+    PeerFlag("text_column_names", "--text_column", _one_column),
+    *same("label_column_name", "label_column"),
+    *same("do_regression", "regression"),
+    *ignored("text_column_delimiter remove_columns", "only the columns that are named are read"),
     *ignored("ignore_mismatched_sizes", "a classifier of another size is always replaced"),
     *refused("dataset_name dataset_config_name", f"no data sets of Hugging Face's hub: {_FILES}"),
     *refused("language train_language", f"XNLI is not a task here: {_FILES}"),

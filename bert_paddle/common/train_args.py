@@ -42,7 +42,7 @@ class TrainArgs:
         "use the tokenizer of this model folder, vocabulary file or name, not the model's own",
         group=MODEL,
         alias="tokenizer_name",
-        path=PathUse.INPUT,
+        path=PathUse.TOKENIZER,
         on_resume=OnResume.FREE,
         on_ranks=OnRanks.FREE,
     )

@@ -192,7 +192,8 @@ class GlueArgs(CustomDataArgs, CommonArgs):
             yield "--resume_from_checkpoint must be auto with --seeds: each has its own checkpoints"
 
     def finalize(self) -> None:
-        """Set the derived fields: the task's canonical name and the --do_... flags."""
+        """Set the derived fields: models' names, the task's canonical name, the --do_... flags."""
+        super().finalize()
         task = tasks.get_task(self.task_name) if self.task_name else None
         self.task_name = task.name if task else None
         self.do_train, self.do_eval, self.do_predict = self._actions(task)

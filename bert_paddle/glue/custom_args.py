@@ -9,6 +9,7 @@ from bert_paddle.common.flag_fields import (
     OnRanks,
     OnResume,
     PathUse,
+    Results,
     flag,
     flag_names,
     optional_switch,
@@ -163,7 +164,10 @@ class CustomDataArgs:
         choices=tuple({**CLASSIFICATION_METRICS, **REGRESSION_METRICS}),
     )
     greater_is_better: bool | None = optional_switch(
-        "as the metric says anyway: 0 for loss and mse, 1 for the others", group=CUSTOM
+        "as the metric says anyway: 0 for loss and mse, 1 for the others",
+        group=CUSTOM,
+        on_resume=OnResume.FREE,
+        results=Results.SAME,
     )
 
     def custom_actions(self) -> tuple[bool, bool, bool]:

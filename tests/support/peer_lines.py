@@ -270,6 +270,66 @@ LINES = [
         answer="--language de is not supported: XNLI is not a task here",
     ),
     Line(
+        _HF,
+        """python run_glue.py \\
+  --model_name_or_path google-bert/bert-base-cased \\
+  --task_name mrpc \\
+  --do_train \\
+  --do_eval \\
+  --max_seq_length 128 \\
+  --per_device_train_batch_size 32 \\
+  --learning_rate 2e-5 \\
+  --num_train_epochs 3 \\
+  --output_dir /tmp/mrpc/
+""",
+        GLUE,
+        _GLUE_SETTINGS | {"model_name_or_path": "bert-base-cased"},
+    ),
+    Line(
+        _HF,
+        """python run_classification.py \\
+    --model_name_or_path  google-bert/bert-base-uncased \\
+    --dataset_name amazon_reviews_multi \\
+    --dataset_config_name en \\
+    --shuffle_train_dataset \\
+    --metric_name accuracy \\
+    --text_column_name "review_title,review_body,product_category" \\
+    --text_column_delimiter "\\n" \\
+    --label_column_name stars \\
+    --do_train \\
+    --do_eval \\
+    --max_seq_length 512 \\
+    --per_device_train_batch_size 32 \\
+    --learning_rate 2e-5 \\
+    --num_train_epochs 1 \\
+    --output_dir /tmp/amazon_reviews_multi_en/
+""",
+        GLUE,
+        answer=f"--dataset_name amazon_reviews_multi is not supported: {_HUB}",
+    ),
+    Line(
+        _HF,
+        """python run_classification.py \\
+    --model_name_or_path google-bert/bert-base-uncased \\
+    --dataset_name reuters21578 \\
+    --dataset_config_name ModApte \\
+    --shuffle_train_dataset \\
+    --remove_splits "unused" \\
+    --metric_name f1 \\
+    --text_column_name text \\
+    --label_column_name topics \\
+    --do_train \\
+    --do_eval \\
+    --max_seq_length 512 \\
+    --per_device_train_batch_size 32 \\
+    --learning_rate 2e-5 \\
+    --num_train_epochs 15 \\
+    --output_dir /tmp/reuters21578_ModApte/
+""",
+        GLUE,
+        answer=f"--dataset_name reuters21578 is not supported: {_HUB}",
+    ),
+    Line(
         _MLM,
         """python run_mlm.py \\
     --model_name_or_path roberta-base \\

@@ -5,8 +5,8 @@ import io
 import numpy as np
 import pytest
 
-from bert_paddle.common import atomic_files
-from bert_paddle.common.errors import RunError
+from bert_paddle.common import atomic_files, signals
+from bert_paddle.common.errors import Interrupted, RunError
 from bert_paddle.common.run_log import RunLog
 from bert_paddle.glue.args import parse_args
 from bert_paddle.models import model_state
@@ -136,6 +136,30 @@ def test_hooks_run_every_n_steps_in_evaluation_mode():
 
     train(FixedData(), total=5, hooks=hooks)
     assert seen == [(2, False), (4, False), (5, False)]
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
+def test_a_signal_at_a_hook_that_does_not_save_saves_too(monkeypatch, name):
+    polls = iter([{}, {name: 1}, {}])
+    monkeypatch.setattr(signals.requests, "poll", lambda: next(polls))
+    trainer, _, log = make_trainer()
+    state, actions = TrainState(total=3), []
+    hooks = [
+        Hook(2, lambda: actions.append(f"evaluate {state.step}"), saves=False),
+        Hook(3, lambda: actions.append(f"save {state.step}")),
+    ]
+
+    def train() -> None:
+        on_signal = lambda: actions.append(f"save {state.step}")  # noqa: E731
+        fit(trainer, FixedData(), state, hooks, log, on_signal=on_signal)
+
+    if name == "SIGTERM":
+        with pytest.raises(Interrupted, match="saved at step 2 of 3"):
+            train()
+        assert actions == ["evaluate 2", "save 2"]
+    else:
+        train()
+        assert actions == ["evaluate 2", "save 2", "evaluate 3", "save 3"]
 
 
 def test_a_hook_can_stop_training_and_changes_nothing_else():

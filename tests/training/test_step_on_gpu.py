@@ -44,6 +44,11 @@ def make_trainer(flags="", gpu=True):
     return Trainer(network, objective, parse_args(argv.split()), gpu, log)
 
 
+def test_the_first_loss_scale(amp_calls):
+    assert make_trainer(AMP).loss_scale() == 65536
+    assert make_trainer("--fp16 --scale_loss 1024").loss_scale() == 1024
+
+
 def weights(trainer):
     return np.concatenate([p.numpy().ravel() for p in trainer.parameters])
 
