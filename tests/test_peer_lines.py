@@ -429,7 +429,6 @@ UNKNOWN = {
     "dataloader_prefetch_factor": None,
     "past_index": None,
     "run_name": None,
-    "label_names": None,
     "length_column_name": None,
     "include_inputs_for_metrics": None,
     "neftune_noise_alpha": None,
