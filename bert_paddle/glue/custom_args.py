@@ -5,7 +5,14 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from bert_paddle.common.flag_fields import OnRanks, OnResume, PathUse, flag, flag_names
+from bert_paddle.common.flag_fields import (
+    OnRanks,
+    OnResume,
+    PathUse,
+    flag,
+    flag_names,
+    optional_switch,
+)
 
 CUSTOM = "your own data, instead of --task_name (docs/OWN_DATA.md)"
 TSV, QUOTED_TSV, CSV, JSON, JSON_LINES = "tsv", "quoted_tsv", "csv", "json", "jsonl"
@@ -17,8 +24,9 @@ CLASSIFICATION_METRICS = {
     "f1": "f1",
     "f1_macro": "f1_macro",
     "matthews": "matthews_correlation",
+    "loss": "loss",
 }
-REGRESSION_METRICS = {"pearson": "pearson", "spearman": "spearmanr", "mse": "mse"}
+REGRESSION_METRICS = {"pearson": "pearson", "spearman": "spearmanr", "mse": "mse", "loss": "loss"}
 DEFAULT_VALIDATION_SHARE = 0.1  # of the training rows; used without --validation_file
 
 # Parts of the flags: files with rows that a GLUE task has itself, a file that replaces its test
@@ -149,11 +157,13 @@ class CustomDataArgs:
     )
     metric: str | None = flag(
         None,
-        "metric that selects the best checkpoint (default: accuracy; for regression the mean of "
-        "pearson and spearman)",
+        "metric that selects the best checkpoint (default: that of the GLUE task, else accuracy; "
+        "for regression the mean of pearson and spearman)",
         group=CUSTOM,
-        choices=(*CLASSIFICATION_METRICS, *REGRESSION_METRICS),
-        part=_TASK,
+        choices=tuple({**CLASSIFICATION_METRICS, **REGRESSION_METRICS}),
+    )
+    greater_is_better: bool | None = optional_switch(
+        "as the metric says anyway: 0 for loss and mse, 1 for the others", group=CUSTOM
     )
 
     def custom_actions(self) -> tuple[bool, bool, bool]:

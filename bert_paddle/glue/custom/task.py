@@ -228,11 +228,12 @@ def choose_metrics(
     if not labels:
         scores = ("pearson", "spearmanr", "mse")
         chosen = CORRELATIONS if metric is None else (available[metric],)
-        return scores, PrimaryMetric(chosen, higher_is_better=metric != "mse")
+        return scores, PrimaryMetric(chosen, higher_is_better=metric not in ("mse", "loss"))
     f1 = "f1" if len(labels) == 2 else "f1_macro"
     primary = available[metric or "accuracy"]
     computed = tuple(dict.fromkeys(("accuracy", f1, "matthews_correlation", primary)))
-    return computed, PrimaryMetric((primary,))
+    computed = tuple(name for name in computed if name != "loss")  # computed for every task
+    return computed, PrimaryMetric((primary,), primary != "loss")
 
 
 def task_name(path: str) -> str:
