@@ -57,6 +57,8 @@ def test_overfitting_is_marked_with_its_epoch(tmp_path):
         "Overfitting since epoch 2: the validation loss rises, the training loss falls."
     ]
     assert "lowest, 0.5, at epoch 2, then up to 0.55" in reading.loss(run)
+    run.run_info["metric"] = ["accuracy"]  # still rising: but no advice to train on
+    assert reading.metrics(run) == "Accuracy was still improving at the end (0.52)."
 
 
 @pytest.mark.parametrize(
