@@ -23,7 +23,7 @@ def gpus(monkeypatch):
     monkeypatch.setattr(cuda, "get_device_properties", properties)
     monkeypatch.setattr(runtime, "configure", lambda *_, **__: "")
     monkeypatch.setattr(runtime, "import_paddle", lambda: None)
-    monkeypatch.setattr(launch, "_select_device", lambda *_: len(KINDS))
+    monkeypatch.setattr(launch, "select_device", lambda *_: len(KINDS))
     monkeypatch.setattr(launch.signals, "ignore_until_training", lambda: None)
     monkeypatch.setattr(launch, "_run_in_this_process", lambda *_: None)
     monkeypatch.setattr(launch, "_spawn", lambda *_: None)
