@@ -14,10 +14,11 @@ import socket
 import sys
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from bert_paddle.common import gpu_driver, hardware, runtime, signals
+from bert_paddle.common import gpu_driver, runtime, signals
 from bert_paddle.common.args import CommonArgs
 from bert_paddle.common.error_exit import exit_with_one_line
 from bert_paddle.common.errors import BertPaddleError, FlagError, Interrupted, RunError
@@ -73,6 +74,19 @@ def _choose_gloo() -> None:
         runtime.set_rank_environment(collectives.get_world().rank, endpoints, gpus=False)
 
 
+def _gpus(indices: range) -> str:
+    """Number, names and memory of GPUs that PaddlePaddle sees, such as "2 x NVIDIA A100, 80 GiB".
+    indices: which of the visible ones. Only the number if the driver does not tell more."""
+    from paddle.device import cuda
+
+    try:
+        found = [cuda.get_device_properties(index) for index in indices]
+    except (OSError, RuntimeError, ValueError) as error:
+        return f"{len(indices)}, of unknown kind ({str(error).strip().splitlines()[0]})"
+    kinds = Counter(f"{gpu.name}, {gpu.total_memory / 2**30:.0f} GiB" for gpu in found)
+    return " + ".join(f"{count} x {kind}" for kind, count in kinds.items())
+
+
 def _startup_notes(
     args: CommonArgs, gpus: int, from_launcher: bool, cpu_settings: str
 ) -> Iterator[str]:
@@ -89,11 +103,11 @@ def _startup_notes(
         yield f"CPU: {cpu_settings}"
     elif from_launcher:
         size = collectives.get_world().size
-        yield f"GPU: {size} process(es), one GPU each; on this host: {hardware.gpus(range(gpus))}"
+        yield f"GPU: {size} process(es), one GPU each; on this host: {_gpus(range(gpus))}"
     else:
         used = min(args.n_gpu, gpus)
         more = f" ({gpus} are visible; --n_gpu uses more)" if used < gpus else ""
-        yield f"GPU: {hardware.gpus(range(used))}{more}"
+        yield f"GPU: {_gpus(range(used))}{more}"
 
 
 def _run_program(program: str, args: CommonArgs, on_lost: Callable[[str], Any]) -> None:
