@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from bert_paddle.common.errors import WeightsError
+from bert_paddle.models.weight_names import find_state_dict
 
 # The key under which Paddle adds a table of internal names to each state dict.
 _NAME_TABLE = "StructuredToParameterName@@"
@@ -122,8 +123,8 @@ _NUMPY: dict[tuple[str, str], Any] = {
     ("numpy", "dtype"): _DType,
     ("numpy", "ndarray"): object,  # only an argument of _reconstruct
     ("_codecs", "encode"): _Latin1,
-    ("builtins", "tuple"): tuple,  # Paddle saves a tensor outside a state dict as (name, array)
-    ("__builtin__", "tuple"): tuple,
+    # Paddle saves a tensor outside a state dict as (name, array).
+    **{(module, "tuple"): tuple for module in ("builtins", "__builtin__")},
 }
 for _core in ("numpy.core", "numpy._core"):
     _NUMPY[f"{_core}.multiarray", "_reconstruct"] = _Array
@@ -240,8 +241,9 @@ def read_paddle(path: Path) -> dict[str, Any]:
     return content
 
 
-def read_torch(path: Path) -> dict[str, np.ndarray]:
-    """Read a state dict that `torch.save` wrote (zip format, torch 1.6 and later).
+def read_torch(path: Path) -> dict[str, Any]:
+    """Read a state dict that `torch.save` wrote (zip format, torch 1.6 and later); of a training
+    checkpoint only {the key of the model's state dict: that}.
 
     Raises WeightsError for the older format, a damaged file, or values that are not tensors.
     """
@@ -256,9 +258,7 @@ def read_torch(path: Path) -> dict[str, np.ndarray]:
             return _torch_tensors(archive, path, _MemoryBudget(path))
 
 
-def _torch_tensors(
-    archive: zipfile.ZipFile, path: Path, budget: _MemoryBudget
-) -> dict[str, np.ndarray]:
+def _torch_tensors(archive: zipfile.ZipFile, path: Path, budget: _MemoryBudget) -> dict[str, Any]:
     entries = {info.filename: info for info in archive.infolist()}
     root = next((n.removesuffix("data.pkl") for n in entries if n.endswith("data.pkl")), None)
     if root is None:
@@ -271,7 +271,8 @@ def _torch_tensors(
         raise ValueError("it does not contain a state dict")
     tensors: dict[str, np.ndarray] = {}
     current_key, raw = None, b""  # the last storage read, which several tensors may share
-    for name, value in loaded.items():
+    wrapper = find_state_dict(loaded)
+    for name, value in (loaded[wrapper] if wrapper else loaded).items():
         if not isinstance(value, _Tensor) or value.storage[0] not in _CODES:
             raise ValueError(f"{str(name)[:40]} is not a tensor")
         dtype, key = np.dtype(value.storage[0]), value.storage[1]
@@ -283,7 +284,7 @@ def _torch_tensors(
         view = _view(np.frombuffer(raw, stored_dtype), value)
         budget.take(view.nbytes)
         tensors[str(name)] = view.astype(dtype, order="C")
-    return tensors
+    return {wrapper: tensors} if wrapper else tensors
 
 
 def _view(data: np.ndarray, tensor: _Tensor) -> np.ndarray:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from bert_paddle.common.errors import WeightsError
-from bert_paddle.models import load_weights, model_state, paddlenlp_bert
+from bert_paddle.models import load_weights, model_state
+from bert_paddle.models.activations import build_bert
 from bert_paddle.models.compute_mode import to_device
 from bert_paddle.models.kernels import dispatch
 from bert_paddle.pretrain.args import SIZES
@@ -26,9 +27,8 @@ def build_model(
     with one, only heads that it does not contain. Raises WeightsError when the checkpoint does not
     match the configuration.
     """
-    bert = paddlenlp_bert.bert_module()
     try:
-        model = bert.BertForPretraining(bert.BertConfig(**config))
+        model = build_bert("BertForPretraining", config)
     except MemoryError:
         sizes = ", ".join(f"{name} {config[name]}" for name in SIZES)
         raise WeightsError(
@@ -40,6 +40,7 @@ def build_model(
         notes = [f"random weights from seed {seed}"]
     else:
         matched = _match_weights(checkpoint, shapes)
+        _check_tied(matched.tensors)
         tensors |= matched.tensors
         notes = [*checkpoint.notes, *matched.notes]
         if matched.new_head_reason:
@@ -59,6 +60,20 @@ def _match_weights(
             f"--init_from: {error} (the configuration comes from --model_name_or_path and the size "
             "flags: give the same model as --init_from there)"
         ) from None
+
+
+def _check_tied(tensors: Mapping[str, np.ndarray]) -> None:
+    """Raise WeightsError for an output layer that does not share the word embeddings, as with
+    tie_word_embeddings false: PaddleNLP's BERT has one tensor for both."""
+    decoder = tensors.get("cls.predictions.decoder.weight")
+    if decoder is None or np.array_equal(
+        decoder, tensors["bert.embeddings.word_embeddings.weight"], equal_nan=True
+    ):
+        return
+    raise WeightsError(
+        "--init_from: the weights have an output layer of their own (cls.predictions.decoder), but "
+        "in BERT it is the word embeddings: give a model with tie_word_embeddings true"
+    )
 
 
 def initial_tensors(

@@ -24,7 +24,7 @@ from bert_paddle.glue.custom.task import LabelColumn
 from bert_paddle.glue.data.load import RawData
 from bert_paddle.glue.data.tsv import Examples
 from bert_paddle.glue.tasks import TASKS, DevSet, Task, TestSet, TrainSet
-from bert_paddle.models import model_config
+from bert_paddle.models import load_weights, model_config
 from bert_paddle.models.model_config import ModelConfig
 
 _CONFIG_KEY = "own_data"  # key of the columns in a saved model's config.json
@@ -69,6 +69,9 @@ def read_custom_data(args: GlueArgs, config: ModelConfig, log: RunLog) -> tuple[
     DataError for a file that is malformed or incompatible with the model.
     """
     saved = SavedTask() if args.do_train else saved_task(config)
+    if saved.labels is None and not (args.do_train or args.labels or args.regression):
+        outputs = load_weights.count_outputs(config.path.parent) or 2
+        saved = replace(saved, labels=custom_task.unnamed_classes(outputs))
     data, task = RawData(custom=True), None
     if args.do_train or (args.do_eval and not args.validation_file):
         assert args.train_file
@@ -200,8 +203,7 @@ def _build_task(saved: SavedTask, args: GlueArgs, log: RunLog) -> Task:
                 return saved.glue_task
             metrics, primary = custom_task.choose_metrics(saved.glue_task.labels, args.metric)
             return replace(saved.glue_task, metrics=metrics, primary=primary)
-    # A config.json without id2label means two unnamed classes.
-    labels = ("LABEL_0", "LABEL_1") if labels is None else labels
+    assert labels is not None
     task = custom_task.make_task(saved.name, labels, saved.columns, args.metric)
     if not labels:
         log.note("labels: numbers (regression)")
