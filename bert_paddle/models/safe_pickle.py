@@ -269,9 +269,8 @@ def _torch_tensors(archive: zipfile.ZipFile, path: Path, budget: _MemoryBudget) 
     loaded = _load(io.BytesIO(archive.read(f"{root}data.pkl")), path, _TORCH)
     if not isinstance(loaded, dict):
         raise ValueError("it does not contain a state dict")
-    tensors: dict[str, np.ndarray] = {}
+    wrapper, tensors = find_state_dict(loaded), dict[str, np.ndarray]()
     current_key, raw = None, b""  # the last storage read, which several tensors may share
-    wrapper = find_state_dict(loaded)
     for name, value in (loaded[wrapper] if wrapper else loaded).items():
         if not isinstance(value, _Tensor) or value.storage[0] not in _CODES:
             raise ValueError(f"{str(name)[:40]} is not a tensor")
@@ -297,5 +296,5 @@ def _view(data: np.ndarray, tensor: _Tensor) -> np.ndarray:
     # With strides of 0, a tensor of a small file could have enough elements to fill the memory.
     if last >= data.size or math.prod(shape) > data.size:
         raise ValueError("a tensor that reaches beyond its storage")
-    byte_strides = tuple(step * data.itemsize for step in strides)
-    return np.lib.stride_tricks.as_strided(data[offset:], shape, byte_strides, writeable=False)
+    strides = tuple(step * data.itemsize for step in strides)  # in bytes
+    return np.lib.stride_tricks.as_strided(data[offset:], shape, strides, writeable=False)
