@@ -24,12 +24,30 @@ _FILE_FLAGS = ("train_file", "validation_file", "test_file")
 # Flags that define the task; a GLUE task defines these itself.
 _TASK_FLAGS = ("labels", "regression", "metric")
 # Flags that define how the files are read.
-_FORMAT_FLAGS = ("file_format", "column_names", "text_column", "text_pair_column", "label_column")
+_FORMAT_FLAGS = (
+    *("file_format", "delimiter", "encoding", "column_names"),
+    *("text_column", "text_pair_column", "label_column"),
+)
+DELIMITERS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
 
 
 def detect_format(path: str, file_format: str | None) -> str | None:
     """The format of a file, by --file_format or its extension; None for an unknown extension."""
     return file_format or _EXTENSIONS.get(Path(path).suffix.lower())
+
+
+def delimiter_character(delimiter: str | None) -> str | None:
+    """The character that --delimiter gives, itself or by its name; None without the flag."""
+    return None if delimiter is None else DELIMITERS.get(delimiter.lower(), delimiter)
+
+
+def _is_encoding(name: str) -> bool:
+    """Whether Python has a text encoding of this name."""
+    try:
+        "a".encode(name)  # LookupError for what is not a text encoding, such as rot13 or zlib
+    except (LookupError, ValueError):
+        return False
+    return True
 
 
 def split_names(text: str | None) -> tuple[str, ...]:
@@ -98,6 +116,18 @@ class CustomDataArgs:
         "format of the files (default: by their extensions); quoted_tsv: TSV quoted as CSV is",
         group=CUSTOM,
         choices=FORMATS,
+    )
+    delimiter: str | None = flag(
+        None,
+        "what separates the fields of delimited files: a character, or tab, comma, semicolon, pipe "
+        "or space (default: as the format says, unless all rows say otherwise)",
+        group=CUSTOM,
+    )
+    encoding: str | None = flag(
+        None,
+        "encoding of the files, as cp1252, gb18030 or utf-16-le (default: UTF-8, unless a file is "
+        "UTF-16 or Chinese GB18030 beyond doubt)",
+        group=CUSTOM,
     )
     labels: str | None = flag(
         None,
@@ -178,6 +208,8 @@ class CustomDataArgs:
             extension = Path(path).suffix
             problem = f"unknown extension {extension}" if extension else "the name has no extension"
             yield f"--{name} {path}: {problem} ({' '.join(_EXTENSIONS)}); or give --file_format"
+        elif self.delimiter and detect_format(path, self.file_format) in (JSON, JSON_LINES):
+            yield f"--delimiter is for delimited files: {path} is JSON"
         elif self.column_names and detect_format(path, self.file_format) in (JSON, JSON_LINES):
             yield f"--column_names is for files without a header: {path} has named fields"
 
@@ -185,6 +217,16 @@ class CustomDataArgs:
         columns = split_names(self.column_names)
         if len(set(columns)) < len(columns) or "" in columns:
             yield f"--column_names {self.column_names}: give distinct, non-empty names"
+        if self.delimiter and len(delimiter_character(self.delimiter) or "") != 1:
+            names = ", ".join(name for name in DELIMITERS if name.isalpha())
+            yield f"--delimiter {self.delimiter}: give one character, or {names}"
+        elif self.delimiter in ('"', "\n", "\r"):
+            yield "--delimiter: a quotation mark or line end cannot separate fields"
+        if self.encoding and not _is_encoding(self.encoding):
+            yield (
+                f"--encoding {self.encoding}: no such text encoding (utf-8, utf-16-le, cp1252, "
+                "gb18030, big5, shift_jis, euc-kr, ...)"
+            )
         if self.text_pair_column and not self.text_column:
             yield "--text_pair_column needs --text_column"
         chosen = {

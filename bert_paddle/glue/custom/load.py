@@ -150,9 +150,13 @@ def read_file(
     path: str, args: GlueArgs, saved: SavedTask, log: RunLog, need_label: bool = True
 ) -> CustomFile:
     """Read one file, and log which columns are used. Raises DataError for a malformed file."""
-    table = custom_files.open_table(
-        path, args.file_format, custom_args.split_names(args.column_names)
+    reading = custom_files.Reading(
+        args.file_format,
+        custom_args.split_names(args.column_names),
+        custom_args.delimiter_character(args.delimiter),
+        args.encoding,
     )
+    table = custom_files.open_table(path, reading, log.note)
     requested = (args.text_column, args.text_pair_column, args.label_column)
     columns = custom_columns.choose_columns(
         table, requested, saved.columns, saved.pairs, need_label
@@ -162,11 +166,12 @@ def read_file(
         header_check.check_header_is_no_row(table, columns, given, log)
     texts: list[list[str]] = [[] for _ in columns.texts]
     label_column = LabelColumn([], [], table.location, path)
-    empty_texts = 0
+    empty_texts = numbers_as_texts = 0
     unusual_texts: dict[str, int] = {}
     for number, row in table.rows:
         for values, column in zip(texts, columns.texts, strict=True):
             values.append(custom_columns.read_text(row, column, table, number))
+            numbers_as_texts += not isinstance(row[column], str)
         empty_texts += not all(values[-1].strip() for values in texts)
         for text in (values[-1] for values in texts):
             if text in MISSING_WORDS or text in columns.texts:
@@ -180,6 +185,8 @@ def read_file(
             table, columns, texts, label_column.texts, label_column.numbers, classes
         )
     log.note(f"data: {path}: {len(texts[0])} rows, {columns.describe()}")
+    if numbers_as_texts:
+        log.warning(f"{path}: {numbers_as_texts} text(s) are JSON numbers: used as text")
     if empty_texts:
         log.warning(f"{path}: {empty_texts} row(s) have an empty text")
     for text, count in unusual_texts.items():
