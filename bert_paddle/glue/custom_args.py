@@ -5,7 +5,15 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from bert_paddle.common.flag_fields import OnRanks, OnResume, PathUse, flag, flag_names
+from bert_paddle.common.flag_fields import (
+    OnRanks,
+    OnResume,
+    PathUse,
+    flag,
+    flag_names,
+    optional_switch,
+)
+from bert_paddle.glue import text_format
 
 CUSTOM = "your own data, instead of --task_name (docs/OWN_DATA.md)"
 TSV, QUOTED_TSV, CSV, JSON, JSON_LINES = "tsv", "quoted_tsv", "csv", "json", "jsonl"
@@ -17,34 +25,20 @@ CLASSIFICATION_METRICS = {
     "f1": "f1",
     "f1_macro": "f1_macro",
     "matthews": "matthews_correlation",
+    "loss": "loss",
 }
-REGRESSION_METRICS = {"pearson": "pearson", "spearman": "spearmanr", "mse": "mse"}
+REGRESSION_METRICS = {"pearson": "pearson", "spearman": "spearmanr", "mse": "mse", "loss": "loss"}
 DEFAULT_VALIDATION_SHARE = 0.1  # of the training rows; used without --validation_file
 
 # Parts of the flags: files with rows that a GLUE task has itself, a file that replaces its test
 # sets, what a GLUE task defines itself, how files are read.
 _DATA_FILE, _TEST_FILE, _TASK, _FORMAT = "data file", "test file", "task", "file format"
 _COLUMN = "column"  # names a column that is read
-DELIMITERS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
 
 
 def detect_format(path: str, file_format: str | None) -> str | None:
     """The format of a file, by --file_format or its extension; None for an unknown extension."""
     return file_format or _EXTENSIONS.get(Path(path).suffix.lower())
-
-
-def delimiter_character(delimiter: str | None) -> str | None:
-    """The character that --delimiter gives, itself or by its name; None without the flag."""
-    return None if delimiter is None else DELIMITERS.get(delimiter.lower(), delimiter)
-
-
-def _is_encoding(name: str) -> bool:
-    """Whether Python has a text encoding of this name."""
-    try:
-        "a".encode(name)  # LookupError for what is not a text encoding, such as rot13 or zlib
-    except (LookupError, ValueError):
-        return False
-    return True
 
 
 def split_names(text: str | None) -> tuple[str, ...]:
@@ -170,13 +164,23 @@ class CustomDataArgs:
     regression: bool = flag(
         False, "labels are numbers to predict, not classes", group=CUSTOM, part=_TASK
     )
+    label_names: str | None = flag(
+        None,
+        "x,y,z: names for the classes, in the order of --labels (default: of the sorted labels); "
+        "files keep their own spelling",
+        group=CUSTOM,
+        comma_separated=True,
+        part=_TASK,
+    )
     metric: str | None = flag(
         None,
-        "metric that selects the best checkpoint (default: accuracy; for regression the mean of "
-        "pearson and spearman)",
+        "metric that selects the best checkpoint (default: that of the GLUE task, else accuracy; "
+        "for regression the mean of pearson and spearman)",
         group=CUSTOM,
-        choices=(*CLASSIFICATION_METRICS, *REGRESSION_METRICS),
-        part=_TASK,
+        choices=tuple({**CLASSIFICATION_METRICS, **REGRESSION_METRICS}),
+    )
+    greater_is_better: bool | None = optional_switch(
+        "as the metric says anyway: 0 for loss and mse, 1 for the others", group=CUSTOM
     )
 
     def custom_actions(self) -> tuple[bool, bool, bool]:
@@ -254,16 +258,7 @@ class CustomDataArgs:
         columns = split_names(self.column_names)
         if len(set(columns)) < len(columns) or "" in columns:
             yield f"--column_names {self.column_names}: give distinct, non-empty names"
-        if self.delimiter and len(delimiter_character(self.delimiter) or "") != 1:
-            names = ", ".join(name for name in DELIMITERS if name.isalpha())
-            yield f"--delimiter {self.delimiter}: give one character, or {names}"
-        elif self.delimiter in ('"', "\n", "\r"):
-            yield "--delimiter: a quotation mark or line end cannot separate fields"
-        if self.encoding and not _is_encoding(self.encoding):
-            yield (
-                f"--encoding {self.encoding}: no such text encoding (utf-8, utf-16-le, cp1252, "
-                "gb18030, big5, shift_jis, euc-kr, ...)"
-            )
+        yield from text_format.problems(self.delimiter, self.encoding)
         if self.text_pair_column and not self.text_column:
             yield "--text_pair_column needs --text_column"
         chosen = {name: column for name in self._part(_COLUMN) if (column := getattr(self, name))}
@@ -280,6 +275,13 @@ class CustomDataArgs:
             yield "--labels and --regression contradict each other: regression has no classes"
         elif self.labels and (len(set(labels)) < len(labels) or "" in labels or len(labels) < 2):
             yield f"--labels {self.labels}: give two or more distinct names, separated by commas"
+        names = split_names(self.label_names)
+        if self.label_names and self.regression:
+            yield "--label_names and --regression contradict each other: regression has no classes"
+        elif names and (len(set(names)) < len(names) or "" in names or len(names) < 2):
+            yield f"--label_names {self.label_names}: give two or more distinct names"
+        elif names and labels and len(names) != len(labels):
+            yield f"--label_names has {len(names)} names for the {len(labels)} classes of --labels"
         if self.regression and self.metric in CLASSIFICATION_METRICS:
             metrics = ", ".join(REGRESSION_METRICS)
             yield (

@@ -52,8 +52,7 @@ def test_pretraining_continues_from_a_masked_lm(tmp_path):
     expected = json.loads((PRETRAINED / "expected.json").read_text())
     ids, positions = np.array(expected["input_ids"]), np.array(expected["prediction_positions"])
     rows, width = ids.shape
-    mlm_logits, _ = pretrain_model.forward(
-        model,
+    mlm_logits, _ = pretrain_model.forward_pass(model, by_kernels=False)(
         {
             "input_ids": ids,
             "segment_ids": np.array(expected["token_type_ids"]),

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from bert_paddle.common import limits
 from bert_paddle.common.errors import DataError
 from bert_paddle.glue.custom.text_lines import TextFile
-from bert_paddle.glue.custom_args import DELIMITERS
 from bert_paddle.glue.data import tsv
+from bert_paddle.glue.text_format import DELIMITERS
 
 _FIELD_LIMIT = 2**31 - 1  # characters; the csv module's default is too small for long documents
 _SAMPLE_ROWS = 200
@@ -175,7 +176,9 @@ def _drop_blank_end(rows: Iterator[Fields], path: str, note: Note) -> Iterator[F
 
 
 def _check_header(columns: list[str], path: str) -> set[str]:
-    """The names that several columns have. Raises DataError for quotation marks in TSV."""
+    """The names that several columns have. Raises DataError for quotation marks in TSV, and for too
+    many columns."""
+    limits.check("COLUMNS", len(columns), path)
     if any(len(name) > 1 and name[0] == name[-1] == '"' for name in columns):
         raise DataError(
             f"{path}:1: quotation marks in the header, but TSV has no quoting: give "

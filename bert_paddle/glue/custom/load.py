@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bert_paddle.common.errors import DataError
 from bert_paddle.common.run_log import RunLog
-from bert_paddle.glue import custom_args
+from bert_paddle.glue import custom_args, text_format
 from bert_paddle.glue.args import GlueArgs
+from bert_paddle.glue.custom import class_names, header_check
 from bert_paddle.glue.custom import columns as custom_columns
 from bert_paddle.glue.custom import files as custom_files
-from bert_paddle.glue.custom import header_check
 from bert_paddle.glue.custom import task as custom_task
 from bert_paddle.glue.custom.columns import ChosenColumns
+from bert_paddle.glue.custom.dev_split import split_dev_rows
 from bert_paddle.glue.custom.label_values import MISSING_WORDS
 from bert_paddle.glue.custom.task import LabelColumn
 from bert_paddle.glue.data.load import RawData
@@ -28,7 +26,6 @@ from bert_paddle.models import load_weights, model_config
 from bert_paddle.models.model_config import ModelConfig
 
 _CONFIG_KEY = "own_data"  # key of the columns in a saved model's config.json
-_SPLIT_SEED = 0x5B117  # makes the split's random numbers independent of the row order's
 
 
 @dataclass
@@ -57,6 +54,7 @@ class SavedTask:
 
     name: str = "own"
     labels: tuple[str, ...] | None = None
+    file_labels: tuple[str, ...] | None = None  # as spelled in files, if not by their names
     columns: ChosenColumns | None = None
     pairs: bool | None = None
     glue_task: Task | None = None
@@ -107,7 +105,8 @@ def read_custom_data(args: GlueArgs, config: ModelConfig, log: RunLog) -> tuple[
 
 def add_test_file(task: Task, args: GlueArgs, data: RawData, log: RunLog) -> None:
     """Add --test_file to a GLUE task's data, as the test set to predict."""
-    saved = SavedTask(task.name, task.labels, _glue_test_columns(task), task.is_pair, task)
+    columns = _glue_test_columns(task)
+    saved = SavedTask(task.name, task.labels, None, columns, task.is_pair, task)
     _add_test_set(task, saved, args, data, log)
 
 
@@ -116,34 +115,8 @@ def config_entry(task: Task) -> dict[str, Any]:
     are found."""
     layout = task.labelled_columns
     assert layout
-    return {_CONFIG_KEY: {"text": layout.text_a, "pair": layout.text_b, "label": layout.label}}
-
-
-def split_dev_rows(examples: Examples, share: float, seed: int) -> tuple[Examples, Examples | None]:
-    """Hold out a random share of the rows, at least one row: returns (training rows, dev rows),
-    both in file order; (all rows, None) for share 0 or a single row."""
-    # 1e-9: a product such as 0.07 * 100 = 7.000000000000001 is not rounded up to 8.
-    count = min(math.ceil(share * len(examples) - 1e-9), len(examples) - 1)
-    if count < 1:
-        return examples, None
-    order = np.random.default_rng([_SPLIT_SEED, seed]).permutation(len(examples))
-    dev_rows = np.sort(order[:count])
-    train_rows = np.sort(order[count:])
-    return (
-        _select_rows(examples, train_rows, "without the held-out rows"),
-        _select_rows(examples, dev_rows, "held-out rows"),
-    )
-
-
-def _select_rows(examples: Examples, rows: np.ndarray, part: str) -> Examples:
-    """The examples at the indices `rows`. part: which part of the file they are, for messages."""
-    texts_b, labels = examples.texts_b, examples.labels
-    return Examples(
-        [examples.texts_a[i] for i in rows],
-        None if texts_b is None else [texts_b[i] for i in rows],
-        None if labels is None else labels[rows],
-        f"{examples.source} ({part})",
-    )
+    entry = {"text": layout.text_a, "pair": layout.text_b, "label": layout.label}
+    return {_CONFIG_KEY: entry | class_names.config_fields(task)}
 
 
 def read_file(
@@ -153,7 +126,7 @@ def read_file(
     reading = custom_files.Reading(
         args.file_format,
         custom_args.split_names(args.column_names),
-        custom_args.delimiter_character(args.delimiter),
+        text_format.delimiter_character(args.delimiter),
         args.encoding,
     )
     table = custom_files.open_table(path, reading, log.note)
@@ -199,10 +172,10 @@ def read_file(
 def _build_task(saved: SavedTask, args: GlueArgs, log: RunLog) -> Task:
     """The task of a run without --task_name; logs its labels."""
     assert saved.columns
-    labels = saved.labels
+    labels, file_labels = saved.labels, saved.file_labels
     if not args.do_train:
         if args.labels:
-            labels = custom_task.listed_classes(args.labels)
+            labels, file_labels = custom_task.listed_classes(args.labels), None
         elif args.regression:
             labels = ()
         elif saved.glue_task:
@@ -211,7 +184,9 @@ def _build_task(saved: SavedTask, args: GlueArgs, log: RunLog) -> Task:
             metrics, primary = custom_task.choose_metrics(saved.glue_task.labels, args.metric)
             return replace(saved.glue_task, metrics=metrics, primary=primary)
     assert labels is not None
-    task = custom_task.make_task(saved.name, labels, saved.columns, args.metric)
+    if args.label_names:
+        labels, file_labels = class_names.named_classes(args.label_names, labels), labels
+    task = custom_task.make_task(saved.name, labels, saved.columns, args.metric, file_labels)
     if not labels:
         log.note("labels: numbers (regression)")
     else:
@@ -276,10 +251,12 @@ def saved_task(config: ModelConfig) -> SavedTask:
     glue_task = TASKS.get(str(raw.get("finetuning_task")))
     if glue_task and labels == glue_task.labels:
         columns = _glue_test_columns(glue_task)
-        return SavedTask(glue_task.name, labels, columns, glue_task.is_pair, glue_task)
+        return SavedTask(glue_task.name, labels, None, columns, glue_task.is_pair, glue_task)
     columns = _columns_from_config(raw.get(_CONFIG_KEY))
+    file_labels = class_names.file_labels(raw.get(_CONFIG_KEY), labels)
     name = str(raw.get("finetuning_task") or "own") if columns else "own"
-    return SavedTask(name, labels, columns, None if columns is None else columns.pair is not None)
+    pairs = None if columns is None else columns.pair is not None
+    return SavedTask(name, labels, file_labels, columns, pairs)
 
 
 def _columns_from_config(entry: Any) -> ChosenColumns | None:
