@@ -148,8 +148,9 @@ def test_the_state_dict_of_a_torch_checkpoint_is_read(tmp_path):
         entries = {info.filename: archive.read(info) for info in archive.infolist()}
     name = next(name for name in entries if name.endswith("data.pkl"))
     # PROTO, an empty dict, MARK, two keys, of which the second has the state dict; SETITEMS, STOP.
-    state_dict = entries[name][2:-1]
-    entries[name] = b"\x80\x02}(X\x05\0\0\0epochK\x07X\x05\0\0\0model" + state_dict + b"u."
+    # The first key has what torch's optimizers save: numbers of parameters as keys.
+    state_dict, optimizer = entries[name][2:-1], b"X\x05\0\0\0optim}K\x07K\x07s"
+    entries[name] = b"\x80\x02}(" + optimizer + b"X\x05\0\0\0model" + state_dict + b"u."
     with zipfile.ZipFile(path, "w") as archive:
         for entry, data in entries.items():
             archive.writestr(entry, data)
