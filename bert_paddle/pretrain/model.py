@@ -20,13 +20,16 @@ HEADS = ("cls.predictions.", "cls.seq_relationship.")
 
 
 def build_model(
-    config: Mapping[str, Any], seed: int, checkpoint: load_weights.LoadedWeights | None
+    config: Mapping[str, Any],
+    seed: int,
+    checkpoint: load_weights.LoadedWeights | None,
+    need_heads: bool = False,
 ) -> tuple[Any, list[str]]:
     """Returns a BertForPretraining, and notes for the log on where its weights come from.
 
     config: keyword arguments of BertConfig. Without a checkpoint all weights are drawn from `seed`;
     with one, only heads that it does not contain. Raises WeightsError when the checkpoint does not
-    match the configuration.
+    match the configuration, and with `need_heads` for one that lacks a head.
     """
     try:
         model = build_bert("BertForPretraining", config)
@@ -42,6 +45,11 @@ def build_model(
     else:
         matched = _match_weights(checkpoint, shapes)
         _check_tied(matched.tensors)
+        if need_heads and matched.new_head_reason:
+            raise WeightsError(
+                f"the model cannot be evaluated without training ({matched.new_head_reason}): give "
+                "a model with both pre-training heads, such as a run's model_<step>"
+            )
         tensors |= matched.tensors
         notes = [*checkpoint.notes, *matched.notes]
         if matched.new_head_reason:
