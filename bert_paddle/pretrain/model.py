@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from bert_paddle.training.step import Objective
 
 # Prefixes of the weights that a checkpoint may lack.
 HEADS = ("cls.predictions.", "cls.seq_relationship.")
+
+_EMBEDDINGS = "bert.embeddings.word_embeddings.weight"
 
 
 def build_model(
@@ -43,6 +46,7 @@ def build_model(
     if checkpoint is None:
         notes = [f"random weights from seed {seed}"]
     else:
+        checkpoint, grown = _grow_vocabulary(checkpoint, tensors)
         matched = _match_weights(checkpoint, shapes)
         _check_tied(matched.tensors)
         if need_heads and matched.new_head_reason:
@@ -51,7 +55,9 @@ def build_model(
                 "a model with both pre-training heads, such as a run's model_<step>"
             )
         tensors |= matched.tensors
-        notes = [*checkpoint.notes, *matched.notes]
+        # One parameter with two names: a new head must not replace the loaded word embeddings.
+        tensors["cls.predictions.decoder.weight"] = tensors[_EMBEDDINGS]
+        notes = [*checkpoint.notes, *grown, *matched.notes]
         if matched.new_head_reason:
             notes.append(f"new head ({matched.new_head_reason})")
     model_state.set_tensors(model, tensors)
@@ -71,13 +77,29 @@ def _match_weights(
         ) from None
 
 
+def _grow_vocabulary(
+    checkpoint: load_weights.LoadedWeights, initial: Mapping[str, np.ndarray]
+) -> tuple[load_weights.LoadedWeights, list[str]]:
+    """The checkpoint with the initial values of the word pieces that it lacks, and notes. Those are
+    the last ones: words that were appended to its vocabulary."""
+    rows = len(checkpoint.tensors[_EMBEDDINGS])
+    missing = len(initial[_EMBEDDINGS]) - rows
+    if missing <= 0:
+        return checkpoint, []
+    tensors = dict(checkpoint.tensors)
+    for name in tensors.keys() & initial.keys():
+        has_vocabulary = name == _EMBEDDINGS or name.startswith("cls.predictions.decoder")
+        if has_vocabulary and tensors[name].shape[1:] == initial[name].shape[1:]:
+            tensors[name] = np.concatenate([tensors[name], initial[name][rows:]])
+    grown = replace(checkpoint, tensors=tensors)
+    return grown, [f"{missing} new word embeddings behind the {rows} of the weights"]
+
+
 def _check_tied(tensors: Mapping[str, np.ndarray]) -> None:
     """Raise WeightsError for an output layer that does not share the word embeddings, as with
     tie_word_embeddings false: PaddleNLP's BERT has one tensor for both."""
     decoder = tensors.get("cls.predictions.decoder.weight")
-    if decoder is None or np.array_equal(
-        decoder, tensors["bert.embeddings.word_embeddings.weight"], equal_nan=True
-    ):
+    if decoder is None or np.array_equal(decoder, tensors[_EMBEDDINGS], equal_nan=True):
         return
     raise WeightsError(
         "--init_from: the weights have an output layer of their own (cls.predictions.decoder), but "
