@@ -199,7 +199,6 @@ GLUE: tuple[PeerFlag, ...] = (
 _SHARDS = "make shards of it with bert-paddle create-data, then give --input_dir"
 PRETRAIN: tuple[PeerFlag, ...] = (
     *TRAINING,
-    *refused("do_train", "run_pretrain.py always trains", "1 true yes on"),
     *refused("dataset_name dataset_config_name", f"no data sets of Hugging Face's hub: {_SHARDS}"),
     *refused("train_file validation_file", _SHARDS),
     *refused("validation_split_percentage", "give bert-paddle create-data --test_share"),

@@ -95,7 +95,7 @@ def _load_pretraining_model(
     folder: Path, config_json: Mapping[str, Any], loaded_tokenizer: Tokenizer | None
 ) -> ExportSource:
     weights = load_weights.load_weights(folder)
-    for head in pretrain_model.HEADS:
+    for head in (*pretrain_model.HEADS, "bert.pooler."):
         if not any(name.startswith(head) for name in weights.tensors):
             raise WeightsError(
                 f"{folder} is a pre-training model according to its config.json, but its "

@@ -196,10 +196,13 @@ class _Machine:
 
 def _set_items(target: Any, items: list[Any]) -> None:
     """Set keys, which alternate with their values. Hashing anything but a string could take any
-    time: tuples can contain one another, and the hashes of numbers can be made equal."""
+    time: tuples can contain one another, and the hashes of numbers can be made equal. The numbers
+    of parameters, which are keys in the state of torch's optimizers, become strings."""
     if not isinstance(target, dict):
         raise ValueError("keys of what is not a dict")
     for key, value in zip(items[::2], items[1::2], strict=True):
+        if type(key) is int and 0 <= key < 1 << 31:
+            key = str(key)
         if not isinstance(key, str):
             raise ValueError("a key that is not a string")
         target[key] = value

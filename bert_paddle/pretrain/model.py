@@ -2,12 +2,14 @@
 
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from bert_paddle.common.errors import WeightsError
-from bert_paddle.models import load_weights, model_state, paddlenlp_bert
+from bert_paddle.models import load_weights, model_state
+from bert_paddle.models.activations import build_bert
 from bert_paddle.models.compute_mode import to_device
 from bert_paddle.models.forward_pass import Batch, ForwardPass
 from bert_paddle.models.kernels import dispatch
@@ -17,19 +19,23 @@ from bert_paddle.training.step import Objective
 # Prefixes of the weights that a checkpoint may lack.
 HEADS = ("cls.predictions.", "cls.seq_relationship.")
 
+_EMBEDDINGS = "bert.embeddings.word_embeddings.weight"
+
 
 def build_model(
-    config: Mapping[str, Any], seed: int, checkpoint: load_weights.LoadedWeights | None
+    config: Mapping[str, Any],
+    seed: int,
+    checkpoint: load_weights.LoadedWeights | None,
+    need_heads: bool = False,
 ) -> tuple[Any, list[str]]:
     """Returns a BertForPretraining, and notes for the log on where its weights come from.
 
     config: keyword arguments of BertConfig. Without a checkpoint all weights are drawn from `seed`;
     with one, only heads that it does not contain. Raises WeightsError when the checkpoint does not
-    match the configuration.
+    match the configuration, and with `need_heads` for one that lacks a head.
     """
-    bert = paddlenlp_bert.bert_module()
     try:
-        model = bert.BertForPretraining(bert.BertConfig(**config))
+        model = build_bert("BertForPretraining", config)
     except MemoryError:
         sizes = ", ".join(f"{name} {config[name]}" for name in SIZES)
         raise WeightsError(
@@ -40,9 +46,18 @@ def build_model(
     if checkpoint is None:
         notes = [f"random weights from seed {seed}"]
     else:
+        checkpoint, grown = _grow_vocabulary(checkpoint, tensors)
         matched = _match_weights(checkpoint, shapes)
+        _check_tied(matched.tensors)
+        if need_heads and matched.new_head_reason:
+            raise WeightsError(
+                f"the model cannot be evaluated without training ({matched.new_head_reason}): give "
+                "a model with both pre-training heads, such as a run's model_<step>"
+            )
         tensors |= matched.tensors
-        notes = [*checkpoint.notes, *matched.notes]
+        # One parameter with two names: a new head must not replace the loaded word embeddings.
+        tensors["cls.predictions.decoder.weight"] = tensors[_EMBEDDINGS]
+        notes = [*checkpoint.notes, *grown, *matched.notes]
         if matched.new_head_reason:
             notes.append(f"new head ({matched.new_head_reason})")
     model_state.set_tensors(model, tensors)
@@ -60,6 +75,36 @@ def _match_weights(
             f"--init_from: {error} (the configuration comes from --model_name_or_path and the size "
             "flags: give the same model as --init_from there)"
         ) from None
+
+
+def _grow_vocabulary(
+    checkpoint: load_weights.LoadedWeights, initial: Mapping[str, np.ndarray]
+) -> tuple[load_weights.LoadedWeights, list[str]]:
+    """The checkpoint with the initial values of the word pieces that it lacks, and notes. Those are
+    the last ones: words that were appended to its vocabulary."""
+    rows = len(checkpoint.tensors[_EMBEDDINGS])
+    missing = len(initial[_EMBEDDINGS]) - rows
+    if missing <= 0:
+        return checkpoint, []
+    tensors = dict(checkpoint.tensors)
+    for name in tensors.keys() & initial.keys():
+        has_vocabulary = name == _EMBEDDINGS or name.startswith("cls.predictions.decoder")
+        if has_vocabulary and tensors[name].shape[1:] == initial[name].shape[1:]:
+            tensors[name] = np.concatenate([tensors[name], initial[name][rows:]])
+    grown = replace(checkpoint, tensors=tensors)
+    return grown, [f"{missing} new word embeddings behind the {rows} of the weights"]
+
+
+def _check_tied(tensors: Mapping[str, np.ndarray]) -> None:
+    """Raise WeightsError for an output layer that does not share the word embeddings, as with
+    tie_word_embeddings false: PaddleNLP's BERT has one tensor for both."""
+    decoder = tensors.get("cls.predictions.decoder.weight")
+    if decoder is None or np.array_equal(decoder, tensors[_EMBEDDINGS], equal_nan=True):
+        return
+    raise WeightsError(
+        "--init_from: the weights have an output layer of their own (cls.predictions.decoder), but "
+        "in BERT it is the word embeddings: give a model with tie_word_embeddings true"
+    )
 
 
 def initial_tensors(

@@ -37,15 +37,38 @@ def open_shards(
         _keep_evaluation_flags(args, resume_from, log)
     files = find_shards(Path(args.input_dir), args.eval_pattern)
     _log_roles(args, files, log)
-    limits = (
-        *(config["vocab_size"], config["max_position_embeddings"], config["type_vocab_size"]),
-        config["pad_token_id"],
-    )
+    limits = _limits(config)
     held_out = check_shards(files.held_out, *limits) if files.held_out and args.do_eval else None
     train_shards = check_shards(files.training, *limits)
     collectives.run_on_main(lambda: _check_predictions(args, train_shards, held_out))
     _log_rows(args, train_shards, held_out, log)
     return train_shards, held_out
+
+
+def open_held_out(args: PretrainArgs, config: dict[str, Any], log: RunLog) -> ShardSet:
+    """The held-out shards, to evaluate a model without training; training shards are not opened.
+    Raises DataError if there are none."""
+    files = find_shards(Path(args.input_dir), args.eval_pattern, needs_training=False)
+    if not files.held_out:
+        raise DataError(
+            f"{args.input_dir}: no held-out shard to evaluate on: --eval_pattern says which they "
+            "are ('*': all)"
+        )
+    held_out = check_shards(files.held_out, *_limits(config))
+    ranges = eval_row_ranges(held_out, args.eval_batch_size, args.max_eval_samples)
+    collectives.run_on_main(lambda: held_out.check_predictions(ranges))
+    rows = sum(r.stop - r.start for r in ranges)
+    log.note(
+        f"evaluation: {rows:,} of {held_out.total:,} held-out rows in {len(held_out.paths)} "
+        "shard(s) (--max_eval_samples -1: all)"
+    )
+    return held_out
+
+
+def _limits(config: dict[str, Any]) -> tuple[int, int, int, int]:
+    """What the ids and lengths in shards may be."""
+    names = ("vocab_size", "max_position_embeddings", "type_vocab_size", "pad_token_id")
+    return tuple(config[name] for name in names)  # type: ignore[return-value]
 
 
 def warn_rows_without_predictions(shards: ShardSet, log: RunLog) -> None:

@@ -3,6 +3,7 @@
 import itertools
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,11 @@ from bert_paddle.pretrain.data.shards import ShardSet
 from bert_paddle.pretrain.evaluate import evaluate
 from bert_paddle.pretrain.fingerprints import pretrain_fingerprints
 from bert_paddle.pretrain.model_source import ModelSource
-from bert_paddle.pretrain.open_shards import open_shards, warn_rows_without_predictions
+from bert_paddle.pretrain.open_shards import (
+    open_held_out,
+    open_shards,
+    warn_rows_without_predictions,
+)
 from bert_paddle.training import model_card, rank_contents, run_files
 from bert_paddle.training import run as training_run
 from bert_paddle.training.job import TrainingJob
@@ -37,7 +42,32 @@ def run(args: PretrainArgs) -> dict[str, Any]:
     run; checkpoints written before a failure are complete.
     """
     with lock_output_dir(Path(args.output_dir)):
-        return _run(args)
+        return _run(args) if args.do_train else _evaluate_only(args)
+
+
+def _evaluate_only(args: PretrainArgs) -> dict[str, Any]:
+    """Evaluate a given model on the held-out shards, without training."""
+    log, output_dir = run_log.RunLog(active=collectives.get_world().is_main), Path(args.output_dir)
+
+    def prepare() -> None:
+        _check_outputs(args)
+        log.write_metrics_to(output_dir)
+
+    collectives.run_on_main(prepare)
+    source = _read_source(args, log)
+    held_out = open_held_out(args, source.config, log)
+    name = args.init_from or args.model_name_or_path
+    folder = training_run.find_initial_model(name, log)
+    weights = load_weights.load_weights(folder)
+    model, notes = pretrain_model.build_model(source.config, args.seed, weights, need_heads=True)
+    model.eval()
+    log.note("; ".join([f"model: {name}, {_describe_size(model)}", *notes]))
+    forward = pretrain_model.forward_pass(model, compute_mode.set_compute_mode(model, args, log))
+    job = PretrainJob(args, output_dir, forward, source, held_out, log)
+    job.evaluate_only(str(folder))
+    job.write_results()
+    report.write_after_run(args, output_dir, log)
+    return job.values
 
 
 def _run(args: PretrainArgs) -> dict[str, Any]:
@@ -47,16 +77,7 @@ def _run(args: PretrainArgs) -> dict[str, Any]:
         lambda: training_run.resolve_resume(args, output_dir, log)
     )
     resume_from = rank_contents.local_checkpoint(args, resume_from)
-    source = collectives.run_on_main_first(
-        lambda: model_source.read_model_source(args, runtime.bert_paddle_home())
-    )
-    if source.tokenizer is None:
-        log.warning(
-            f"no vocabulary ({source.no_vocabulary_reason}): the model is saved without a "
-            "tokenizer; give --vocab_file"
-        )
-    for message in source.tokenizer.messages if source.tokenizer else ():
-        log.note(message)
+    source = _read_source(args, log)
     train_shards, held_out = open_shards(args, source.config, resume_from, log)
 
     # The loaded weights, as large as the model, are not bound to a name, so that they are freed.
@@ -80,10 +101,24 @@ def _run(args: PretrainArgs) -> dict[str, Any]:
     return job.values
 
 
+def _read_source(args: PretrainArgs, log: run_log.RunLog) -> ModelSource:
+    source = collectives.run_on_main_first(
+        lambda: model_source.read_model_source(args, runtime.bert_paddle_home())
+    )
+    if source.tokenizer is None and args.do_train:
+        log.warning(
+            f"no vocabulary ({source.no_vocabulary_reason}): the model is saved without a "
+            "tokenizer; give --vocab_file"
+        )
+    for message in source.tokenizer.messages if source.tokenizer else ():
+        log.note(message)
+    return source
+
+
 def _check_outputs(args: PretrainArgs) -> None:
     """Check that no input and no file of others is in the way of the run's output files. Raises
     OutputError."""
-    run_files.check_outputs(args, args.inputs(), args.models(), (), trains=True)
+    run_files.check_outputs(args, args.inputs(), args.models(), (), trains=args.do_train)
 
 
 class PretrainJob(TrainingJob):
@@ -103,6 +138,7 @@ class PretrainJob(TrainingJob):
         self.args: PretrainArgs = args
         self.source, self.held_out = source, held_out
         self.evaluated_step: int | None = None
+        self.autocast: Callable[[], AbstractContextManager] = nullcontext
         self.rows: dict[str, int] = {}  # of "train" and "dev" (the held-out shards)
 
     def pretrain(
@@ -122,6 +158,7 @@ class PretrainJob(TrainingJob):
             self.log,
             self.forward,
         )
+        self.autocast = self.trainer.autocast
         loader = PretrainLoader(
             train_shards,
             seed=args.seed,
@@ -141,6 +178,14 @@ class PretrainJob(TrainingJob):
         if self.held_out is not None:
             self.values["eval_step"] = model_step
         self.values["model"] = f"model_{model_step}"
+
+    def evaluate_only(self, model_name: str) -> None:
+        """Evaluate the weights as they are. model_name: where they come from."""
+        assert self.held_out is not None
+        self.rows = {"dev": self.held_out.total}
+        self.run_info_file.start(self.describe(None), is_training=False, resumed=False)
+        self.values["eval_model"] = model_name
+        self._evaluate(TrainState(total=0))
 
     def describe(self, steps: dict[str, int] | None) -> RunInfo:
         """The content of run.json; the best step is the one with the lowest held-out loss."""
@@ -171,7 +216,7 @@ class PretrainJob(TrainingJob):
         ranges = eval_row_ranges(self.held_out, args.eval_batch_size, args.max_eval_samples)
         rows_before = [0, *itertools.accumulate(r.stop - r.start for r in ranges)]
         with (
-            self.trainer.autocast(),
+            self.autocast(),
             self.log.row_progress("evaluation", rows_before[-1]) as show_rows,
         ):
             own = collectives.sharded_rounds(ranges, lambda done: show_rows(rows_before[done]))

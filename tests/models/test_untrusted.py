@@ -169,7 +169,7 @@ def numpy_pickle(dtype: bytes, data: bytes) -> bytes:
         numpy_pickle(b"V8", b"Vxxxxxxxx\n"),
         numpy_pickle(b"M8[ns]", b"Vxxxxxxxx\n"),
         numpy_pickle(b"f4, os.system", b"Vxxxx\n"),
-        b"}I1\nI2\ns.",
+        b"}I2147483648\nI2\ns.",
         b"}cnumpy\ndtype\nI1\ns.",
         b"}Vw\ncnumpy\ndtype\n(Vf4\ntR}Vmake\ncbuiltins\ntuple\nsbs.",
         b"\x80\x02" + b"]" * 50_000 + b"a" * 49_999 + b".",

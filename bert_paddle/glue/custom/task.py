@@ -107,6 +107,11 @@ def listed_classes(flag: str) -> tuple[str, ...]:
     return listed
 
 
+def unnamed_classes(outputs: int) -> tuple[str, ...]:
+    """The classes of a model that does not name them; () for a regression, with one output."""
+    return tuple(f"LABEL_{i}" for i in range(outputs)) if outputs > 1 else ()
+
+
 def _warn_unusual_classes(column: LabelColumn, labels: Sequence[str], log: RunLog) -> None:
     """Tell of classes that may be mistakes: of a single row, or equal but for their case, or words
     for a missing value."""
