@@ -14,7 +14,6 @@ UserError for mistakes in flags, files and models, RunError for failures while r
 
 import dataclasses
 import difflib
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from bert_paddle.common import flags
 from bert_paddle.common.config_file import FlagText
 from bert_paddle.common.errors import FlagError
+from bert_paddle.common.printed_lines import print_line
 from bert_paddle.distributed.launch import set_up_device
 from bert_paddle.glue.args import GlueArgs
 from bert_paddle.training import checkpoint
@@ -58,9 +58,7 @@ def load(
     set_up_device(device)
     from bert_paddle.glue.predictor import Predictor
 
-    return Predictor(
-        str(model_dir), max_seq_length, do_lower_case, lambda line: print(line, file=sys.stderr)
-    )
+    return Predictor(str(model_dir), max_seq_length, do_lower_case, print_line)
 
 
 def fine_tune(task_name: str | None = None, **flags_of_glue: Any) -> FineTuned:

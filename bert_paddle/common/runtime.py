@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bert_paddle.common import hardware
+from bert_paddle.common.printed_lines import print_line
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from malloc.h
 _PR_SET_PDEATHSIG = 1  # from sys/prctl.h
@@ -172,7 +173,7 @@ def suppress_lines(*patterns: str) -> Iterator[None]:
     finally:
         for line in captured.getvalue().splitlines():
             if not any(pattern in line for pattern in patterns):
-                print(line, file=sys.stderr)
+                print_line(line)
 
 
 def import_paddle() -> None:

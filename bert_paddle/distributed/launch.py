@@ -21,6 +21,7 @@ from bert_paddle.common import gpu_driver, runtime, signals
 from bert_paddle.common.args import CommonArgs
 from bert_paddle.common.error_exit import exit_with_one_line
 from bert_paddle.common.errors import BertPaddleError, FlagError, Interrupted, RunError
+from bert_paddle.common.printed_lines import print_line
 from bert_paddle.distributed import collectives, rank_agreement, shutdown
 from bert_paddle.distributed.heartbeat import LostRankError
 
@@ -41,7 +42,7 @@ def launch(program: str, args: CommonArgs) -> None:
     gpus = _select_device(args.n_gpu, args.device)
     if collectives.get_world().is_main:
         for note in _startup_notes(args, gpus, from_launcher, cpu_settings):
-            print(note, file=sys.stderr, flush=True)
+            print_line(note)
     if gpus and not from_launcher and args.n_gpu > gpus:
         raise FlagError([f"--n_gpu {args.n_gpu}, but only {gpus} GPU(s) are visible here"])
     if processes == 1:
@@ -179,7 +180,7 @@ def _exit_launched_rank(line: str) -> None:
     code = signals.exit_code_of(line)  # the other rank received a stop signal
     if code is None:
         line = f"{line}; resume with --resume_from_checkpoint auto"
-    print(f"error: {line}", file=sys.stderr, flush=True)
+    print_line(f"error: {line}")
     os._exit(code or 1)
 
 
