@@ -68,6 +68,11 @@ def set_rank_environment(rank: int, endpoints: list[str], gpus: bool) -> None:
         PADDLE_CURRENT_ENDPOINT=endpoints[rank],
         PADDLE_DISTRI_BACKEND="nccl" if gpus else "gloo",
     )
+    if all(endpoint.startswith("127.0.0.1:") for endpoint in endpoints):
+        # gloo would listen on the address of the host's name, for other hosts too.
+        loopback = {"linux": "lo", "darwin": "lo0"}.get(sys.platform)
+        if loopback:
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback)
     if gpus:
         # An index into the visible GPUs, as Paddle's launcher sets it.
         os.environ["FLAGS_selected_gpus"] = str(rank)

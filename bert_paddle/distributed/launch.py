@@ -22,7 +22,7 @@ from bert_paddle.common.args import CommonArgs
 from bert_paddle.common.error_exit import exit_with_one_line
 from bert_paddle.common.errors import BertPaddleError, FlagError, Interrupted, RunError
 from bert_paddle.common.printed_lines import print_line
-from bert_paddle.distributed import collectives, rank_agreement, shutdown
+from bert_paddle.distributed import collectives, rank_agreement, rendezvous, shutdown
 from bert_paddle.distributed.heartbeat import LostRankError
 
 
@@ -32,6 +32,7 @@ def launch(program: str, args: CommonArgs) -> None:
     Raises FlagError when more GPUs are requested than visible, RunError when a process dies.
     """
     signals.ignore_until_training()
+    rendezvous.check_environment()
     from_launcher = runtime.is_launched()
     if from_launcher and runtime.parent_is_paddles_launcher():
         # On a SIGTERM it dies without telling its ranks, if it was started with --backend.
@@ -124,6 +125,9 @@ def _run_program(program: str, args: CommonArgs, on_lost: Callable[[str], Any]) 
         return
     import paddle.distributed
 
+    world, address = collectives.get_world(), rendezvous.meeting_address()
+    if address is not None:
+        rendezvous.wait_for_ranks(world.rank, world.size, address, print_line)
     with _report_errors_to_ranks():
         with (
             runtime.suppress_lines("FLAGS", "====="),  # paddle prints its flags
