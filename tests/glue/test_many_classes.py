@@ -2,6 +2,7 @@
 
 import json
 import tracemalloc
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,6 @@ from sklearn.metrics import matthews_corrcoef
 from bert_paddle.common import run_log
 from bert_paddle.common.errors import DataError
 from bert_paddle.glue import metrics, predictions
-from bert_paddle.glue.args import parse_args
 from bert_paddle.glue.custom import task as custom_task
 from bert_paddle.glue.custom.columns import ChosenColumns
 from bert_paddle.glue.data.tsv import Examples
@@ -54,6 +54,7 @@ def test_the_report_of_many_classes(rows):
 
 
 @pytest.mark.parametrize("classes", [1, 2, 3, 50])
+@pytest.mark.filterwarnings("ignore:The number of unique classes")
 def test_matthews_equals_sklearns_to_the_last_bit(classes):
     for seed in range(20):
         rng = np.random.default_rng(seed)
@@ -65,8 +66,7 @@ def test_matthews_equals_sklearns_to_the_last_bit(classes):
 
 def test_the_limit_of_classes(monkeypatch):
     monkeypatch.setenv("BERT_PADDLE_MAX_CLASSES", "3")
-    flags = "--train_file a.csv --model_name_or_path m --output_dir o"
-    args, log = parse_args(flags.split()), run_log.RunLog()
+    args, log = SimpleNamespace(regression=False, labels=None), run_log.RunLog()
     texts = list("abcd") * 30
     column = custom_task.LabelColumn(texts, list(range(120)), str, "a.csv")
     with pytest.raises(DataError, match="a.csv has 4 classes or more, and 3 are allowed"):
