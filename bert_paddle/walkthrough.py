@@ -64,7 +64,8 @@ def run_state(run: Path, flags: Sequence[str]) -> str:
     lack the data files): "overwrite" with --overwrite_output_dir, "finished", or "start" for a new
     or unfinished run.
 
-    Raises FlagError for invalid flags, OutputError for a finished run with other settings.
+    Raises FlagError for invalid flags, OutputError for a finished run with other or unknown
+    settings.
     """
     with tempfile.TemporaryDirectory() as empty:
         files = [Path(empty) / cola_release.TRAIN_FILE, Path(empty) / cola_release.TEST_FILE]
@@ -77,7 +78,12 @@ def run_state(run: Path, flags: Sequence[str]) -> str:
     if not (run / RESULTS_FILE).is_file():
         return "start"
     settings = run_info.read(run).get("settings")
-    differences = run_status.setting_differences(settings or {}, args, _CHOSEN_BY_THE_WALKTHROUGH)
+    if not isinstance(settings, dict):
+        raise OutputError(
+            f"{run} holds a finished run whose settings are unknown: its {run_info.RUN_FILE} is "
+            "missing or damaged; give another OUTPUT_DIR, or --overwrite_output_dir to start over"
+        )
+    differences = run_status.setting_differences(settings, args, _CHOSEN_BY_THE_WALKTHROUGH)
     if differences:
         raise OutputError(
             f"{run} holds a finished run with other settings: {', '.join(differences)}; give "

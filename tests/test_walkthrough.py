@@ -119,10 +119,20 @@ def test_run_state_and_a_finished_run_with_other_settings(tmp_path):
     assert walkthrough.run_state(tmp_path, [*flags, "--seed=42"]) == "finished"
     with pytest.raises(OutputError, match="--seed was 42 and is 7; give another OUTPUT_DIR"):
         walkthrough.run_state(tmp_path, [*flags, "--seed=7"])
-    assert (
-        walkthrough.run_state(tmp_path, [*flags, "--seed=7", "--overwrite_output_dir"])
-        == "overwrite"
-    )
+    overwrite = [*flags, "--seed=7", "--overwrite_output_dir"]
+    assert walkthrough.run_state(tmp_path, overwrite) == "overwrite"
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "[]", "{}", '{"settings": 3}'])
+def test_a_finished_run_with_a_damaged_run_json_is_refused(tmp_path, content):
+    """Nothing tells whether it is the run that the flags ask for."""
+    (tmp_path / "all_results.json").write_text("{}")
+    if content is not None:
+        (tmp_path / "run.json").write_text(content)
+    flags = ["--model_name_or_path=m", "--label_column=label"]
+    with pytest.raises(OutputError, match="settings are unknown: its run.json is missing or dam"):
+        walkthrough.run_state(tmp_path, flags)
+    assert walkthrough.run_state(tmp_path, [*flags, "--overwrite_output_dir"]) == "overwrite"
 
 
 def test_the_epochs_of_a_finished_run_are_shown(tmp_path):

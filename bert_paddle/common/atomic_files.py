@@ -42,12 +42,18 @@ def _replace(path: Path, write: Callable[[Path], Any]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL_SUFFIX}")
     try:
         write(temporary)
-        sync(temporary)
-        os.replace(temporary, path)
+        move_into_place(temporary, path)
     except OSError:
         with contextlib.suppress(OSError):  # if the disk is full, this frees space
             temporary.unlink()
         raise
+
+
+def move_into_place(temporary: Path, path: Path) -> None:
+    """Flush a finished file and rename it to `path`, on the same disk; what is there is
+    replaced."""
+    sync(temporary)
+    os.replace(temporary, path)
     sync(path.parent)
 
 

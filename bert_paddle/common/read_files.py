@@ -44,10 +44,20 @@ def read_json_object(path: Path) -> dict[str, Any] | None:
     OSError if it cannot be read, DataError if it is larger than allowed."""
     check_size(path, "JSON_BYTES")
     try:
-        content = json.loads(read_bytes(path) or b"")
-    except (ValueError, RecursionError):
+        return parse_json_object(read_bytes(path) or b"")
+    except ValueError:
         return None
-    return content if isinstance(content, dict) else None
+
+
+def parse_json_object(content: bytes | str) -> dict[str, Any]:
+    """The object in a JSON text. Raises ValueError, whose message completes "<file> …"."""
+    try:
+        parsed = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"is not JSON ({error})") from None
+    if not isinstance(parsed, dict):
+        raise ValueError(f"contains a {type(parsed).__name__}, not a JSON object")
+    return parsed
 
 
 def check_size(path: Path, limit: str, error: type[Exception] = DataError) -> None:

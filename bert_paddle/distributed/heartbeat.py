@@ -7,6 +7,10 @@ Rank 0 has two TCP connections to every other rank:
     control     the main threads exchange bytes: a barrier and an all-gather of values in host
                 memory, which need not wait for queued GPU work
 
+Not by multiprocessing.connection: its `Listener.accept` authenticates one connection after the
+other without a time limit, so that anything that connects and sends nothing would keep the ranks
+out, and its `recv_bytes` cannot time out amid a message.
+
 A rank that is killed or stopped, on any host, is detected and named within `heartbeat_timeout`
 seconds. The others wait for a rank that is only slow: without the barrier, gloo aborts a job when
 one rank reaches a collective operation 30 seconds after another.

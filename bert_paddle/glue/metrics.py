@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from bert_paddle.common.matthews import matthews_correlation
 from bert_paddle.glue.tasks import Task
 
 
@@ -36,18 +37,7 @@ def _mse(predictions: np.ndarray, labels: np.ndarray) -> float:
 
 
 def _matthews(predictions: np.ndarray, labels: np.ndarray) -> float:
-    # From the rows per class, as sklearn computes it from a confusion matrix: that grows with the
-    # square of the number of classes.
-    _, index = np.unique(np.concatenate([labels, predictions]), return_inverse=True)
-    of_labels, of_predictions = np.split(index.reshape(-1), 2)
-    count, rows = int(index.max()) + 1, float(len(labels))
-    label_rows, predicted_rows = (
-        np.bincount(part, minlength=count).astype(np.float64)
-        for part in (of_labels, of_predictions)
-    )
-    covariance = float(np.sum(labels == predictions)) * rows - label_rows @ predicted_rows
-    variances = (rows**2 - predicted_rows @ predicted_rows) * (rows**2 - label_rows @ label_rows)
-    return float(covariance / np.sqrt(variances)) if variances else 0.0
+    return matthews_correlation(labels, predictions)
 
 
 def _pearson(predictions: np.ndarray, labels: np.ndarray) -> float:

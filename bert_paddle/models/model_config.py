@@ -4,7 +4,6 @@ The file is a config.json of Hugging Face or PaddleNLP, or the nested model_conf
 versions of PaddleNLP wrote; the result has the names of PaddleNLP's BertConfig.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -132,12 +131,9 @@ def read_json_object(path: Path) -> dict[str, Any]:
     """The object in a JSON file. Raises WeightsError for anything else."""
     read_files.check_size(path, "JSON_BYTES", WeightsError)
     try:
-        content = json.loads(check_readable(path).read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise WeightsError(f"{path} is not JSON ({error}): repair or download it again") from error
-    if not isinstance(content, dict):
-        raise WeightsError(f"{path} contains a {type(content).__name__}, not a JSON object")
-    return content
+        return read_files.parse_json_object(check_readable(path).read_bytes())
+    except ValueError as error:
+        raise WeightsError(f"{path} {error}: repair or download it again") from error
 
 
 def check_readable(path: Path) -> Path:

@@ -2,19 +2,17 @@
 
 import math
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 
 from bert_paddle.common.errors import DataError
 from bert_paddle.distributed import collectives
-from bert_paddle.pretrain.model import forward
-from bert_paddle.training.step import Batch
+from bert_paddle.models.forward_pass import Batch, ForwardPass
 
 
-def evaluate(model: Any, batches: Iterable[Batch]) -> dict[str, float]:
-    """Evaluate a model that is in evaluation mode; returns the metrics over all held-out rows, the
-    same on every rank.
+def evaluate(forward: ForwardPass, batches: Iterable[Batch]) -> dict[str, float]:
+    """Evaluate a model, which must be in evaluation mode; returns the metrics over all held-out
+    rows, the same on every rank.
 
     Raises DataError if no row has a masked token: the mean of nothing is no loss.
     batches: this rank's share, as assigned by `collectives.sharded_rounds`. The sums of all batches
@@ -24,7 +22,7 @@ def evaluate(model: Any, batches: Iterable[Batch]) -> dict[str, float]:
     import paddle
 
     with paddle.no_grad():
-        sums = [_sum_scores(*_logits(model, batch), batch) for batch in batches]
+        sums = [_sum_scores(*_logits(forward, batch), batch) for batch in batches]
     total = np.asarray(collectives.gather_shards(sums), np.float64).sum(axis=0)
     masked_tokens, rows = total[0], total[3]
     if masked_tokens == 0:
@@ -41,8 +39,8 @@ def evaluate(model: Any, batches: Iterable[Batch]) -> dict[str, float]:
     }
 
 
-def _logits(model: Any, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
-    mlm_logits, nsp_logits = forward(model, batch)
+def _logits(forward: ForwardPass, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+    mlm_logits, nsp_logits = forward(batch)
     return mlm_logits.astype("float32").numpy(), nsp_logits.astype("float32").numpy()
 
 

@@ -9,9 +9,10 @@ import numpy as np
 from bert_paddle.common.errors import WeightsError
 from bert_paddle.models import load_weights, model_state, paddlenlp_bert
 from bert_paddle.models.compute_mode import to_device
+from bert_paddle.models.forward_pass import Batch, ForwardPass
 from bert_paddle.models.kernels import dispatch
 from bert_paddle.pretrain.args import SIZES
-from bert_paddle.training.step import Batch, Objective
+from bert_paddle.training.step import Objective
 
 # Prefixes of the weights that a checkpoint may lack.
 HEADS = ("cls.predictions.", "cls.seq_relationship.")
@@ -97,8 +98,8 @@ def objective() -> Objective:
     logarithms."""
     import paddle.nn.functional as F
 
-    def sums(model: Any, batch: Batch) -> dict[str, Any]:
-        mlm_logits, nsp_logits = forward(model, batch)
+    def sums(forward: ForwardPass, batch: Batch) -> dict[str, Any]:
+        mlm_logits, nsp_logits = forward(batch)
         masked_lm_ids = to_device(batch["masked_lm_ids"])
         next_sentence_labels = to_device(batch["next_sentence_labels"])
         return {
@@ -116,13 +117,17 @@ def objective() -> Objective:
     return Objective(sums, counts, rows="nsp")
 
 
-def forward(model: Any, batch: Batch) -> tuple[Any, Any]:
-    """Masked-LM logits [masked positions, vocab] and NSP logits [rows, 2].
+def forward_pass(model: Any, by_kernels: bool) -> ForwardPass:
+    """The forward pass: masked-LM logits [masked positions, vocab] and NSP logits [rows, 2].
+    by_kernels: whether our CPU kernels compute it, otherwise PaddleNLP's layers.
 
     The vocabulary projection is computed for the masked positions only, about 15 % of all.
     """
-    if dispatch.uses_kernels(model):
-        return dispatch.pretraining_logits(model, batch)
+    function = dispatch.pretraining_logits if by_kernels else _logits_by_layers
+    return ForwardPass(model, function, by_kernels)
+
+
+def _logits_by_layers(model: Any, batch: Batch) -> tuple[Any, Any]:
     return model(
         to_device(batch["input_ids"]),
         token_type_ids=to_device(batch["segment_ids"]),

@@ -11,6 +11,7 @@ from bert_paddle.common import run_log, runtime
 from bert_paddle.common.tensor_file import TensorSnapshot
 from bert_paddle.distributed import collectives
 from bert_paddle.models import compute_mode, load_weights, model_state, weight_files
+from bert_paddle.models.forward_pass import ForwardPass
 from bert_paddle.pretrain import card, model_source, rank_facts
 from bert_paddle.pretrain import model as pretrain_model
 from bert_paddle.pretrain.args import PretrainArgs
@@ -66,9 +67,10 @@ def _run(args: PretrainArgs) -> dict[str, Any]:
         f"model: {source.name}, {_describe_size(model)}" + "".join(f"; {note}" for note in notes)
     )
 
-    compute_mode.set_compute_mode(model, args, log)
+    by_kernels = compute_mode.set_compute_mode(model, args, log)
+    forward = pretrain_model.forward_pass(model, by_kernels)
     rank_facts.check_same_contents(args, source, train_shards, held_out, model, resume_from)
-    job = PretrainJob(args, output_dir, model, source, held_out, log)
+    job = PretrainJob(args, output_dir, forward, source, held_out, log)
     digests = pretrain_fingerprints(
         args, source, train_shards, held_out, runtime.bert_paddle_home()
     )
@@ -91,12 +93,13 @@ class PretrainJob(TrainingJob):
         self,
         args: PretrainArgs,
         output_dir: Path,
-        model: Any,
+        forward: ForwardPass,
         source: ModelSource,
         held_out: ShardSet | None,
         log: run_log.RunLog,
     ):
-        super().__init__(args, output_dir, model, log, "pretraining")
+        super().__init__(args, output_dir, forward.model, log, "pretraining")
+        self.forward = forward
         self.args: PretrainArgs = args
         self.source, self.held_out = source, held_out
         self.evaluated_step: int | None = None
@@ -112,7 +115,12 @@ class PretrainJob(TrainingJob):
         if self.held_out is not None:
             self.rows["dev"] = self.held_out.total
         self.trainer = Trainer(
-            self.model, pretrain_model.objective(), args, collectives.on_gpu(), self.log
+            self.model,
+            pretrain_model.objective(),
+            args,
+            collectives.on_gpu(),
+            self.log,
+            self.forward,
         )
         loader = PretrainLoader(
             train_shards,
@@ -168,7 +176,7 @@ class PretrainJob(TrainingJob):
         ):
             own = collectives.sharded_rounds(ranges, lambda done: show_rows(rows_before[done]))
             batches = read_batches(self.held_out, own, args.max_predictions_per_seq)
-            metrics = evaluate(self.model, batches)
+            metrics = evaluate(self.forward, batches)
         seconds = time.perf_counter() - start_time
         if self.evaluated_step is None:
             warn_rows_without_predictions(self.held_out, self.log)

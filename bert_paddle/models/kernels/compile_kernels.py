@@ -141,8 +141,7 @@ def _load_or_compile(compiler: Sequence[str]) -> Kernels:
             content = library.read_bytes()
             library.write_bytes(content + hashlib.sha256(content).digest())
             library.chmod(0o700)
-            atomic_files.sync(library)
-            os.replace(library, path)
+            atomic_files.move_into_place(library, path)
         return Kernels(path)
     except (OSError, subprocess.CalledProcessError):
         # Perhaps another user can write to the cache, or its disk is read-only, full, or mounted

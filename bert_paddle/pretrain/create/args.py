@@ -4,10 +4,12 @@ import dataclasses
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import ClassVar
 
-from bert_paddle.common import flags, runtime
+from bert_paddle.common import flags, peer_flags, runtime
 from bert_paddle.common.flag_fields import OnResume, PathUse
 from bert_paddle.common.flags import REQUIRED, flag, optional_switch
+from bert_paddle.common.peer_flags import PeerFlag
 from bert_paddle.pretrain.create import masking
 from bert_paddle.pretrain.create.segmenter import SEGMENTERS
 from bert_paddle.pretrain.create.text_args import INPUT, TextArgs
@@ -157,6 +159,8 @@ class CreateArgs(TextArgs):
     debug: bool = flag(
         False, "print tracebacks of errors", group=EXECUTION, on_resume=OnResume.FREE
     )
+
+    peer_flags: ClassVar[tuple[PeerFlag, ...]] = peer_flags.CREATE
 
     @property
     def corpus(self) -> str:

@@ -84,10 +84,8 @@ class ShardWriter:
         with h5py.File(self._partial_path, "w") as file:
             for key, dtype in schema.DTYPES.items():
                 self._write_dataset(file, key, dtype)
-        atomic_files.sync(self._partial_path)
         size = self._partial_path.stat().st_size
-        os.replace(self._partial_path, self.path)
-        atomic_files.sync(self.path.parent)
+        atomic_files.move_into_place(self._partial_path, self.path)
         self.remove_temporary_files()
         return size
 

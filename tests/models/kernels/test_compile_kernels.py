@@ -6,10 +6,11 @@ import sys
 import pytest
 
 from bert_paddle.common import run_log
+from bert_paddle.glue import loss
 from bert_paddle.glue.args import parse_args
 from bert_paddle.models import paddlenlp_bert
-from bert_paddle.models.kernels import compile_kernels, dispatch
-from bert_paddle.training import optim
+from bert_paddle.models.kernels import adamw_base, compile_kernels, dispatch
+from bert_paddle.training.step import Trainer
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def test_planted_library_is_not_loaded(cache_dir, monkeypatch, tmp_path, part):
         "from bert_paddle.common import run_log; from bert_paddle.models.kernels import dispatch; "
         "sizes = dict(vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=1); "
         "model = bert.BertForPretraining(bert.BertConfig(**sizes, intermediate_size=8)); "
-        "dispatch.choose_encoder(model, True, run_log.RunLog()); assert model.use_cpu_kernels"
+        "assert dispatch.choose_kernels(model, True, run_log.RunLog())"
     )
     command = [sys.executable, "-c", code]
     process = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
@@ -141,11 +142,14 @@ def test_all_ranks_use_the_same_encoder(cache_dir, monkeypatch, capsys):
         dispatch.collectives, "all_gather", lambda value: [value, "no C compiler found"]
     )
     model = make_model()
-    dispatch.choose_encoder(model, True, run_log.RunLog())
-    assert not dispatch.uses_kernels(model)
+    assert not dispatch.choose_kernels(model, True, run_log.RunLog())
     assert "rank 1 cannot use them: no C compiler found" in capsys.readouterr().err
-    flags = "--task_name sst2 --model_name_or_path m --output_dir o".split()
-    assert not hasattr(optim.build_optimizer(model, parse_args(flags)), "global_grad_norm")
+    args = parse_args("--task_name sst2 --model_name_or_path m --output_dir o".split())
+    trainer = Trainer(
+        model, loss.objective(False), args, False, run_log.RunLog(), loss.forward_pass(model, False)
+    )
+    # AdamW too is Paddle's own, not ours.
+    assert not isinstance(trainer.optimizer, adamw_base.batched_adamw_class())
 
 
 @pytest.mark.parametrize(
@@ -168,10 +172,9 @@ def test_without_a_working_compiler_paddlenlp_layers_are_used(
         os.chmod(compiler, 0o755)
     monkeypatch.setenv("CC", f"{compiler} -m64")
     model = make_model()
-    dispatch.choose_encoder(model, True, run_log.RunLog())
-    assert not dispatch.uses_kernels(model)
+    assert not dispatch.choose_kernels(model, True, run_log.RunLog())
     assert reason in capsys.readouterr().err
-    dispatch.choose_encoder(model, False, run_log.RunLog())
+    assert not dispatch.choose_kernels(model, False, run_log.RunLog())
     assert "--cpu_kernels 0" in capsys.readouterr().err
 
 

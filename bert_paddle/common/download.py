@@ -1,4 +1,5 @@
-"""Download a published file: resume after broken connections, verify the SHA-256."""
+"""Download a published file: resume after broken connections, verify size and SHA-256. One process
+at a time."""
 
 import contextlib
 import http.client
@@ -21,7 +22,7 @@ CHUNK = 1 << 18  # bytes per read
 @dataclass(frozen=True)
 class RemoteFile:
     """A published file: its path relative to the base URL, its size in bytes and its SHA-256; None
-    if not published. An unpublished size is requested from the server."""
+    if not published. An unpublished size is that which the server states."""
 
     path: str
     size: int | None
@@ -33,12 +34,30 @@ class RemoteFile:
 
 
 class DownloadError(Exception):
-    """A file could not be downloaded or used. The message becomes part of a DataError."""
+    """A file could not be downloaded or used. The message becomes part of a UserError."""
 
 
 def print_status(text: str, end: str = "\n") -> None:
     """Print a progress line to stderr."""
     print_line(text, end=end)
+
+
+@contextlib.contextmanager
+def download_lock(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock on the file `path`; the system releases it if the process is killed.
+    Raises OSError."""
+    import filelock  # PaddleNLP needs it too
+
+    lock = filelock.FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        print_status("waiting for another process that is downloading the same files")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def fetch_file(url: str, source: RemoteFile, root: Path) -> Path:
@@ -84,6 +103,8 @@ def _remote_size(url: str) -> int:
     with response:
         if response.length is None:
             raise DownloadError(f"{url}: the server does not state the file's size")
+        if response.length == 0:
+            raise DownloadError(f"{url}: the server sends an empty file")
         return int(response.length)
 
 
