@@ -22,7 +22,8 @@ from bert_paddle.common import gpu_driver, runtime, signals
 from bert_paddle.common.args import CommonArgs
 from bert_paddle.common.error_exit import exit_with_one_line
 from bert_paddle.common.errors import BertPaddleError, FlagError, Interrupted, RunError
-from bert_paddle.distributed import collectives, rank_agreement, shutdown
+from bert_paddle.common.printed_lines import print_line
+from bert_paddle.distributed import collectives, rank_agreement, rendezvous, shutdown
 from bert_paddle.distributed.device import select_device
 from bert_paddle.distributed.heartbeat import LostRankError
 
@@ -33,6 +34,7 @@ def launch(program: str, args: CommonArgs) -> None:
     Raises FlagError when more GPUs are requested than visible, RunError when a process dies.
     """
     signals.ignore_until_training()
+    rendezvous.check_environment()
     from_launcher = runtime.is_launched()
     if from_launcher and runtime.parent_is_paddles_launcher():
         # On a SIGTERM it dies without telling its ranks, if it was started with --backend.
@@ -43,7 +45,7 @@ def launch(program: str, args: CommonArgs) -> None:
     gpus = select_device(args.n_gpu, args.device)
     if collectives.get_world().is_main:
         for note in _startup_notes(args, gpus, from_launcher, cpu_settings):
-            print(note, file=sys.stderr, flush=True)
+            print_line(note)
     if gpus and not from_launcher and args.n_gpu > gpus:
         raise FlagError([f"--n_gpu {args.n_gpu}, but only {gpus} GPU(s) are visible here"])
     if processes == 1:
@@ -119,6 +121,9 @@ def _run_program(program: str, args: CommonArgs, on_lost: Callable[[str], Any]) 
         return
     import paddle.distributed
 
+    world, address = collectives.get_world(), rendezvous.meeting_address()
+    if address is not None:
+        rendezvous.wait_for_ranks(world.rank, world.size, address, print_line)
     with _report_errors_to_ranks():
         with (
             runtime.suppress_lines("FLAGS", "====="),  # paddle prints its flags
@@ -175,7 +180,7 @@ def _exit_launched_rank(line: str) -> None:
     code = signals.exit_code_of(line)  # the other rank received a stop signal
     if code is None:
         line = f"{line}; resume with --resume_from_checkpoint auto"
-    print(f"error: {line}", file=sys.stderr, flush=True)
+    print_line(f"error: {line}")
     os._exit(code or 1)
 
 

@@ -62,6 +62,11 @@ _READERS: dict[str, Callable[[Path], Tensors]] = {
 }
 
 
+def has_weights(folder: Path) -> bool:
+    """Whether a folder has a file from which weights are read."""
+    return any((folder / name).is_file() for name in _READERS)
+
+
 def read_tensors(folder: Path) -> tuple[Tensors, Path, list[str]]:
     """The tensors as stored, the path of the file or index, and notes."""
     present = [name for name in _READERS if (folder / name).is_file()]

@@ -11,7 +11,7 @@ from bert_paddle import report
 from bert_paddle.common import run_log, runtime
 from bert_paddle.common.tensor_file import TensorSnapshot
 from bert_paddle.distributed import collectives
-from bert_paddle.models import compute_mode, load_weights, model_state
+from bert_paddle.models import compute_mode, load_weights, model_state, weight_files
 from bert_paddle.models.forward_pass import ForwardPass
 from bert_paddle.pretrain import card, model_source, rank_facts
 from bert_paddle.pretrain import model as pretrain_model
@@ -265,6 +265,11 @@ def _load_init_weights(
 ) -> load_weights.LoadedWeights | None:
     """The weights of --init_from, or None without it."""
     if args.init_from is None:
+        if weight_files.has_weights(Path(args.model_name_or_path).expanduser()):
+            log.warning(
+                f"the weights in {args.model_name_or_path} are not used, only its configuration: "
+                f"to begin with them, add --init_from {args.model_name_or_path}"
+            )
         return None
     folder = training_run.find_initial_model(args.init_from, log)
     return load_weights.load_weights(folder)

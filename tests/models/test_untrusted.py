@@ -46,9 +46,8 @@ def unsafe_names(path: Path) -> set[str]:
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_no_source_file_can_run_code_of_a_file(path):
     allowed = {
-        # Objects of the job's own processes, as Paddle's all_gather_object sends them, here over
-        # connections that begin with the job's secret.
-        "bert_paddle/distributed/collectives.py": {"pickle", "pickle.loads"},
+        # Its unpickler allows arrays, paths and dataclasses; the modules are this package's.
+        "bert_paddle/distributed/values.py": {"pickle", "importlib.import_module"},
         "bert_paddle/distributed/launch.py": {
             "importlib.import_module"
         },  # of our two programs' names

@@ -8,7 +8,6 @@ output_dir/NAME_metadata.json     settings, inputs and statistics of the shards;
 
 import json
 import os
-import sys
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, fields
@@ -19,6 +18,7 @@ import bert_paddle
 from bert_paddle.common import atomic_files
 from bert_paddle.common.errors import RunError
 from bert_paddle.common.flag_fields import OnResume, flags_with
+from bert_paddle.common.printed_lines import print_line
 from bert_paddle.models.tokenizer import TOKENIZER_JSON_FILE, VOCAB_FILE, Tokenizer, load_tokenizer
 from bert_paddle.pretrain.create import (
     file_layouts,
@@ -282,7 +282,7 @@ def _build_metadata(
 
 
 def _log(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
+    print_line(message)
 
 
 def _warn(message: str) -> None:
