@@ -30,7 +30,7 @@ from bert_paddle.pretrain.create import (
 from bert_paddle.pretrain.create.args import CreateArgs
 from bert_paddle.pretrain.create.compressed_files import SUFFIXES
 from bert_paddle.pretrain.create.documents import LINES, TextFormat, read_documents
-from bert_paddle.pretrain.create.examples import Recipe, ShardCounts, ShardJob
+from bert_paddle.pretrain.create.examples import ShardJob
 from bert_paddle.pretrain.create.input_files import (
     VOCAB_FLAG,
     FoundFiles,
@@ -39,7 +39,8 @@ from bert_paddle.pretrain.create.input_files import (
     find_files,
 )
 from bert_paddle.pretrain.create.output_dir import ShardOutputDir
-from bert_paddle.pretrain.data import schema
+from bert_paddle.pretrain.create.recipe import Recipe, ShardCounts
+from bert_paddle.pretrain.data import masking, schema
 
 SHARD_BYTES = 64_000_000  # text per training shard when --shards is not given
 _COMPRESSION_RATIO = 3  # approximate size of text relative to its compressed file
@@ -62,7 +63,7 @@ def run(args: CreateArgs) -> None:
     recipe = Recipe(**{field.name: getattr(args, field.name) for field in fields(Recipe)})
     made_from = {
         "format": FORMAT_VERSION,
-        "recipe": asdict(recipe),
+        "recipe": recipe.as_recorded(),
         "form": args.form,
         "language": args.language,
         "shards": args.shards,
@@ -72,7 +73,7 @@ def run(args: CreateArgs) -> None:
         "inputs": [_describe_file(file.path) for file in found.files],
         **_describe_reading(found.files, args.text_format),
     }
-    wordpiece.replacement_ids(tokenizer.vocab)  # raises an error if there are none
+    masking.replacement_ids(tokenizer.vocab)  # raises an error if there are none
     try:
         output.check_vocabulary(tokenizer)
         if not output.prepare(made_from, args.overwrite_output_dir):
@@ -110,11 +111,15 @@ def _summary(
     metadata: dict[str, Any], shards: int, sentences: int, seconds: float, folder: Path
 ) -> str:
     """The last line: what was made. sentences: those of this run's shards."""
-    unknown = metadata["unknown_share"]
+    unknown, random_next = metadata["unknown_share"], metadata["random_next_share"]
     unknown_text = "" if unknown is None else f", {unknown:.2%} of the word pieces [UNK]"
+    if random_next is not None:
+        kind = f"{random_next:.1%} with a random next sentence"
+    else:
+        kind = f"single sequences ({metadata['made_from']['recipe']['sequences']})"
+    masks = ", without masks" if metadata["masked_share"] is None else ""
     return (
-        f"{metadata['rows']:,} rows in {shards} shards, {metadata['random_next_share']:.1%} with a "
-        f"random next sentence{unknown_text}; "
+        f"{metadata['rows']:,} rows in {shards} shards, {kind}{masks}{unknown_text}; "
         f"{sentences:,} sentences in {seconds:.1f} s ({sentences / seconds:,.0f}/s) -> {folder}"
     )
 
@@ -185,25 +190,31 @@ def _partition_input(
             args.random_seed,
         )
         total = sum(split.documents for split in counts.values())
-        too_few = counts[schema.TEST].documents < 2 <= total
+        too_few = counts[schema.TEST].documents < _least_documents(args) <= total
         if not (test_share and too_few and "test_share" not in args.explicit_flags):
             break
         # Once more without a test set: the input is too small for the default of --test_share.
         _log(f"no test shard: too few documents for --test_share {test_share:g}")
         test_share = 0.0
-    partition.check_counts(counts, args.shards > 0)
-    result_checks.check_documents(counts, args)
+    partition.check_counts(counts, args.shards > 0, _least_documents(args))
+    if args.nsp:
+        result_checks.check_documents(counts, args)
     warnings = [result_checks.check_vocabulary_fits(sample, tokenizer, args.max_unknown_share)]
     tokenizer.save(output.work_dir)
     output.save_plan(counts)
     all_lines = all(args.text_format.form_of(file.layout) == LINES for file in inputs)
-    if all_lines:
+    if all_lines and args.nsp:
         warnings.append(result_checks.find_long_lines(sample))
     for warning in filter(None, warnings):
         _warn(warning)
     for name, split in counts.items():
         _log(f"{name}: {split.documents:,} documents, {split.sentences:,} sentences")
     return counts
+
+
+def _least_documents(args: CreateArgs) -> int:
+    """How many documents a set needs: a random next sentence is one of another document."""
+    return 2 if args.nsp else 1
 
 
 def _default_shards(inputs: Sequence[InputFile], training_share: float) -> int:
@@ -250,16 +261,20 @@ def _build_metadata(
     total = {name: sum(shard.get(name, 0) for shard in shards) for name in names}
     is_counted = all("pieces" in shard for shard in shards)
     predictions, rows = total["predictions"], total["rows"]
+    nsp = made_from["recipe"].get("nsp", True)
     return {
         "bert_paddle": bert_paddle.__version__,
         "made_from": made_from,
         "sets": partition.counts_to_json(counts),
         **total,
         "unknown_share": total["unknown"] / total["pieces"] if is_counted else None,
-        "random_next_share": total["random_next"] / rows,
-        "masked_share": total["masked"] / predictions,
-        "random_share": total["random"] / predictions,
-        "kept_share": total["kept"] / predictions,
+        # None: rows of single sequences.
+        "random_next_share": total["random_next"] / rows if nsp else None,
+        # None: rows without masks.
+        **{
+            f"{name}_share": total[name] / predictions if predictions else None
+            for name in ("masked", "random", "kept")
+        },
         "tokens_per_row": total["tokens"] / rows,
         "shards": shards,
     }
