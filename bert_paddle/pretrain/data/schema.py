@@ -32,6 +32,7 @@ DTYPES: dict[str, np.dtype] = {
 }
 NSP_KEY = "next_sentence_labels"
 MASK_KEYS = ("masked_lm_positions", "masked_lm_ids")
+BASE_KEYS = frozenset(DTYPES) - {NSP_KEY, *MASK_KEYS}  # those of all shards
 
 
 def row_shape(key: str, length: int, predictions: int) -> tuple[int, ...]:
