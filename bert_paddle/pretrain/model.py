@@ -1,4 +1,5 @@
-"""PaddleNLP's BertForPretraining with random or loaded weights, and its loss."""
+"""PaddleNLP's BertForPretraining, or BertForMaskedLM without next-sentence prediction (NSP), with
+random or loaded weights, and its loss."""
 
 import zlib
 from collections.abc import Mapping, Sequence
@@ -15,20 +16,27 @@ from bert_paddle.training.step import Batch, Objective
 
 # Prefixes of the weights that a checkpoint may lack.
 HEADS = ("cls.predictions.", "cls.seq_relationship.")
+# Only NSP uses and trains it. Models for masked LM alone have none in Hugging Face's format.
+POOLER = "bert.pooler."
 
 
 def build_model(
-    config: Mapping[str, Any], seed: int, checkpoint: load_weights.LoadedWeights | None
+    config: Mapping[str, Any],
+    seed: int,
+    checkpoint: load_weights.LoadedWeights | None,
+    nsp: bool = True,
 ) -> tuple[Any, list[str]]:
-    """Returns a BertForPretraining, and notes for the log on where its weights come from.
+    """Returns a BertForPretraining, or with nsp=False a BertForMaskedLM, whose pooler is not
+    trained, and notes for the log on where its weights come from.
 
     config: keyword arguments of BertConfig. Without a checkpoint all weights are drawn from `seed`;
-    with one, only heads that it does not contain. Raises WeightsError when the checkpoint does not
-    match the configuration.
+    with one, only heads (with nsp=False the pooler too) that it does not contain. Raises
+    WeightsError when the checkpoint does not match the configuration.
     """
     bert = paddlenlp_bert.bert_module()
+    model_class = bert.BertForPretraining if nsp else bert.BertForMaskedLM
     try:
-        model = bert.BertForPretraining(bert.BertConfig(**config))
+        model = model_class(bert.BertConfig(**config))
     except MemoryError:
         sizes = ", ".join(f"{name} {config[name]}" for name in SIZES)
         raise WeightsError(
@@ -39,21 +47,26 @@ def build_model(
     if checkpoint is None:
         notes = [f"random weights from seed {seed}"]
     else:
-        matched = _match_weights(checkpoint, shapes)
+        matched = _match_weights(checkpoint, shapes, HEADS if nsp else (HEADS[0], POOLER))
         tensors |= matched.tensors
         notes = [*checkpoint.notes, *matched.notes]
         if matched.new_head_reason:
             notes.append(f"new head ({matched.new_head_reason})")
     model_state.set_tensors(model, tensors)
+    if not nsp:
+        for parameter in model.bert.pooler.parameters():
+            parameter.stop_gradient = True
     return model, notes
 
 
 def _match_weights(
-    checkpoint: load_weights.LoadedWeights, shapes: Mapping[str, Sequence[int]]
+    checkpoint: load_weights.LoadedWeights,
+    shapes: Mapping[str, Sequence[int]],
+    heads: Sequence[str],
 ) -> load_weights.MatchedWeights:
     """The checkpoint's tensors for the model's names; errors say which flags disagree."""
     try:
-        return load_weights.match_weights(checkpoint.tensors, shapes, HEADS)
+        return load_weights.match_weights(checkpoint.tensors, shapes, heads)
     except WeightsError as error:
         raise WeightsError(
             f"--init_from: {error} (the configuration comes from --model_name_or_path and the size "
@@ -91,41 +104,49 @@ def _truncated_normal(rng: np.random.Generator, shape: Sequence[int], std: float
     return values * np.float32(std)
 
 
-def objective() -> Objective:
+def objective(nsp: bool = True) -> Objective:
     """BERT's loss: the masked-LM loss, averaged over the masked positions of the global batch, plus
-    the next-sentence (NSP) loss, averaged over its rows. Both are cross-entropies with natural
-    logarithms."""
+    (with `nsp`) the next-sentence loss, averaged over its rows. Both are cross-entropies with
+    natural logarithms."""
     import paddle.nn.functional as F
 
     def sums(model: Any, batch: Batch) -> dict[str, Any]:
-        mlm_logits, nsp_logits = forward(model, batch)
+        mlm_logits, nsp_logits = forward(model, batch, nsp)
         masked_lm_ids = to_device(batch["masked_lm_ids"])
-        next_sentence_labels = to_device(batch["next_sentence_labels"])
-        return {
-            "mlm": F.cross_entropy(mlm_logits.astype("float32"), masked_lm_ids, reduction="sum"),
-            "nsp": F.cross_entropy(
-                nsp_logits.astype("float32"), next_sentence_labels, reduction="sum"
-            ),
-        }
+        terms = {"mlm": F.cross_entropy(_float32(mlm_logits), masked_lm_ids, reduction="sum")}
+        if nsp:
+            labels = to_device(batch["next_sentence_labels"])
+            terms["nsp"] = F.cross_entropy(_float32(nsp_logits), labels, reduction="sum")
+        return terms
+
+    rows = "nsp" if nsp else "rows"
 
     def counts(batch: Batch) -> dict[str, int]:
         if not batch:  # no rows for this rank
             return {}
-        return {"mlm": len(batch["masked_lm_ids"]), "nsp": len(batch["next_sentence_labels"])}
+        return {"mlm": len(batch["masked_lm_ids"]), rows: len(batch["input_ids"])}
 
-    return Objective(sums, counts, rows="nsp")
+    return Objective(sums, counts, rows, rows_are_a_term=nsp)
 
 
-def forward(model: Any, batch: Batch) -> tuple[Any, Any]:
-    """Masked-LM logits [masked positions, vocab] and NSP logits [rows, 2].
+def _float32(logits: Any) -> Any:
+    return logits.astype("float32")
+
+
+def forward(model: Any, batch: Batch, nsp: bool = True) -> tuple[Any, Any | None]:
+    """Masked-LM logits [masked positions, vocab] and NSP logits [rows, 2]; None instead of these
+    for a model without an NSP head (nsp=False).
 
     The vocabulary projection is computed for the masked positions only, about 15 % of all.
     """
     if dispatch.uses_kernels(model):
-        return dispatch.pretraining_logits(model, batch)
-    return model(
+        if nsp:
+            return dispatch.pretraining_logits(model, batch)
+        return dispatch.masked_lm_logits(model, batch), None
+    outputs = model(
         to_device(batch["input_ids"]),
         token_type_ids=to_device(batch["segment_ids"]),
         attention_mask=to_device(batch["input_mask"]),
         masked_positions=to_device(batch["masked_positions"]),
     )
+    return outputs if nsp else (outputs, None)

@@ -15,11 +15,14 @@ from bert_paddle.pretrain import card, model_source, rank_facts
 from bert_paddle.pretrain import model as pretrain_model
 from bert_paddle.pretrain.args import PretrainArgs
 from bert_paddle.pretrain.data.loader import PretrainLoader, eval_row_ranges, read_batches
-from bert_paddle.pretrain.data.shards import ShardSet
 from bert_paddle.pretrain.evaluate import evaluate
 from bert_paddle.pretrain.fingerprints import pretrain_fingerprints
 from bert_paddle.pretrain.model_source import ModelSource
-from bert_paddle.pretrain.open_shards import open_shards, warn_rows_without_predictions
+from bert_paddle.pretrain.open_shards import (
+    RunShards,
+    open_shards,
+    warn_rows_without_predictions,
+)
 from bert_paddle.training import model_card, rank_contents, run_files
 from bert_paddle.training import run as training_run
 from bert_paddle.training.job import TrainingJob
@@ -56,23 +59,23 @@ def _run(args: PretrainArgs) -> dict[str, Any]:
         )
     for message in source.tokenizer.messages if source.tokenizer else ():
         log.note(message)
-    train_shards, held_out = open_shards(args, source.config, resume_from, log)
+    data = open_shards(args, source, resume_from, log)
 
     # The loaded weights, as large as the model, are not bound to a name, so that they are freed.
     model, notes = pretrain_model.build_model(
-        source.config, args.seed, None if resume_from else _load_init_weights(args, log)
+        source.config,
+        args.seed,
+        None if resume_from else _load_init_weights(args, log),
+        args.nsp,
     )
     log.note(
         f"model: {source.name}, {_describe_size(model)}" + "".join(f"; {note}" for note in notes)
     )
 
     compute_mode.set_compute_mode(model, args, log)
-    rank_facts.check_same_contents(args, source, train_shards, held_out, model, resume_from)
-    job = PretrainJob(args, output_dir, model, source, held_out, log)
-    digests = pretrain_fingerprints(
-        args, source, train_shards, held_out, runtime.bert_paddle_home()
-    )
-    job.pretrain(train_shards, resume_from, digests)
+    rank_facts.check_same_contents(args, source, data, model, resume_from)
+    job = PretrainJob(args, output_dir, model, source, data, log)
+    job.pretrain(resume_from, pretrain_fingerprints(args, source, data, runtime.bert_paddle_home()))
     job.write_results()
     report.write_after_run(args, output_dir, log)
     return job.values
@@ -87,7 +90,7 @@ def _check_outputs(args: PretrainArgs) -> None:
 
 
 class PretrainJob(TrainingJob):
-    """The training job of a model with masked-LM and NSP heads."""
+    """The training job of a model with a masked-LM head and, unless --nsp is off, an NSP head."""
 
     def __init__(
         self,
@@ -95,26 +98,24 @@ class PretrainJob(TrainingJob):
         output_dir: Path,
         model: Any,
         source: ModelSource,
-        held_out: ShardSet | None,
+        data: RunShards,
         log: run_log.RunLog,
     ):
         super().__init__(args, output_dir, model, log, "pretraining")
         self.args: PretrainArgs = args
-        self.source, self.held_out = source, held_out
+        self.source, self.data, self.held_out = source, data, data.held_out
         self.evaluated_step: int | None = None
         self.rows: dict[str, int] = {}  # of "train" and "dev" (the held-out shards)
 
-    def pretrain(
-        self, train_shards: ShardSet, resume_from: str | None, fingerprints: dict[str, str]
-    ) -> None:
+    def pretrain(self, resume_from: str | None, fingerprints: dict[str, str]) -> None:
         """Train, from the checkpoint `resume_from` if given, and evaluate the last weights, or the
         best ones with --load_best_model_at_end. fingerprints: see pretrain.fingerprints."""
-        args, world = self.args, collectives.get_world()
+        args, world, train_shards = self.args, collectives.get_world(), self.data.train
         self.rows = {"train": train_shards.total}
         if self.held_out is not None:
             self.rows["dev"] = self.held_out.total
         self.trainer = Trainer(
-            self.model, pretrain_model.objective(), args, collectives.on_gpu(), self.log
+            self.model, pretrain_model.objective(args.nsp), args, collectives.on_gpu(), self.log
         )
         loader = PretrainLoader(
             train_shards,
@@ -124,6 +125,7 @@ class PretrainJob(TrainingJob):
             rank=world.rank,
             world_size=world.size,
             max_predictions=args.max_predictions_per_seq,
+            masker=self.data.masks.training,
         )
         rows = train_shards.total
         state, model_step = self.train(self.trainer, loader, rows, fingerprints, resume_from)
@@ -169,8 +171,13 @@ class PretrainJob(TrainingJob):
             self.log.row_progress("evaluation", rows_before[-1]) as show_rows,
         ):
             own = collectives.sharded_rounds(ranges, lambda done: show_rows(rows_before[done]))
-            batches = read_batches(self.held_out, own, args.max_predictions_per_seq)
-            metrics = evaluate(self.model, batches)
+            batches = read_batches(
+                self.held_out,
+                own,
+                args.max_predictions_per_seq,
+                maskers=self.data.masks.held_out,
+            )
+            metrics = evaluate(self.model, batches, args.nsp)
         seconds = time.perf_counter() - start_time
         if self.evaluated_step is None:
             warn_rows_without_predictions(self.held_out, self.log)
@@ -178,9 +185,9 @@ class PretrainJob(TrainingJob):
             ("mlm loss", metrics["mlm_loss"]),
             ("mlm accu", metrics["mlm_accuracy"]),
             ("perplexity", metrics["perplexity"]),
-            ("nsp loss", metrics["nsp_loss"]),
-            ("nsp accu", metrics["nsp_accuracy"]),
         ]
+        if args.nsp:
+            fields += [("nsp loss", metrics["nsp_loss"]), ("nsp accu", metrics["nsp_accuracy"])]
         self.log.line(run_log.eval_line(metrics["loss"], fields, []))
         self.evaluated_step = state.step
         self.values |= {f"eval_{name}": value for name, value in metrics.items()}
