@@ -1,6 +1,6 @@
 """Static against dynamic masks, with and without next-sentence prediction (NSP).
 
-    python benchmarks/pretraining/variants.py --text TEXT_DIR --out RUNS_DIR \\
+    python benchmarks/pretraining/variants.py --text FILE --out RUNS_DIR \\
         [--to benchmarks/results/pretraining-variants-DATE.md]
 
 Makes a vocabulary and two sets of shards from the text (sentence pairs, and single sequences for
@@ -29,7 +29,7 @@ from bert_paddle.common.run_log import read_metrics  # noqa: E402
 from bert_paddle.pretrain.data import schema  # noqa: E402
 
 CONFIG = Path(__file__).with_name("bert_2x128.json")
-LENGTH, VOCAB_SIZE = 64, 4000
+LENGTH, VOCAB_SIZE, BATCH, TEST_SHARE = 32, 2000, 16, 0.2
 VARIANTS = [(nsp, dynamic) for nsp in (1, 0) for dynamic in (0, 1)]
 NAMES = {1: "with NSP", 0: "masked words alone"}, {0: "static", 1: "dynamic"}
 
@@ -41,6 +41,16 @@ def run(*words: object) -> None:
     subprocess.run(command, check=True, cwd=ROOT)
 
 
+def excerpt(text: Path, size: int, out: Path) -> Path:
+    """A file with the documents of the first `size` bytes of a text: few enough for a short
+    training to read every row several times."""
+    out.mkdir(parents=True, exist_ok=True)
+    documents = text.read_text(encoding="utf-8")[:size].split("\n\n")
+    path = out / "text.txt"
+    path.write_text("\n\n".join(documents[:-1]) + "\n", encoding="utf-8")
+    return path
+
+
 def make_shards(text: Path, out: Path) -> None:
     """A vocabulary, shards of sentence pairs and shards of single sequences, each made in one pass
     over the text, so that the training reads every row several times."""
@@ -50,8 +60,8 @@ def make_shards(text: Path, out: Path) -> None:
     for nsp in NAMES[0]:
         run("scripts/create_pretraining_data.py", "--input_files", text, "--vocab_file",
             out / "vocab", "--output_dir", out / f"shards_nsp{nsp}", "--corpus_name", "text",
-            "--nsp", nsp, "--dupe_factor", 1, "--test_share", 0.05, "--max_seq_length", LENGTH,
-            "--max_predictions_per_seq", 10)  # fmt: skip
+            "--nsp", nsp, "--dupe_factor", 1, "--test_share", TEST_SHARE, "--max_seq_length", LENGTH,
+            "--max_predictions_per_seq", 5)  # fmt: skip
 
 
 def train(out: Path, nsp: int, dynamic: int, seed: int, steps: int) -> Path:
@@ -61,8 +71,8 @@ def train(out: Path, nsp: int, dynamic: int, seed: int, steps: int) -> Path:
         run("run_pretrain.py", "--model_name_or_path", CONFIG, "--vocab_size", VOCAB_SIZE,
             "--input_dir", out / f"shards_nsp{nsp}", "--output_dir", folder, "--nsp", nsp,
             "--dynamic_masking", dynamic, "--seed", seed, "--max_steps", steps,
-            "--num_train_epochs", 1000, "--batch_size", 32, "--learning_rate", 1e-3,
-            "--warmup_ratio", 0.1, "--weight_decay", 0.01, "--max_predictions_per_seq", 10,
+            "--num_train_epochs", 1000, "--batch_size", BATCH, "--learning_rate", 1e-3,
+            "--warmup_ratio", 0.1, "--weight_decay", 0.01, "--max_predictions_per_seq", 5,
             "--max_eval_samples", -1, "--eval_batch_size", 64, "--save_steps", steps // 4,
             "--save_total_limit", 1, "--logging_steps", steps // 20, "--report", 0,
             "--overwrite_output_dir")  # fmt: skip
@@ -109,11 +119,12 @@ def main() -> None:
     parser.add_argument("--text", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--to", type=Path)
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--text_size", type=int, default=300_000)
+    parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--seeds", default="1,2")
     args = parser.parse_args()
-    text, out = args.text.resolve(), args.out.resolve()
-    make_shards(text, out)
+    out = args.out.resolve()
+    make_shards(excerpt(args.text, args.text_size, out), out)
     seeds = [int(seed) for seed in args.seeds.split(",")]
     losses: dict[tuple[int, int], list[dict[int, float]]] = {v: [] for v in VARIANTS}
     for seed in seeds:
@@ -129,8 +140,9 @@ def main() -> None:
         "no measure of speed.",
         "",
         f"{config['num_hidden_layers']} layers x {config['hidden_size']}, {VOCAB_SIZE:,} word "
-        f"pieces, batch 32, length {LENGTH}, {args.steps} steps, AdamW, peak rate 1e-3, seeds "
-        f"{args.seeds}. Text: {args.text.name}.",
+        f"pieces, batch {BATCH}, length {LENGTH}, {args.steps} steps, AdamW, peak rate 1e-3, seeds "
+        f"{args.seeds}. Text: the documents in the first "
+        f"{args.text_size:,} characters of {args.text.name}.",
         "",
         *describe_rows(out),
         "",

@@ -10,6 +10,7 @@ from bert_paddle.export.source import ExportSource
 from bert_paddle.models import classifier, model_state, weight_names
 from bert_paddle.models.tokenizer import TOKENIZER_CONFIG_FILE
 from bert_paddle.models.weight_names import BERT
+from bert_paddle.pretrain.model import POOLER
 
 _CONFIG_FIELDS = (
     "vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size hidden_act "
@@ -34,6 +35,8 @@ def write(source: ExportSource, folder: Path) -> None:
     if source.is_pretraining_model:  # transformers restores tied weights when it loads a model
         tied = {name for name, _ in BERT.tied} & tensors.keys()
         tensors = {name: value for name, value in tensors.items() if name not in tied}
+        if not source.predicts_next_sentences:  # transformers' BertForMaskedLM has no pooler
+            tensors = {k: v for k, v in tensors.items() if not k.startswith(POOLER)}
     atomic_files.write_tensors(folder / model_state.WEIGHTS_FILE, tensors, framework="pt")
 
 
@@ -41,7 +44,7 @@ def build_config(source: ExportSource) -> dict[str, Any]:
     """The content of config.json, with the fields of transformers' BertConfig."""
     architecture = "BertForSequenceClassification"
     if source.is_pretraining_model:
-        architecture = "BertForPreTraining"
+        architecture = "BertForPreTraining" if source.predicts_next_sentences else "BertForMaskedLM"
     config: dict[str, Any] = {"architectures": [architecture]}
     config |= {"model_type": "bert", "dtype": "float32"}
     config |= {name: getattr(source.config, name) for name in _CONFIG_FIELDS}
