@@ -102,8 +102,7 @@ def _run(args: GlueArgs) -> dict[str, Any]:
 def _build_args(values: Mapping[str, Any]) -> GlueArgs:
     """The flags of run_glue.py from keyword arguments, converted and checked like command line
     flags. Raises FlagError with all problems."""
-    fields = {f.name: f for f in flags.declared_flags(GlueArgs)}
-    fields |= {f.metadata["alias"]: f for f in fields.values() if f.metadata["alias"]}
+    fields = flags.fields_by_name(GlueArgs)
     problems, texts = list[str](), dict[str, FlagText]()
     for name, value in values.items():
         if name not in fields:

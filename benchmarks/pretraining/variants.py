@@ -60,8 +60,8 @@ def make_shards(text: Path, out: Path) -> None:
     for nsp in NAMES[0]:
         run("scripts/create_pretraining_data.py", "--input_files", text, "--vocab_file",
             out / "vocab", "--output_dir", out / f"shards_nsp{nsp}", "--corpus_name", "text",
-            "--nsp", nsp, "--dupe_factor", 1, "--test_share", TEST_SHARE, "--max_seq_length", LENGTH,
-            "--max_predictions_per_seq", 5)  # fmt: skip
+            "--nsp", nsp, "--dupe_factor", 1, "--test_share", TEST_SHARE,
+            "--max_seq_length", LENGTH, "--max_predictions_per_seq", 5)  # fmt: skip
 
 
 def train(out: Path, nsp: int, dynamic: int, seed: int, steps: int) -> Path:
@@ -120,7 +120,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--to", type=Path)
     parser.add_argument("--text_size", type=int, default=300_000)
-    parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--seeds", default="1,2")
     args = parser.parse_args()
     out = args.out.resolve()

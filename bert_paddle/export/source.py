@@ -60,7 +60,8 @@ def load_source(
 
     do_lower_case, log: as in `Predictor`.
     Raises WeightsError unless the folder has a complete BERT with a classifier or with the heads of
-    a pre-training model (a BertForMaskedLM has no next-sentence head), and for a checkpoint that does not match its manifest.
+    a pre-training model (a BertForMaskedLM has no next-sentence head), and for a checkpoint that
+    does not match its manifest.
     """
     folder = find_model_dir(name_or_path)
     config = model_config.read_config(folder)

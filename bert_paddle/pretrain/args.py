@@ -6,6 +6,8 @@ from pathlib import Path
 
 from bert_paddle.common import flags
 from bert_paddle.common.args import EVALUATION, MODEL, CommonArgs
+from bert_paddle.common.digest_names import INITIAL_WEIGHTS
+from bert_paddle.common.flag_fields import EVALUATING, OnRanks, OnResume, PathUse, flag_names
 from bert_paddle.common.flags import REQUIRED, flag
 
 DATA = "data"
@@ -25,19 +27,11 @@ shards.
 Weights are random, or loaded from --init_from. scripts/create_pretraining_data.py creates the
 shards.
 """
-# Keys of the model configuration that have a flag of the same name.
-SIZES = (
-    "vocab_size",
-    "hidden_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "intermediate_size",
-    "max_position_embeddings",
-)
+SIZE = "a key of the model configuration"
 
 
 def _size(help: str) -> int:
-    """A flag for one of SIZES."""
+    """A flag for a key of the model configuration of the same name."""
     return flag(
         -1,
         f"{help} (-1: from the configuration)",
@@ -45,6 +39,7 @@ def _size(help: str) -> int:
         minimum=1,
         maximum=10**7,
         sentinel=-1,
+        part=SIZE,
     )
 
 
@@ -56,6 +51,9 @@ class PretrainArgs(CommonArgs):
         REQUIRED,
         "folder of *.hdf5 shards; --eval_pattern says which are held out",
         group=DATA,
+        path=PathUse.INPUT,
+        on_resume=OnResume.FREE,
+        on_ranks=OnRanks.FREE,
     )
     eval_pattern: str | None = flag(
         None,
@@ -64,9 +62,14 @@ class PretrainArgs(CommonArgs):
         "test.hdf5, wiki_test_0.hdf5 and valid_0.hdf5)",
         group=DATA,
         comma_separated=True,
+        on_resume=OnResume.FROM_RUN,
     )
     max_predictions_per_seq: int = flag(
-        80, "maximum number of masked positions used per row", group=DATA, minimum=1
+        80,
+        "maximum number of masked positions used per row",
+        group=DATA,
+        minimum=1,
+        on_ranks=OnRanks.SAME_LATER,
     )
     nsp: bool = flag(
         True,
@@ -87,17 +90,22 @@ class PretrainArgs(CommonArgs):
         alias="masked_lm_prob",
         exclusive_minimum=0,
         maximum=0.9,
+        on_ranks=OnRanks.SAME_LATER,
     )
     whole_word_mask: bool = flag(
         False,
         "with --dynamic_masking: mask all word pieces of a word together (those that begin with "
         "## continue one)",
         group=DATA,
+        on_ranks=OnRanks.SAME_LATER,
     )
     init_from: str | None = flag(
         None,
         "load the initial weights from this model folder or name (Paddle or Hugging Face)",
         group=MODEL,
+        path=PathUse.MODEL,
+        recognized_by=(INITIAL_WEIGHTS,),
+        on_ranks=OnRanks.GIVEN,
     )
     vocab_size: int = _size("number of word pieces")
     hidden_size: int = _size("width of the layers")
@@ -110,7 +118,10 @@ class PretrainArgs(CommonArgs):
     )
     max_position_embeddings: int = _size("maximum sequence length")
     do_eval: bool = flag(
-        True, "evaluate on the held-out shards, if there are any, at every save", group=EVALUATION
+        True,
+        "evaluate on the held-out shards, if there are any, at every save",
+        group=EVALUATION,
+        on_resume=OnResume.FREE,
     )
     max_eval_samples: int = flag(
         2048,
@@ -119,6 +130,7 @@ class PretrainArgs(CommonArgs):
         alias="max_eval_rows",
         minimum=1,
         sentinel=-1,
+        on_resume=OnResume.FROM_RUN,
     )
 
     def problems(self) -> Iterator[str]:
@@ -132,12 +144,10 @@ class PretrainArgs(CommonArgs):
                     f"--{name} needs --dynamic_masking 1: without it, rows are masked as "
                     "create-data has written them"
                 )
-        for name, value in (
-            ("load_best_model_at_end", self.load_best_model_at_end),
-            ("early_stopping_patience", self.early_stopping_patience > 0),
-        ):
-            if value and not self.do_eval:
-                yield f"--{name} needs evaluation (--do_eval)"
+        yield from self.needs_problems({EVALUATING: self.do_eval})
+
+
+SIZES = flag_names(PretrainArgs, part=SIZE)
 
 
 def parse_args(argv: Sequence[str] | None = None) -> PretrainArgs:

@@ -20,8 +20,12 @@ def card_facts(
     settings = {
         "configuration": Path(args.model_name_or_path).name,
         "predictions per row": f"up to {args.max_predictions_per_seq}",
-        "masks": _describe_masks(args),
     }
+    if args.dynamic_masking:
+        words = "whole words" if args.whole_word_mask else "word pieces"
+        settings["masks"] = (
+            f"drawn anew in each epoch, {args.mlm_probability:g} of the tokens, {words}"
+        )
     return CardFacts(
         task="Masked words and next sentences" if args.nsp else "Masked words",
         kind="pretraining",
@@ -33,10 +37,3 @@ def card_facts(
         rows=rows,
         settings=model_card.training_settings(args, state) | settings,
     )
-
-
-def _describe_masks(args: PretrainArgs) -> str:
-    if not args.dynamic_masking:
-        return "those of the shards"
-    words = "whole words" if args.whole_word_mask else "word pieces"
-    return f"drawn anew in each epoch, {args.mlm_probability:g} of the tokens, {words}"

@@ -10,14 +10,14 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-import bert_paddle
 from bert_paddle.common import atomic_files
 from bert_paddle.common.errors import RunError
+from bert_paddle.common.flag_fields import OnResume, flags_with
 from bert_paddle.models.tokenizer import TOKENIZER_JSON_FILE, VOCAB_FILE, Tokenizer, load_tokenizer
 from bert_paddle.pretrain.create import (
     file_layouts,
@@ -39,11 +39,14 @@ from bert_paddle.pretrain.create.input_files import (
     find_files,
 )
 from bert_paddle.pretrain.create.output_dir import ShardOutputDir
-from bert_paddle.pretrain.create.recipe import Recipe, ShardCounts
+from bert_paddle.pretrain.create.recipe import Recipe
+from bert_paddle.pretrain.create.shard_metadata import build_metadata, summarize
 from bert_paddle.pretrain.data import masking, schema
 
 SHARD_BYTES = 64_000_000  # text per training shard when --shards is not given
 _COMPRESSION_RATIO = 3  # approximate size of text relative to its compressed file
+# Flags in `_describe_reading`, where they make a difference.
+_DESCRIBED_READING = ("document_format", "text_field", "encoding_errors")
 FORMAT_VERSION = 1  # to be incremented whenever the same flags and seed produce different rows
 
 
@@ -73,6 +76,7 @@ def run(args: CreateArgs) -> None:
         "inputs": [_describe_file(file.path) for file in found.files],
         **_describe_reading(found.files, args.text_format),
     }
+    made_from |= _other_flags(args, {*made_from, *made_from["recipe"]})
     masking.replacement_ids(tokenizer.vocab)  # raises an error if there are none
     try:
         output.check_vocabulary(tokenizer)
@@ -94,7 +98,7 @@ def run(args: CreateArgs) -> None:
             sentences += shard_counts.sentences
             _log(f"{name}: {shard_counts.rows:,} rows ({len(complete)} of {total} shards)")
         shards = [complete[name] for name in output.shard_names(counts)]
-        metadata = _build_metadata(made_from, counts, shards)
+        metadata = build_metadata(made_from, counts, shards)
         warnings = result_checks.check_result(metadata, counts, tokenizer, args)
         output.finish(metadata)
     except OSError as error:
@@ -104,24 +108,7 @@ def run(args: CreateArgs) -> None:
         ) from error
     for warning in warnings:
         _warn(warning)
-    _log(_summary(metadata, total, sentences, time.monotonic() - start_time, output.path))
-
-
-def _summary(
-    metadata: dict[str, Any], shards: int, sentences: int, seconds: float, folder: Path
-) -> str:
-    """The last line: what was made. sentences: those of this run's shards."""
-    unknown, random_next = metadata["unknown_share"], metadata["random_next_share"]
-    unknown_text = "" if unknown is None else f", {unknown:.2%} of the word pieces [UNK]"
-    if random_next is not None:
-        kind = f"{random_next:.1%} with a random next sentence"
-    else:
-        kind = f"single sequences ({metadata['made_from']['recipe']['sequences']})"
-    masks = ", without masks" if metadata["masked_share"] is None else ""
-    return (
-        f"{metadata['rows']:,} rows in {shards} shards, {kind}{masks}{unknown_text}; "
-        f"{sentences:,} sentences in {seconds:.1f} s ({sentences / seconds:,.0f}/s) -> {folder}"
-    )
+    _log(summarize(metadata, total, sentences, time.monotonic() - start_time, output.path))
 
 
 def _find_inputs(args: CreateArgs, output: ShardOutputDir) -> FoundFiles:
@@ -157,6 +144,17 @@ def _describe_reading(files: Sequence[InputFile], text_format: TextFormat) -> di
     if text_format.encoding_errors != "strict":
         reading["encoding_errors"] = text_format.encoding_errors
     return reading
+
+
+def _other_flags(args: CreateArgs, recorded: Collection[str]) -> dict[str, Any]:
+    """The flags on which the shards depend and that are not recorded otherwise, for the metadata:
+    only those that are not at their default, since earlier versions did not have them."""
+    return {
+        field.name: value
+        for field in flags_with(type(args), on_resume=OnResume.FIXED)
+        if field.name not in {*recorded, *_DESCRIBED_READING}
+        and (value := getattr(args, field.name)) != field.default
+    }
 
 
 def tokenizer_from_flags(args: CreateArgs) -> Tokenizer:
@@ -248,36 +246,6 @@ def _describe_file(path: Path) -> dict[str, Any]:
     """An input file as recorded in the metadata."""
     name = os.fsencode(path.name).decode("utf-8", "backslashreplace")
     return {"name": name, "size": path.stat().st_size, "sha256": atomic_files.sha256(path)}
-
-
-def _build_metadata(
-    made_from: dict[str, Any],
-    counts: dict[str, partition.SplitCounts],
-    shards: list[dict[str, Any]],
-) -> dict[str, Any]:
-    """The content of the metadata file. shards: the statistics of each (ShardCounts as a dict)."""
-    names = [f.name for f in fields(ShardCounts) if f.name not in ("name", "unknown_words")]
-    # Shards of an earlier version have no count of word pieces.
-    total = {name: sum(shard.get(name, 0) for shard in shards) for name in names}
-    is_counted = all("pieces" in shard for shard in shards)
-    predictions, rows = total["predictions"], total["rows"]
-    nsp = made_from["recipe"].get("nsp", True)
-    return {
-        "bert_paddle": bert_paddle.__version__,
-        "made_from": made_from,
-        "sets": partition.counts_to_json(counts),
-        **total,
-        "unknown_share": total["unknown"] / total["pieces"] if is_counted else None,
-        # None: rows of single sequences.
-        "random_next_share": total["random_next"] / rows if nsp else None,
-        # None: rows without masks.
-        **{
-            f"{name}_share": total[name] / predictions if predictions else None
-            for name in ("masked", "random", "kept")
-        },
-        "tokens_per_row": total["tokens"] / rows,
-        "shards": shards,
-    }
 
 
 def _log(message: str) -> None:
