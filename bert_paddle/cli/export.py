@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from bert_paddle.common import flags
 from bert_paddle.common.flag_fields import PathUse
 from bert_paddle.common.flags import REQUIRED, flag, optional_switch
-from bert_paddle.distributed.launch import set_up_device
+from bert_paddle.distributed.device import set_up_device
 from bert_paddle.export import FORMATS
 
 DESCRIPTION = """Write a model as a Hugging Face folder, as ONNX or for Paddle Inference.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from bert_paddle.common import flags
 from bert_paddle.common.errors import DataError
 from bert_paddle.common.flags import flag, optional_switch
-from bert_paddle.distributed.launch import set_up_device
+from bert_paddle.distributed.device import set_up_device
 
 if TYPE_CHECKING:
     from bert_paddle.glue.predictor import Prediction, Predictor

@@ -27,17 +27,32 @@ def bert_paddle_home() -> Path:
 
 
 def cache_dir() -> Path:
-    """The folder for regenerable files: bert_paddle in $XDG_CACHE_HOME, else in ~/.cache."""
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
-    try:
-        return folder.expanduser() / "bert_paddle"
-    except RuntimeError:  # no home directory: a path that cannot be written, so nothing is cached
-        return Path("/nonexistent/bert_paddle")
+    """The folder for regenerable files: bert_paddle in $XDG_CACHE_HOME, else in ~/.cache.
+
+    A relative path counts as unset, as the XDG specification says: it would be another folder,
+    perhaps another user's, wherever the program is started.
+    """
+    for folder in (os.environ.get("XDG_CACHE_HOME"), "~/.cache"):
+        try:
+            path = Path(folder or "").expanduser()
+        except RuntimeError:  # no home directory
+            continue
+        if path.is_absolute():
+            return path / "bert_paddle"
+    return Path("/nonexistent/bert_paddle")  # cannot be written, so nothing is cached
 
 
 def is_launched() -> bool:
     """True in a process started by `python -m paddle.distributed.launch` or by our own spawn."""
     return "PADDLE_TRAINER_ID" in os.environ
+
+
+def child_environment() -> dict[str, str]:
+    """The environment of a child `python -m bert_paddle...`: it imports this same package, and
+    nothing from the working directory, which could be another user's (Python 3.11 and later)."""
+    package = str(Path(__file__).resolve().parents[2])
+    path = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path), "PYTHONSAFEPATH": "1"}
 
 
 def set_rank_environment(rank: int, endpoints: list[str], gpus: bool) -> None:

@@ -48,6 +48,13 @@ def on_gpu() -> bool:
     return paddle.device.get_device().startswith("gpu")
 
 
+def on_cpu() -> bool:
+    """Whether this process runs on the CPU, not on a GPU or another device."""
+    import paddle
+
+    return paddle.device.get_device() == "cpu"
+
+
 def connect(on_lost: Callable[[str], Any]) -> None:
     """Open the control channel and start heartbeats, after Paddle's own initialization. `on_lost`
     is called once, in a thread, with a one-line message that names the lost rank.

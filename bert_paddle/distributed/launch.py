@@ -17,11 +17,12 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from bert_paddle.common import gpu_driver, runtime, signals
+from bert_paddle.common import gpu_driver, hardware, runtime, signals
 from bert_paddle.common.args import CommonArgs
 from bert_paddle.common.error_exit import exit_with_one_line
 from bert_paddle.common.errors import BertPaddleError, FlagError, Interrupted, RunError
 from bert_paddle.distributed import collectives, rank_agreement, shutdown
+from bert_paddle.distributed.device import select_device
 from bert_paddle.distributed.heartbeat import LostRankError
 
 
@@ -38,7 +39,7 @@ def launch(program: str, args: CommonArgs) -> None:
     processes = 1 if from_launcher else max(1, args.n_gpu)
     cpu_settings = runtime.configure(processes, use_gpu=args.n_gpu > 0 and args.device != "cpu")
     runtime.import_paddle()
-    gpus = _select_device(args.n_gpu, args.device)
+    gpus = select_device(args.n_gpu, args.device)
     if collectives.get_world().is_main:
         for note in _startup_notes(args, gpus, from_launcher, cpu_settings):
             print(note, file=sys.stderr, flush=True)
@@ -72,36 +73,10 @@ def _choose_gloo() -> None:
         runtime.set_rank_environment(collectives.get_world().rank, endpoints, gpus=False)
 
 
-def set_up_device(device: str = "auto", n_gpu: int = 1) -> None:
-    """Prepare a single process for a model: import paddle and select the device.
-
-    device: auto, cpu or gpu. Raises FlagError if a GPU is requested and there is none.
-    """
-    runtime.configure(1, use_gpu=n_gpu > 0 and device != "cpu")
-    runtime.import_paddle()
-    _select_device(n_gpu, device)
-
-
-def _select_device(n_gpu: int, device: str) -> int:
-    """The number of visible GPUs; 0, after selecting the CPU, if there are none to use."""
-    import paddle
-
-    if not paddle.is_compiled_with_cuda() or n_gpu == 0 or device == "cpu":
-        count = 0
-    else:
-        count = paddle.device.cuda.device_count()
-    if not count:
-        if device == "gpu":
-            raise FlagError(
-                ["--device gpu, but this PaddlePaddle sees no GPU (omit --device to use the CPU)"]
-            )
-        paddle.set_device("cpu")
-    return count
-
-
 def _startup_notes(
     args: CommonArgs, gpus: int, from_launcher: bool, cpu_settings: str
 ) -> Iterator[str]:
+    yield from args.notes
     if from_launcher:
         if "n_gpu" in args.explicit_flags:
             size = collectives.get_world().size
@@ -112,6 +87,13 @@ def _startup_notes(
             yield f"warning: {problem}"
     if not gpus:
         yield f"CPU: {cpu_settings}"
+    elif from_launcher:
+        size = collectives.get_world().size
+        yield f"GPU: {size} process(es), one GPU each; on this host: {hardware.gpus(range(gpus))}"
+    else:
+        used = min(args.n_gpu, gpus)
+        more = f" ({gpus} are visible; --n_gpu uses more)" if used < gpus else ""
+        yield f"GPU: {hardware.gpus(range(used))}{more}"
 
 
 def _run_program(program: str, args: CommonArgs, on_lost: Callable[[str], Any]) -> None:

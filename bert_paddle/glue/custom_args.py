@@ -5,7 +5,14 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from bert_paddle.common.flag_fields import OnRanks, OnResume, PathUse, flag, flag_names
+from bert_paddle.common.flag_fields import (
+    OnRanks,
+    OnResume,
+    PathUse,
+    flag,
+    flag_names,
+    optional_switch,
+)
 
 CUSTOM = "your own data, instead of --task_name (docs/OWN_DATA.md)"
 TSV, QUOTED_TSV, CSV, JSON, JSON_LINES = "tsv", "quoted_tsv", "csv", "json", "jsonl"
@@ -17,8 +24,9 @@ CLASSIFICATION_METRICS = {
     "f1": "f1",
     "f1_macro": "f1_macro",
     "matthews": "matthews_correlation",
+    "loss": "loss",
 }
-REGRESSION_METRICS = {"pearson": "pearson", "spearman": "spearmanr", "mse": "mse"}
+REGRESSION_METRICS = {"pearson": "pearson", "spearman": "spearmanr", "mse": "mse", "loss": "loss"}
 DEFAULT_VALIDATION_SHARE = 0.1  # of the training rows; used without --validation_file
 
 # Parts of the flags: files with rows that a GLUE task has itself, a file that replaces its test
@@ -139,13 +147,23 @@ class CustomDataArgs:
     regression: bool = flag(
         False, "labels are numbers to predict, not classes", group=CUSTOM, part=_TASK
     )
+    label_names: str | None = flag(
+        None,
+        "x,y,z: names for the classes, in the order of --labels (default: of the sorted labels); "
+        "files keep their own spelling",
+        group=CUSTOM,
+        comma_separated=True,
+        part=_TASK,
+    )
     metric: str | None = flag(
         None,
-        "metric that selects the best checkpoint (default: accuracy; for regression the mean of "
-        "pearson and spearman)",
+        "metric that selects the best checkpoint (default: that of the GLUE task, else accuracy; "
+        "for regression the mean of pearson and spearman)",
         group=CUSTOM,
-        choices=(*CLASSIFICATION_METRICS, *REGRESSION_METRICS),
-        part=_TASK,
+        choices=tuple({**CLASSIFICATION_METRICS, **REGRESSION_METRICS}),
+    )
+    greater_is_better: bool | None = optional_switch(
+        "as the metric says anyway: 0 for loss and mse, 1 for the others", group=CUSTOM
     )
 
     def custom_actions(self) -> tuple[bool, bool, bool]:
@@ -237,6 +255,13 @@ class CustomDataArgs:
             yield "--labels and --regression contradict each other: regression has no classes"
         elif self.labels and (len(set(labels)) < len(labels) or "" in labels or len(labels) < 2):
             yield f"--labels {self.labels}: give two or more distinct names, separated by commas"
+        names = split_names(self.label_names)
+        if self.label_names and self.regression:
+            yield "--label_names and --regression contradict each other: regression has no classes"
+        elif names and (len(set(names)) < len(names) or "" in names or len(names) < 2):
+            yield f"--label_names {self.label_names}: give two or more distinct names"
+        elif names and labels and len(names) != len(labels):
+            yield f"--label_names has {len(names)} names for the {len(labels)} classes of --labels"
         if self.regression and self.metric in CLASSIFICATION_METRICS:
             metrics = ", ".join(REGRESSION_METRICS)
             yield (

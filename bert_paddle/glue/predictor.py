@@ -9,13 +9,14 @@ import numpy as np
 
 from bert_paddle.common import runtime
 from bert_paddle.common.errors import DataError, WeightsError
-from bert_paddle.glue import evaluate
+from bert_paddle.glue import evaluate, loss
 from bert_paddle.glue.custom.load import saved_task
 from bert_paddle.glue.data.dataset import encode_examples, unknown_share
 from bert_paddle.glue.data.tsv import Examples
 from bert_paddle.glue.predictions import probabilities
 from bert_paddle.models import classifier, hub, load_weights, model_config, tokenizer
 from bert_paddle.models.added_tokens import check_embeddings
+from bert_paddle.models.kernels import encoder
 from bert_paddle.models.load_weights import LoadedWeights
 from bert_paddle.training.verify_model_dir import verify_model_dir
 
@@ -66,6 +67,8 @@ class Predictor:
         )
         self.model = classifier.build_classifier(weights, self.labels, seed=0, need_head=True).model
         self.model.eval()
+        by_kernels = not encoder.unsupported_reason(self.model.bert)
+        self._forward = loss.forward_pass(self.model, by_kernels)
         self.folder = folder
 
     @property
@@ -115,7 +118,7 @@ class Predictor:
                 "nothing: it does not know their language, their script or their case "
                 "(--do_lower_case)"
             )
-        logits = evaluate.compute_logits(self.model, dataset, batch_size)
+        logits = evaluate.compute_logits(self._forward, dataset, batch_size)
         evaluate.check_finite(logits, str(self.folder))
         return self._predictions(logits)
 

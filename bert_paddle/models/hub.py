@@ -189,6 +189,21 @@ def download_vocabulary(name: str, home: Path) -> Path:
     return target
 
 
+def find_tokenizer(name_or_path: str, home: Path) -> tuple[Path, str | None]:
+    """The folder and, if it is named, the vocabulary file of --tokenizer_name_or_path: a folder, a
+    vocabulary file, a name under home/models, or a published name. Raises WeightsError."""
+    path = Path(name_or_path).expanduser()
+    if read_files.is_file(path):
+        return path.parent, str(path)
+    if name_or_path in HUB_MODELS and not read_files.is_dir(path):
+        if not read_files.is_dir(home / "models" / name_or_path):
+            return download_vocabulary(name_or_path, home), None
+    try:
+        return find_model_dir(name_or_path, home), None
+    except WeightsError as error:
+        raise WeightsError(f"--tokenizer_name_or_path: {error}") from None
+
+
 def _mirrored(url: str) -> str:
     """The URL on the mirror in PaddleNLP's variable PPNLP_ENDPOINT, if it is set."""
     mirror = os.environ.get("PPNLP_ENDPOINT", "").rstrip("/").removesuffix("/paddlenlp")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bert_paddle.common import read_files
 from bert_paddle.common.errors import WeightsError
 
 _CONFIG_FILES = ("config.json", "model_config.json")
@@ -129,6 +130,7 @@ def check_classifier_kind(config: ModelConfig, outputs: int | None = None) -> No
 
 def read_json_object(path: Path) -> dict[str, Any]:
     """The object in a JSON file. Raises WeightsError for anything else."""
+    read_files.check_size(path, "JSON_BYTES", WeightsError)
     try:
         content = json.loads(check_readable(path).read_bytes())
     except (ValueError, RecursionError) as error:

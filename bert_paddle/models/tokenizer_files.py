@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bert_paddle.common import read_files
 from bert_paddle.common.errors import WeightsError
 from bert_paddle.models.vocabulary import SPECIAL_TOKENS, TOKENIZER_JSON_FILE, VOCAB_FILE
 
@@ -229,6 +230,7 @@ def _read_model_config(folder: Path) -> dict[str, Any]:
 def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
+    read_files.check_size(path, "JSON_BYTES", WeightsError)
     try:
         content = json.loads(path.read_bytes())
     except OSError as error:

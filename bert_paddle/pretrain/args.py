@@ -3,12 +3,14 @@
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import ClassVar
 
-from bert_paddle.common import flags
+from bert_paddle.common import flags, peer_flags
 from bert_paddle.common.args import EVALUATION, MODEL, CommonArgs
 from bert_paddle.common.digest_names import INITIAL_WEIGHTS
 from bert_paddle.common.flag_fields import EVALUATING, OnRanks, OnResume, PathUse, flag_names
 from bert_paddle.common.flags import REQUIRED, flag
+from bert_paddle.common.peer_flags import PeerFlag
 
 DATA = "data"
 
@@ -132,6 +134,8 @@ class PretrainArgs(CommonArgs):
         sentinel=-1,
         on_resume=OnResume.FROM_RUN,
     )
+
+    peer_flags: ClassVar[tuple[PeerFlag, ...]] = peer_flags.PRETRAIN
 
     def problems(self) -> Iterator[str]:
         """Problems with the arguments, one message each."""

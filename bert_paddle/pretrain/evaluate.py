@@ -8,14 +8,13 @@ import numpy as np
 
 from bert_paddle.common.errors import DataError
 from bert_paddle.distributed import collectives
-from bert_paddle.pretrain.model import forward
-from bert_paddle.training.step import Batch
+from bert_paddle.models.forward_pass import Batch, ForwardPass
 
 
-def evaluate(model: Any, batches: Iterable[Batch], nsp: bool = True) -> dict[str, float]:
-    """Evaluate a model that is in evaluation mode; returns the metrics over all held-out rows, the
-    same on every rank. nsp: whether the model predicts next sentences; else `loss` is the masked-LM
-    loss alone.
+def evaluate(forward: ForwardPass, batches: Iterable[Batch], nsp: bool = True) -> dict[str, float]:
+    """Evaluate a model, which must be in evaluation mode; returns the metrics over all held-out
+    rows, the same on every rank. nsp: whether the model predicts next sentences; else `loss` is the
+    masked-LM loss alone.
 
     Raises DataError if no row has a masked token: the mean of nothing is no loss.
     batches: this rank's share, as assigned by `collectives.sharded_rounds`. The sums of all batches
@@ -25,7 +24,7 @@ def evaluate(model: Any, batches: Iterable[Batch], nsp: bool = True) -> dict[str
     import paddle
 
     with paddle.no_grad():
-        sums = [_sum_scores(*_logits(model, batch, nsp), batch) for batch in batches]
+        sums = [_sum_scores(*_logits(forward, batch), batch) for batch in batches]
     total = np.asarray(collectives.gather_shards(sums), np.float64).sum(axis=0)
     masked_tokens, rows = total[0], total[3]
     if masked_tokens == 0:
@@ -44,9 +43,9 @@ def evaluate(model: Any, batches: Iterable[Batch], nsp: bool = True) -> dict[str
     return metrics | {"samples": int(rows)}
 
 
-def _logits(model: Any, batch: Batch, nsp: bool) -> tuple[np.ndarray, np.ndarray | None]:
-    mlm_logits, nsp_logits = forward(model, batch, nsp)
-    return _as_numpy(mlm_logits), _as_numpy(nsp_logits) if nsp else None
+def _logits(forward: ForwardPass, batch: Batch) -> tuple[np.ndarray, np.ndarray | None]:
+    mlm_logits, nsp_logits = forward(batch)
+    return _as_numpy(mlm_logits), None if nsp_logits is None else _as_numpy(nsp_logits)
 
 
 def _as_numpy(logits: Any) -> np.ndarray:

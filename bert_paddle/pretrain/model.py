@@ -10,9 +10,10 @@ import numpy as np
 from bert_paddle.common.errors import WeightsError
 from bert_paddle.models import load_weights, model_state, paddlenlp_bert
 from bert_paddle.models.compute_mode import to_device
+from bert_paddle.models.forward_pass import Batch, ForwardPass
 from bert_paddle.models.kernels import dispatch
 from bert_paddle.pretrain.args import SIZES
-from bert_paddle.training.step import Batch, Objective
+from bert_paddle.training.step import Objective
 
 # Prefixes of the weights that a checkpoint may lack.
 HEADS = ("cls.predictions.", "cls.seq_relationship.")
@@ -110,8 +111,8 @@ def objective(nsp: bool = True) -> Objective:
     natural logarithms."""
     import paddle.nn.functional as F
 
-    def sums(model: Any, batch: Batch) -> dict[str, Any]:
-        mlm_logits, nsp_logits = forward(model, batch, nsp)
+    def sums(forward: ForwardPass, batch: Batch) -> dict[str, Any]:
+        mlm_logits, nsp_logits = forward(batch)
         masked_lm_ids = to_device(batch["masked_lm_ids"])
         terms = {"mlm": F.cross_entropy(_float32(mlm_logits), masked_lm_ids, reduction="sum")}
         if nsp:
@@ -133,20 +134,31 @@ def _float32(logits: Any) -> Any:
     return logits.astype("float32")
 
 
-def forward(model: Any, batch: Batch, nsp: bool = True) -> tuple[Any, Any | None]:
-    """Masked-LM logits [masked positions, vocab] and NSP logits [rows, 2]; None instead of these
-    for a model without an NSP head (nsp=False).
+def forward_pass(model: Any, by_kernels: bool, nsp: bool = True) -> ForwardPass:
+    """The forward pass: masked-LM logits [masked positions, vocab] and NSP logits [rows, 2]; None
+    instead of these for a model without an NSP head (nsp=False). by_kernels: whether our CPU
+    kernels compute it, otherwise PaddleNLP's layers.
 
     The vocabulary projection is computed for the masked positions only, about 15 % of all.
     """
-    if dispatch.uses_kernels(model):
-        if nsp:
-            return dispatch.pretraining_logits(model, batch)
-        return dispatch.masked_lm_logits(model, batch), None
-    outputs = model(
+    function = dispatch.pretraining_logits if by_kernels else _logits_by_layers
+    if not nsp:
+        function = _mlm_logits_by_kernels if by_kernels else _mlm_logits_by_layers
+    return ForwardPass(model, function, by_kernels)
+
+
+def _mlm_logits_by_kernels(model: Any, batch: Batch) -> tuple[Any, None]:
+    return dispatch.masked_lm_logits(model, batch), None
+
+
+def _mlm_logits_by_layers(model: Any, batch: Batch) -> tuple[Any, None]:
+    return _logits_by_layers(model, batch), None
+
+
+def _logits_by_layers(model: Any, batch: Batch) -> Any:
+    return model(
         to_device(batch["input_ids"]),
         token_type_ids=to_device(batch["segment_ids"]),
         attention_mask=to_device(batch["input_mask"]),
         masked_positions=to_device(batch["masked_positions"]),
     )
-    return outputs if nsp else (outputs, None)

@@ -33,9 +33,9 @@ def read_model_source(args: PretrainArgs, home: Path) -> ModelSource:
     """Read the configuration, overridden by the size flags, and the vocabulary if one is found.
 
     --model_name_or_path is a folder, a configuration file, a name under home/models, or a
-    published name, whose configuration is built in. The vocabulary is the first that
-    exists: that of --vocab_file, of the model folder, of the folder of the shards, or of the
-    published name on the hub.
+    published name, whose configuration is built in. The vocabulary is the first that exists: that
+    of --tokenizer_name_or_path or --vocab_file, of the model folder, of the folder of the shards,
+    or of the published name on the hub.
 
     Raises WeightsError for a configuration that is missing or not that of a BERT, for a malformed
     vocabulary, and for one that is larger than the model's vocab_size or differs from the shards'.
@@ -116,6 +116,9 @@ def _find_vocabulary(
 ) -> tuple[Tokenizer | None, str]:
     """The tokenizer and "", or None and the reason why there is no vocabulary."""
     input_dir = Path(args.input_dir)
+    if args.tokenizer_name_or_path:
+        found, vocab_file = hub.find_tokenizer(args.tokenizer_name_or_path, home)
+        return load_tokenizer(found, vocab_file, args.do_lower_case), ""
     if args.vocab_file:
         model_dir = folder or Path(args.vocab_file).parent
         return load_tokenizer(model_dir, args.vocab_file, args.do_lower_case), ""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from bert_paddle.common.errors import DataError
 from bert_paddle.common.run_log import RunLog
 from bert_paddle.distributed import collectives
 from bert_paddle.pretrain.args import PretrainArgs
@@ -148,6 +149,12 @@ def _log_rows(
         log.note(line)
     for warning in masks.warnings:
         log.warning(warning)
+    if held_out and "max_eval_samples" in args.explicit_flags:
+        if args.max_eval_samples > held_out.total:
+            raise DataError(
+                f"--max_eval_samples {args.max_eval_samples}: the held-out shards have "
+                f"{held_out.total} rows: give at most that (or -1: all)"
+            )
     if held_out and 0 < args.max_eval_samples < held_out.total:
         log.note(
             f"evaluation: {args.max_eval_samples:,} of {held_out.total:,} held-out rows, spread "

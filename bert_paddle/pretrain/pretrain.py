@@ -11,6 +11,7 @@ from bert_paddle.common import run_log, runtime
 from bert_paddle.common.tensor_file import TensorSnapshot
 from bert_paddle.distributed import collectives
 from bert_paddle.models import compute_mode, load_weights, model_state
+from bert_paddle.models.forward_pass import ForwardPass
 from bert_paddle.pretrain import card, model_source, rank_facts
 from bert_paddle.pretrain import model as pretrain_model
 from bert_paddle.pretrain.args import PretrainArgs
@@ -72,9 +73,10 @@ def _run(args: PretrainArgs) -> dict[str, Any]:
         f"model: {source.name}, {_describe_size(model)}" + "".join(f"; {note}" for note in notes)
     )
 
-    compute_mode.set_compute_mode(model, args, log)
+    by_kernels = compute_mode.set_compute_mode(model, args, log)
+    forward = pretrain_model.forward_pass(model, by_kernels, args.nsp)
     rank_facts.check_same_contents(args, source, data, model, resume_from)
-    job = PretrainJob(args, output_dir, model, source, data, log)
+    job = PretrainJob(args, output_dir, forward, source, data, log)
     job.pretrain(resume_from, pretrain_fingerprints(args, source, data, runtime.bert_paddle_home()))
     job.write_results()
     report.write_after_run(args, output_dir, log)
@@ -94,12 +96,13 @@ class PretrainJob(TrainingJob):
         self,
         args: PretrainArgs,
         output_dir: Path,
-        model: Any,
+        forward: ForwardPass,
         source: ModelSource,
         data: RunShards,
         log: run_log.RunLog,
     ):
-        super().__init__(args, output_dir, model, log, "pretraining")
+        super().__init__(args, output_dir, forward.model, log, "pretraining")
+        self.forward = forward
         self.args: PretrainArgs = args
         self.source, self.data, self.held_out = source, data, data.held_out
         self.evaluated_step: int | None = None
@@ -113,7 +116,12 @@ class PretrainJob(TrainingJob):
         if self.held_out is not None:
             self.rows["dev"] = self.held_out.total
         self.trainer = Trainer(
-            self.model, pretrain_model.objective(args.nsp), args, collectives.on_gpu(), self.log
+            self.model,
+            pretrain_model.objective(args.nsp),
+            args,
+            collectives.on_gpu(),
+            self.log,
+            self.forward,
         )
         loader = PretrainLoader(
             train_shards,
@@ -175,7 +183,7 @@ class PretrainJob(TrainingJob):
                 args.max_predictions_per_seq,
                 maskers=self.data.masks.held_out,
             )
-            metrics = evaluate(self.model, batches, args.nsp)
+            metrics = evaluate(self.forward, batches, args.nsp)
         seconds = time.perf_counter() - start_time
         if self.evaluated_step is None:
             warn_rows_without_predictions(self.held_out, self.log)

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import bert_paddle
 from bert_paddle.common import hardware, runtime
 from bert_paddle.common.signals import handled_stop_signals, is_repeated
 
@@ -144,8 +143,6 @@ def _collect_signals() -> Iterator[list[int]]:
 def _start(child: ChildProcess, slot: Mapping[str, str]) -> tuple[subprocess.Popen, int]:
     """Start a child that appends its output to its log. Returns its process, and the byte of the
     log at which its output begins."""
-    package = str(Path(bert_paddle.__file__).resolve().parent.parent)
-    path = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
     with child.log.open("ab") as log:
         log.write(f"# command: {shlex.join(child.command)}\n".encode())
         log.flush()
@@ -154,7 +151,7 @@ def _start(child: ChildProcess, slot: Mapping[str, str]) -> tuple[subprocess.Pop
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **slot, "PYTHONPATH": path},
+            env={**runtime.child_environment(), **slot},
             preexec_fn=functools.partial(_leave_group, os.getpid()),
         )
         return process, log.tell()

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from bert_paddle.common import config_file, flags
+from bert_paddle.common.flag_texts import peer_flags
+from bert_paddle.common.suggest import did_you_mean
 from bert_paddle.glue.args import GlueArgs
 
 # Devlin et al. 2018 (arXiv:1810.04805), appendix A.3, on fine-tuning.
@@ -45,12 +47,13 @@ def _add_entries(
     grid: dict[str, list[str]], entries: Iterable[_Entry], problems: list[str]
 ) -> None:
     """Add the entries to `grid` by flag name, and a message to `problems` for each bad one."""
-    fields = flags.fields_by_name(GlueArgs)
+    fields, peers = flags.fields_by_name(GlueArgs), peer_flags(GlueArgs)
     for location, typed, values in entries:
         field = fields.get(typed.removeprefix("--"))
         if field is None:
-            matches = difflib.get_close_matches(typed.removeprefix("--"), fields, n=1)
-            hint = f", did you mean {matches[0]}?" if matches else "; see bert-paddle glue --help"
+            peer = peers.get(typed.removeprefix("--"))
+            hint = did_you_mean(typed, fields, "; see bert-paddle glue --help")
+            hint = f": {peer.help}" if peer else hint
             problems.append(f"{location}: {typed[:80]} is not a flag of run_glue.py{hint}")
         elif reason := field.metadata["not_in_grid"]:
             problems.append(f"{location}: {field.name} cannot be in a grid: {reason}")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bert_paddle.common import hardware
+from bert_paddle.common import hardware, limits
 from bert_paddle.common.args import CommonArgs
 from bert_paddle.common.flag_fields import declared_flags
 from bert_paddle.models import hub
@@ -98,14 +98,25 @@ def join_front_matter(front: Mapping[str, Any], body: str) -> str:
 
 
 def split_front_matter(text: str) -> tuple[dict[str, Any], str]:
-    """The metadata and the text of a card; {} for missing or malformed metadata."""
+    """The metadata and the text of a card; {} for missing or malformed metadata.
+
+    Aliases count as malformed: merge keys expand them, so that a few lines become endless.
+    """
     import yaml
+
+    class PlainLoader(yaml.SafeLoader):
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            if self.check_event(yaml.AliasEvent):
+                raise yaml.YAMLError("an alias")
+            return super().compose_node(parent, index)
 
     match = re.match(r"---\r?\n(.*?\n)---[ \t]*\r?\n(.*)", text, re.DOTALL)
     if not match:
         return {}, text
+    if len(match[1]) > limits.limit("YAML_BYTES"):
+        return {}, match[2]
     try:
-        front = yaml.safe_load(match[1])
+        front = yaml.load(match[1], PlainLoader)
     except (yaml.YAMLError, ValueError, RecursionError):
         return {}, match[2]
     return (front if isinstance(front, dict) else {}), match[2].lstrip("\r\n")

@@ -22,6 +22,12 @@ def planned_steps(epochs: float, steps_per_epoch: int, max_steps: int) -> int:
     return min(planned, max_steps) if max_steps > 0 else planned
 
 
+def logging_steps(given: int, total: int) -> int:
+    """The steps between log lines. given: --logging_steps; -1: about twenty lines in the `total`
+    steps of a run, and one at least every 500."""
+    return given if given > 0 else min(500, max(1, total // 20))
+
+
 def remaining_rows(epoch: int, rows: int, epochs: float, rows_per_epoch: int) -> list[int]:
     """How many rows are still to be seen in this epoch, in all the whole epochs after it, and in
     the part of an epoch at the end of the plan.

@@ -209,14 +209,14 @@ def test_amp_on_the_cpu_warns_and_trains_in_float32():
     assert np.array_equal(weight, train(FixedData())[0])
 
 
-def test_a_step_releases_pending_snapshots_before_it_changes_the_weights(tmp_path):
-    """They are copied then, as far as they are not written yet."""
+def test_snapshots_are_materialized_before_a_step_changes_the_weights(tmp_path):
+    """By the hook that a run registers: they are copied then, as far as they are not written."""
     from safetensors.numpy import load_file
 
     trainer, network, _ = make_trainer()
     before = {name: value.numpy().copy() for name, value in network.state_dict().items()}
     pending, unregistered = (model_state.snapshot_tensors(network.state_dict()) for _ in range(2))
-    trainer.pending_snapshots = [pending]
+    trainer.before_optimizer_step.append(pending.materialize)
     trainer.step([{"x": ROWS}], 0.1, 1, {})
     atomic_files.write_tensors(tmp_path / "pending", pending)
     atomic_files.write_tensors(
@@ -226,4 +226,3 @@ def test_a_step_releases_pending_snapshots_before_it_changes_the_weights(tmp_pat
         np.testing.assert_array_equal(load_file(tmp_path / "pending")[name], before[name])
         np.testing.assert_array_equal(load_file(tmp_path / "unregistered")[name], value.numpy())
         assert not np.array_equal(value.numpy(), before[name])
-    assert not trainer.pending_snapshots

@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
+from bert_paddle.common import limits
 from bert_paddle.common.errors import DataError
 from bert_paddle.glue import custom_args
 from bert_paddle.glue.data import tsv
@@ -143,7 +145,8 @@ def _drop_trailing_empty_lines(
 
 
 def _check_header(columns: list[str], path: str) -> None:
-    duplicates = sorted({name for name in columns if columns.count(name) > 1})
+    limits.check("COLUMNS", len(columns), path)
+    duplicates = sorted(name for name, count in Counter(columns).items() if count > 1)
     if duplicates:
         raise DataError(
             f"{path}:1: the header names {tsv.quote_value(', '.join(duplicates))} twice"

@@ -14,9 +14,9 @@ from bert_paddle.common.errors import DataError
 from bert_paddle.common.run_log import RunLog
 from bert_paddle.glue import custom_args
 from bert_paddle.glue.args import GlueArgs
+from bert_paddle.glue.custom import class_names, header_check
 from bert_paddle.glue.custom import columns as custom_columns
 from bert_paddle.glue.custom import files as custom_files
-from bert_paddle.glue.custom import header_check
 from bert_paddle.glue.custom import task as custom_task
 from bert_paddle.glue.custom.columns import ChosenColumns
 from bert_paddle.glue.custom.label_values import MISSING_WORDS
@@ -57,6 +57,7 @@ class SavedTask:
 
     name: str = "own"
     labels: tuple[str, ...] | None = None
+    file_labels: tuple[str, ...] | None = None  # as spelled in files, if not by their names
     columns: ChosenColumns | None = None
     pairs: bool | None = None
     glue_task: Task | None = None
@@ -104,7 +105,8 @@ def read_custom_data(args: GlueArgs, config: ModelConfig, log: RunLog) -> tuple[
 
 def add_test_file(task: Task, args: GlueArgs, data: RawData, log: RunLog) -> None:
     """Add --test_file to a GLUE task's data, as the test set to predict."""
-    saved = SavedTask(task.name, task.labels, _glue_test_columns(task), task.is_pair, task)
+    columns = _glue_test_columns(task)
+    saved = SavedTask(task.name, task.labels, None, columns, task.is_pair, task)
     _add_test_set(task, saved, args, data, log)
 
 
@@ -113,7 +115,8 @@ def config_entry(task: Task) -> dict[str, Any]:
     are found."""
     layout = task.labelled_columns
     assert layout
-    return {_CONFIG_KEY: {"text": layout.text_a, "pair": layout.text_b, "label": layout.label}}
+    entry = {"text": layout.text_a, "pair": layout.text_b, "label": layout.label}
+    return {_CONFIG_KEY: entry | class_names.config_fields(task)}
 
 
 def split_dev_rows(examples: Examples, share: float, seed: int) -> tuple[Examples, Examples | None]:
@@ -189,10 +192,10 @@ def read_file(
 def _build_task(saved: SavedTask, args: GlueArgs, log: RunLog) -> Task:
     """The task of a run without --task_name; logs its labels."""
     assert saved.columns
-    labels = saved.labels
+    labels, file_labels = saved.labels, saved.file_labels
     if not args.do_train:
         if args.labels:
-            labels = custom_task.listed_classes(args.labels)
+            labels, file_labels = custom_task.listed_classes(args.labels), None
         elif args.regression:
             labels = ()
         elif saved.glue_task:
@@ -202,7 +205,9 @@ def _build_task(saved: SavedTask, args: GlueArgs, log: RunLog) -> Task:
             return replace(saved.glue_task, metrics=metrics, primary=primary)
     # A config.json without id2label means two unnamed classes.
     labels = ("LABEL_0", "LABEL_1") if labels is None else labels
-    task = custom_task.make_task(saved.name, labels, saved.columns, args.metric)
+    if args.label_names:
+        labels, file_labels = class_names.named_classes(args.label_names, labels), labels
+    task = custom_task.make_task(saved.name, labels, saved.columns, args.metric, file_labels)
     if not labels:
         log.note("labels: numbers (regression)")
     else:
@@ -267,10 +272,12 @@ def saved_task(config: ModelConfig) -> SavedTask:
     glue_task = TASKS.get(str(raw.get("finetuning_task")))
     if glue_task and labels == glue_task.labels:
         columns = _glue_test_columns(glue_task)
-        return SavedTask(glue_task.name, labels, columns, glue_task.is_pair, glue_task)
+        return SavedTask(glue_task.name, labels, None, columns, glue_task.is_pair, glue_task)
     columns = _columns_from_config(raw.get(_CONFIG_KEY))
+    file_labels = class_names.file_labels(raw.get(_CONFIG_KEY), labels)
     name = str(raw.get("finetuning_task") or "own") if columns else "own"
-    return SavedTask(name, labels, columns, None if columns is None else columns.pair is not None)
+    pairs = None if columns is None else columns.pair is not None
+    return SavedTask(name, labels, file_labels, columns, pairs)
 
 
 def _columns_from_config(entry: Any) -> ChosenColumns | None:

@@ -15,6 +15,8 @@ def unsupported_reason(bert: Any) -> str:
     config = bert.config
     if collectives.on_gpu():
         return "on a GPU Paddle's own kernels are faster"
+    if not collectives.on_cpu():
+        return "they are for the CPU"
     if config.hidden_act != "gelu":
         return f"they support only the activation gelu, not {config.hidden_act}"
     if bert.fuse:

@@ -4,14 +4,16 @@ import dataclasses
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import ClassVar
 
-from bert_paddle.common import flags, runtime
+from bert_paddle.common import flags, peer_flags, runtime
 from bert_paddle.common.flag_fields import OnResume, PathUse
 from bert_paddle.common.flags import REQUIRED, flag, optional_switch
+from bert_paddle.common.peer_flags import PeerFlag
 from bert_paddle.pretrain.create import sequences
 from bert_paddle.pretrain.create.recipe import MASK_SETTINGS
+from bert_paddle.pretrain.create.segmenter import SEGMENTERS
 from bert_paddle.pretrain.create.text_args import INPUT, TextArgs
-from bert_paddle.pretrain.create.wordpiece import SEGMENTERS
 from bert_paddle.pretrain.data import masking
 
 ROWS, OUTPUT, CHECKS, EXECUTION = "rows", "output", "checks of the result", "execution"
@@ -182,6 +184,8 @@ class CreateArgs(TextArgs):
     debug: bool = flag(
         False, "print tracebacks of errors", group=EXECUTION, on_resume=OnResume.FREE
     )
+
+    peer_flags: ClassVar[tuple[PeerFlag, ...]] = peer_flags.CREATE
 
     @property
     def corpus(self) -> str:

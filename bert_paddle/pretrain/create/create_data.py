@@ -23,8 +23,8 @@ from bert_paddle.pretrain.create import (
     file_layouts,
     partition,
     result_checks,
+    segmenter,
     tokenizer_files,
-    wordpiece,
     workers,
 )
 from bert_paddle.pretrain.create.args import CreateArgs
@@ -57,7 +57,7 @@ def run(args: CreateArgs) -> None:
     writing.
     """
     start_time = time.monotonic()
-    wordpiece.load_segmenter(args.segmenter)  # report a missing package before any work
+    segmenter.load_segmenter(args.segmenter)  # report a missing package before any work
     output = ShardOutputDir(Path(args.output_dir), args.corpus)
     found = _find_inputs(args, output)
     tokenizer = tokenizer_from_flags(args)

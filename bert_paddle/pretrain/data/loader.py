@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+from bert_paddle.models.forward_pass import Batch
 from bert_paddle.pretrain.data import schema
 from bert_paddle.pretrain.data.epoch_order import (
     BLOCK_ROWS,
@@ -19,7 +20,6 @@ from bert_paddle.pretrain.data.read_masking import RowMasker
 from bert_paddle.pretrain.data.row_checks import RowArrays, used_predictions
 from bert_paddle.pretrain.data.shards import ShardSet
 from bert_paddle.training import batching
-from bert_paddle.training.step import Batch
 
 # A sample of the held-out rows has at least 16 parts, of at most 32 rows each.
 _SAMPLE_ROWS, _MIN_RANGES = 32, 16

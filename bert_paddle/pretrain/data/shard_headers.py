@@ -3,17 +3,23 @@
 Does not import paddle.
 """
 
+import contextlib
 import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bert_paddle.common import limits
 from bert_paddle.pretrain.data import schema
 
 # What h5py raises for a damaged file, depending on what is damaged.
 READ_ERRORS = (OSError, RuntimeError, KeyError, ValueError)
 _MAX_CHUNK_BYTES = 1 << 28
+_SMALL_BYTES = 1 << 26  # so much may come from a file of any size
+# Registered filters, where a file has only the number.
+_FILTER_NAMES = {307: "bzip2", 32000: "lzf", 32001: "blosc", 32004: "lz4", 32008: "bitshuffle"}
+_FILTER_NAMES |= {32013: "zfp", 32015: "zstd", 32026: "blosc2"}
 
 
 def read_header(
@@ -25,6 +31,7 @@ def read_header(
 
     shapes: dict[str, tuple[int, ...]] = {}
     problems, missing = list[str](), list[str]()
+    claimed = 0  # bytes of all keys, if they are as large as the file says
     try:
         with h5py.File(path, "r") as file:
             for key in schema.DTYPES:
@@ -36,8 +43,12 @@ def read_header(
                 if data.dtype.kind not in "iu":
                     problems.append(f"{key} is {data.dtype}, not an integer dtype")
                 problems += _storage_problems(key, data, path)
+                claimed += math.prod(shapes[key]) * data.dtype.itemsize
     except READ_ERRORS as error:
         return {}, [describe_read_error(path, error)]
+    ratio = claimed // max(1, path.stat().st_size)
+    if claimed > _SMALL_BYTES and ratio > limits.limit("EXPANSION"):
+        problems.append(limits.exceeded("EXPANSION", ratio, "it"))
     problems = _missing_problems(missing, nsp, own_masks) + problems
     return shapes, problems + _shape_problems(shapes)
 
@@ -71,7 +82,29 @@ def _storage_problems(key: str, data: Any, path: Path) -> list[str]:
             f"{key} has chunks of {size} bytes, which reading a single row would decompress: the "
             f"maximum is {_MAX_CHUNK_BYTES}"
         ]
+    if missing := _missing_filter(data):
+        return [
+            f"{key} is compressed with {missing}, which this h5py cannot read: write the shard "
+            "again with gzip, or repack it (h5repack -f GZIP=4)"
+        ]
     return []
+
+
+def _missing_filter(data: Any) -> str | None:
+    """The number, and the name if it is known, of a filter that is not installed and without which
+    the first row cannot be read (one that was optional may not have been used)."""
+    import h5py
+
+    plist = data.id.get_create_plist()
+    for index in range(plist.get_nfilters()):
+        number, _, _, name = plist.get_filter(index)
+        if not h5py.h5z.filter_avail(number):
+            with contextlib.suppress(*READ_ERRORS):
+                data[:1]
+                continue
+            shown = name.decode("utf-8", "replace")[:60] or _FILTER_NAMES.get(number, "")
+            return f"the HDF5 filter {number}" + (f" ({shown})" if shown else "")
+    return None
 
 
 def _shape_problems(shapes: dict[str, tuple[int, ...]]) -> list[str]:
