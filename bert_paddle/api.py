@@ -13,7 +13,6 @@ UserError for mistakes in flags, files and models, RunError for failures while r
 """
 
 import dataclasses
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from bert_paddle.common import flags
 from bert_paddle.common.errors import FlagError
 from bert_paddle.common.flag_texts import FlagText, peer_flags, resolve
+from bert_paddle.common.printed_lines import print_line
 from bert_paddle.common.suggest import did_you_mean
 from bert_paddle.distributed.device import set_up_device
 from bert_paddle.glue.args import GlueArgs
@@ -58,9 +58,7 @@ def load(
     set_up_device(device)
     from bert_paddle.glue.predictor import Predictor
 
-    return Predictor(
-        str(model_dir), max_seq_length, do_lower_case, lambda line: print(line, file=sys.stderr)
-    )
+    return Predictor(str(model_dir), max_seq_length, do_lower_case, print_line)
 
 
 def fine_tune(task_name: str | None = None, **flags_of_glue: Any) -> FineTuned:
@@ -95,7 +93,7 @@ def evaluate(
 def _run(args: GlueArgs) -> dict[str, Any]:
     set_up_device(args.device, args.n_gpu)
     for note in args.notes:
-        print(note, file=sys.stderr, flush=True)
+        print_line(note)
     from bert_paddle.glue import finetune
 
     return finetune.run(args)

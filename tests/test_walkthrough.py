@@ -29,9 +29,13 @@ def test_show_data_with_the_longest_sentence_and_an_encoded_one(tiny_dir, tmp_pa
     output = output_of(walkthrough.show_data, tmp_path, tokens, 7)
     assert "in_domain_train.tsv: 4 sentences, 3 of them acceptable (label 1): 75.0%" in output
     assert "the longest, in line 2: 8 word pieces with [CLS] and [SEP]; 1 longer than 7" in output
-    assert "  text    the cat sat\n  pieces  [CLS] the cat sat [SEP]\n" in output
-    ids = [tokens.vocab.index(piece) for piece in "[CLS] the cat sat [SEP]".split()]
-    assert output.endswith(f"  ids     {' '.join(map(str, ids))}")
+    assert "4 sentences, drawn at random\n  line    1  acceptable    the cat sat\n" in output
+    assert "1 unacceptable sentences\n  line    2  unacceptable  cat the on mat the on\n" in output
+    padded = "[CLS] the cat sat [SEP] [PAD] [PAD] [PAD]"
+    assert f"  text    the cat sat\n  pieces  {padded}\n" in output
+    ids = [tokens.vocab.index(piece) for piece in padded.split()]
+    assert f"  ids     {' '.join(map(str, ids))}\n  mask    1 1 1 1 1 0 0 0\n" in output
+    assert output.endswith("  mask    1 1 1 1 1 1 1 1")
 
 
 def test_a_model_of_twelve_layers_has_201_tensors(tmp_path):

@@ -114,6 +114,7 @@ class CommonArgs(RunArgs, TrainArgs):
 
     # Names of the flags set on the command line or in the --config file.
     explicit_flags: tuple[str, ...] = ()
+    command_line_flags: tuple[str, ...] = ()  # those on the command line
     config_path: str | None = None  # the --config file
     notes: tuple[str, ...] = ()  # to be said about flags of other programs
     peer_flags: ClassVar[tuple[PeerFlag, ...]] = peer_flags.TRAINING

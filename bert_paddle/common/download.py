@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from bert_paddle.common import atomic_files
+from bert_paddle.common.printed_lines import print_line
 
 TIMEOUT_S = 15.0  # to connect, and between two reads
 ATTEMPTS = 5  # each resumes from the bytes received
@@ -38,7 +39,7 @@ class DownloadError(Exception):
 
 def print_status(text: str, end: str = "\n") -> None:
     """Print a progress line to stderr."""
-    print(text, end=end, file=sys.stderr, flush=True)
+    print_line(text, end=end)
 
 
 @contextlib.contextmanager
@@ -149,7 +150,7 @@ def _download_rest(url: str, size: int, part: Path) -> None:
                     raise DownloadError(f"{url}: more than the {size} bytes expected")
                 file.write(chunk)
                 if sys.stderr.isatty():
-                    print_status(f"\r{received / 1e6:.1f} MB", end="\n" if received == size else "")
+                    print_status(f"{received / 1e6:.1f} MB", end="\n" if received == size else "\r")
 
 
 def _read_chunks(response: Any) -> Iterator[bytes]:

@@ -153,6 +153,9 @@ def build_args(
             problems.append(f"{metadata['positional']} is missing: {metadata['help']}")
     if hasattr(args, "explicit_flags"):
         args.explicit_flags = tuple(values)
+    if hasattr(args, "command_line_flags"):
+        on_it = [name for name in values if texts[name].label == f"--{name}"]
+        args.command_line_flags = tuple(on_it)
     if hasattr(args, "problems"):
         problems.extend(args.problems())
     if problems:

@@ -3,7 +3,6 @@
 import importlib.metadata
 import os
 import platform
-from collections import Counter
 from pathlib import Path
 
 PACKAGES = ("paddlepaddle", "paddlepaddle-gpu", "paddlenlp")
@@ -40,19 +39,6 @@ def _cpuinfo_field(name: str) -> str:
 def machine() -> str:
     """The processor, and the number of cores that this process may use."""
     return f"{processor()}, {available_cores()} core(s)"
-
-
-def gpus(indices: range) -> str:
-    """Number, names and memory of GPUs that PaddlePaddle sees, such as "2 x NVIDIA A100, 80 GiB".
-    indices: which of the visible ones. Only the number if the driver does not tell more."""
-    from paddle.device import cuda
-
-    try:
-        found = [cuda.get_device_properties(index) for index in indices]
-    except (OSError, RuntimeError, ValueError) as error:
-        return f"{len(indices)}, of unknown kind ({str(error).strip().splitlines()[0]})"
-    kinds = Counter(f"{gpu.name}, {gpu.total_memory / 2**30:.0f} GiB" for gpu in found)
-    return " + ".join(f"{count} x {kind}" for kind, count in kinds.items())
 
 
 def versions(*more: str) -> dict[str, str]:

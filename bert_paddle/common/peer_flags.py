@@ -199,12 +199,10 @@ GLUE: tuple[PeerFlag, ...] = (
 _SHARDS = "make shards of it with bert-paddle create-data, then give --input_dir"
 PRETRAIN: tuple[PeerFlag, ...] = (
     *TRAINING,
-    *refused("do_train", "run_pretrain.py always trains", "1 true yes on"),
     *refused("dataset_name dataset_config_name", f"no data sets of Hugging Face's hub: {_SHARDS}"),
     *refused("train_file validation_file", _SHARDS),
     *refused("validation_split_percentage", "give bert-paddle create-data --test_share"),
     *refused("max_train_samples", "give --max_steps, or a folder with fewer shards"),
-    *refused("mlm_probability", "give bert-paddle create-data --masked_lm_prob"),
     *refused("line_by_line", "give bert-paddle create-data --document_format line", _OFF),
     *refused("max_seq_length", "give it to bert-paddle create-data"),
     *refused("config_overrides", "give --hidden_size, --num_hidden_layers and the other sizes"),

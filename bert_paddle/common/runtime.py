@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bert_paddle.common import hardware
+from bert_paddle.common.printed_lines import print_line
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from malloc.h
 _PR_SET_PDEATHSIG = 1  # from sys/prctl.h
@@ -67,6 +68,11 @@ def set_rank_environment(rank: int, endpoints: list[str], gpus: bool) -> None:
         PADDLE_CURRENT_ENDPOINT=endpoints[rank],
         PADDLE_DISTRI_BACKEND="nccl" if gpus else "gloo",
     )
+    if all(endpoint.startswith("127.0.0.1:") for endpoint in endpoints):
+        # gloo would listen on the address of the host's name, for other hosts too.
+        loopback = {"linux": "lo", "darwin": "lo0"}.get(sys.platform)
+        if loopback:
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback)
     if gpus:
         # An index into the visible GPUs, as Paddle's launcher sets it.
         os.environ["FLAGS_selected_gpus"] = str(rank)
@@ -172,7 +178,7 @@ def suppress_lines(*patterns: str) -> Iterator[None]:
     finally:
         for line in captured.getvalue().splitlines():
             if not any(pattern in line for pattern in patterns):
-                print(line, file=sys.stderr)
+                print_line(line)
 
 
 def import_paddle() -> None:

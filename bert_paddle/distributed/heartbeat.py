@@ -78,12 +78,12 @@ class Listener:
                 connection, _ = self._socket.accept()
                 connection.settimeout(5.0)
                 # The secret, the connection's type (1 byte) and the rank (4 bytes).
-                hello = _receive_exactly(connection, _SECRET_BYTES + 5)
+                hello = receive_exactly(connection, _SECRET_BYTES + 5)
             except TimeoutError:
                 if time.monotonic() < deadline:
                     continue  # not a rank: something connected and sends nothing
                 connected = {rank for _, rank in connections}
-                missing = _rank_names(rank for rank in range(1, size) if rank not in connected)
+                missing = rank_names(rank for rank in range(1, size) if rank not in connected)
                 raise LostRankError(
                     f"{missing} did not connect to rank 0 within {timeout:g} s"
                 ) from None
@@ -183,14 +183,14 @@ class ControlChannel:
             ready, _, _ = select.select(list(pending.values()), [], [], max(0.0, remaining))
             for rank in [rank for rank, connection in pending.items() if connection in ready]:
                 # The message's length in 8 bytes, then the message; None if the rank disconnected.
-                size = _receive_exactly(pending[rank], 8)
-                data = size and _receive_exactly(pending.pop(rank), int.from_bytes(size, "big"))
+                size = receive_exactly(pending[rank], 8)
+                data = size and receive_exactly(pending.pop(rank), int.from_bytes(size, "big"))
                 if data is None:
                     raise self._connection_lost_error(rank)
                 received[rank] = data
             if pending and remaining <= 0:
                 raise LostRankError(
-                    f"{_rank_names(pending)} did not reach a collective operation within "
+                    f"{rank_names(pending)} did not reach a collective operation within "
                     f"{timeout:g} s, but is alive: check what it is doing, or raise "
                     "BERT_PADDLE_PATIENCE (seconds)"
                 )
@@ -274,7 +274,7 @@ def _receive_available(connection: socket.socket) -> bytes:
         return b""
 
 
-def _receive_exactly(connection: socket.socket, count: int) -> bytes | None:
+def receive_exactly(connection: socket.socket, count: int) -> bytes | None:
     """`count` bytes; None when the other side has closed the connection. Raises TimeoutError if the
     connection has a timeout."""
     data = bytearray()
@@ -291,5 +291,5 @@ def _receive_exactly(connection: socket.socket, count: int) -> bytes | None:
     return bytes(data)
 
 
-def _rank_names(ranks: Any) -> str:
+def rank_names(ranks: Any) -> str:
     return ", ".join(f"rank {rank}" for rank in sorted(ranks))

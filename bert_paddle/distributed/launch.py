@@ -14,14 +14,16 @@ import socket
 import sys
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from bert_paddle.common import gpu_driver, hardware, runtime, signals
+from bert_paddle.common import gpu_driver, runtime, signals
 from bert_paddle.common.args import CommonArgs
 from bert_paddle.common.error_exit import exit_with_one_line
 from bert_paddle.common.errors import BertPaddleError, FlagError, Interrupted, RunError
-from bert_paddle.distributed import collectives, rank_agreement, shutdown
+from bert_paddle.common.printed_lines import print_line
+from bert_paddle.distributed import collectives, rank_agreement, rendezvous, shutdown
 from bert_paddle.distributed.device import select_device
 from bert_paddle.distributed.heartbeat import LostRankError
 
@@ -32,6 +34,7 @@ def launch(program: str, args: CommonArgs) -> None:
     Raises FlagError when more GPUs are requested than visible, RunError when a process dies.
     """
     signals.ignore_until_training()
+    rendezvous.check_environment()
     from_launcher = runtime.is_launched()
     if from_launcher and runtime.parent_is_paddles_launcher():
         # On a SIGTERM it dies without telling its ranks, if it was started with --backend.
@@ -42,7 +45,7 @@ def launch(program: str, args: CommonArgs) -> None:
     gpus = select_device(args.n_gpu, args.device)
     if collectives.get_world().is_main:
         for note in _startup_notes(args, gpus, from_launcher, cpu_settings):
-            print(note, file=sys.stderr, flush=True)
+            print_line(note)
     if gpus and not from_launcher and args.n_gpu > gpus:
         raise FlagError([f"--n_gpu {args.n_gpu}, but only {gpus} GPU(s) are visible here"])
     if processes == 1:
@@ -73,6 +76,19 @@ def _choose_gloo() -> None:
         runtime.set_rank_environment(collectives.get_world().rank, endpoints, gpus=False)
 
 
+def _gpus(indices: range) -> str:
+    """Number, names and memory of GPUs that PaddlePaddle sees, such as "2 x NVIDIA A100, 80 GiB".
+    indices: which of the visible ones. Only the number if the driver does not tell more."""
+    from paddle.device import cuda
+
+    try:
+        found = [cuda.get_device_properties(index) for index in indices]
+    except (OSError, RuntimeError, ValueError) as error:
+        return f"{len(indices)}, of unknown kind ({str(error).strip().splitlines()[0]})"
+    kinds = Counter(f"{gpu.name}, {gpu.total_memory / 2**30:.0f} GiB" for gpu in found)
+    return " + ".join(f"{count} x {kind}" for kind, count in kinds.items())
+
+
 def _startup_notes(
     args: CommonArgs, gpus: int, from_launcher: bool, cpu_settings: str
 ) -> Iterator[str]:
@@ -90,11 +106,11 @@ def _startup_notes(
         yield f"CPU: {cpu_settings}" if on_cpu else f"device: {args.device}"
     elif from_launcher:
         size = collectives.get_world().size
-        yield f"GPU: {size} process(es), one GPU each; on this host: {hardware.gpus(range(gpus))}"
+        yield f"GPU: {size} process(es), one GPU each; on this host: {_gpus(range(gpus))}"
     else:
         used = min(args.n_gpu, gpus)
         more = f" ({gpus} are visible; --n_gpu uses more)" if used < gpus else ""
-        yield f"GPU: {hardware.gpus(range(used))}{more}"
+        yield f"GPU: {_gpus(range(used))}{more}"
 
 
 def _run_program(program: str, args: CommonArgs, on_lost: Callable[[str], Any]) -> None:
@@ -106,6 +122,9 @@ def _run_program(program: str, args: CommonArgs, on_lost: Callable[[str], Any]) 
         return
     import paddle.distributed
 
+    world, address = collectives.get_world(), rendezvous.meeting_address()
+    if address is not None:
+        rendezvous.wait_for_ranks(world.rank, world.size, address, print_line)
     with _report_errors_to_ranks():
         with (
             runtime.suppress_lines("FLAGS", "====="),  # paddle prints its flags
@@ -162,7 +181,7 @@ def _exit_launched_rank(line: str) -> None:
     code = signals.exit_code_of(line)  # the other rank received a stop signal
     if code is None:
         line = f"{line}; resume with --resume_from_checkpoint auto"
-    print(f"error: {line}", file=sys.stderr, flush=True)
+    print_line(f"error: {line}")
     os._exit(code or 1)
 
 

@@ -14,6 +14,7 @@ from bert_paddle.common.flag_fields import (
     flag_names,
     optional_switch,
 )
+from bert_paddle.glue import text_format
 
 CUSTOM = "your own data, instead of --task_name (docs/OWN_DATA.md)"
 TSV, QUOTED_TSV, CSV, JSON, JSON_LINES = "tsv", "quoted_tsv", "csv", "json", "jsonl"
@@ -138,6 +139,22 @@ class CustomDataArgs:
         choices=FORMATS,
         part=_FORMAT,
     )
+    delimiter: str | None = flag(
+        None,
+        "what separates the fields of delimited files: a character, or tab, comma, semicolon, pipe "
+        "or space (default: as the format says, unless all rows say otherwise)",
+        group=CUSTOM,
+        on_resume=OnResume.FREE,
+        part=_FORMAT,
+    )
+    encoding: str | None = flag(
+        None,
+        "encoding of the files, as cp1252, gb18030 or utf-16-le (default: UTF-8, unless a file is "
+        "UTF-16 or Chinese GB18030 beyond doubt)",
+        group=CUSTOM,
+        on_resume=OnResume.FREE,
+        part=_FORMAT,
+    )
     labels: str | None = flag(
         None,
         "a,b,c: the classes in order (default: the distinct labels of the training rows)",
@@ -236,6 +253,8 @@ class CustomDataArgs:
             extension = Path(path).suffix
             problem = f"unknown extension {extension}" if extension else "the name has no extension"
             yield f"--{name} {path}: {problem} ({' '.join(_EXTENSIONS)}); or give --file_format"
+        elif self.delimiter and detect_format(path, self.file_format) in (JSON, JSON_LINES):
+            yield f"--delimiter is for delimited files: {path} is JSON"
         elif self.column_names and detect_format(path, self.file_format) in (JSON, JSON_LINES):
             yield f"--column_names is for files without a header: {path} has named fields"
 
@@ -243,6 +262,7 @@ class CustomDataArgs:
         columns = split_names(self.column_names)
         if len(set(columns)) < len(columns) or "" in columns:
             yield f"--column_names {self.column_names}: give distinct, non-empty names"
+        yield from text_format.problems(self.delimiter, self.encoding)
         if self.text_pair_column and not self.text_column:
             yield "--text_pair_column needs --text_column"
         chosen = {name: column for name in self._part(_COLUMN) if (column := getattr(self, name))}

@@ -159,6 +159,8 @@ def _class_names(weights: LoadedWeights, folder: Path) -> tuple[str, ...]:
     weights without a classifier."""
     bias = weights.tensors.get("classifier.bias")
     if bias is None:
+        if weights.head_problem:
+            raise WeightsError(f"{weights.head_problem}: correct id2label")
         raise WeightsError(
             f"{folder} has no classifier (it is a pre-trained model): fine-tune it first, and give "
             "the run's model_<step>"

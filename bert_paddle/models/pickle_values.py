@@ -9,7 +9,7 @@ and a name is resolved, called and given its state only by the functions of a `N
 import io
 import pickletools
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import IO, Any, Protocol, cast
 
 from bert_paddle.common import limits
 from bert_paddle.common.errors import WeightsError
@@ -72,7 +72,9 @@ def read_pickle(file: Any, names: Names, place: str) -> Any:
     """
     bounded, allowed = _BoundedFile(file), limits.limit("PICKLE_OPERATIONS")
     machine = _Machine(names, bounded.size)
-    for count, (opcode, argument, _) in enumerate(pickletools.genops(bounded), 1):
+    for count, (opcode, argument, _) in enumerate(
+        pickletools.genops(cast("IO[bytes]", bounded)), 1
+    ):
         if count > allowed:
             raise WeightsError(limits.exceeded("PICKLE_OPERATIONS", count, place))
         if opcode.name in _LITERALS:
@@ -132,7 +134,7 @@ class _Machine:
         self.stack.append(tuple(self.pop_to_mark()))
 
     def push_dict(self, argument: Any) -> None:
-        items, content = self.pop_to_mark(), {}
+        items, content = self.pop_to_mark(), dict[Any, Any]()
         _set_items(content, items)
         self.stack.append(content)
 
@@ -196,10 +198,13 @@ class _Machine:
 
 def _set_items(target: Any, items: list[Any]) -> None:
     """Set keys, which alternate with their values. Hashing anything but a string could take any
-    time: tuples can contain one another, and the hashes of numbers can be made equal."""
+    time: tuples can contain one another, and the hashes of numbers can be made equal. The numbers
+    of parameters, which are keys in the state of torch's optimizers, become strings."""
     if not isinstance(target, dict):
         raise ValueError("keys of what is not a dict")
     for key, value in zip(items[::2], items[1::2], strict=True):
+        if type(key) is int and 0 <= key < 1 << 31:
+            key = str(key)
         if not isinstance(key, str):
             raise ValueError("a key that is not a string")
         target[key] = value

@@ -28,6 +28,7 @@ from bert_paddle.models.pickle_names import (
     Tensor,
     Tuple,
 )
+from bert_paddle.models.weight_names import find_state_dict
 
 # The key under which Paddle adds a table of internal names to each state dict.
 _NAME_TABLE = "StructuredToParameterName@@"
@@ -111,8 +112,9 @@ def read_paddle(path: Path) -> dict[str, Any]:
     return content
 
 
-def read_torch(path: Path) -> dict[str, np.ndarray]:
-    """Read a state dict that `torch.save` wrote (zip format, torch 1.6 and later).
+def read_torch(path: Path) -> dict[str, Any]:
+    """Read a state dict that `torch.save` wrote (zip format, torch 1.6 and later); of a training
+    checkpoint only {the key of the model's state dict: that}.
 
     Raises WeightsError for the older format, a damaged file, or values that are not tensors.
     """
@@ -127,9 +129,7 @@ def read_torch(path: Path) -> dict[str, np.ndarray]:
             return _torch_tensors(archive, path, _MemoryBudget(path))
 
 
-def _torch_tensors(
-    archive: zipfile.ZipFile, path: Path, budget: _MemoryBudget
-) -> dict[str, np.ndarray]:
+def _torch_tensors(archive: zipfile.ZipFile, path: Path, budget: _MemoryBudget) -> dict[str, Any]:
     entries = {info.filename: info for info in archive.infolist()}
     root = next((n.removesuffix("data.pkl") for n in entries if n.endswith("data.pkl")), None)
     if root is None:
@@ -141,9 +141,9 @@ def _torch_tensors(
     loaded = pickle_values.read_pickle(content, AllowedNames(path, TORCH), str(path))
     if not isinstance(loaded, dict):
         raise ValueError("it does not contain a state dict")
-    tensors: dict[str, np.ndarray] = {}
+    wrapper, tensors = find_state_dict(loaded), dict[str, np.ndarray]()
     current_key, raw = None, b""  # the last storage read, which several tensors may share
-    for name, value in _items(loaded, budget):
+    for name, value in _items(loaded[wrapper] if wrapper else loaded, budget):
         if not isinstance(value, Tensor) or not isinstance(value.storage, tuple):
             raise ValueError(f"{name[:40]} is not a tensor")
         dtype, key = np.dtype(value.storage[0]), value.storage[1]
@@ -155,7 +155,7 @@ def _torch_tensors(
         view = _view(np.frombuffer(raw, stored_dtype), value)
         budget.take(view.nbytes)
         tensors[name] = view.astype(dtype, order="C")
-    return tensors
+    return {wrapper: tensors} if wrapper else tensors
 
 
 def _view(data: np.ndarray, tensor: Tensor) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Pictures of predictions (confusion matrix, scatter, MCC by batch) and the length histogram."""
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ _MAX_BARS = 64  # of the histogram of lengths
 _MAX_MCC_BARS = 100  # with more batches, an area
 _RIGHT, _WRONG = (0.23, 0.51, 0.77, 1.0), (0.9, 0.45, 0.1, 1.0)  # cells of the confusion matrix
 _NAME_CHARACTERS = 18  # of a line of a class name on an axis
+
+MAX_CLASSES, OTHER_CLASSES = 100, "all other classes"  # of a confusion matrix
 
 
 def pictures(run: RunData) -> list[Picture]:
@@ -126,10 +129,16 @@ def _scatter(
 
 def confusion_counts(dataset: PredictionSet, labels: list[str]) -> tuple[list[str], np.ndarray]:
     """Class names, and the confusion matrix: int64 [label, prediction], in the order of the names.
-    labels: the known classes; others that occur are appended."""
+    labels: the known classes; others that occur are appended. Of more than MAX_CLASSES, the most
+    frequent ones are kept, and the last name stands for all others."""
     pairs = [(str(row["label"]), str(row["prediction"])) for row in dataset.rows]
     names = list(dict.fromkeys([*labels, *sorted({name for pair in pairs for name in pair})]))
     index = {name: i for i, name in enumerate(names)}
+    if len(names) > MAX_CLASSES:
+        rows = Counter(name for pair in pairs for name in pair)
+        kept = sorted(names, key=lambda name: (-rows[name], index[name]))[: MAX_CLASSES - 1]
+        names = [*sorted(kept, key=index.__getitem__), OTHER_CLASSES]
+        index = dict.fromkeys(index, len(kept)) | {name: i for i, name in enumerate(names)}
     counts = np.zeros((len(names), len(names)), np.int64)
     for label, prediction in pairs:
         counts[index[label], index[prediction]] += 1
@@ -140,7 +149,7 @@ def _confusion(dataset: PredictionSet, name: str, labels: list[str]) -> Picture:
     """The confusion matrix; right cells are blue, wrong ones orange."""
     names, counts = confusion_counts(dataset, labels)
     shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
-    correct = int(np.trace(counts))
+    correct = sum(str(row["label"]) == str(row["prediction"]) for row in dataset.rows)
 
     def draw(axes: Any, palette: Palette) -> None:
         axes.imshow(_cell_colors(shares), aspect="auto", interpolation="nearest", origin="upper")

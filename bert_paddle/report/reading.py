@@ -153,9 +153,8 @@ def metrics(run: RunData) -> str:
         higher = run.run_info.get("higher_is_better") is not False
         best = (max if higher else min)(range(len(values)), key=values.__getitem__)
         if best == len(values) - 1:
-            return (
-                f"{words} was still improving at the end ({values[-1]:.3g}): more epochs may help."
-            )
+            advice = "" if overfitting_since(run) else ": more epochs may help"
+            return f"{words} was still improving at the end ({values[-1]:.3g}){advice}."
         return (
             f"{words}: best, {values[best]:.3g}, at {place(run, steps[best])}; {values[-1]:.3g} at "
             "the end."

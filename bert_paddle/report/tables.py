@@ -200,7 +200,11 @@ def top_mistakes(dataset: PredictionSet, labels: list[str]) -> list[Mistake]:
     for row in dataset.rows:
         label, prediction, confidence = row["label"], row["prediction"], _confidence(row, labels)
         a, b = finite_float_or_none(label), finite_float_or_none(prediction)
-        if a is not None and b is not None and "probabilities" not in row:
+        if (
+            a is not None
+            and b is not None
+            and not row.keys() & {"probabilities", "top_probabilities"}
+        ):
             error = abs(a - b)
             mistake = _mistake(row, format_result(a), format_result(b), f"off by {error:.2f}")
             mistakes.append((error, mistake))
@@ -222,6 +226,9 @@ def _mistake(row: dict[str, Any], label: str, prediction: str, confidence: str) 
 def _confidence(row: dict[str, Any], labels: list[str]) -> float | None:
     """The probability of the predicted class (the largest one, if its index is unknown); None if
     the row has no probabilities."""
+    top = row.get("top_probabilities")  # of a task with many classes
+    if isinstance(top, dict):
+        return finite_float_or_none(top.get(str(row["prediction"])))
     values = row.get("probabilities")
     if not isinstance(values, list):
         return None

@@ -10,7 +10,6 @@ import os
 import shlex
 import signal
 import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bert_paddle.common import hardware, runtime
+from bert_paddle.common.printed_lines import print_line
 from bert_paddle.common.signals import handled_stop_signals, is_repeated
 
 _POLL = 0.1  # seconds between polls of the children
@@ -87,11 +87,9 @@ def visible_gpus() -> list[str]:
         return []  # no driver
     except (OSError, subprocess.SubprocessError) as error:
         problem = str(error)
-    print(
+    print_line(
         f"warning: nvidia-smi failed ({problem}): the GPUs are not dealt out to the runs; name "
         "them in CUDA_VISIBLE_DEVICES",
-        file=sys.stderr,
-        flush=True,
     )
     return []
 

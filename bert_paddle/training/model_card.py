@@ -31,11 +31,12 @@ class CardFacts:
     """The content of a card.
 
     task: its name. kind: classification, regression or pretraining. pairs: whether a row has two
-    texts. base: name or path of the initial model, "" for none. labels: class names in the order of
-    the logits. results: the metrics, by name, of the weights that the card describes; empty if they
-    were not evaluated. hub_dataset: {"type", "name", "config"} of the dataset on Hugging Face's
-    hub; None if the results are not comparable with others on that dataset. rows: number of rows by
-    dataset split. remarks: sentences about the data. settings: by display name.
+    texts. next_sentences: whether a pre-training predicted them. base: name or path of the initial
+    model, "" for none. labels: class names in the order of the logits. results: the metrics, by
+    name, of the weights that the card describes; empty if they were not evaluated. hub_dataset:
+    {"type", "name", "config"} of the dataset on Hugging Face's hub; None if the results are not
+    comparable with others on that dataset. rows: number of rows by dataset split. remarks:
+    sentences about the data. settings: by display name.
     """
 
     task: str
@@ -43,6 +44,7 @@ class CardFacts:
     step: int
     base: str = ""
     pairs: bool = False
+    next_sentences: bool = True
     language: str | None = None
     labels: Sequence[str] = ()
     results: Mapping[str, float] = field(default_factory=dict)
@@ -196,8 +198,10 @@ def _summary(facts: CardFacts) -> str:
     base = escape_markdown(facts.base if _is_model_name(facts.base) else Path(facts.base).name)
     task = escape_markdown(facts.task)
     if facts.kind == "pretraining":
+        nsp = "and" if facts.next_sentences else "without"
         summary = (
-            "A BERT model pre-trained with masked language modeling and next-sentence prediction."
+            f"A BERT model pre-trained with masked language modeling {nsp} next-sentence "
+            "prediction."
         )
         summary += f" Training started from the weights of {base}." if facts.base else ""
     else:
@@ -221,6 +225,8 @@ def _usage(facts: CardFacts) -> str:
     folder = f"model_{facts.step}"
     if facts.kind == "pretraining":
         model_class, auto_class = "BertForPretraining", "AutoModelForPreTraining"
+        if not facts.next_sentences:
+            model_class, auto_class = "BertForMaskedLM", "AutoModelForMaskedLM"
         command = f"run_glue.py --model_name_or_path {folder} --task_name SST-2 --output_dir out"
     else:
         model_class, auto_class = (

@@ -2,7 +2,8 @@
 functions of the training state.
 
 A run is planned in epochs. One that resumes with another global batch or another
---num_train_epochs takes as many steps as the rows still to be seen need; --max_steps limits them.
+--num_train_epochs, or that had finished at its --max_steps and has a higher one now, takes as many
+steps as the rows still to be seen need; --max_steps limits them.
 Its schedule continues from there, at the pace at which it reaches its end at the last step:
 
     planned    0 ---------------------- resume --------------------------------- schedule_total
@@ -134,6 +135,10 @@ def _changes(state: TrainState, new: TrainState) -> list[str]:
     before, now = (each.args.get("num_train_epochs") for each in (state, new))
     if before != now:
         changes.append(f"--num_train_epochs was {before:g} and is {now:g}")
+    before, now = (each.args.get("max_steps") for each in (state, new))
+    # A run that has not finished keeps its steps: --max_steps may only have stopped it earlier.
+    if before != now and state.step >= state.total < new.total:
+        changes.append(f"the run had finished, --max_steps was {before} and is {now}")
     return changes
 
 

@@ -46,9 +46,8 @@ def unsafe_names(path: Path) -> set[str]:
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_no_source_file_can_run_code_of_a_file(path):
     allowed = {
-        # Objects of the job's own processes, as Paddle's all_gather_object sends them, here over
-        # connections that begin with the job's secret.
-        "bert_paddle/distributed/collectives.py": {"pickle", "pickle.loads"},
+        # Its unpickler allows arrays, paths and dataclasses; the modules are this package's.
+        "bert_paddle/distributed/values.py": {"pickle", "importlib.import_module"},
         "bert_paddle/distributed/launch.py": {
             "importlib.import_module"
         },  # of our two programs' names
@@ -169,7 +168,7 @@ def numpy_pickle(dtype: bytes, data: bytes) -> bytes:
         numpy_pickle(b"V8", b"Vxxxxxxxx\n"),
         numpy_pickle(b"M8[ns]", b"Vxxxxxxxx\n"),
         numpy_pickle(b"f4, os.system", b"Vxxxx\n"),
-        b"}I1\nI2\ns.",
+        b"}I2147483648\nI2\ns.",
         b"}cnumpy\ndtype\nI1\ns.",
         b"}Vw\ncnumpy\ndtype\n(Vf4\ntR}Vmake\ncbuiltins\ntuple\nsbs.",
         b"\x80\x02" + b"]" * 50_000 + b"a" * 49_999 + b".",

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bert_paddle.common import limits
 from bert_paddle.common.errors import DataError
 from bert_paddle.common.run_log import RunLog
 from bert_paddle.glue import custom_args
@@ -73,6 +74,7 @@ def infer_labels(column: LabelColumn, args: GlueArgs, log: RunLog) -> tuple[str,
         labels = tuple(sorted(distinct, key=float))
     else:
         labels = tuple(sorted(distinct))
+    limits.check("CLASSES", len(labels), column.path)
     if len(labels) == 1:
         raise DataError(
             f"{column.path}: all {len(column.texts)} rows have the label {labels[0]}: there is "
@@ -105,6 +107,11 @@ def listed_classes(flag: str) -> tuple[str, ...]:
             first = names[listed.index(label)]
             raise DataError(f"--labels {flag}: {first} and {names[i]} are the same label, {label}")
     return listed
+
+
+def unnamed_classes(outputs: int) -> tuple[str, ...]:
+    """The classes of a model that does not name them; () for a regression, with one output."""
+    return tuple(f"LABEL_{i}" for i in range(outputs)) if outputs > 1 else ()
 
 
 def _warn_unusual_classes(column: LabelColumn, labels: Sequence[str], log: RunLog) -> None:
