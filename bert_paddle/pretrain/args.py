@@ -171,13 +171,15 @@ class PretrainArgs(CommonArgs):
 
     def finalize(self) -> None:
         """Set --do_train and --do_eval to what the run does."""
+        super().finalize()
         self.do_train, self.do_eval = self._actions()
 
     def _actions(self) -> tuple[bool, bool]:
         """Whether to (train, evaluate). In a settings file do_eval alone does not stop the
         training: those of versions without --do_train have it."""
         if "do_train" in self.explicit_flags:
-            return self.do_train, self.do_eval and "do_eval" in self.explicit_flags
+            evaluates = "do_eval" in self.explicit_flags or self.asks_for_evaluations()
+            return self.do_train, self.do_eval and evaluates
         if "do_eval" in self.command_line_flags and self.do_eval:
             return False, True
         return True, self.do_eval
