@@ -156,6 +156,7 @@ def test_several_threads_get_the_same_module():
     run_script(IN_THREADS)
 
 
+@pytest.mark.slow  # imports all of PaddleNLP, as the fast test_model_card.py does once
 def test_another_thread_imports_a_name_meanwhile():
     run_script(DURING_IMPORT)
 
@@ -177,6 +178,7 @@ print(*order)
 """
 
 
+@pytest.mark.slow  # imports all of PaddleNLP twice
 def test_all_modules_are_imported_in_paddlenlps_order():
     alone, after_bert = (
         run_script(IMPORT_ORDER.replace("LOAD_BERT", first)).split() for first in ("", LOAD_BERT)
