@@ -109,6 +109,14 @@ def test_same_processor_name_with_other_instructions_recompiles(filled_cache_dir
     assert len(list(filled_cache_dir.iterdir())) == 2
 
 
+def test_a_model_uses_them(filled_cache_dir):
+    model = make_model()
+    assert dispatch.uses_kernels(model)  # as they can
+    for chosen in (False, True):
+        dispatch.choose_encoder(model, chosen, run_log.RunLog())
+        assert dispatch.uses_kernels(model) == chosen
+
+
 def test_all_ranks_use_the_same_encoder(filled_cache_dir, monkeypatch, capsys):
     monkeypatch.setattr(
         dispatch.collectives, "all_gather", lambda value: [value, "no C compiler found"]
