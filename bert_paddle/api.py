@@ -13,16 +13,16 @@ UserError for mistakes in flags, files and models, RunError for failures while r
 """
 
 import dataclasses
-import difflib
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bert_paddle.common import flags
-from bert_paddle.common.config_file import FlagText
 from bert_paddle.common.errors import FlagError
-from bert_paddle.distributed.launch import set_up_device
+from bert_paddle.common.flag_texts import FlagText, peer_flags, resolve
+from bert_paddle.common.printed_lines import print_line
+from bert_paddle.common.suggest import did_you_mean
+from bert_paddle.distributed.device import set_up_device
 from bert_paddle.glue.args import GlueArgs
 from bert_paddle.training import checkpoint
 
@@ -58,9 +58,7 @@ def load(
     set_up_device(device)
     from bert_paddle.glue.predictor import Predictor
 
-    return Predictor(
-        str(model_dir), max_seq_length, do_lower_case, lambda line: print(line, file=sys.stderr)
-    )
+    return Predictor(str(model_dir), max_seq_length, do_lower_case, print_line)
 
 
 def fine_tune(task_name: str | None = None, **flags_of_glue: Any) -> FineTuned:
@@ -94,6 +92,8 @@ def evaluate(
 
 def _run(args: GlueArgs) -> dict[str, Any]:
     set_up_device(args.device, args.n_gpu)
+    for note in args.notes:
+        print_line(note)
     from bert_paddle.glue import finetune
 
     return finetune.run(args)
@@ -102,21 +102,23 @@ def _run(args: GlueArgs) -> dict[str, Any]:
 def _build_args(values: Mapping[str, Any]) -> GlueArgs:
     """The flags of run_glue.py from keyword arguments, converted and checked like command line
     flags. Raises FlagError with all problems."""
-    fields = {f.name: f for f in flags.declared_flags(GlueArgs)}
-    fields |= {f.metadata["alias"]: f for f in fields.values() if f.metadata["alias"]}
-    problems, texts = list[str](), dict[str, FlagText]()
+    names = {*flags.fields_by_name(GlueArgs), *peer_flags(GlueArgs)}
+    problems, given = list[str](), list[tuple[str, FlagText]]()
     for name, value in values.items():
-        if name not in fields:
-            matches = difflib.get_close_matches(name, fields, n=1)
-            hint = f", did you mean {matches[0]}?" if matches else ""
+        if name not in names:
+            hint = did_you_mean(name, sorted(names))
             problems.append(f"{name} is not a flag of bert-paddle glue{hint}")
         elif value is not None:
-            texts[fields[name].name] = FlagText(_text(value), name)
+            given.append((name, FlagText(_text(value), name)))
+    resolved = resolve(GlueArgs, given, problems)
+    texts = resolved.texts
     if str(values.get("n_gpu", 1)) not in ("0", "1"):
         problems.append("n_gpu must be 0 or 1 here: for more GPUs run bert-paddle glue --n_gpu N")
     if "seeds" in texts:
         problems.append("seeds starts processes: call this once for each seed, with seed=...")
-    return flags.build_args(GlueArgs, texts, problems)
+    args = flags.build_args(GlueArgs, texts, problems)
+    args.notes = tuple(resolved.notes)
+    return args
 
 
 def _text(value: Any) -> str:

@@ -47,7 +47,7 @@ def run_shell(workdir: Path, script: str) -> subprocess.CompletedProcess:
     environment = os.environ | {
         "GLUE_DATA_DIR": str(workdir / "glue"),
         "BERT_PADDLE_HOME": str(workdir / "home"),
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PATH": f"{workdir / 'nvidia'}:{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
     return subprocess.run(
         ["bash", "-c", script], cwd=workdir, env=environment, capture_output=True, text=True
@@ -82,6 +82,10 @@ def run_here(workdir, monkeypatch, capfd):
 
 
 def test_command_a_verbatim(workdir):
+    driver = workdir / "nvidia" / "nvidia-smi"  # a GPU, which Paddle's CPU build cannot use
+    driver.parent.mkdir()
+    driver.write_text("#!/bin/sh\necho 'NVIDIA A100, 81920 MiB, 8.0, 550.1'\n")
+    driver.chmod(0o755)
     process = run_shell(workdir, COMMAND_A)
     assert process.returncode == 0, process.stderr
     lines = process.stdout.splitlines()
@@ -94,6 +98,7 @@ def test_command_a_verbatim(workdir):
     assert (workdir / "tmp/SST-2/model_6/manifest.json").is_file()
     assert (workdir / "tmp/SST-2/report.html").is_file()
     assert "no GPU is visible; running 1 process(es) on the CPU" in process.stderr
+    assert "warning: the CPU build of Paddle beside 1 GPU(s): bash scripts/env" in process.stderr
     assert "Traceback" not in process.stderr
 
 

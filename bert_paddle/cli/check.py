@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bert_paddle.common import flags
+from bert_paddle.common.flag_fields import PathUse
 from bert_paddle.common.flags import flag
+from bert_paddle.common.printed_lines import print_line
 
 DESCRIPTION = """Check the installation, and compare every way of computing with references.
 
@@ -27,7 +29,11 @@ class CheckArgs:
         False, "also time steps of BERT-base and BERT-large (minutes more)", group=CHECK
     )
     output: str | None = flag(
-        None, "also write all results into this JSON file", group=CHECK, alias="o"
+        None,
+        "also write all results into this JSON file",
+        group=CHECK,
+        alias="o",
+        path=PathUse.OUTPUT,
     )
     device: str = flag(
         "auto", "auto: GPUs if available", group=CHECK, choices=("auto", "cpu", "gpu")
@@ -57,7 +63,8 @@ def main(argv: Sequence[str]) -> None:
     from bert_paddle.common.run_log import finite_or_none
 
     content, text = check.run(args.device, args.time_limit, args.speed)
-    print(text, flush=True)
+    for line in text.split("\n"):
+        print_line(line, sys.stdout)
     if args.output is not None:
         with output_errors(f"--output {args.output}", "give another file"):
             atomic_files.write_json(Path(args.output), finite_or_none(content))

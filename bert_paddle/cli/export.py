@@ -5,8 +5,10 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from bert_paddle.common import flags
+from bert_paddle.common.flag_fields import PathUse
 from bert_paddle.common.flags import REQUIRED, flag, optional_switch
-from bert_paddle.distributed.launch import set_up_device
+from bert_paddle.common.printed_lines import print_line
+from bert_paddle.distributed.device import set_up_device
 from bert_paddle.export import FORMATS
 
 DESCRIPTION = """Write a model as a Hugging Face folder, as ONNX or for Paddle Inference.
@@ -36,7 +38,11 @@ class ExportArgs:
         choices=FORMATS,
     )
     output: str | None = flag(
-        None, "the folder to write; default: MODEL_DIR_<format>", group=EXPORT, alias="o"
+        None,
+        "the folder to write; default: MODEL_DIR_<format>",
+        group=EXPORT,
+        alias="o",
+        path=PathUse.OUTPUT,
     )
     do_lower_case: bool | None = optional_switch(
         "whether the model reads lower-cased text; default: as its files say, else as its "
@@ -72,7 +78,7 @@ def main(argv: Sequence[str]) -> None:
         args.overwrite,
         args.checker,
         args.do_lower_case,
-        lambda line: print(line, file=sys.stderr, flush=True),
+        print_line,
     )
-    print(f"exported: {result.folder} ({args.format}, {result.size / 1e6:.1f} MB)")
-    print(result.check)
+    print_line(f"exported: {result.folder} ({args.format}, {result.size / 1e6:.1f} MB)", sys.stdout)
+    print_line(str(result.check), sys.stdout)

@@ -9,7 +9,9 @@ from pathlib import Path
 from bert_paddle.common import flags, read_files
 from bert_paddle.common.error_exit import output_errors
 from bert_paddle.common.errors import DataError, OutputError
+from bert_paddle.common.flag_fields import PathUse
 from bert_paddle.common.flags import flag
+from bert_paddle.common.printed_lines import print_line
 
 DESCRIPTION = """Assemble a GLUE submission from the predictions of runs, or check a zip.
 
@@ -27,18 +29,23 @@ class SubmissionArgs:
     """Everything `submission` takes."""
 
     runs: tuple[str, ...] = flags.positional("RUN ...", "folders of runs with predictions/")
-    output: str | None = flag(None, "the zip to write", group=SUBMISSION, alias="o")
+    output: str | None = flag(
+        None, "the zip to write", group=SUBMISSION, alias="o", path=PathUse.OUTPUT
+    )
     fill_missing: bool = flag(
         False,
         "for tasks without predictions, predict the majority class or the mean score in every row",
         group=SUBMISSION,
     )
-    check: str | None = flag(None, "a zip to check, instead of writing one", group=SUBMISSION)
+    check: str | None = flag(
+        None, "a zip to check, instead of writing one", group=SUBMISSION, path=PathUse.INPUT
+    )
     data_dir: str | None = flag(
         None,
         "with --fill_missing: folder of task folders with training sets; default: $GLUE_DATA_DIR, "
         "then $BERT_PADDLE_HOME/glue",
         group=SUBMISSION,
+        path=PathUse.INPUT,
     )
     debug: bool = flag(False, "show the traceback of every error", group=OTHER)
 
@@ -70,16 +77,19 @@ def main(argv: Sequence[str]) -> None:
         if problems:
             raise DataError(f"{args.check}: {'; '.join(problems)}")
         count = len(submission.SUBMISSION_FILES)
-        print(f"{args.check}: {count} files, all in the format that the GLUE server accepts")
+        print_line(
+            f"{args.check}: {count} files, all in the format that the GLUE server accepts",
+            sys.stdout,
+        )
         return
     _check_replaceable(Path(args.output or ""))
     contents = submission.collect([Path(run) for run in args.runs])
     if not args.fill_missing:
         submission.check_complete(contents)
     for file in submission.missing_files(contents):
-        contents[file.name] = submission.fill_missing_file(file, args.data_dir, _print_note)
+        contents[file.name] = submission.fill_missing_file(file, args.data_dir, print_line)
     _write(Path(args.output or ""), submission.make_zip(contents))
-    print(f"{args.output}: {len(contents)} files")
+    print_line(f"{args.output}: {len(contents)} files", sys.stdout)
 
 
 def _check_replaceable(path: Path) -> None:
@@ -107,7 +117,3 @@ def _write(path: Path, content: bytes) -> None:
 
     with output_errors(f"--output {path}", "give another path"):
         atomic_files.write_bytes(path, content)
-
-
-def _print_note(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from bert_paddle.common.errors import WeightsError
+from bert_paddle.common.flag_fields import flag_names
 from bert_paddle.models import hub, model_config
 from bert_paddle.models.added_tokens import check_embeddings
 from bert_paddle.models.tokenizer import Tokenizer, has_vocabulary, load_tokenizer
-from bert_paddle.pretrain.args import SIZES, PretrainArgs
+from bert_paddle.pretrain.args import SIZE, PretrainArgs
 from bert_paddle.pretrain.data import schema
 
 _HEAD_SIZE = 64  # hidden_size / num_attention_heads of all published BERT models
@@ -32,9 +33,9 @@ def read_model_source(args: PretrainArgs, home: Path) -> ModelSource:
     """Read the configuration, overridden by the size flags, and the vocabulary if one is found.
 
     --model_name_or_path is a folder, a configuration file, a name under home/models, or a
-    published name, whose configuration is built in. The vocabulary is the first that
-    exists: that of --vocab_file, of the model folder, of the folder of the shards, or of the
-    published name on the hub.
+    published name, whose configuration is built in. The vocabulary is the first that exists: that
+    of --tokenizer_name_or_path or --vocab_file, of the model folder, of the folder of the shards,
+    or of the published name on the hub.
 
     Raises WeightsError for a configuration that is missing or not that of a BERT, for a malformed
     vocabulary, and for one that is larger than the model's vocab_size or differs from the shards'.
@@ -43,6 +44,9 @@ def read_model_source(args: PretrainArgs, home: Path) -> ModelSource:
     folder, config = _read_config(name, home)
     config = _override_sizes(config, args)
     tokenizer, no_vocabulary_reason = _find_vocabulary(args, folder, home)
+    if tokenizer is not None and args.init_from and args.vocab_size < 0:
+        _check_appended(tokenizer, Path(args.init_from).expanduser(), config["vocab_size"])
+        config["vocab_size"] = max(config["vocab_size"], len(tokenizer))
     if tokenizer is not None:
         check_embeddings(tokenizer.added_tokens, config["vocab_size"], folder or Path(name))
     if tokenizer is not None and len(tokenizer) > config["vocab_size"]:
@@ -54,6 +58,20 @@ def read_model_source(args: PretrainArgs, home: Path) -> ModelSource:
     if tokenizer is not None:
         _check_same_vocabulary(tokenizer, Path(args.input_dir))
     return ModelSource(config, tokenizer, no_vocabulary_reason, name)
+
+
+def _check_appended(tokenizer: Tokenizer, initial_model: Path, vocab_size: int) -> None:
+    """Raise WeightsError for a vocabulary with more word pieces than the initial model has
+    embeddings that does not begin with the model's own, if that is known."""
+    if len(tokenizer) <= vocab_size or not has_vocabulary(initial_model):
+        return
+    own = load_tokenizer(initial_model, None, tokenizer.do_lower_case).vocab
+    if tokenizer.vocab[: len(own)] != own[: len(tokenizer.vocab)]:
+        raise WeightsError(
+            f"the vocabulary has {len(tokenizer)} word pieces and does not begin with the "
+            f"{len(own)} of {initial_model}: for further pre-training append new ones to the "
+            "model's vocab.txt"
+        )
 
 
 def _check_same_vocabulary(tokenizer: Tokenizer, input_dir: Path) -> None:
@@ -99,7 +117,8 @@ def _bert_config(config: model_config.ModelConfig) -> dict[str, Any]:
 def _override_sizes(config: dict[str, Any], args: PretrainArgs) -> dict[str, Any]:
     """The configuration with the sizes that are given as flags; --hidden_size also sets the number
     of heads and the feed-forward width unless these are given. Raises WeightsError."""
-    sizes = {name: getattr(args, name) for name in SIZES if getattr(args, name) > 0}
+    names = flag_names(type(args), part=SIZE)
+    sizes = {name: getattr(args, name) for name in names if getattr(args, name) > 0}
     if "hidden_size" in sizes:
         sizes.setdefault("intermediate_size", 4 * sizes["hidden_size"])
         sizes.setdefault("num_attention_heads", max(1, sizes["hidden_size"] // _HEAD_SIZE))
@@ -114,6 +133,9 @@ def _find_vocabulary(
 ) -> tuple[Tokenizer | None, str]:
     """The tokenizer and "", or None and the reason why there is no vocabulary."""
     input_dir = Path(args.input_dir)
+    if args.tokenizer_name_or_path:
+        found, vocab_file = hub.find_tokenizer(args.tokenizer_name_or_path, home)
+        return load_tokenizer(found, vocab_file, args.do_lower_case), ""
     if args.vocab_file:
         model_dir = folder or Path(args.vocab_file).parent
         return load_tokenizer(model_dir, args.vocab_file, args.do_lower_case), ""

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bert_paddle.common import hardware
+from bert_paddle.common import hardware, limits
 from bert_paddle.common.args import CommonArgs
+from bert_paddle.common.flag_fields import declared_flags
 from bert_paddle.models import hub
 from bert_paddle.training import optim
 from bert_paddle.training.train_state import TrainState
@@ -30,11 +31,12 @@ class CardFacts:
     """The content of a card.
 
     task: its name. kind: classification, regression or pretraining. pairs: whether a row has two
-    texts. base: name or path of the initial model, "" for none. labels: class names in the order of
-    the logits. results: the metrics, by name, of the weights that the card describes; empty if they
-    were not evaluated. hub_dataset: {"type", "name", "config"} of the dataset on Hugging Face's
-    hub; None if the results are not comparable with others on that dataset. rows: number of rows by
-    dataset split. remarks: sentences about the data. settings: by display name.
+    texts. next_sentences: whether a pre-training predicted them. base: name or path of the initial
+    model, "" for none. labels: class names in the order of the logits. results: the metrics, by
+    name, of the weights that the card describes; empty if they were not evaluated. hub_dataset:
+    {"type", "name", "config"} of the dataset on Hugging Face's hub; None if the results are not
+    comparable with others on that dataset. rows: number of rows by dataset split. remarks:
+    sentences about the data. settings: by display name.
     """
 
     task: str
@@ -42,6 +44,7 @@ class CardFacts:
     step: int
     base: str = ""
     pairs: bool = False
+    next_sentences: bool = True
     language: str | None = None
     labels: Sequence[str] = ()
     results: Mapping[str, float] = field(default_factory=dict)
@@ -53,8 +56,13 @@ class CardFacts:
 
 def training_settings(args: CommonArgs, state: TrainState) -> dict[str, Any]:
     """The training settings by display name, without those that may change when a run is resumed
-    (paths, number of processes)."""
+    (paths, number of processes). Flags with a card_name are listed if not at their default."""
     warmup = optim.warmup_steps(args, state.schedule_total)
+    others = {
+        field.metadata["card_name"]: value
+        for field in declared_flags(type(args))
+        if field.metadata["card_name"] and (value := getattr(args, field.name)) != field.default
+    }
     return {
         "steps": f"{state.step} of {state.total} planned",
         "rows per step": state.rows_per_step,
@@ -65,6 +73,7 @@ def training_settings(args: CommonArgs, state: TrainState) -> dict[str, Any]:
         "max gradient norm": args.max_grad_norm or "no clipping",
         "precision": f"{args.amp_dtype} ({args.amp_level})" if args.use_amp else "float32",
         "seed": args.seed,
+        **others,
     }
 
 
@@ -89,14 +98,25 @@ def join_front_matter(front: Mapping[str, Any], body: str) -> str:
 
 
 def split_front_matter(text: str) -> tuple[dict[str, Any], str]:
-    """The metadata and the text of a card; {} for missing or malformed metadata."""
+    """The metadata and the text of a card; {} for missing or malformed metadata.
+
+    Aliases count as malformed: merge keys expand them, so that a few lines become endless.
+    """
     import yaml
+
+    class PlainLoader(yaml.SafeLoader):
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            if self.check_event(yaml.AliasEvent):
+                raise yaml.YAMLError("an alias")
+            return super().compose_node(parent, index)
 
     match = re.match(r"---\r?\n(.*?\n)---[ \t]*\r?\n(.*)", text, re.DOTALL)
     if not match:
         return {}, text
+    if len(match[1]) > limits.limit("YAML_BYTES"):
+        return {}, match[2]
     try:
-        front = yaml.safe_load(match[1])
+        front = yaml.load(match[1], PlainLoader)
     except (yaml.YAMLError, ValueError, RecursionError):
         return {}, match[2]
     return (front if isinstance(front, dict) else {}), match[2].lstrip("\r\n")
@@ -178,8 +198,10 @@ def _summary(facts: CardFacts) -> str:
     base = escape_markdown(facts.base if _is_model_name(facts.base) else Path(facts.base).name)
     task = escape_markdown(facts.task)
     if facts.kind == "pretraining":
+        nsp = "and" if facts.next_sentences else "without"
         summary = (
-            "A BERT model pre-trained with masked language modeling and next-sentence prediction."
+            f"A BERT model pre-trained with masked language modeling {nsp} next-sentence "
+            "prediction."
         )
         summary += f" Training started from the weights of {base}." if facts.base else ""
     else:
@@ -203,6 +225,8 @@ def _usage(facts: CardFacts) -> str:
     folder = f"model_{facts.step}"
     if facts.kind == "pretraining":
         model_class, auto_class = "BertForPretraining", "AutoModelForPreTraining"
+        if not facts.next_sentences:
+            model_class, auto_class = "BertForMaskedLM", "AutoModelForMaskedLM"
         command = f"run_glue.py --model_name_or_path {folder} --task_name SST-2 --output_dir out"
     else:
         model_class, auto_class = (

@@ -12,6 +12,7 @@ from typing import Any
 from bert_paddle.common import atomic_files, hardware, read_files, run_log
 from bert_paddle.common.args import CommonArgs
 from bert_paddle.common.errors import UserError, WeightsError
+from bert_paddle.common.flag_fields import flag_names
 from bert_paddle.distributed import collectives
 from bert_paddle.models import model_config
 from bert_paddle.training import visualdl_writer
@@ -26,7 +27,9 @@ class RunInfo:
     the order of the logits, empty for regression and pre-training. metric: names, as in
     all_results.json, of the metrics whose mean selects the best step. rows: number of rows by
     dataset split. lengths: see `length_counts`. steps: in total ("planned"), and per epoch
-    ("per_epoch").
+    ("per_epoch"). class_counts: rows of each class, in the order of `labels`, by dataset split.
+    example: a row as the model's input, `input_ids`, `input_mask`, `segment_ids` and `pieces` with
+    padding, and its `label`.
     """
 
     program: str
@@ -39,6 +42,8 @@ class RunInfo:
     rows: dict[str, int] = field(default_factory=dict)
     lengths: dict[str, Any] | None = None
     steps: dict[str, int] | None = None
+    class_counts: dict[str, list[int]] = field(default_factory=dict)
+    example: dict[str, Any] | None = None
 
 
 def length_counts(lengths: Any, truncated: int, max_length: int) -> dict[str, Any]:
@@ -74,6 +79,7 @@ class RunInfoFile:
             "trains": is_training,
             "settings": self.args.as_dict(),
             "given": sorted(self.args.explicit_flags),  # flags set explicitly
+            "not_in_comparisons": list(flag_names(type(self.args), in_comparisons=False)),
             "model": self.args.model_name_or_path,
             "machine": _machine(),
             "processes": collectives.get_world().size,

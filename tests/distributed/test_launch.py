@@ -15,7 +15,7 @@ from jobs import finish, is_training, ranks_in_training, without_job
 
 from bert_paddle.common import runtime
 from bert_paddle.common.errors import FlagError, Interrupted, RunError, UserError
-from bert_paddle.distributed import launch, shutdown
+from bert_paddle.distributed import device, launch, shutdown
 from bert_paddle.distributed.heartbeat import LostRankError
 from bert_paddle.glue.args import parse_args
 
@@ -265,7 +265,7 @@ def args(*flags: str):
 def test_more_gpus_than_are_visible(monkeypatch):
     monkeypatch.setattr(runtime, "configure", lambda *_, **__: "")
     monkeypatch.setattr(runtime, "import_paddle", lambda: None)
-    monkeypatch.setattr(launch, "_select_device", lambda *_: 2)
+    monkeypatch.setattr(launch, "select_device", lambda *_: 2)
     monkeypatch.setattr(launch.signals, "ignore_until_training", lambda: None)
     with pytest.raises(FlagError, match=r"--n_gpu 3, but only 2 GPU\(s\) are visible here"):
         launch.launch("no:program", args("--n_gpu", "3"))
@@ -275,4 +275,4 @@ def test_a_gpu_requested_without_a_gpu(monkeypatch):
     paddle = pytest.importorskip("paddle")
     monkeypatch.setattr(paddle, "is_compiled_with_cuda", lambda: False)
     with pytest.raises(FlagError, match="this PaddlePaddle sees no GPU"):
-        launch._select_device(1, "gpu")
+        device.select_device(1, "gpu")

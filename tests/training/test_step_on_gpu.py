@@ -15,7 +15,7 @@ from bert_paddle.common.errors import RunError
 from bert_paddle.common.run_log import RunLog
 from bert_paddle.glue import finetune
 from bert_paddle.glue.args import parse_args
-from bert_paddle.training import checkpoint
+from bert_paddle.training import checkpoint, optim
 from bert_paddle.training.loop import fit
 from bert_paddle.training.step import Objective, Trainer
 from bert_paddle.training.train_state import TrainState
@@ -46,6 +46,11 @@ def make_trainer(flags="", gpu=True):
 
     objective = Objective(sums, lambda batch: {"loss": len(batch["x"])} if batch else {})
     return Trainer(network, objective, parse_args(argv.split()), gpu, log)
+
+
+def test_the_first_loss_scale(amp_calls):
+    assert make_trainer(AMP).loss_scale() == 65536
+    assert make_trainer("--fp16 --scale_loss 1024").loss_scale() == 1024
 
 
 def weights(trainer):
@@ -140,6 +145,68 @@ def test_the_scaler_changes_no_result(amp_calls, limit):
         assert take(scaled, GOOD, step) == take(plain, GOOD, step)
         assert np.array_equal(weights(scaled), weights(plain))
     assert scaled.loss_scale() == 65536
+
+
+class HalfLinear(paddle.nn.Layer):
+    """A weight in float16, as decorate leaves it with O2, computed in float32, for which a CPU has
+    kernels."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = paddle.create_parameter([3], "float16")
+
+    def forward(self, x):
+        return x * self.weight.astype("float32")
+
+
+def tiny_gradients_trainer(flags):
+    """A trainer whose gradients, without the loss scale, are below the least float16 number."""
+    argv = f"--task_name sst2 --model_name_or_path m --output_dir o {AMP} {flags}"
+    objective = Objective(
+        lambda network, batch: {"loss": (network(paddle.to_tensor(batch["x"])) * 1e-8).sum()},
+        lambda batch: {"loss": len(batch["x"])},
+    )
+    log = RunLog(stdout=io.StringIO(), stderr=io.StringIO())
+    trainer = Trainer(HalfLinear(), objective, parse_args(argv.split()), True, log)
+    gradients = []
+
+    def step():  # in place of Paddle's kernel for GPUs, which takes them in either type
+        gradient = trainer.parameters[0].grad
+        gradients.append((gradient.dtype, gradient.astype("float32").numpy()))
+
+    trainer.optimizer.step = step
+    return trainer, gradients
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_float16_gradients_are_unscaled_in_float32(amp_calls, parts):
+    trainer, gradients = tiny_gradients_trainer("--amp_level O2 --max_grad_norm 0")
+    for step in (1, 2):  # the second begins without the first one's gradients
+        take(trainer, [{"x": part} for part in np.split(np.abs(ROWS), parts)], step)
+        expected = 1e-8 * np.abs(ROWS).mean(axis=0)
+        dtype, values = gradients[-1]
+        assert dtype == paddle.float32
+        np.testing.assert_allclose(values, expected, rtol=2e-3)
+    assert trainer.log.stderr.getvalue() == ""
+
+
+@pytest.mark.parametrize("flags", ["--optimizer lamb --weight_decay 0.1", "--fused_adamw"])
+def test_optimizers_that_take_float16_gradients_only_keep_them(amp_calls, flags):
+    trainer, gradients = tiny_gradients_trainer(f"--amp_level O2 --max_grad_norm 0 {flags}")
+    # A CPU has no kernel that unscales float16 gradients.
+    trainer.scaler.unscale_ = lambda optimizer: None
+    trainer.scaler.step = lambda optimizer: optimizer.step()
+    take(trainer, GOOD, 1)
+    assert gradients[0][0] == paddle.float16
+    assert "gradients below 6e-8 are lost" in trainer.log.stderr.getvalue()
+
+
+@pytest.mark.parametrize("on_gpu", [False, True])
+def test_the_norm_of_float16_gradients_is_computed_in_float32(on_gpu):
+    """The squares would overflow in float16."""
+    weight = paddle.create_parameter([4], "float16")
+    weight.grad = paddle.full([4], 3000.0, "float16")
+    assert float(optim.clip_gradients([weight], 0.0, on_gpu)) == pytest.approx(6000)
 
 
 def test_a_micro_batch_is_scaled_like_the_whole(amp_calls):
@@ -243,7 +310,6 @@ def test_fused_adamw_does_not_take_a_bad_step(monkeypatch):
 def test_gradients_of_all_types_are_cancelled_or_kept(condition):
     """As with --amp_level O2, where some parameters stay in float32. bfloat16 has no such kernel on
     a CPU: here the other type is float64."""
-    from bert_paddle.training import optim
 
     class Optimizer:
         rate = paddle.to_tensor([0.5])

@@ -1,6 +1,5 @@
 """The check as a whole: facts, ways of computing and speed, part by part, then one table."""
 
-import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
@@ -19,6 +18,8 @@ from bert_paddle.cli.selfcheck import (
 )
 from bert_paddle.cli.selfcheck.facts import OFF, OK, Fact
 from bert_paddle.cli.selfcheck.ways import FLOAT32, WAYS, Device, Way, skip_reason
+from bert_paddle.common import gpu_driver
+from bert_paddle.common.printed_lines import print_line
 
 FAILED, SKIPPED = "FAILED", "skipped"
 Content = dict[str, Any]  # of the JSON file
@@ -35,7 +36,7 @@ def run(
     """
     started = time.monotonic()
     outcome = _progress("Paddle", lambda: children.run_part("facts", device, limit))
-    paddle, driver = outcome.result or {}, _progress("driver", devices.ask_driver)
+    paddle, driver = outcome.result or {}, _progress("driver", gpu_driver.ask_driver)
     sections = {
         "software": _collect(facts.software_facts),
         "hardware": _collect(facts.hardware_facts),
@@ -63,7 +64,7 @@ def run(
 
 def _progress(name: str, function: Callable[[], Any]) -> Any:
     """Call the function, and say on stderr what is being done."""
-    print(f"checking {name} ...", file=sys.stderr, flush=True)
+    print_line(f"checking {name} ...")
     return function()
 
 

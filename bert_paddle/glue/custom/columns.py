@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -46,7 +47,7 @@ _TYPE_NAMES = {
 }
 TEXT_NAMES = frozenset((*_SINGLE_TEXT_NAMES, *(name for pair in _PAIR_NAMES for name in pair)))
 # Columns that are never taken for a text.
-_INDEX_NAMES = ("id", "idx", "index", "guid", "")
+_INDEX_NAMES = ("id", "idx", "index", "guid", "unnamed: 0", "")
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,23 @@ def choose_columns(
     DataError for a missing column, and where the text or, with `need_label`, the label cannot be
     inferred from the column names.
     """
+    chosen = _choose(table, requested, saved, pairs, need_label)
+    for column in (*chosen.texts, chosen.label):
+        if column in table.duplicates:
+            raise DataError(
+                f"{table.path}:1: the header names {tsv.quote_value(column)} twice: rename the one "
+                "that is not to be read"
+            )
+    return chosen
+
+
+def _choose(
+    table: Table,
+    requested: Sequence[str | None],
+    saved: ChosenColumns | None,
+    pairs: bool | None,
+    need_label: bool,
+) -> ChosenColumns:
     text, pair, label = requested
     label = _label_column(table, label, saved, need_label)
     for column in (text, pair):
@@ -168,8 +186,15 @@ def _columns_by_lower_name(table: Table) -> dict[str, str]:
 
 def _header_hint(table: Table) -> str:
     """The likely cause of unrecognized column names, for a message."""
-    if len(table.columns) == 1 and ";" in table.columns[0]:
-        return " (semicolons? save the file with commas between the fields)"
+    if len(table.columns) == 1:
+        for delimiter, name in (
+            (";", "semicolons"),
+            ("\t", "tabs"),
+            ("|", "bars"),
+            (",", "commas"),
+        ):
+            if delimiter in table.columns[0]:
+                return f" ({name} between the fields? give --delimiter)"
     return " (no header line? give --column_names)"
 
 
@@ -179,10 +204,13 @@ def is_usual_text_name(column: str) -> bool:
 
 
 def read_text(row: dict[str, Any], column: str, table: Table, number: int) -> str:
-    """The text of row `number`. Raises DataError if it is missing or not a string."""
+    """The text of row `number`. Raises DataError if it is missing, or neither a string nor a
+    number."""
     value = _read_field(row, column, table, number)
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        value = str(value)
     if not isinstance(value, str):
-        type_name = _TYPE_NAMES.get(type(value), "a number")
+        type_name = _TYPE_NAMES.get(type(value), "NaN or infinite")
         raise DataError(
             f"{table.location(number)}: {tsv.quote_value(column)} is {type_name} "
             "where a text is expected"

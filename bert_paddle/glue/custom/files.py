@@ -4,39 +4,44 @@
     csv         RFC 4180: comma-separated, fields with commas or line breaks in quotation marks
     quoted_tsv  tab-separated, quoted as CSV is (what pandas and spreadsheets write as TSV)
     jsonl       one object per line
-    json        a list of objects, or one object per line
+    json        a list of objects, one object per line, or a layout of pandas (json_rows)
 
-All are UTF-8. Malformed content raises a DataError with file and line.
+They are UTF-8 unless text_lines recognizes another encoding; delimited recognizes other delimiters.
+Malformed content raises a DataError with file and line.
 """
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
 from bert_paddle.common.errors import DataError
 from bert_paddle.glue import custom_args
+from bert_paddle.glue.custom import delimited, json_rows, text_lines
 from bert_paddle.glue.data import tsv
 
-_FIELD_LIMIT = 2**31 - 1  # characters; the csv module's default is too small for long documents
 Row = tuple[int, dict[str, Any]]  # the row's number (see Table), its values by column
+_DIALECTS = {
+    custom_args.TSV: delimited.Dialect("\t", quoted=False),
+    custom_args.QUOTED_TSV: delimited.Dialect("\t", quoted=True),
+    custom_args.CSV: delimited.Dialect(",", quoted=True),
+}
 
 
 @dataclass(frozen=True)
 class Table:
     """A file's columns and rows. A row's number is the line it begins on or, in a JSON list, the
     object's position; both count from 1. has_header: whether the columns' names are a line of the
-    file."""
+    file. duplicates: names of several columns, of which the first is read."""
 
     path: str
     columns: tuple[str, ...]
     rows: Iterator[Row]
     row_unit: str = "line"
     has_header: bool = False
+    duplicates: set[str] = field(default_factory=set)
 
     def location(self, number: int) -> str:
         """The file and the row `number`, for a message."""
@@ -50,184 +55,51 @@ class Table:
         )
 
 
-def open_table(path: str, file_format: str | None, names: Sequence[str] = ()) -> Table:
-    """Open a file as a table whose rows are read lazily. names: the column names of a file without
-    a header line.
+@dataclass(frozen=True)
+class Reading:
+    """How flags say that files are read; None for what is recognized. names: the column names of a
+    file without a header line. delimiter: one character."""
+
+    file_format: str | None = None
+    names: Sequence[str] = ()
+    delimiter: str | None = None
+    encoding: str | None = None
+
+
+def open_table(
+    path: str, reading: Reading, note: Callable[[str], None] = lambda line: None
+) -> Table:
+    """Open a file as a table whose rows are read lazily. note: called with a line for each thing
+    about the file that is recognized or ignored.
 
     Raises DataError for an empty or malformed file, possibly only while iterating over its rows.
     """
-    format_name = custom_args.detect_format(path, file_format)
+    format_name = custom_args.detect_format(path, reading.file_format)
     assert format_name is not None  # CustomDataArgs rejects unknown extensions
-    row_unit, has_header = "line", False
-    if format_name == custom_args.JSON and _first_byte(path) == b"[":
-        rows, row_unit = _json_list_rows(path), "object"
-    elif format_name in (custom_args.JSON, custom_args.JSON_LINES):
-        rows = _json_lines_rows(path)
+    file = text_lines.inspect(path, reading.encoding)
+    for line in file.notes:
+        note(line)
+    row_unit, has_header, duplicates = "line", False, set[str]()
+    if format_name not in _DIALECTS:
+        if _is_single_value(file, format_name):
+            rows, row_unit = json_rows.whole_rows(file, note), "object"
+        else:
+            rows = json_rows.line_rows(file)
     else:
-        rows = _delimited_rows(path, _ROW_READERS[format_name], names)
-        has_header = not names
+        expected = _DIALECTS[format_name]
+        dialect = delimited.choose_dialect(
+            file, expected, reading.delimiter, len(reading.names), note
+        )
+        rows = delimited.table_rows(file, dialect, reading.names, note, duplicates)
+        has_header = not reading.names
     first = next(rows, None)
     if first is None:
         raise DataError(f"{path}: the file is empty")
-    return Table(path, tuple(first[1]), chain([first], rows), row_unit, has_header)
+    return Table(path, tuple(first[1]), chain([first], rows), row_unit, has_header, duplicates)
 
 
-def _decoded_lines(path: str) -> Iterator[tuple[int, str]]:
-    """(line number, line with its line end) for each line of a file."""
-    try:
-        with open(path, "rb") as file:
-            for number, raw in enumerate(file, 1):
-                if number == 1:
-                    raw = raw.removeprefix(tsv.BOM)
-                yield number, tsv.decode_line(raw, path, number)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
-
-
-def _first_byte(path: str) -> bytes:
-    """The first byte that is not whitespace; b"" for an empty file."""
-    try:
-        with open(path, "rb") as file:
-            start = file.read(1 << 16).removeprefix(tsv.BOM).lstrip()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
-    return start[:1]
-
-
-# Delimited files.
-
-RowReader = Callable[[str], Iterator[tuple[int, list[str]]]]
-
-
-def _delimited_rows(path: str, read_rows: RowReader, names: Sequence[str]) -> Iterator[Row]:
-    rows = _drop_trailing_empty_lines(read_rows(path), path)
-    columns = list(names)
-    if not names:
-        _, columns = next(rows, (0, []))
-        _check_header(columns, path)
-    count, no_rows = len(columns), True
-    delimiter = "comma" if read_rows is _csv_rows else "tab"
-    for number, fields in rows:
-        if len(fields) != count:
-            raise tsv.field_count_error(path, number, fields or [""], count, delimiter)
-        if count > 1 and len(fields[0]) == len(columns[0]) and _is_header(fields, columns):
-            if names and no_rows:
-                raise DataError(f"{path}:{number} is a header line: omit --column_names")
-            raise DataError(
-                f"{path}:{number}: the header line again (were files joined?): delete the line"
-            )
-        no_rows = False
-        yield number, dict(zip(columns, fields, strict=True))
-    if no_rows and columns and not names:
-        raise DataError(f"{path}: no rows after the header")
-
-
-def _is_header(fields: Sequence[str], columns: Sequence[str]) -> bool:
-    """Whether a row repeats the columns' names, in any case."""
-    return [field.lower() for field in fields] == [name.lower() for name in columns]
-
-
-def _drop_trailing_empty_lines(
-    rows: Iterator[tuple[int, list[str]]], path: str
-) -> Iterator[tuple[int, list[str]]]:
-    """The rows without the empty lines at the end of the file. Raises DataError for an empty line
-    between rows."""
-    first_empty = 0
-    for number, fields in rows:
-        if fields in ([], [""]):
-            first_empty = first_empty or number
-            continue
-        if first_empty:
-            raise DataError(f"{path}:{first_empty}: an empty line; remove it")
-        yield number, fields
-
-
-def _check_header(columns: list[str], path: str) -> None:
-    duplicates = sorted({name for name in columns if columns.count(name) > 1})
-    if duplicates:
-        raise DataError(
-            f"{path}:1: the header names {tsv.quote_value(', '.join(duplicates))} twice"
-        )
-    if any(len(name) > 1 and name[0] == name[-1] == '"' for name in columns):
-        raise DataError(
-            f"{path}:1: quotation marks in the header, but TSV has no quoting: give "
-            "--file_format quoted_tsv"
-        )
-
-
-def _tsv_rows(path: str) -> Iterator[tuple[int, list[str]]]:
-    for number, text in _decoded_lines(path):
-        yield number, tsv.strip_line_end(text).split("\t")
-
-
-def _csv_rows(path: str) -> Iterator[tuple[int, list[str]]]:
-    return _quoted_rows(path, ",")
-
-
-def _quoted_tsv_rows(path: str) -> Iterator[tuple[int, list[str]]]:
-    return _quoted_rows(path, "\t")
-
-
-def _quoted_rows(path: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """(line it begins on, fields) for each row; a quoted field may contain line breaks."""
-    reader = csv.reader(
-        (text for _, text in _decoded_lines(path)), delimiter=delimiter, strict=True
-    )
-    while True:
-        first_line = reader.line_num + 1
-        # The limit is global to the csv module, so it is set for one row only.
-        limit = csv.field_size_limit(_FIELD_LIMIT)
-        try:
-            fields = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            raise DataError(
-                f"{path}:{first_line}: unbalanced quotation marks ({error}); write a quotation "
-                'mark inside a field as ""'
-            ) from None
-        finally:
-            csv.field_size_limit(limit)
-        yield first_line, fields
-
-
-_ROW_READERS: dict[str, RowReader] = {
-    custom_args.TSV: _tsv_rows,
-    custom_args.QUOTED_TSV: _quoted_tsv_rows,
-    custom_args.CSV: _csv_rows,
-}
-
-
-# JSON.
-
-
-def _json_lines_rows(path: str) -> Iterator[Row]:
-    """One object per line; empty lines are skipped, as in most readers of JSON Lines."""
-    for number, text in _decoded_lines(path):
-        if text.strip():
-            try:
-                value = json.loads(text)
-            except (ValueError, RecursionError) as error:
-                reason = str(error).partition(":")[0]
-                raise DataError(
-                    f"{path}:{number}: not one JSON object per line ({reason})"
-                ) from None
-            yield number, _check_object(value, f"{path}:{number}")
-
-
-def _json_list_rows(path: str) -> Iterator[Row]:
-    """The objects in a JSON list; the whole file is read into memory."""
-    try:
-        values = json.loads("".join(text for _, text in _decoded_lines(path)))
-    except ValueError as error:
-        raise DataError(f"{path} is not JSON ({error})") from None
-    except RecursionError:
-        raise DataError(f"{path} is nested too deeply for a list of objects") from None
-    for number, value in enumerate(values, 1):
-        yield number, _check_object(value, f"{path}, object {number}")
-
-
-def _check_object(value: Any, location: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise DataError(f"{location}: {tsv.quote_value(str(value))} where an object is expected")
-    return value
+def _is_single_value(file: text_lines.TextFile, format_name: str) -> bool:
+    # With .jsonl, a list is a mistake on its line; a list of a .json is the usual layout.
+    if format_name == custom_args.JSON_LINES and file.first_character() == "[":
+        return False
+    return json_rows.is_single_value(file)

@@ -25,9 +25,7 @@ def save(tokenizer: Tokenizer, folder: Path) -> None:
         tokenizer.save(Path(temporary))
         names = sorted(os.listdir(temporary), key=lambda name: (name == VOCAB_FILE, name))
         for name in names:
-            atomic_files.sync(Path(temporary, name))
-            os.replace(Path(temporary, name), folder / name)
-    atomic_files.sync(folder)
+            atomic_files.move_into_place(Path(temporary, name), folder / name)
 
 
 def describe(tokenizer: Tokenizer) -> dict[str, Any]:
