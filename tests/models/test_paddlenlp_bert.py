@@ -153,7 +153,8 @@ def test_paddlenlp_works_after_bert_alone(script):
 
 
 def test_several_threads_get_the_same_module():
-    run_script(IN_THREADS)
+    """And nothing else of PaddleNLP."""
+    run_script(IN_THREADS + "import sys; assert not {'datasets', 'seqeval'} & set(sys.modules)\n")
 
 
 @pytest.mark.slow  # imports all of PaddleNLP, as the fast test_model_card.py does once
