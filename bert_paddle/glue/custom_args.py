@@ -5,11 +5,15 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from bert_paddle.common.flags import flag
+from bert_paddle.common.table_files import (
+    EXTENSIONS,
+    FORMATS,
+    JSON,
+    JSON_LINES,
+    detect_format,
+)
 
 CUSTOM = "your own data, instead of --task_name (docs/OWN_DATA.md)"
-TSV, QUOTED_TSV, CSV, JSON, JSON_LINES = "tsv", "quoted_tsv", "csv", "json", "jsonl"
-FORMATS = (TSV, QUOTED_TSV, CSV, JSON, JSON_LINES)
-_EXTENSIONS = {".tsv": TSV, ".csv": CSV, ".json": JSON, ".jsonl": JSON_LINES, ".ndjson": JSON_LINES}
 # Value of --metric -> name of the metric in all_results.json.
 CLASSIFICATION_METRICS = {
     "accuracy": "accuracy",
@@ -25,11 +29,6 @@ _FILE_FLAGS = ("train_file", "validation_file", "test_file")
 _TASK_FLAGS = ("labels", "regression", "metric")
 # Flags that define how the files are read.
 _FORMAT_FLAGS = ("file_format", "column_names", "text_column", "text_pair_column", "label_column")
-
-
-def detect_format(path: str, file_format: str | None) -> str | None:
-    """The format of a file, by --file_format or its extension; None for an unknown extension."""
-    return file_format or _EXTENSIONS.get(Path(path).suffix.lower())
 
 
 def split_names(text: str | None) -> tuple[str, ...]:
@@ -177,7 +176,7 @@ class CustomDataArgs:
         elif detect_format(path, self.file_format) is None:
             extension = Path(path).suffix
             problem = f"unknown extension {extension}" if extension else "the name has no extension"
-            yield f"--{name} {path}: {problem} ({' '.join(_EXTENSIONS)}); or give --file_format"
+            yield f"--{name} {path}: {problem} ({' '.join(EXTENSIONS)}); or give --file_format"
         elif self.column_names and detect_format(path, self.file_format) in (JSON, JSON_LINES):
             yield f"--column_names is for files without a header: {path} has named fields"
 

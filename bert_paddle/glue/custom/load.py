@@ -12,10 +12,10 @@ import numpy as np
 
 from bert_paddle.common.errors import DataError
 from bert_paddle.common.run_log import RunLog
+from bert_paddle.common.table_files import open_table, read_text
 from bert_paddle.glue import custom_args
 from bert_paddle.glue.args import GlueArgs
 from bert_paddle.glue.custom import columns as custom_columns
-from bert_paddle.glue.custom import files as custom_files
 from bert_paddle.glue.custom import header_check
 from bert_paddle.glue.custom import task as custom_task
 from bert_paddle.glue.custom.columns import ChosenColumns
@@ -147,9 +147,7 @@ def read_file(
     path: str, args: GlueArgs, saved: SavedTask, log: RunLog, need_label: bool = True
 ) -> CustomFile:
     """Read one file, and log which columns are used. Raises DataError for a malformed file."""
-    table = custom_files.open_table(
-        path, args.file_format, custom_args.split_names(args.column_names)
-    )
+    table = open_table(path, args.file_format, custom_args.split_names(args.column_names))
     requested = (args.text_column, args.text_pair_column, args.label_column)
     columns = custom_columns.choose_columns(
         table, requested, saved.columns, saved.pairs, need_label
@@ -163,7 +161,7 @@ def read_file(
     unusual_texts: dict[str, int] = {}
     for number, row in table.rows:
         for values, column in zip(texts, columns.texts, strict=True):
-            values.append(custom_columns.read_text(row, column, table, number))
+            values.append(read_text(row, column, table, number))
         empty_texts += not all(values[-1].strip() for values in texts)
         for text in (values[-1] for values in texts):
             if text in MISSING_WORDS or text in columns.texts:

@@ -5,9 +5,9 @@ import json
 import custom_tables
 import pytest
 
+from bert_paddle.common import table_files
 from bert_paddle.common.errors import DataError
 from bert_paddle.glue.custom import columns as custom_columns
-from bert_paddle.glue.custom import files
 from bert_paddle.glue.custom.columns import ChosenColumns
 
 # Texts to keep verbatim: quotes, other formats' delimiters, blanks, other scripts.
@@ -22,7 +22,7 @@ ROW = custom_tables.rows(1)[0]
 
 
 def read_rows(path, file_format=None, names=()) -> list[dict]:
-    return [row for _, row in files.open_table(str(path), file_format, names).rows]
+    return [row for _, row in table_files.open_table(str(path), file_format, names).rows]
 
 
 def error_message(path, file_format=None, names=()) -> str:
@@ -55,7 +55,7 @@ def test_a_json_file_may_contain_json_lines(tmp_path):
 
 def test_a_csv_row_has_the_number_of_its_first_line(tmp_path):
     path = custom_tables.write(tmp_path / "x.csv", [BROKEN_LINES, BROKEN_LINES, ROW])
-    assert [number for number, _ in files.open_table(str(path), None).rows] == [2, 4, 6]
+    assert [number for number, _ in table_files.open_table(str(path), None).rows] == [2, 4, 6]
 
 
 def test_a_file_without_a_header(tmp_path):
@@ -119,7 +119,9 @@ def test_invalid_utf8_and_nul_are_reported_by_line(tmp_path, name):
 def choose_columns(tmp_path, columns, column_flags=(None, None, None), **options) -> ChosenColumns:
     path = tmp_path / "x.jsonl"
     path.write_text(json.dumps(dict.fromkeys(columns.split(","), "x")))
-    return custom_columns.choose_columns(files.open_table(str(path), None), column_flags, **options)
+    return custom_columns.choose_columns(
+        table_files.open_table(str(path), None), column_flags, **options
+    )
 
 
 @pytest.mark.parametrize(
@@ -198,7 +200,7 @@ def test_ambiguous_or_missing_columns(tmp_path, columns, column_flags, options, 
 )
 def test_label_values(tmp_path, value, text):
     path = custom_tables.write(tmp_path / "x.json", [{"text": "a", "label": value}])
-    table = files.open_table(str(path), None)
+    table = table_files.open_table(str(path), None)
     ((number, row),) = table.rows
     assert custom_columns.read_label(row, "label", table, number) == text
 
@@ -215,9 +217,9 @@ def test_label_values(tmp_path, value, text):
 )
 def test_json_values_of_the_wrong_type(tmp_path, row, message):
     path = custom_tables.write(tmp_path / "x.json", [{"text": "a", "label": 1}, row])
-    table = files.open_table(str(path), None)
+    table = table_files.open_table(str(path), None)
     with pytest.raises(DataError) as caught:
         for number, values in table.rows:
-            custom_columns.read_text(values, "text", table, number)
+            table_files.read_text(values, "text", table, number)
             custom_columns.read_label(values, "label", table, number)
     assert message in str(caught.value).replace(str(path), "FILE")

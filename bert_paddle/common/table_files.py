@@ -16,14 +16,32 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from bert_paddle.common.errors import DataError
-from bert_paddle.glue import custom_args
-from bert_paddle.glue.data import tsv
+from bert_paddle.common.text_lines import (
+    BOM,
+    decode_line,
+    field_count_error,
+    quote_value,
+    strip_line_end,
+)
 
+TSV, QUOTED_TSV, CSV, JSON, JSON_LINES = "tsv", "quoted_tsv", "csv", "json", "jsonl"
+FORMATS = (TSV, QUOTED_TSV, CSV, JSON, JSON_LINES)
+EXTENSIONS = {".tsv": TSV, ".csv": CSV, ".json": JSON, ".jsonl": JSON_LINES, ".ndjson": JSON_LINES}
 _FIELD_LIMIT = 2**31 - 1  # characters; the csv module's default is too small for long documents
 Row = tuple[int, dict[str, Any]]  # the row's number (see Table), its values by column
+
+
+# What a value of another type is called in a message.
+TYPE_NAMES = {
+    type(None): "nothing (null)",
+    bool: "true or false",
+    list: "a list",
+    dict: "an object",
+}
 
 
 @dataclass(frozen=True)
@@ -44,10 +62,15 @@ class Table:
 
     def missing_column_error(self, column: str) -> DataError:
         """The error for a column that the file does not have."""
-        columns = tsv.quote_value(", ".join(self.columns), 200)
+        columns = quote_value(", ".join(self.columns), 200)
         return DataError(
-            f"{self.path} has no column {tsv.quote_value(column)}; its columns are {columns}"
+            f"{self.path} has no column {quote_value(column)}; its columns are {columns}"
         )
+
+
+def detect_format(path: str, file_format: str | None) -> str | None:
+    """The format of a file, by --file_format or its extension; None for an unknown extension."""
+    return file_format or EXTENSIONS.get(Path(path).suffix.lower())
 
 
 def open_table(path: str, file_format: str | None, names: Sequence[str] = ()) -> Table:
@@ -56,12 +79,12 @@ def open_table(path: str, file_format: str | None, names: Sequence[str] = ()) ->
 
     Raises DataError for an empty or malformed file, possibly only while iterating over its rows.
     """
-    format_name = custom_args.detect_format(path, file_format)
-    assert format_name is not None  # CustomDataArgs rejects unknown extensions
+    format_name = detect_format(path, file_format)
+    assert format_name is not None  # the flags reject unknown extensions
     row_unit, has_header = "line", False
-    if format_name == custom_args.JSON and _first_byte(path) == b"[":
+    if format_name == JSON and _first_byte(path) == b"[":
         rows, row_unit = _json_list_rows(path), "object"
-    elif format_name in (custom_args.JSON, custom_args.JSON_LINES):
+    elif format_name in (JSON, JSON_LINES):
         rows = _json_lines_rows(path)
     else:
         rows = _delimited_rows(path, _ROW_READERS[format_name], names)
@@ -78,8 +101,8 @@ def _decoded_lines(path: str) -> Iterator[tuple[int, str]]:
         with open(path, "rb") as file:
             for number, raw in enumerate(file, 1):
                 if number == 1:
-                    raw = raw.removeprefix(tsv.BOM)
-                yield number, tsv.decode_line(raw, path, number)
+                    raw = raw.removeprefix(BOM)
+                yield number, decode_line(raw, path, number)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
 
@@ -88,7 +111,7 @@ def _first_byte(path: str) -> bytes:
     """The first byte that is not whitespace; b"" for an empty file."""
     try:
         with open(path, "rb") as file:
-            start = file.read(1 << 16).removeprefix(tsv.BOM).lstrip()
+            start = file.read(1 << 16).removeprefix(BOM).lstrip()
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
     return start[:1]
@@ -109,7 +132,7 @@ def _delimited_rows(path: str, read_rows: RowReader, names: Sequence[str]) -> It
     delimiter = "comma" if read_rows is _csv_rows else "tab"
     for number, fields in rows:
         if len(fields) != count:
-            raise tsv.field_count_error(path, number, fields or [""], count, delimiter)
+            raise field_count_error(path, number, fields or [""], count, delimiter)
         if count > 1 and len(fields[0]) == len(columns[0]) and _is_header(fields, columns):
             if names and no_rows:
                 raise DataError(f"{path}:{number} is a header line: omit --column_names")
@@ -145,9 +168,7 @@ def _drop_trailing_empty_lines(
 def _check_header(columns: list[str], path: str) -> None:
     duplicates = sorted({name for name in columns if columns.count(name) > 1})
     if duplicates:
-        raise DataError(
-            f"{path}:1: the header names {tsv.quote_value(', '.join(duplicates))} twice"
-        )
+        raise DataError(f"{path}:1: the header names {quote_value(', '.join(duplicates))} twice")
     if any(len(name) > 1 and name[0] == name[-1] == '"' for name in columns):
         raise DataError(
             f"{path}:1: quotation marks in the header, but TSV has no quoting: give "
@@ -157,7 +178,7 @@ def _check_header(columns: list[str], path: str) -> None:
 
 def _tsv_rows(path: str) -> Iterator[tuple[int, list[str]]]:
     for number, text in _decoded_lines(path):
-        yield number, tsv.strip_line_end(text).split("\t")
+        yield number, strip_line_end(text).split("\t")
 
 
 def _csv_rows(path: str) -> Iterator[tuple[int, list[str]]]:
@@ -192,9 +213,9 @@ def _quoted_rows(path: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
 
 
 _ROW_READERS: dict[str, RowReader] = {
-    custom_args.TSV: _tsv_rows,
-    custom_args.QUOTED_TSV: _quoted_tsv_rows,
-    custom_args.CSV: _csv_rows,
+    TSV: _tsv_rows,
+    QUOTED_TSV: _quoted_tsv_rows,
+    CSV: _csv_rows,
 }
 
 
@@ -229,5 +250,35 @@ def _json_list_rows(path: str) -> Iterator[Row]:
 
 def _check_object(value: Any, location: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise DataError(f"{location}: {tsv.quote_value(str(value))} where an object is expected")
+        raise DataError(f"{location}: {quote_value(str(value))} where an object is expected")
     return value
+
+
+# Values.
+
+
+def read_text(row: dict[str, Any], column: str, table: Table, number: int) -> str:
+    """The text of row `number`. Raises DataError if it is missing or not a string."""
+    value = read_field(row, column, table, number)
+    if not isinstance(value, str):
+        type_name = TYPE_NAMES.get(type(value), "a number")
+        raise DataError(
+            f"{table.location(number)}: {quote_value(column)} is {type_name} "
+            "where a text is expected"
+        )
+    if not value.isascii():
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError:  # half of a surrogate pair, which a JSON escape can spell
+            raise DataError(f"{table.location(number)}: the text has a lone surrogate") from None
+    return value
+
+
+def read_field(row: dict[str, Any], column: str, table: Table, number: int) -> Any:
+    """The value in a column of row `number`. Raises DataError if the row has none."""
+    if column not in row:
+        columns = quote_value(", ".join(row))
+        raise DataError(
+            f"{table.location(number)}: the row has no {quote_value(column)}; it has {columns}"
+        )
+    return row[column]
