@@ -12,7 +12,6 @@ from bert_paddle.distributed import collectives
 from bert_paddle.glue import card, evaluate, loss, output_check, rank_facts, results, run_info
 from bert_paddle.glue.args import GlueArgs
 from bert_paddle.glue.custom import load as custom_data
-from bert_paddle.glue.data.dataset import TrainLoader
 from bert_paddle.glue.data.load import EncodedData, RawData, encode_data, read_task_data
 from bert_paddle.glue.fingerprints import glue_fingerprints
 from bert_paddle.glue.predictions import write_test_predictions
@@ -32,6 +31,7 @@ from bert_paddle.training.job import TrainingJob
 from bert_paddle.training.output_lock import lock_output_dir
 from bert_paddle.training.run_info import RunInfo
 from bert_paddle.training.step import Trainer
+from bert_paddle.training.train_loader import TrainLoader
 from bert_paddle.training.train_state import TrainState
 
 
@@ -155,7 +155,8 @@ class FineTuningJob(TrainingJob):
         glue.fingerprints."""
         train_set = self.data.train
         assert train_set is not None
-        loader = TrainLoader(train_set, self.args, self.pad_multiple)
+        args = self.args
+        loader = TrainLoader(train_set, args, args.group_by_length, self.pad_multiple)
         objective = loss.objective(self.task.is_regression)
         trainer = Trainer(self.model, objective, self.args, collectives.on_gpu(), self.log)
         self.autocast = trainer.autocast

@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from bert_paddle.common import signals
@@ -12,6 +11,7 @@ from bert_paddle.common.errors import Interrupted, RunError
 from bert_paddle.common.run_log import RunLog, train_line
 from bert_paddle.distributed import collectives
 from bert_paddle.training import optim
+from bert_paddle.training.hooks import Hook, due_hooks
 from bert_paddle.training.plan import schedule_position
 from bert_paddle.training.step import Batch, StepResult, Trainer
 from bert_paddle.training.train_state import TrainState
@@ -41,18 +41,6 @@ class TrainData(Protocol):
     def describe_rows(self, epoch: int, start: int) -> str:
         """For a message: the rows of the step that begins at row `start` of an epoch's order."""
         ...
-
-
-@dataclass(frozen=True)
-class Hook:
-    """An action to run every `every` steps (None: at the end of each epoch) and after the last
-    step. The model is in evaluation mode; the time does not count as training time.
-
-    When a stop signal interrupts its evaluation, the action saves, sets `evaluation_pending` in the
-    state, and raises StopSignal, on all ranks."""
-
-    every: int | None
-    action: Callable[[], None]
 
 
 def fit(
@@ -95,8 +83,9 @@ def _loop(
     until = state.total if until is None else until
     window = _LogWindow(trainer, batches, state)
     trainer.model.eval()  # also if no step is left
-    for hook in hooks if state.evaluation_pending else ():
-        hook.action()
+    for hook in hooks:
+        if hook.saves and state.evaluation_pending:
+            hook.action()
     while state.step < until and not state.stopped:
         trainer.model.train()
         for micro_batches in batches.steps(state.epoch, state.rows):
@@ -118,16 +107,14 @@ def _loop(
             if state.step % args.logging_steps == 0:
                 window.write_line(log, lr)
             epoch_over = state.rows >= batches.rows_per_epoch
-            due = [
-                hook.action
-                for hook in hooks
-                if last or (state.step % hook.every == 0 if hook.every else epoch_over)
-            ]
-            for action in due or ([on_signal] if result.signals else []):
+            due = due_hooks(hooks, state.step, last, epoch_over)
+            if result.signals and not any(hook.saves for hook in due):
+                due.append(Hook(1, on_signal))
+            for hook in due:
                 with window.paused():
                     window.update_state_and_check_finite(lr)
                     trainer.model.eval()
-                    action()
+                    hook.action()
             if stop := result.signals & signals.STOP.keys():
                 raise interrupted(min(stop), state)
             if last or state.stopped:

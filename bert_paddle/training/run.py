@@ -4,7 +4,7 @@ write the results. Shared by all programs."""
 import copy
 import functools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from bert_paddle.common.tensor_file import TensorSnapshot
 from bert_paddle.distributed import collectives
 from bert_paddle.models import compute_mode, hub, model_state
 from bert_paddle.training import checkpoint, epoch_metrics, optim, plan, resume_check, run_files
-from bert_paddle.training.loop import Hook, TrainData, fit, interrupted, saved_status
+from bert_paddle.training.hooks import Hook
+from bert_paddle.training.loop import TrainData, fit, interrupted, saved_status
 from bert_paddle.training.profiler import profile_steps
 from bert_paddle.training.run_files import RESULTS_FILE
 from bert_paddle.training.step import Trainer
@@ -168,11 +169,16 @@ class TrainingRun:
         checkpoint.prune(self.output_dir, limit, state.best_step, self.warn_once)
 
     def fit(
-        self, batches: TrainData, state: TrainState, evaluate: Callable[[], Mapping[str, float]]
+        self,
+        batches: TrainData,
+        state: TrainState,
+        evaluate: Callable[[], Mapping[str, float]],
+        other_hooks: Sequence[Hook] = (),
     ) -> None:
         """Train to the end. `evaluate` is called before every save; it returns the metrics for the
         epoch's record, or an empty mapping if nothing is evaluated. A stop signal that interrupts
-        it does not prevent the save; the resumed run evaluates that step first."""
+        it does not prevent the save; the resumed run evaluates that step first. other_hooks: run
+        before it; they do not save."""
         args, by_epoch = self.args, self.args.save_strategy == "epoch"
 
         def evaluate_and_save() -> None:
@@ -190,7 +196,7 @@ class TrainingRun:
             self._save(state)
 
         until = min(state.total, args.max_steps) if args.max_steps > 0 else state.total
-        hooks = [Hook(None if by_epoch else args.save_steps, evaluate_and_save)]
+        hooks = [*other_hooks, Hook(None if by_epoch else args.save_steps, evaluate_and_save)]
         # Until the last checkpoint is written: only then may a signal end this process at once.
         with signals.requests.deferred():
             self._fit(batches, state, hooks, until)

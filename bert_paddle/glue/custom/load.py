@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,9 +25,9 @@ from bert_paddle.glue.data.tsv import Examples
 from bert_paddle.glue.tasks import TASKS, DevSet, Task, TestSet, TrainSet
 from bert_paddle.models import model_config
 from bert_paddle.models.model_config import ModelConfig
+from bert_paddle.training import batching
 
 _CONFIG_KEY = "own_data"  # key of the columns in a saved model's config.json
-_SPLIT_SEED = 0x5B117  # makes the split's random numbers independent of the row order's
 
 
 @dataclass
@@ -119,13 +118,9 @@ def config_entry(task: Task) -> dict[str, Any]:
 def split_dev_rows(examples: Examples, share: float, seed: int) -> tuple[Examples, Examples | None]:
     """Hold out a random share of the rows, at least one row: returns (training rows, dev rows),
     both in file order; (all rows, None) for share 0 or a single row."""
-    # 1e-9: a product such as 0.07 * 100 = 7.000000000000001 is not rounded up to 8.
-    count = min(math.ceil(share * len(examples) - 1e-9), len(examples) - 1)
-    if count < 1:
+    train_rows, dev_rows = batching.hold_out_rows(len(examples), share, seed)
+    if dev_rows is None:
         return examples, None
-    order = np.random.default_rng([_SPLIT_SEED, seed]).permutation(len(examples))
-    dev_rows = np.sort(order[:count])
-    train_rows = np.sort(order[count:])
     return (
         _select_rows(examples, train_rows, "without the held-out rows"),
         _select_rows(examples, dev_rows, "held-out rows"),
