@@ -43,7 +43,7 @@ def read_model_source(args: ClmArgs, log: RunLog) -> ModelSource:
         folder = training_run.find_initial_model(args.model_name_or_path, log)
         loaded = gpt2_weights.load_gpt2_weights(folder)
         tokenizer = load_bpe_tokenizer(folder, args.vocab_file)
-        _check_vocabulary(tokenizer, loaded.config, folder)
+        check_vocabulary(tokenizer, loaded.config, folder)
         source = ModelSource(loaded.config, tokenizer, loaded.tensors, folder, loaded.notes)
     for message in source.tokenizer.messages:
         log.note(message)
@@ -127,7 +127,7 @@ def _override_sizes(config: Gpt2Config, args: ClmArgs) -> Gpt2Config:
     return changed
 
 
-def _check_vocabulary(tokenizer: BpeTokenizer, config: Gpt2Config, folder: Path) -> None:
+def check_vocabulary(tokenizer: BpeTokenizer, config: Gpt2Config, folder: Path) -> None:
     """Raise WeightsError for a vocabulary of another model. A model may have a few more embeddings
     than tokens: their number is often rounded up."""
     count, rows = len(tokenizer), config.vocab_size

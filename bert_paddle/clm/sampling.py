@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bert_paddle.common.errors import UserError
+from bert_paddle.common.errors import RunError, UserError
 from bert_paddle.models import gpt2
 
 
@@ -46,7 +46,7 @@ def generate(
 
     model: in evaluation mode. prompt: at least one token. vocab_size: of the tokenizer, if the
     model has more embeddings: only its tokens are chosen. Raises UserError if the tokens would be
-    more than the model's positions.
+    more than the model's positions, RunError if logits are not finite.
     """
     import paddle
 
@@ -59,6 +59,11 @@ def generate(
         with paddle.no_grad():
             hidden = gpt2.hidden_states(model, paddle.to_tensor(tokens), cache=cache)
             logits = gpt2.logits(model, hidden[:, -1]).astype("float32").numpy()
+        if not np.isfinite(logits).all():
+            raise RunError(
+                "the model's logits are not finite: its weights are damaged or its training "
+                "diverged; use another checkpoint"
+            )
         logits = logits[:, :vocab_size]
         chosen: list[int | None] = []
         for i, (row, rng) in enumerate(zip(logits, rngs, strict=True)):

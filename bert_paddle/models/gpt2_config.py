@@ -147,7 +147,7 @@ def check_is_gpt2(raw: Mapping[str, Any], path: Path) -> None:
         return
     kind = _shorten(model_type or architecture or "of no known kind")
     raise WeightsError(
-        f"{path}: the model is {kind}, but run_clm trains only gpt2: give the folder of a GPT-2"
+        f"{path}: the model is {kind}, but gpt2 is needed: give the folder of a GPT-2"
     )
 
 

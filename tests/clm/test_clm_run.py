@@ -228,7 +228,7 @@ def test_mistakes_in_the_flags(bios, tmp_path, more, message):
 
 
 def test_a_bert_folder_is_refused(bios, tmp_path, tiny_dir):
-    with pytest.raises(UserError, match="the model is 'bert', but run_clm trains only gpt2"):
+    with pytest.raises(UserError, match="the model is 'bert', but gpt2 is needed"):
         run(bios, tmp_path, "--model_name_or_path", str(tiny_dir))
 
 
