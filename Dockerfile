@@ -31,7 +31,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
             --index-url "https://www.paddlepaddle.org.cn/packages/stable/$PADDLE/" ;; \
         *) echo "PADDLE is cpu, cu118, cu126, cu129 or cu130, not $PADDLE" >&2; exit 2 ;; \
     esac
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml setup.py README.md LICENSE ./
 COPY bert_paddle bert_paddle
 RUN python -m pip install --no-cache-dir --no-deps --no-build-isolation . \
     && rm -rf build bert_paddle.egg-info bert_paddle

@@ -152,8 +152,7 @@ def _build_args(values: Mapping[str, Any]) -> GlueArgs | ClmArgs:
     is_clm = values.get("model_type") == MODEL_TYPE
     args_class: type[GlueArgs | ClmArgs] = ClmArgs if is_clm else GlueArgs
     command = "clm" if is_clm else "glue"
-    fields = {f.name: f for f in flags.declared_flags(args_class)}
-    fields |= {f.metadata["alias"]: f for f in fields.values() if f.metadata["alias"]}
+    fields = flags.fields_by_name(args_class)
     problems, texts = list[str](), dict[str, FlagText]()
     for name, value in values.items():
         if name not in fields:

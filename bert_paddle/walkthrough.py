@@ -19,6 +19,8 @@ from bert_paddle.training import checkpoint, epoch_metrics, run_info
 from bert_paddle.training.run import RESULTS_FILE
 
 PrintLine = Callable[[str], None]
+# These may differ from the run in the folder: where its files are, and the number of processes.
+_CHOSEN_BY_THE_WALKTHROUGH = ("train_file", "test_file", "n_gpu")
 _SHOWN_ROW = 0  # index of the training sentence that is shown as word pieces and ids
 # Title -> prefixes of the parameters shown under it.
 _SHOWN_PARAMETERS = {
@@ -75,9 +77,7 @@ def run_state(run: Path, flags: Sequence[str]) -> str:
     if not (run / RESULTS_FILE).is_file():
         return "start"
     settings = run_info.read(run).get("settings")
-    differences = run_status.setting_differences(
-        settings or {}, args, ("train_file", "test_file", "n_gpu")
-    )
+    differences = run_status.setting_differences(settings or {}, args, _CHOSEN_BY_THE_WALKTHROUGH)
     if differences:
         raise OutputError(
             f"{run} holds a finished run with other settings: {', '.join(differences)}; give "

@@ -26,5 +26,7 @@ if ((lint)); then
     "$PY" -m mypy
     "${PY%/*}/lint-imports" --no-cache --no-logo
 fi
-# As many processes as cores; a file's tests stay in one process, since they share fixtures.
-exec "$PY" -m pytest -m "$tier" -n auto --dist loadfile ${arguments[@]+"${arguments[@]}"}
+# As many processes as cores; a file's tests stay in one process, since they share fixtures. The
+# order of the files is that of tests/conftest.py.
+exec "$PY" -m pytest -m "$tier" -n auto --dist loadfile --no-loadscope-reorder \
+    ${arguments[@]+"${arguments[@]}"}

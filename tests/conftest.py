@@ -11,6 +11,34 @@ from bert_paddle.common import runtime
 runtime.configure(processes=int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
 runtime.import_paddle()
 
+# Files that take longest (above 20 s of CPU time) begin first, so that no process is idle at the
+# end (with scripts/test.sh, which distributes whole files in this order).
+LONGEST_FILES = (
+    "distributed/test_launch.py",
+    "distributed/test_stop_signals.py",
+    "training/test_crashes.py",
+    "distributed/test_collectives.py",
+    "distributed/test_two_hosts.py",
+    "distributed/test_rank_agreement.py",
+    "distributed/test_parent_death.py",
+    "cli/test_check.py",
+    "test_trajectory.py",
+    "training/test_stop_table.py",
+    "training/test_resume_table.py",
+    "scripts/test_finetune_cola_sh.py",
+    "common/test_signals.py",
+    "common/test_stop_commands.py",
+    "test_command_lines.py",
+    "training/test_resume_other_batch.py",
+    "training/test_resume_processes.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    folder = Path(__file__).parent
+    order = {folder / name: place for place, name in enumerate(LONGEST_FILES)}
+    items.sort(key=lambda item: order.get(item.path, len(order)))
+
 
 @pytest.fixture(autouse=True)
 def _offline(monkeypatch):
@@ -28,8 +56,13 @@ def _offline(monkeypatch):
 
 @pytest.fixture(scope="session")
 def _cache(tmp_path_factory) -> Path:
-    """What is compiled at first use is compiled once for all tests of a process."""
-    return tmp_path_factory.mktemp("cache")
+    """What is made at first use, such as compiled kernels and matplotlib's list of fonts, is made
+    once for all tests."""
+    base = tmp_path_factory.getbasetemp()
+    # With xdist, each process has a folder of its own there.
+    cache = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
+    cache.mkdir(exist_ok=True)
+    return cache
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bert_paddle.common import flags
+from bert_paddle.common.flag_fields import PathUse
 from bert_paddle.common.flags import flag
 
 DESCRIPTION = """Check the installation, and compare every way of computing with references.
@@ -27,7 +28,11 @@ class CheckArgs:
         False, "also time steps of BERT-base and BERT-large (minutes more)", group=CHECK
     )
     output: str | None = flag(
-        None, "also write all results into this JSON file", group=CHECK, alias="o"
+        None,
+        "also write all results into this JSON file",
+        group=CHECK,
+        alias="o",
+        path=PathUse.OUTPUT,
     )
     device: str = flag(
         "auto", "auto: GPUs if available", group=CHECK, choices=("auto", "cpu", "gpu")

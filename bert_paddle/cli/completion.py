@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from bert_paddle import cli
-from bert_paddle.common import extras, flags
+from bert_paddle.common import config_file, extras, flags
 
 SHELLS = ("bash", "zsh")
 DESCRIPTION = """Print a script for tab completion of bert-paddle's commands and flags.
@@ -58,9 +58,11 @@ def completion_script(shell: str) -> str:
                 "arguments", nargs="*", help=positional.metadata["help"]
             )
             argument.complete = shtab.FILE
+        paths = {f.name for f in flags.declared_flags(args_class) if f.metadata["path"]}
+        paths.add(config_file.FLAG.removeprefix("--"))
         # argparse has no public list of a parser's arguments.
         for action in parser._actions:
-            if action.dest.endswith(("_dir", "_file", "_files", "_path", "output", "config")):
+            if action.dest in paths:
                 action.complete = shtab.FILE  # type: ignore[attr-defined]
         subparsers.add_parser(name, help=about, parents=[parser], add_help=False)
     return shtab.complete(top, shell=shell)

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from bert_paddle.common import flags
+from bert_paddle.common.flag_fields import PathUse
 from bert_paddle.common.flags import REQUIRED, flag, optional_switch
 from bert_paddle.distributed.launch import set_up_device
 from bert_paddle.export import FORMATS
@@ -36,7 +37,11 @@ class ExportArgs:
         choices=FORMATS,
     )
     output: str | None = flag(
-        None, "the folder to write; default: MODEL_DIR_<format>", group=EXPORT, alias="o"
+        None,
+        "the folder to write; default: MODEL_DIR_<format>",
+        group=EXPORT,
+        alias="o",
+        path=PathUse.OUTPUT,
     )
     do_lower_case: bool | None = optional_switch(
         "whether the model reads lower-cased text; default: as its files say, else as its "

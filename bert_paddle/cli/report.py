@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bert_paddle.common import flags
+from bert_paddle.common.flag_fields import PathUse
 from bert_paddle.common.flags import flag, positional
 
 DESCRIPTION = """Rebuild a run's report.html and pictures/, or compare several runs in one page.
@@ -28,6 +29,7 @@ class ReportArgs:
         "the page to write; default: RUN/report.html for one run, comparison.html for several",
         group="report",
         alias="o",
+        path=PathUse.OUTPUT,
     )
 
 

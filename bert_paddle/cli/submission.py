@@ -9,6 +9,7 @@ from pathlib import Path
 from bert_paddle.common import flags, read_files
 from bert_paddle.common.error_exit import output_errors
 from bert_paddle.common.errors import DataError, OutputError
+from bert_paddle.common.flag_fields import PathUse
 from bert_paddle.common.flags import flag
 
 DESCRIPTION = """Assemble a GLUE submission from the predictions of runs, or check a zip.
@@ -27,18 +28,23 @@ class SubmissionArgs:
     """Everything `submission` takes."""
 
     runs: tuple[str, ...] = flags.positional("RUN ...", "folders of runs with predictions/")
-    output: str | None = flag(None, "the zip to write", group=SUBMISSION, alias="o")
+    output: str | None = flag(
+        None, "the zip to write", group=SUBMISSION, alias="o", path=PathUse.OUTPUT
+    )
     fill_missing: bool = flag(
         False,
         "for tasks without predictions, predict the majority class or the mean score in every row",
         group=SUBMISSION,
     )
-    check: str | None = flag(None, "a zip to check, instead of writing one", group=SUBMISSION)
+    check: str | None = flag(
+        None, "a zip to check, instead of writing one", group=SUBMISSION, path=PathUse.INPUT
+    )
     data_dir: str | None = flag(
         None,
         "with --fill_missing: folder of task folders with training sets; default: $GLUE_DATA_DIR, "
         "then $BERT_PADDLE_HOME/glue",
         group=SUBMISSION,
+        path=PathUse.INPUT,
     )
     debug: bool = flag(False, "show the traceback of every error", group=OTHER)
 

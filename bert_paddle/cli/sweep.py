@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bert_paddle.common import flags
 from bert_paddle.common.errors import FlagError
+from bert_paddle.common.flag_fields import PathUse
 from bert_paddle.common.flags import REQUIRED, flag, positional
 from bert_paddle.glue.args import parse_seeds
 
@@ -29,12 +30,15 @@ class SweepArgs:
     words: tuple[str, ...] = positional(
         "FLAG=A,B,...", "the values to try of a flag of run_glue.py"
     )
-    output_dir: str = flag(REQUIRED, "folder for the runs and the tables", group=SWEEP)
+    output_dir: str = flag(
+        REQUIRED, "folder for the runs and the tables", group=SWEEP, path=PathUse.OUTPUT
+    )
     grid: str | None = flag(
         None,
         "bert_paper (batch size 16, 32; learning rate 5e-5, 3e-5, 2e-5; epochs 2, 3, 4), or a "
         "YAML file with lines such as learning_rate: [2e-5, 3e-5]",
         group=SWEEP,
+        path=PathUse.INPUT,
     )
     seeds: str | None = flag(
         None, "1,2,3: run every combination with each seed", group=SWEEP, comma_separated=True

@@ -3,22 +3,34 @@
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from bert_paddle.common import flags, table_files
 from bert_paddle.common.args import EVALUATION, MODEL, TRAIN, CommonArgs
-from bert_paddle.common.flags import flag
+from bert_paddle.common.flag_fields import EVALUATING, TRAINING, OnRanks, OnResume, PathUse, Results
+from bert_paddle.common.flags import flag, flag_names
 
 DATA, SAMPLES = "data", "sampled texts"
 TEXT = "text"  # a format of its own: one text per line
 FORMATS = (*table_files.FORMATS, TEXT)
 DEFAULT_VALIDATION_SHARE = 0.1  # of the training texts; used without --validation_file
-SIZES = (
-    "hidden_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "intermediate_size",
-    "max_position_embeddings",
-)
+# Parts of the flags: keys of the configuration, special tokens, what the run does.
+SIZE, TOKEN, _ACTION = "a key of the model configuration", "special token", "what the run does"
+# The file may lie elsewhere on another host and when a run is resumed: its texts are compared.
+_FILE: Any = {
+    "group": DATA,
+    "path": PathUse.INPUT,
+    "on_resume": OnResume.FREE,
+    "on_ranks": OnRanks.GIVEN,
+    "changes_rows": True,
+}
+# A sample changes nothing in the run.
+_SAMPLE: Any = {
+    "group": SAMPLES,
+    "on_resume": OnResume.FREE,
+    "results": Results.SAME,
+    "in_comparisons": False,
+}
 
 DESCRIPTION = """Fine-tune GPT-2 on texts of your own, evaluate it, sample from it.
 
@@ -32,7 +44,7 @@ DESCRIPTION = """Fine-tune GPT-2 on texts of your own, evaluate it, sample from 
 
 
 def _size(help: str) -> int:
-    """A flag for one of SIZES."""
+    """A flag for a key of the model configuration of the same name."""
     return flag(
         -1,
         f"{help} (-1: from the configuration)",
@@ -40,7 +52,13 @@ def _size(help: str) -> int:
         minimum=1,
         maximum=10**7,
         sentinel=-1,
+        part=SIZE,
     )
+
+
+def _token(help: str) -> str | None:
+    """A flag for a special token."""
+    return flag(None, help, group=MODEL, part=TOKEN)
 
 
 @dataclasses.dataclass
@@ -52,11 +70,9 @@ class ClmArgs(CommonArgs):
         None,
         "training texts: .csv, .tsv, .jsonl or .json with named columns, or .txt with one text per "
         "line",
-        group=DATA,
+        **_FILE,
     )
-    validation_file: str | None = flag(
-        None, "texts to evaluate on, in the same formats", group=DATA
-    )
+    validation_file: str | None = flag(None, "texts to evaluate on, in the same formats", **_FILE)
     validation_share: float = flag(
         -1.0,
         "share of the training texts held out for evaluation, chosen by --seed (0: none; -1: 0.1, "
@@ -65,6 +81,7 @@ class ClmArgs(CommonArgs):
         minimum=0,
         maximum=0.9,
         sentinel=-1,
+        changes_rows=True,
     )
     text_column: str | None = flag(
         None, "column with the text (default: text, or the only column)", group=DATA
@@ -110,12 +127,12 @@ class ClmArgs(CommonArgs):
         "feed-forward width; default with --hidden_size: 4 x hidden_size"
     )
     max_position_embeddings: int = _size("maximum sequence length")
-    bos_token: str | None = flag(
-        None, "token before each text; added to the vocabulary if it is not in it", group=MODEL
+    bos_token: str | None = _token(
+        "token before each text; added to the vocabulary if it is not in it"
     )
-    eos_token: str | None = flag(None, "token after each text, likewise", group=MODEL)
-    pad_token: str | None = flag(
-        None, "token that fills up shorter rows, likewise; no loss is computed for it", group=MODEL
+    eos_token: str | None = _token("token after each text, likewise")
+    pad_token: str | None = _token(
+        "token that fills up shorter rows, likewise; no loss is computed for it"
     )
     freeze_layers: int = flag(
         0, "do not train the first N layers (and see --freeze_embeddings)", group=TRAIN, minimum=0
@@ -124,27 +141,40 @@ class ClmArgs(CommonArgs):
         False, "do not train word embeddings (the output layer, too) and positions", group=TRAIN
     )
     group_by_length: bool = flag(
-        False, "batch rows of similar length, to save padding", group=TRAIN
+        False,
+        "batch rows of similar length, to save padding",
+        group=TRAIN,
+        on_ranks=OnRanks.SAME_LATER,
     )
 
     do_train: bool = flag(
-        False, "train (with no --do_... flag: train and evaluate)", group=EVALUATION
+        False,
+        "train (with no --do_... flag: train and evaluate)",
+        group=EVALUATION,
+        part=_ACTION,
     )
-    do_eval: bool = flag(False, "evaluate: loss and perplexity", group=EVALUATION)
+    do_eval: bool = flag(
+        False,
+        "evaluate: loss and perplexity",
+        group=EVALUATION,
+        on_resume=OnResume.FREE,
+        results=Results.ADDED,
+        part=_ACTION,
+    )
     sample_every: int = flag(
-        0, "steps between sampled texts, printed as `sample: …` (0: none)", group=SAMPLES, minimum=0
+        0, "steps between sampled texts, printed as `sample: …` (0: none)", minimum=0, **_SAMPLE
     )
-    sample_prompt: str = flag("", "text that a sample continues", group=SAMPLES)
-    sample_length: int = flag(200, "tokens of a sample at most", group=SAMPLES, minimum=1)
+    sample_prompt: str = flag("", "text that a sample continues", **_SAMPLE)
+    sample_length: int = flag(200, "tokens of a sample at most", minimum=1, **_SAMPLE)
     sample_top_k: int = flag(
-        50, "sample from the k most probable tokens (0: from all)", group=SAMPLES, minimum=0
+        50, "sample from the k most probable tokens (0: from all)", minimum=0, **_SAMPLE
     )
     sample_top_p: float = flag(
         0.95,
         "sample from the most probable tokens that have this probability together",
-        group=SAMPLES,
         exclusive_minimum=0,
         maximum=1,
+        **_SAMPLE,
     )
 
     def problems(self) -> Iterator[str]:
@@ -166,8 +196,11 @@ class ClmArgs(CommonArgs):
             yield "--do_eval needs --validation_file, or --train_file and a --validation_share"
         if not (train or evaluate):
             yield "nothing to do: --do_train and --do_eval are both off"
-        yield from self._training_problems(train, evaluate)
-        sizes = [f"--{name}" for name in SIZES if getattr(self, name) > 0]
+        if self.random_weights and not train:
+            yield "--random_weights needs training (--do_train)"
+        yield from self.needs_problems({TRAINING: train, EVALUATING: evaluate})
+        names = flag_names(type(self), part=SIZE)
+        sizes = [f"--{name}" for name in names if getattr(self, name) > 0]
         if sizes and not self.random_weights:
             yield f"{', '.join(sizes)}: weights have their sizes; give --random_weights for others"
         if self.packing_across_texts and not self.packing:
@@ -187,26 +220,13 @@ class ClmArgs(CommonArgs):
         elif found == TEXT and self.text_column:
             yield f"--text_column is for files with columns: {path} has one text per line"
 
-    def _training_problems(self, train: bool, evaluate: bool) -> Iterator[str]:
-        if not train:
-            for name in ("resume_from_checkpoint", "overwrite_output_dir", "random_weights"):
-                if getattr(self, name):
-                    yield f"--{name} needs training (--do_train)"
-            return
-        for name, value in (
-            ("load_best_model_at_end", self.load_best_model_at_end),
-            ("early_stopping_patience", self.early_stopping_patience > 0),
-        ):
-            if value and not evaluate:
-                yield f"--{name} needs both training and evaluation"
-
     def finalize(self) -> None:
         """Set the --do_... flags."""
         self.do_train, self.do_eval = self._actions()
 
     def _actions(self) -> tuple[bool, bool]:
         """Whether to (train, evaluate); with no --do_... flag, all that the files allow."""
-        if {"do_train", "do_eval"} & set(self.explicit_flags):
+        if set(flag_names(type(self), part=_ACTION)) & set(self.explicit_flags):
             return self.do_train, self.do_eval
         has_dev = self.validation_file is not None or self.splits_train_file()
         return self.train_file is not None, has_dev
@@ -224,7 +244,8 @@ class ClmArgs(CommonArgs):
 
     def roles(self) -> dict[str, str]:
         """The special tokens in the flags by role."""
-        given = {"bos": self.bos_token, "eos": self.eos_token, "pad": self.pad_token}
+        names = flag_names(type(self), part=TOKEN)
+        given = {name.removesuffix("_token"): getattr(self, name) for name in names}
         return {role: token for role, token in given.items() if token is not None}
 
 

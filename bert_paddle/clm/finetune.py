@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bert_paddle import report
-from bert_paddle.clm import card, loss, model_source, output_check, rank_facts, samples
+from bert_paddle.clm import card, loss, model_source, rank_facts, samples
 from bert_paddle.clm.args import ClmArgs
 from bert_paddle.clm.evaluate import evaluate
 from bert_paddle.clm.fingerprints import clm_fingerprints
@@ -18,7 +18,7 @@ from bert_paddle.common.run_log import RunLog
 from bert_paddle.common.tensor_file import TensorSnapshot
 from bert_paddle.distributed import collectives
 from bert_paddle.models import gpt2, gpt2_config, model_state
-from bert_paddle.training import model_card, rank_contents, run_info
+from bert_paddle.training import model_card, rank_contents, run_files, run_info
 from bert_paddle.training import run as training_run
 from bert_paddle.training.hooks import Hook
 from bert_paddle.training.job import TrainingJob
@@ -66,7 +66,7 @@ def run(args: ClmArgs) -> dict[str, Any]:
 def _prepare_output_dir(args: ClmArgs, output_dir: Path, log: RunLog) -> str | None:
     """Check the output folder and open its metrics.jsonl; returns the checkpoint to resume from,
     or None."""
-    output_check.check_outputs(args)
+    run_files.check_outputs(args, args.inputs(), args.models(), (), args.do_train)
     if not args.do_train:
         log.write_metrics_to(output_dir)
         return None

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 FLAG, SETTINGS_FILE = "--config", "settings.yaml"
-# Written as comments, so that reusing a settings.yaml neither overwrites nor resumes a run.
-_NOT_REPEATED = ("overwrite_output_dir", "resume_from_checkpoint", "debug")
 _NULL_TAG = "tag:yaml.org,2002:null"
 _MAX_BYTES = 1 << 20  # a settings file has a few kilobytes
 
@@ -132,8 +130,8 @@ def _unknown_flag(location: str, name: str, flag_names: Iterable[str]) -> str:
 def write(path: Path, args: Any, fields: Sequence[dataclasses.Field]) -> None:
     """Write every flag's value and help text, in groups, as a file for `--config`.
 
-    Flags without a value, and those that apply to one run only (resuming, overwriting), are written
-    as comments.
+    Flags without a value, and those that apply to one run only, are written as comments: reusing a
+    settings.yaml must neither overwrite nor resume a run.
     """
     # Imported here: it needs numpy, and reading settings must be fast.
     from bert_paddle.common import atomic_files
@@ -154,7 +152,7 @@ def _lines(args: Any, fields: Sequence[dataclasses.Field]) -> Iterator[str]:
 
 
 def _setting_line(field: dataclasses.Field, value: Any) -> str:
-    if value is None or field.name in _NOT_REPEATED:
+    if value is None or not field.metadata["repeated"]:
         return f"# {field.name}:  # {field.metadata['help']}"
     return f"{field.name}: {_yaml_scalar(value)}  # {field.metadata['help']}"
 

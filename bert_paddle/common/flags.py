@@ -1,4 +1,4 @@
-"""Flags declared once, as dataclass fields, from which parsing, checks and `--help` are derived.
+"""Parsing a command line by the flags that a class declares (common.flag_fields).
 
 argparse splits the command line; values are converted here, so that all mistakes are reported
 together. No heavy imports: `--help` and messages about mistakes must appear immediately.
@@ -16,81 +16,37 @@ from typing import Any, TypeVar
 from bert_paddle.common import config_file
 from bert_paddle.common.config_file import FlagText
 from bert_paddle.common.errors import FlagError
+from bert_paddle.common.flag_fields import (
+    REQUIRED,
+    declared_flags,
+    fields_by_name,
+    flag,
+    flag_names,
+    optional_switch,
+    positional,
+    positional_field,
+    spellings,
+)
 from bert_paddle.common.flag_values import FALSE, NO_VALUE, TRUE, convert
 
+__all__ = [  # with the declaration, so that most modules import only this one
+    "REQUIRED",
+    "build_args",
+    "declared_flags",
+    "fields_by_name",
+    "flag",
+    "flag_names",
+    "optional_switch",
+    "parse",
+    "parser",
+    "positional",
+    "positional_field",
+    "save_settings",
+    "spellings",
+]
+
 Args = TypeVar("Args")
-REQUIRED: Any = object()
 _SWITCH = "0|1"  # how --help shows the value of a bool flag
-
-
-def flag(
-    default: Any,
-    help: str,
-    *,
-    group: str,
-    alias: str | None = None,
-    choices: Sequence[str] | None = None,
-    minimum: float | None = None,
-    exclusive_minimum: float | None = None,
-    maximum: float | None = None,
-    sentinel: float | None = None,
-    comma_separated: bool = False,
-) -> Any:
-    """A dataclass field that is a command-line flag.
-
-    default: a value, whose type is the flag's type (str, int, float, bool), or None or REQUIRED for
-    a str. group: the flag's heading in --help. alias: another name; a single letter becomes -x.
-    minimum, exclusive_minimum, maximum: the range; sentinel: a value allowed outside it, e.g. -1
-    for "not set". comma_separated: a str of several values; a settings file may have a list.
-    """
-    kind = "str" if default is REQUIRED or default is None else type(default).__name__
-    metadata = {
-        "help": help,
-        "group": group,
-        "kind": kind,
-        "alias": alias,
-        "choices": choices,
-        "minimum": minimum,
-        "exclusive_minimum": exclusive_minimum,
-        "maximum": maximum,
-        "sentinel": sentinel,
-        "comma_separated": comma_separated,
-        "required": default is REQUIRED,
-    }
-    return dataclasses.field(default=None if default is REQUIRED else default, metadata=metadata)
-
-
-def optional_switch(help: str, *, group: str) -> Any:
-    """A dataclass field for a bool flag that is None unless it is given."""
-    return dataclasses.field(default=None, metadata=flag(True, help, group=group).metadata)
-
-
-def positional(metavar: str, help: str, *, minimum: int = 0) -> Any:
-    """A dataclass field for the positional arguments: tuple[str, ...].
-
-    metavar: their name in the usage line and in messages; minimum: how many are required. After a
-    lone `--` every argument is positional, even one that starts with a dash.
-    """
-    metadata = {"positional": metavar, "help": help, "minimum": minimum}
-    return dataclasses.field(default=(), metadata=metadata)
-
-
-def declared_flags(args_class: type) -> list[dataclasses.Field]:
-    """The fields of `args_class` that are flags, in order of declaration."""
-    return [f for f in dataclasses.fields(args_class) if "kind" in f.metadata]
-
-
-def positional_field(args_class: type) -> dataclasses.Field | None:
-    """The field of `args_class` declared with `positional`, if any."""
-    return next((f for f in dataclasses.fields(args_class) if "positional" in f.metadata), None)
-
-
-def spellings(field: dataclasses.Field) -> list[str]:
-    """A flag as typed on the command line: --name, and its alias."""
-    alias = field.metadata["alias"]
-    if not alias:
-        return [f"--{field.name}"]
-    return [f"--{field.name}", f"-{alias}" if len(alias) == 1 else f"--{alias}"]
 
 
 class _Parser(argparse.ArgumentParser):

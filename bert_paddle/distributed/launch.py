@@ -17,7 +17,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from bert_paddle.common import runtime, signals
+from bert_paddle.common import gpu_driver, runtime, signals
 from bert_paddle.common.args import CommonArgs
 from bert_paddle.common.error_exit import exit_with_one_line
 from bert_paddle.common.errors import BertPaddleError, FlagError, Interrupted, RunError
@@ -108,6 +108,8 @@ def _startup_notes(
             yield f"started by paddle.distributed.launch: {size} process(es), --n_gpu is ignored"
     elif not gpus and args.n_gpu > 0 and args.device == "auto":
         yield f"warning: no GPU is visible; running {args.n_gpu} process(es) on the CPU"
+        if problem := gpu_driver.unfit_build():
+            yield f"warning: {problem}"
     if not gpus:
         yield f"CPU: {cpu_settings}"
 

@@ -16,24 +16,9 @@ import bert_paddle
 from bert_paddle.common import hardware
 from bert_paddle.common.args import CommonArgs
 from bert_paddle.common.errors import UserError
+from bert_paddle.common.flag_fields import OnRanks, declared_flags, flag_names
 from bert_paddle.distributed import collectives
 
-# Flags that may differ between hosts: folders, files and names, whose content is compared, and what
-# does not change results. Any other flag must be the same on all ranks.
-_FREE = frozenset(
-    "output_dir data_dir input_dir model_name_or_path vocab_file num_workers n_gpu device "
-    "debug".split()
-)
-# Files and folders of which only their being given must be the same.
-_GIVEN_ALIKE = frozenset("train_file validation_file test_file init_from visualdl_dir".split())
-# Flags without influence on what is read: with a difference in these alone, the ranks go on to read
-# data and model, and the error contains the differences there too.
-_USED_AFTER_READING = frozenset(
-    "batch_size gradient_accumulation_steps num_train_epochs max_steps optimizer weight_decay "
-    "adam_epsilon max_grad_norm learning_rate lr_scheduler_type warmup_steps warmup_ratio "
-    "eval_batch_size early_stopping_patience logging_steps save_strategy save_steps "
-    "save_total_limit profile report max_predictions_per_seq group_by_length".split()
-)
 # Variables of Paddle and of Nvidia's libraries that choose other kernels or precisions.
 _VARIABLE = re.compile(
     r"FLAGS_\w*(deterministic|cudnn|cublas|gemm|stride|dnn|cinn|prim|autotune|precision|tf32|nan)"
@@ -56,7 +41,8 @@ def check_flags(program: str, args: CommonArgs) -> None:
     differences = _differences(facts | _flags(args))
     if name in differences:  # its flags are others anyway
         _refuse({name: differences[name]})
-    if not differences.keys() <= {f"--{name}" for name in _USED_AFTER_READING}:
+    later = flag_names(type(args), on_ranks=OnRanks.SAME_LATER)
+    if not differences.keys() <= {f"--{name}" for name in later}:
         _refuse(differences)
 
 
@@ -106,16 +92,15 @@ def _shorten(value: str) -> str:
 def _flags(args: CommonArgs) -> dict[str, str]:
     """The flags to compare, as text by name."""
     facts = {}
-    for name, value in args.as_dict().items():
-        if name in _FREE:
+    for field in declared_flags(type(args)):
+        on_ranks, value = field.metadata["on_ranks"], getattr(args, field.name)
+        if on_ranks is OnRanks.FREE:
             continue
-        if name == "resume_from_checkpoint" and value not in (None, "auto"):
-            value = "a checkpoint"  # compared by content
-        elif name in _GIVEN_ALIKE:
+        if on_ranks is OnRanks.GIVEN and value not in field.metadata["keywords"]:
             value = value and "given"
         if isinstance(value, bool):
             value = int(value)
-        facts[f"--{name}"] = "not given" if value is None else str(value)
+        facts[f"--{field.name}"] = "not given" if value is None else str(value)
     return facts
 
 

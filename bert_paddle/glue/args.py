@@ -7,12 +7,14 @@ from pathlib import Path
 from bert_paddle.common import flags
 from bert_paddle.common.args import EVALUATION, TRAIN, CommonArgs
 from bert_paddle.common.errors import UserError
+from bert_paddle.common.flag_fields import EVALUATING, TRAINING, OnRanks, OnResume, PathUse, Results
 from bert_paddle.common.flag_values import convert
 from bert_paddle.common.flags import flag
 from bert_paddle.glue import tasks
 from bert_paddle.glue.custom_args import CustomDataArgs, overridden_flags
 
 TASK = "task and data"
+_ACTION = "what the run does"  # given one, only those given are done
 
 DESCRIPTION = """Fine-tune BERT on a GLUE task or data of your own, evaluate it, predict test sets.
 
@@ -32,12 +34,18 @@ class GlueArgs(CustomDataArgs, CommonArgs):
         None,
         "GLUE task (one of nine, or AX), as SST-2 or sst2; required unless data files are given",
         group=TASK,
+        not_in_grid="results of different tasks are not comparable: run a sweep for each",
     )
     data_dir: str | None = flag(
         None,
         "folder of task folders, or the task folder itself; default: $GLUE_DATA_DIR, then "
         "$BERT_PADDLE_HOME/glue, then a download",
         group=TASK,
+        path=PathUse.INPUT,
+        on_resume=OnResume.FREE,
+        on_ranks=OnRanks.FREE,
+        results=Results.SAME,  # whether they are demo data is compared separately
+        changes_rows=True,
     )
     max_seq_length: int = flag(
         128,
@@ -51,19 +59,38 @@ class GlueArgs(CustomDataArgs, CommonArgs):
         "report mean and standard deviation (docs/SWEEPS.md)",
         group=TRAIN,
         comma_separated=True,
+        set_by_sweep=True,
+        not_in_grid="use seed=1,2,3",
+        results=Results.SAME,
     )
     group_by_length: bool = flag(
         False,
         "batch rows of similar length, to save padding; no gain with this package's CPU kernels, "
         "which skip padding (what grouping costs: docs/SPEED.md)",
         group=TRAIN,
+        on_ranks=OnRanks.SAME_LATER,
     )
     do_train: bool = flag(
-        False, "train (with no --do_... flag: train and evaluate)", group=EVALUATION
+        False,
+        "train (with no --do_... flag: train and evaluate)",
+        group=EVALUATION,
+        part=_ACTION,
     )
-    do_eval: bool = flag(False, "evaluate on the dev set(s)", group=EVALUATION)
+    do_eval: bool = flag(
+        False,
+        "evaluate on the dev set(s)",
+        group=EVALUATION,
+        on_resume=OnResume.FREE,
+        results=Results.ADDED,
+        part=_ACTION,
+    )
     do_predict: bool = flag(
-        False, "write predictions/<TASK or test file>.tsv for the test set(s)", group=EVALUATION
+        False,
+        "write predictions/<TASK or test file>.tsv for the test set(s)",
+        group=EVALUATION,
+        on_resume=OnResume.FREE,
+        results=Results.ADDED,
+        part=_ACTION,
     )
 
     @staticmethod
@@ -103,16 +130,7 @@ class GlueArgs(CustomDataArgs, CommonArgs):
             )
         if task and evaluate and not task.dev_sets:
             yield f"--do_eval: {task.name} has no dev set; give --do_predict"
-        if not train:
-            for name in ("resume_from_checkpoint", "overwrite_output_dir"):
-                if getattr(self, name):
-                    yield f"--{name} needs training (--do_train)"
-        for name, value in (
-            ("load_best_model_at_end", self.load_best_model_at_end),
-            ("early_stopping_patience", self.early_stopping_patience > 0),
-        ):
-            if value and not (train and evaluate):
-                yield f"--{name} needs both training and evaluation"
+        yield from self.needs_problems({TRAINING: train, EVALUATING: evaluate})
 
     def _seeds_problems(self, train: bool) -> Iterator[str]:
         try:
@@ -133,7 +151,7 @@ class GlueArgs(CustomDataArgs, CommonArgs):
     def _actions(self, task: tasks.Task | None) -> tuple[bool, bool, bool]:
         """Whether to (train, evaluate, predict); with no --do_... flag, all that the task or the
         files allow."""
-        if {"do_train", "do_eval", "do_predict"} & set(self.explicit_flags):
+        if set(flags.flag_names(type(self), part=_ACTION)) & set(self.explicit_flags):
             return self.do_train, self.do_eval, self.do_predict
         if task is None:
             return self.custom_actions()

@@ -3,8 +3,9 @@
 import dataclasses
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Any
 
-from bert_paddle.common.flags import flag
+from bert_paddle.common.flag_fields import OnRanks, OnResume, PathUse, flag, flag_names
 from bert_paddle.common.table_files import (
     EXTENSIONS,
     FORMATS,
@@ -24,11 +25,10 @@ CLASSIFICATION_METRICS = {
 REGRESSION_METRICS = {"pearson": "pearson", "spearman": "spearmanr", "mse": "mse"}
 DEFAULT_VALIDATION_SHARE = 0.1  # of the training rows; used without --validation_file
 
-_FILE_FLAGS = ("train_file", "validation_file", "test_file")
-# Flags that define the task; a GLUE task defines these itself.
-_TASK_FLAGS = ("labels", "regression", "metric")
-# Flags that define how the files are read.
-_FORMAT_FLAGS = ("file_format", "column_names", "text_column", "text_pair_column", "label_column")
+# Parts of the flags: files with rows that a GLUE task has itself, a file that replaces its test
+# sets, what a GLUE task defines itself, how files are read.
+_DATA_FILE, _TEST_FILE, _TASK, _FORMAT = "data file", "test file", "task", "file format"
+_COLUMN = "column"  # names a column that is read
 
 
 def split_names(text: str | None) -> tuple[str, ...]:
@@ -44,14 +44,23 @@ def overridden_flags(
     --train_file or --validation_file on the command line overrides a GLUE task in the file, and
     --task_name overrides data files there, since no value on the command line could unset these.
     """
-    data_files = _FILE_FLAGS[:2]
+    data_files = flag_names(CustomDataArgs, part=_DATA_FILE)
     if "task_name" not in on_command_line and any(name in on_command_line for name in data_files):
         return frozenset({"task_name", "data_dir"})
     if "task_name" in on_command_line and any(
         name in in_config and name not in on_command_line for name in data_files
     ):
-        return frozenset({*_FILE_FLAGS, "validation_share", *_TASK_FLAGS, *_FORMAT_FLAGS})
+        return frozenset(flag_names(CustomDataArgs))
     return frozenset()
+
+
+# The file may lie elsewhere on another host and when a run is resumed: its rows are compared.
+_FILE: Any = {
+    "path": PathUse.INPUT,
+    "on_resume": OnResume.FREE,
+    "on_ranks": OnRanks.GIVEN,
+    "changes_rows": True,
+}
 
 
 @dataclasses.dataclass
@@ -59,16 +68,26 @@ class CustomDataArgs:
     """Which files to train on, evaluate and predict, and how to read them."""
 
     train_file: str | None = flag(
-        None, "training rows: .tsv, .csv, .jsonl or .json, with named columns", group=CUSTOM
+        None,
+        "training rows: .tsv, .csv, .jsonl or .json, with named columns",
+        group=CUSTOM,
+        part=_DATA_FILE,
+        **_FILE,
     )
     validation_file: str | None = flag(
-        None, "rows to evaluate on, in the same formats", group=CUSTOM
+        None,
+        "rows to evaluate on, in the same formats",
+        group=CUSTOM,
+        part=_DATA_FILE,
+        **_FILE,
     )
     test_file: str | None = flag(
         None,
         "rows to predict, in the same formats; metrics are printed if they have labels; with "
         "--task_name, it replaces the task's test sets",
         group=CUSTOM,
+        part=_TEST_FILE,
+        **_FILE,
     )
     validation_share: float = flag(
         -1.0,
@@ -78,39 +97,54 @@ class CustomDataArgs:
         minimum=0,
         maximum=0.9,
         sentinel=-1,
+        changes_rows=True,
     )
     text_column: str | None = flag(
-        None, "column with the text (default: sentence, text, sentence1, ...)", group=CUSTOM
+        None,
+        "column with the text (default: sentence, text, sentence1, ...)",
+        group=CUSTOM,
+        part=(_FORMAT, _COLUMN),
     )
-    text_pair_column: str | None = flag(None, "column with the second text of a pair", group=CUSTOM)
+    text_pair_column: str | None = flag(
+        None, "column with the second text of a pair", group=CUSTOM, part=(_FORMAT, _COLUMN)
+    )
     label_column: str | None = flag(
-        None, "column with the label (default: label, labels, ...)", group=CUSTOM
+        None,
+        "column with the label (default: label, labels, ...)",
+        group=CUSTOM,
+        part=(_FORMAT, _COLUMN),
     )
     column_names: str | None = flag(
         None,
         "a,b,c: the column names, for files without a header line",
         group=CUSTOM,
         comma_separated=True,
+        part=_FORMAT,
     )
     file_format: str | None = flag(
         None,
         "format of the files (default: by their extensions); quoted_tsv: TSV quoted as CSV is",
         group=CUSTOM,
         choices=FORMATS,
+        part=_FORMAT,
     )
     labels: str | None = flag(
         None,
         "a,b,c: the classes in order (default: the distinct labels of the training rows)",
         group=CUSTOM,
         comma_separated=True,
+        part=_TASK,
     )
-    regression: bool = flag(False, "labels are numbers to predict, not classes", group=CUSTOM)
+    regression: bool = flag(
+        False, "labels are numbers to predict, not classes", group=CUSTOM, part=_TASK
+    )
     metric: str | None = flag(
         None,
         "metric that selects the best checkpoint (default: accuracy; for regression the mean of "
         "pearson and spearman)",
         group=CUSTOM,
         choices=(*CLASSIFICATION_METRICS, *REGRESSION_METRICS),
+        part=_TASK,
     )
 
     def custom_actions(self) -> tuple[bool, bool, bool]:
@@ -130,17 +164,19 @@ class CustomDataArgs:
 
     def data_file_flags(self) -> list[str]:
         """Names of the data file flags that are set."""
-        return [name for name in _FILE_FLAGS if getattr(self, name) is not None]
+        names = [name for part in (_DATA_FILE, _TEST_FILE) for name in self._part(part)]
+        return [name for name in names if getattr(self, name) is not None]
+
+    def _part(self, part: str) -> tuple[str, ...]:
+        return flag_names(type(self), part=part)
 
     def custom_data_problems(self, task_name: str | None, data_dir: str | None) -> Iterator[str]:
         """Problems with these flags and their combination with --task_name and --data_dir, one
         message each."""
         files = self.data_file_flags()
         if task_name is not None:
-            # --test_file, the last of _FILE_FLAGS, replaces a GLUE task's test sets.
-            clashing = [
-                f"--{name}" for name in (*_FILE_FLAGS[:2], *_TASK_FLAGS) if getattr(self, name)
-            ]
+            names = (*self._part(_DATA_FILE), *self._part(_TASK))
+            clashing = [f"--{name}" for name in names if getattr(self, name)]
             if clashing:
                 yield (
                     f"{', '.join(clashing)} and --task_name are mutually exclusive: a run uses "
@@ -150,7 +186,7 @@ class CustomDataArgs:
             yield "--task_name is required (or --train_file, for your own data)"
         elif data_dir:
             yield "--data_dir is for GLUE tasks: give full paths in --train_file and the others"
-        format_flags = [f"--{name}" for name in _FORMAT_FLAGS if getattr(self, name)]
+        format_flags = [f"--{name}" for name in self._part(_FORMAT) if getattr(self, name)]
         if format_flags and not files:
             yield f"{', '.join(format_flags)}: no data file is given (--train_file, --test_file)"
         for name in files:
@@ -186,11 +222,7 @@ class CustomDataArgs:
             yield f"--column_names {self.column_names}: give distinct, non-empty names"
         if self.text_pair_column and not self.text_column:
             yield "--text_pair_column needs --text_column"
-        chosen = {
-            name: column
-            for name in ("text_column", "text_pair_column", "label_column")
-            if (column := getattr(self, name))
-        }
+        chosen = {name: column for name in self._part(_COLUMN) if (column := getattr(self, name))}
         for name, column in chosen.items():
             if columns and column not in columns:
                 yield f"--{name} {column} is not among --column_names {self.column_names}"

@@ -25,7 +25,7 @@ from bert_paddle.models import (
 )
 from bert_paddle.models.added_tokens import check_embeddings
 from bert_paddle.models.tokenizer import Tokenizer, load_tokenizer
-from bert_paddle.training import model_card, rank_contents
+from bert_paddle.training import model_card, rank_contents, resume_check
 from bert_paddle.training import run as training_run
 from bert_paddle.training.job import TrainingJob
 from bert_paddle.training.output_lock import lock_output_dir
@@ -46,6 +46,8 @@ def run(args: GlueArgs) -> dict[str, Any]:
     with lock_output_dir(output_dir):
         resume_from = collectives.run_on_main(lambda: _prepare_output_dir(args, output_dir, log))
         resume_from = rank_contents.local_checkpoint(args, resume_from)
+        if resume_from is not None:
+            resume_check.take_flags_of_run(args, training_run.saved_flags(resume_from))
         model_name = args.model_name_or_path
         model_dir = training_run.find_initial_model(model_name, log)
         tokenizer = load_tokenizer(model_dir, args.vocab_file, args.do_lower_case)

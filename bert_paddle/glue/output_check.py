@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bert_paddle.common.errors import OutputError
-from bert_paddle.common.outputs import Input
 from bert_paddle.glue.args import GlueArgs
 from bert_paddle.glue.tasks import TASKS, get_task
 from bert_paddle.training import run_files, run_info
@@ -18,7 +17,7 @@ def check_outputs(args: GlueArgs) -> None:
     if args.do_predict and predictions_dir.exists() and not predictions_dir.is_dir():
         raise OutputError(f"{predictions_dir} is a file: move it, a folder of that name is needed")
     _check_other_training(args)
-    run_files.check_outputs(args, inputs(args), models(args), _file_names(args), args.do_train)
+    run_files.check_outputs(args, args.inputs(), args.models(), _file_names(args), args.do_train)
 
 
 def _check_other_training(args: GlueArgs) -> None:
@@ -32,17 +31,6 @@ def _check_other_training(args: GlueArgs) -> None:
                 f"--output_dir {args.output_dir} contains a training on {task}, whose run.json and "
                 "results would be replaced: give another --output_dir"
             )
-
-
-def inputs(args: GlueArgs) -> list[Input]:
-    """The files and folders that a run reads, besides models."""
-    names = ("train_file", "validation_file", "test_file", "data_dir", "vocab_file")
-    return [(f"--{name}", getattr(args, name)) for name in names]
-
-
-def models(args: GlueArgs) -> list[Input]:
-    """The model folders that a run reads."""
-    return [("--model_name_or_path", args.model_name_or_path)]
 
 
 def _file_names(args: GlueArgs) -> Iterator[str]:

@@ -11,13 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from bert_paddle.common.args import CommonArgs
+from bert_paddle.common.args import PADDLENLP_LAYERS, CommonArgs
+from bert_paddle.common.flag_fields import OnResume, flag_names
 from bert_paddle.common.run_log import RunLog
 from bert_paddle.distributed import collectives
 from bert_paddle.models.kernels import dispatch, encoder
 
-# Flags that our CPU kernels do not support.
-_PADDLENLP_ONLY = ("recompute", "to_static", "flash_attention")
 # Limits of Paddle's flash attention.
 _MAX_HEAD_SIZE, _HEAD_SIZE_MULTIPLE, _MIN_CAPABILITY = 256, 8, (8, 0)
 
@@ -26,7 +25,8 @@ def set_compute_mode(model: Any, args: CommonArgs, log: RunLog) -> None:
     """Choose the encoder of a BertForSequenceClassification or BertForPretraining and replace its
     forward methods as the flags require; its parameters and their names do not change."""
     on_gpu = collectives.on_gpu()
-    layer_flags = [f"--{name}" for name in _PADDLENLP_ONLY if getattr(args, name)]
+    names = flag_names(type(args), part=PADDLENLP_LAYERS)
+    layer_flags = [f"--{name}" for name in names if getattr(args, name)]
     if layer_flags and not on_gpu:
         model.use_cpu_kernels = False
         log.note(f"encoder: PaddleNLP's layers, for {', '.join(layer_flags)}; our kernels are off")
@@ -56,15 +56,23 @@ def describe_mode(model: Any, args: CommonArgs) -> dict[str, str]:
     import paddle
 
     on_gpu = collectives.on_gpu()
-    switches = {"to_static": args.to_static, "flash_attention": args.flash_attention}
+    names = flag_names(type(args), on_resume=OnResume.COMPUTE_MODE)
+    switches = {name: getattr(args, name) for name in names if name != "cpu_kernels"}
     switches["fused_adamw"] = args.fused_adamw and on_gpu
     return {
         "device": "gpu" if on_gpu else "cpu",
         "processes": str(collectives.get_world().size),
         "encoder": "kernels" if dispatch.uses_kernels(model) else "layers",
         "paddle": paddle.__version__,
-        **{name: "on" if value else "off" for name, value in switches.items()},
+        **{name: flag_text(value) for name, value in switches.items()},
     }
+
+
+def flag_text(value: Any) -> str:
+    """The value of a flag that chooses how a model is computed, as `describe_mode` gives it."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return str(value)
 
 
 def kernels_unavailable_reason(model: Any) -> str:

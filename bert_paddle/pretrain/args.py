@@ -6,6 +6,8 @@ from pathlib import Path
 
 from bert_paddle.common import flags
 from bert_paddle.common.args import EVALUATION, MODEL, CommonArgs
+from bert_paddle.common.digest_names import INITIAL_WEIGHTS
+from bert_paddle.common.flag_fields import EVALUATING, OnRanks, OnResume, PathUse, flag_names
 from bert_paddle.common.flags import REQUIRED, flag
 
 DATA = "data"
@@ -22,19 +24,11 @@ DESCRIPTION = """Pre-train BERT (masked LM and next-sentence prediction) on HDF5
 Weights are random, or loaded from --init_from. scripts/create_pretraining_data.py creates the
 shards.
 """
-# Keys of the model configuration that have a flag of the same name.
-SIZES = (
-    "vocab_size",
-    "hidden_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "intermediate_size",
-    "max_position_embeddings",
-)
+SIZE = "a key of the model configuration"
 
 
 def _size(help: str) -> int:
-    """A flag for one of SIZES."""
+    """A flag for a key of the model configuration of the same name."""
     return flag(
         -1,
         f"{help} (-1: from the configuration)",
@@ -42,6 +36,7 @@ def _size(help: str) -> int:
         minimum=1,
         maximum=10**7,
         sentinel=-1,
+        part=SIZE,
     )
 
 
@@ -53,6 +48,9 @@ class PretrainArgs(CommonArgs):
         REQUIRED,
         "folder of *.hdf5 shards; --eval_pattern says which are held out",
         group=DATA,
+        path=PathUse.INPUT,
+        on_resume=OnResume.FREE,
+        on_ranks=OnRanks.FREE,
     )
     eval_pattern: str | None = flag(
         None,
@@ -61,14 +59,22 @@ class PretrainArgs(CommonArgs):
         "test.hdf5, wiki_test_0.hdf5 and valid_0.hdf5)",
         group=DATA,
         comma_separated=True,
+        on_resume=OnResume.FROM_RUN,
     )
     max_predictions_per_seq: int = flag(
-        80, "maximum number of masked positions used per row", group=DATA, minimum=1
+        80,
+        "maximum number of masked positions used per row",
+        group=DATA,
+        minimum=1,
+        on_ranks=OnRanks.SAME_LATER,
     )
     init_from: str | None = flag(
         None,
         "load the initial weights from this model folder or name (Paddle or Hugging Face)",
         group=MODEL,
+        path=PathUse.MODEL,
+        recognized_by=(INITIAL_WEIGHTS,),
+        on_ranks=OnRanks.GIVEN,
     )
     vocab_size: int = _size("number of word pieces")
     hidden_size: int = _size("width of the layers")
@@ -81,7 +87,10 @@ class PretrainArgs(CommonArgs):
     )
     max_position_embeddings: int = _size("maximum sequence length")
     do_eval: bool = flag(
-        True, "evaluate on the held-out shards, if there are any, at every save", group=EVALUATION
+        True,
+        "evaluate on the held-out shards, if there are any, at every save",
+        group=EVALUATION,
+        on_resume=OnResume.FREE,
     )
     max_eval_samples: int = flag(
         2048,
@@ -90,6 +99,7 @@ class PretrainArgs(CommonArgs):
         alias="max_eval_rows",
         minimum=1,
         sentinel=-1,
+        on_resume=OnResume.FROM_RUN,
     )
 
     def problems(self) -> Iterator[str]:
@@ -97,12 +107,10 @@ class PretrainArgs(CommonArgs):
         yield from super().problems()
         if self.input_dir and not Path(self.input_dir).is_dir():
             yield f"--input_dir {self.input_dir}: no such folder"
-        for name, value in (
-            ("load_best_model_at_end", self.load_best_model_at_end),
-            ("early_stopping_patience", self.early_stopping_patience > 0),
-        ):
-            if value and not self.do_eval:
-                yield f"--{name} needs evaluation (--do_eval)"
+        yield from self.needs_problems({EVALUATING: self.do_eval})
+
+
+SIZES = flag_names(PretrainArgs, part=SIZE)
 
 
 def parse_args(argv: Sequence[str] | None = None) -> PretrainArgs:

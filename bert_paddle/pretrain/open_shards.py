@@ -1,6 +1,5 @@
 """The shards of a run: which files are trained on and which are held out, headers, log lines."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,8 @@ from bert_paddle.pretrain.data.shard_roles import (
     is_held_out,
 )
 from bert_paddle.pretrain.data.shards import ShardSet, check_shards
-from bert_paddle.training import checkpoint
+from bert_paddle.training import resume_check
+from bert_paddle.training import run as training_run
 
 _MAX_NAMED = 3
 
@@ -33,7 +33,7 @@ def open_shards(
     measure. Raises DataError.
     """
     if resume_from is not None:
-        _keep_evaluation_flags(args, Path(resume_from), log)
+        _keep_evaluation_flags(args, resume_from, log)
     files = find_shards(Path(args.input_dir), args.eval_pattern)
     _log_roles(args, files, log)
     limits = (
@@ -60,21 +60,18 @@ def warn_rows_without_predictions(shards: ShardSet, log: RunLog) -> None:
         )
 
 
-def _keep_evaluation_flags(args: PretrainArgs, checkpoint_dir: Path, log: RunLog) -> None:
-    saved = collectives.run_on_main(lambda: checkpoint.saved_args(checkpoint_dir))
-    if "eval_pattern" not in args.explicit_flags:
-        args.eval_pattern = _pattern_of_run(saved, Path(args.input_dir), log)
-    if "max_eval_samples" not in args.explicit_flags:
-        # Its earlier name, when the default was all rows.
-        size = saved.get("max_eval_samples", saved.get("max_eval_rows"))
-        args.max_eval_samples = size if isinstance(size, int) else args.max_eval_samples
+def _keep_evaluation_flags(args: PretrainArgs, resume_from: str, log: RunLog) -> None:
+    saved = training_run.saved_flags(resume_from)
+    if "eval_pattern" not in {*saved, *args.explicit_flags}:
+        saved["eval_pattern"] = _pattern_of_run(Path(args.input_dir), log)
+    # Its earlier name, when the default was all rows.
+    saved.setdefault("max_eval_samples", saved.get("max_eval_rows", args.max_eval_samples))
+    resume_check.take_flags_of_run(args, saved)
 
 
-def _pattern_of_run(saved: Mapping[str, Any], folder: Path, log: RunLog) -> str | None:
-    """The --eval_pattern of the run to resume. One of a version without the flag held out the
-    names with _test_ only. saved: the run's flags."""
-    if "eval_pattern" in saved:
-        return saved["eval_pattern"]
+def _pattern_of_run(folder: Path, log: RunLog) -> str:
+    """The --eval_pattern of a run to resume that is of a version without the flag: it held out the
+    names with _test_ only."""
     names = [path.name for path in folder.glob("*.hdf5")] if folder.is_dir() else []
     matches = any(is_held_out(name, PATTERN_BEFORE_THE_FLAG) for name in names)
     pattern = PATTERN_BEFORE_THE_FLAG if matches else NO_PATTERN

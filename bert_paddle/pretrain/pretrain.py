@@ -81,9 +81,7 @@ def _run(args: PretrainArgs) -> dict[str, Any]:
 def _check_outputs(args: PretrainArgs) -> None:
     """Check that no input and no file of others is in the way of the run's output files. Raises
     OutputError."""
-    models = [("--model_name_or_path", args.model_name_or_path), ("--init_from", args.init_from)]
-    inputs = [("--vocab_file", args.vocab_file), ("--input_dir", args.input_dir)]
-    run_files.check_outputs(args, inputs, models, (), trains=True)
+    run_files.check_outputs(args, args.inputs(), args.models(), (), trains=True)
 
 
 class PretrainJob(TrainingJob):

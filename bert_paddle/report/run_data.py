@@ -84,6 +84,12 @@ class RunData:
         return [str(label) for label in labels] if isinstance(labels, list) else []
 
     @property
+    def not_in_comparisons(self) -> list[str]:
+        """The flags that a comparison of runs does not list."""
+        names = self.run_info.get("not_in_comparisons")
+        return [str(name) for name in names] if isinstance(names, list) else []
+
+    @property
     def selection_metrics(self) -> list[str]:
         """Names of the metrics that select the best step."""
         names = self.run_info.get("metric")

@@ -4,18 +4,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bert_paddle.common.args import CommonArgs
+from bert_paddle.common.flag_fields import flag_names
 from bert_paddle.report.run_data import PredictionSet, RunData, finite_float_or_none
 
 MAX_MISTAKES = 10
 _MAX_CHARACTERS = 1200  # longer texts of the data are truncated on the page
-# Settings that do not change the training: a comparison does not list them.
-_IGNORED_SETTINGS = (
-    "output_dir",
-    "visualdl_dir",
-    "report",
-    "overwrite_output_dir",
-    "resume_from_checkpoint",
-)
 
 
 @dataclass(frozen=True)
@@ -114,10 +108,12 @@ def differing_settings(runs: Sequence[RunData]) -> Table:
     """The settings and the properties of the environment that differ between runs."""
     settings_by_run = [_environment_settings(run) | run.settings for run in runs]
     keys = dict.fromkeys(key for values in settings_by_run for key in values)
+    ignored = {*flag_names(CommonArgs, in_comparisons=False)}
+    ignored |= {name for run in runs for name in run.not_in_comparisons}
     differing = [
         key
         for key in keys
-        if key not in _IGNORED_SETTINGS
+        if key not in ignored
         and len({format_setting(values.get(key)) for values in settings_by_run}) > 1
     ]
     return _columns_by_run("setting", runs, differing, settings_by_run, format_setting)

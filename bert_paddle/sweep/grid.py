@@ -15,15 +15,6 @@ PRESETS: dict[str, dict[str, list[str]]] = {
         "num_train_epochs": ["2", "3", "4"],
     }
 }
-# Flags that the sweep sets itself, or that would make its runs incomparable.
-_NOT_ALLOWED_IN_GRID = {
-    "output_dir": "each run has its own folder in the sweep's --output_dir",
-    "overwrite_output_dir": "give it once, after --",
-    "resume_from_checkpoint": "unfinished runs are resumed anyway",
-    "debug": "give it once, after --",
-    "task_name": "results of different tasks are not comparable: run a sweep for each",
-    "seeds": "use seed=1,2,3",
-}
 
 
 def read_grid(
@@ -54,21 +45,19 @@ def _add_entries(
     grid: dict[str, list[str]], entries: Iterable[_Entry], problems: list[str]
 ) -> None:
     """Add the entries to `grid` by flag name, and a message to `problems` for each bad one."""
-    fields = flags.declared_flags(GlueArgs)
-    names = {f.metadata["alias"]: f.name for f in fields if f.metadata["alias"]}
-    names |= {f.name: f.name for f in fields}
+    fields = flags.fields_by_name(GlueArgs)
     for location, typed, values in entries:
-        name = names.get(typed.removeprefix("--"))
-        if name is None:
-            matches = difflib.get_close_matches(typed.removeprefix("--"), names, n=1)
+        field = fields.get(typed.removeprefix("--"))
+        if field is None:
+            matches = difflib.get_close_matches(typed.removeprefix("--"), fields, n=1)
             hint = f", did you mean {matches[0]}?" if matches else "; see bert-paddle glue --help"
             problems.append(f"{location}: {typed[:80]} is not a flag of run_glue.py{hint}")
-        elif name in _NOT_ALLOWED_IN_GRID:
-            problems.append(f"{location}: {name} cannot be in a grid: {_NOT_ALLOWED_IN_GRID[name]}")
-        elif name in grid:
-            problems.append(f"{location}: {name} is given twice")
+        elif reason := field.metadata["not_in_grid"]:
+            problems.append(f"{location}: {field.name} cannot be in a grid: {reason}")
+        elif field.name in grid:
+            problems.append(f"{location}: {field.name} is given twice")
         else:
-            grid[name] = values
+            grid[field.name] = values
 
 
 def _assignment_entries(assignments: Sequence[str], problems: list[str]) -> Iterable[_Entry]:

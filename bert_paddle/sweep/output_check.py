@@ -27,7 +27,7 @@ def check_outputs(plan: Plan) -> None:
     if plan.is_seed_sweep:
         recognizers[folder / config_file.SETTINGS_FILE] = run_files.is_own
     args = plan.runs[0].args
-    inputs = [*output_check.inputs(args), *output_check.models(args)]
+    inputs = [*args.inputs(), *args.models()]
     outputs.check_inputs_kept(inputs, recognizers, "move it, or give another --output_dir")
     existing = [path for path in recognizers if read_files.exists(path)]
     run_files.refuse_in_the_way([path for path in existing if not recognizers[path](path)])

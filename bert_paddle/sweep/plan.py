@@ -13,18 +13,18 @@ from typing import Any
 from bert_paddle.common import flags
 from bert_paddle.common.config_file import FlagText
 from bert_paddle.common.errors import FlagError
+from bert_paddle.common.flag_fields import flag_names
 from bert_paddle.glue.args import GlueArgs, parse_args, parse_seeds
 
 _MAX_COMBINATIONS = 10_000  # more are considered a mistake
 _MAX_NAME_LENGTH = 150  # characters of a folder's name; file systems allow 255 bytes
-# Flags that the sweep sets for each run.
-_SET_PER_RUN = ("seed", "seeds", "output_dir", "resume_from_checkpoint", "overwrite_output_dir")
 
 
 @dataclasses.dataclass(frozen=True)
 class SweepRun:
     """A run of a sweep. values: the run's values of the grid's flags, as texts; settings: all flags
-    given for the run, those of the grid included, except `_SET_PER_RUN`; args: all its flags."""
+    given for the run, those of the grid included, without those that the sweep sets; args: all its
+    flags."""
 
     values: Mapping[str, str]
     seed: int
@@ -160,7 +160,8 @@ def _with_combinations(problem: str, combinations: list[str], total: int) -> str
 
 def _given_flags(args: GlueArgs) -> dict[str, str]:
     """The values of the flags that the user gave, as texts, except those that the sweep sets."""
-    names = [name for name in args.explicit_flags if name not in _SET_PER_RUN]
+    set_here = flag_names(type(args), set_by_sweep=True)
+    names = [name for name in args.explicit_flags if name not in set_here]
     return {name: format_value(getattr(args, name)) for name in names}
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bert_paddle.common import read_files, runtime
+from bert_paddle.common.flag_fields import Results, flag_names
 from bert_paddle.glue import tasks
 from bert_paddle.glue.args import GlueArgs
 from bert_paddle.glue.data import tsv
@@ -16,13 +17,6 @@ from bert_paddle.training import checkpoint, run_info
 from bert_paddle.training.run import RESULTS_FILE
 
 LOG_FILE = "log.txt"
-# Flags that change neither a run's results nor which results it has. --data_dir is one of them,
-# since the data may be moved to another folder; whether they are demo data is compared separately.
-_IRRELEVANT_FLAGS = frozenset(
-    "output_dir overwrite_output_dir resume_from_checkpoint logging_steps save_total_limit debug "
-    "device num_workers data_dir report visualdl_dir seeds".split()
-)
-_LATER_ACTIONS = ("do_eval", "do_predict")  # actions that can be added to a finished training
 
 
 @dataclass(frozen=True)
@@ -49,7 +43,8 @@ def read_status(run: SweepRun) -> RunStatus:
         differences.append(f"the data were {before!r} and are {now!r} (--data_dir, $GLUE_DATA_DIR)")
     if differences:
         return RunStatus(started=True, differences=differences)
-    missing_action = any(planned[name] and not settings.get(name) for name in _LATER_ACTIONS)
+    later_actions = flag_names(type(run.args), results=Results.ADDED)
+    missing_action = any(planned[name] and not settings.get(name) for name in later_actions)
     if not results or not info.get("finished") or missing_action:
         return RunStatus(started=True)
     return RunStatus(results, started=True)
@@ -63,11 +58,11 @@ def setting_differences(
     settings: those of an earlier run, by flag name. ignored: flags that are not compared, besides
     those that do not change the results.
     """
-    not_compared = {*_IRRELEVANT_FLAGS, *_LATER_ACTIONS, *ignored}
+    compared = set(flag_names(type(args), results=Results.CHANGED)).difference(ignored)
     return [
         f"--{name} was {settings[name]!r} and is {value!r}"
         for name, value in args.as_dict().items()
-        if name in settings and name not in not_compared and settings[name] != value
+        if name in settings and name in compared and settings[name] != value
     ]
 
 

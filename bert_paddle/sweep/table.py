@@ -9,14 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bert_paddle.common.flag_fields import flag_names
 from bert_paddle.glue import tasks
 from bert_paddle.sweep import run_status
 from bert_paddle.sweep.plan import Plan, SweepRun
 from bert_paddle.training import run_info
 
 _TRAIN_SECONDS = "train_runtime"
-# Flags with which the runs of a grid are expected to have data sets of different sizes.
-_ROW_COUNT_FLAGS = {"train_file", "validation_file", "test_file", "validation_share", "data_dir"}
 
 
 @dataclass
@@ -140,7 +139,8 @@ def summarize(plan: Plan, outcomes: Sequence[RunOutcome]) -> Summary:
     groups.sort(key=lambda g: (g.score is None, sign * (g.score or 0.0)))
     finished = [outcome for outcome in outcomes if outcome.results]
     origins = {str((outcome.results or {}).get("data")) for outcome in finished}
-    different_sizes = not _ROW_COUNT_FLAGS & set(plan.grid_flags) and _different_set_sizes(finished)
+    expected = flag_names(type(plan.runs[0].args), changes_rows=True)
+    different_sizes = not set(expected) & set(plan.grid_flags) and _different_set_sizes(finished)
     return Summary(plan, groups, metrics, higher, tuple(sorted(origins)), different_sizes)
 
 

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from bert_paddle.common import atomic_files
+from bert_paddle.common.digest_names import CONFIGURATION as CONFIGURATION
+from bert_paddle.common.digest_names import INITIAL_MODEL as INITIAL_MODEL
+from bert_paddle.common.digest_names import INITIAL_WEIGHTS as INITIAL_WEIGHTS
 from bert_paddle.models.tokenizer import Tokenizer
 
-INITIAL_MODEL, INITIAL_WEIGHTS = "initial model", "initial weights"
-CONFIGURATION = "model configuration"
 CLASS_NAMES, TOKENIZER = "class names", "tokenizer"
 TRAINING_SHARDS, HELD_OUT_ROWS = "training shards", "held-out rows"
 DEV_SET, TEST_SET = "dev set", "test set"

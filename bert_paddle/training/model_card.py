@@ -12,6 +12,7 @@ from typing import Any
 
 from bert_paddle.common import hardware
 from bert_paddle.common.args import CommonArgs
+from bert_paddle.common.flag_fields import declared_flags
 from bert_paddle.models import hub
 from bert_paddle.training import optim
 from bert_paddle.training.train_state import TrainState
@@ -97,8 +98,13 @@ class CardFacts:
 
 def training_settings(args: CommonArgs, state: TrainState) -> dict[str, Any]:
     """The training settings by display name, without those that may change when a run is resumed
-    (paths, number of processes)."""
+    (paths, number of processes). Flags with a card_name are listed if not at their default."""
     warmup = optim.warmup_steps(args, state.schedule_total)
+    others = {
+        field.metadata["card_name"]: value
+        for field in declared_flags(type(args))
+        if field.metadata["card_name"] and (value := getattr(args, field.name)) != field.default
+    }
     return {
         "steps": f"{state.step} of {state.total} planned",
         "rows per step": state.rows_per_step,
@@ -109,6 +115,7 @@ def training_settings(args: CommonArgs, state: TrainState) -> dict[str, Any]:
         "max gradient norm": args.max_grad_norm or "no clipping",
         "precision": f"{args.amp_dtype} ({args.amp_level})" if args.use_amp else "float32",
         "seed": args.seed,
+        **others,
     }
 
 

@@ -4,22 +4,19 @@ What would change the training is refused; a difference that is accepted is said
 """
 
 import dataclasses
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+from bert_paddle.common.args import CommonArgs
 from bert_paddle.common.errors import OutputError
+from bert_paddle.common.flag_fields import OnResume, declared_flags, flags_with
+from bert_paddle.models import compute_mode
 from bert_paddle.training import fingerprints
-from bert_paddle.training.train_state import FLAGS_FREE_ON_RESUME, TRAINING_DATA, TrainState
+from bert_paddle.training.train_state import TRAINING_DATA, TrainState
 
-# Flags that may be changed if they are given explicitly: the ways out of a loss that is not finite.
-CHANGED_EXPLICITLY = frozenset(("learning_rate", "use_amp", "amp_level", "amp_dtype"))
-# {flag: the digests by which a model is recognized under another path}.
-_MODEL_FLAGS = {
-    "model_name_or_path": (fingerprints.INITIAL_MODEL, fingerprints.CONFIGURATION),
-    "init_from": (fingerprints.INITIAL_WEIGHTS,),
-}
-# Flags that choose how a model is computed; checkpoints before version 6 recorded nothing else.
-_MODE_FLAGS = ("cpu_kernels", "recompute", "to_static", "flash_attention")
+# What checkpoints before version 6 recorded of how a model is computed.
+_MODE_FLAGS_BEFORE_6 = ("cpu_kernels", "recompute", "to_static", "flash_attention")
 
 
 @dataclasses.dataclass
@@ -33,22 +30,32 @@ class Differences:
     evaluation_changed: bool = False
 
 
+def take_flags_of_run(args: CommonArgs, saved: Mapping[str, Any]) -> None:
+    """Set the flags that a resume takes from its run, unless they are given. saved: the flags of
+    the run, by name."""
+    for field in flags_with(type(args), on_resume=OnResume.FROM_RUN):
+        if field.name not in args.explicit_flags:
+            setattr(args, field.name, saved.get(field.name, field.default))
+
+
 def check_same_run(
     saved: TrainState,
     new: TrainState,
     folder: Path,
     explicit_flags: Collection[str] = (),
     kernels_unavailable: str = "",
+    args_class: type[CommonArgs] = CommonArgs,
 ) -> Differences:
     """Compare the state of the checkpoint `folder` with that of a new run with the present flags
     and data. Raises OutputError, with all reasons, when it cannot resume.
 
-    kernels_unavailable: why this machine cannot use our CPU kernels; "" if it can.
+    kernels_unavailable: why this machine cannot use our CPU kernels; "" if it can. args_class:
+    declares the program's flags; any other one may not differ.
     """
     differences = Differences()
-    _compare_flags(saved, new, explicit_flags, differences)
+    _compare_flags(saved, new, explicit_flags, args_class, differences)
     _compare_data(saved, new, differences)
-    _compare_compute_mode(saved, new, explicit_flags, kernels_unavailable, differences)
+    _compare_compute_mode(saved, new, explicit_flags, kernels_unavailable, args_class, differences)
     if differences.refused:
         raise OutputError(
             f"cannot resume from {folder}: {'; '.join(differences.refused)}; use the original "
@@ -58,17 +65,26 @@ def check_same_run(
 
 
 def _compare_flags(
-    saved: TrainState, new: TrainState, explicit_flags: Collection[str], differences: Differences
+    saved: TrainState,
+    new: TrainState,
+    explicit_flags: Collection[str],
+    args_class: type[CommonArgs],
+    differences: Differences,
 ) -> None:
+    fields = {field.name: field for field in declared_flags(args_class)}
     for name, value in new.args.items():
-        before = saved.args.get(name)
-        if name in FLAGS_FREE_ON_RESUME or before == value:
+        field = fields.get(name)
+        on_resume = field.metadata["on_resume"] if field else OnResume.FIXED
+        # A run of a version without the flag did what its default does.
+        before = saved.args.get(name, field.default if field else None)
+        if on_resume not in (OnResume.FIXED, OnResume.IF_GIVEN) or before == value:
             continue
         text = f"--{name} was {before!r} and is {value!r}"
-        digests = [key for key in _MODEL_FLAGS.get(name, ()) if key in new.fingerprints]
+        recognized_by = field.metadata["recognized_by"] if field else ()
+        digests = [key for key in recognized_by if key in new.fingerprints]
         if digests and all(saved.fingerprints.get(k) == new.fingerprints[k] for k in digests):
-            continue  # the same model by another path
-        if name not in CHANGED_EXPLICITLY:
+            continue  # the same content by another path
+        if on_resume is OnResume.FIXED:
             differences.refused.append(text)
         elif name in explicit_flags:
             differences.accepted.append(f"{text} from step {saved.step + 1} on")
@@ -103,16 +119,20 @@ def _compare_compute_mode(
     new: TrainState,
     explicit_flags: Collection[str],
     kernels_unavailable: str,
+    args_class: type[CommonArgs],
     differences: Differences,
 ) -> None:
     before, now = saved.compute_mode, new.compute_mode
     if not before or not now:
         differences.refused += [
             f"--{name} was {saved.args.get(name)!r} and is {new.args.get(name)!r}"
-            for name in _MODE_FLAGS
+            for name in _MODE_FLAGS_BEFORE_6
             if saved.args.get(name) != new.args.get(name)
         ]
         return
+    modes = flags_with(args_class, on_resume=OnResume.COMPUTE_MODE)
+    # A run of a version without the flag did what its default does.
+    before = {field.name: compute_mode.flag_text(field.default) for field in modes} | before
     changed = {name for name, value in now.items() if before.get(name, value) != value}
     if "device" in changed:
         changed -= {"encoder", "fused_adamw"}  # the CPU and the GPU have their own
@@ -128,7 +148,7 @@ def _compare_compute_mode(
             differences.refused.append(reason)
     differences.refused += [
         f"--{name} was {before[name]} and is {now[name]}"
-        for name in ("to_static", "flash_attention", "fused_adamw")
+        for name in [field.name for field in modes]
         if name in changed
     ]
     differences.accepted += _machine_differences(before, now)

@@ -48,6 +48,11 @@ def resolve_resume(args: CommonArgs, folder: Path, log: run_log.RunLog) -> str |
     return args.resume_from_checkpoint
 
 
+def saved_flags(resume_from: str) -> dict[str, Any]:
+    """The flags of the run that saved a checkpoint, as the main process reads them."""
+    return collectives.run_on_main(lambda: checkpoint.saved_args(Path(resume_from)))
+
+
 def find_initial_model(name_or_path: str, log: run_log.RunLog) -> Path:
     """The folder of the model to start from, downloaded if necessary, and verified.
 
@@ -116,7 +121,7 @@ class TrainingRun:
         # By the main process, with whose flags all ranks agree but for paths.
         differences = collectives.run_on_main(
             lambda: resume_check.check_same_run(
-                state, new, folder, self.args.explicit_flags, kernels_unavailable
+                state, new, folder, self.args.explicit_flags, kernels_unavailable, type(self.args)
             )
         )
         model_state.restore_weights(self.model, folder)

@@ -12,6 +12,7 @@ from typing import Any
 from bert_paddle.common import atomic_files, hardware, read_files, run_log
 from bert_paddle.common.args import CommonArgs
 from bert_paddle.common.errors import UserError, WeightsError
+from bert_paddle.common.flag_fields import flag_names
 from bert_paddle.distributed import collectives
 from bert_paddle.models import model_config
 from bert_paddle.training import visualdl_writer
@@ -74,6 +75,7 @@ class RunInfoFile:
             "trains": is_training,
             "settings": self.args.as_dict(),
             "given": sorted(self.args.explicit_flags),  # flags set explicitly
+            "not_in_comparisons": list(flag_names(type(self.args), in_comparisons=False)),
             "model": self.args.model_name_or_path,
             "machine": _machine(),
             "processes": collectives.get_world().size,

@@ -9,17 +9,6 @@ VERSION = 6  # of the checkpoint format
 _RENAMED_IN_VERSION_5 = {"window_updates": "window_steps", "rows_per_update": "rows_per_step"}
 TRAINING_DATA = "training data"  # the name of its digest in `TrainState.fingerprints`
 
-# Flags that may differ when a run is resumed; any other difference is an error, or decided in
-# training.resume_check.
-FLAGS_FREE_ON_RESUME = frozenset(
-    "output_dir overwrite_output_dir resume_from_checkpoint logging_steps save_steps "
-    "save_total_limit debug n_gpu device num_workers eval_batch_size do_eval do_predict data_dir "
-    "load_best_model_at_end early_stopping_patience num_train_epochs max_steps vocab_file "
-    "batch_size gradient_accumulation_steps input_dir max_eval_samples report visualdl_dir "
-    "train_file validation_file test_file save_strategy profile cpu_kernels recompute to_static "
-    "eval_pattern flash_attention fused_adamw".split()
-)
-
 
 @dataclasses.dataclass
 class TrainState:

@@ -5,8 +5,9 @@ import types
 import pytest
 
 from bert_paddle.cli.selfcheck import devices, paddle_facts, ways
-from bert_paddle.cli.selfcheck.devices import Driver
 from bert_paddle.cli.selfcheck.ways import BY_NAME, Device, skip_reason
+from bert_paddle.common import gpu_driver
+from bert_paddle.common.gpu_driver import Driver
 
 GPU = {"name": "NVIDIA A100-SXM4-80GB", "memory": 85e9, "capability": [8, 0]}
 FACTS = {
@@ -50,7 +51,7 @@ DRIVER = Driver(("NVIDIA A100-SXM4-80GB, 81920 MiB, compute capability 8.0, driv
 def test_a_build_that_does_not_fit_is_told(facts, driver, device, visible, message):
     import re
 
-    problem = devices.build_problem(facts, driver, device, visible)
+    problem = gpu_driver.build_problem(facts, driver, device, visible)
     assert re.search(message, problem) if message else problem == ""
 
 
@@ -135,16 +136,16 @@ def nvidia_smi(tmp_path, monkeypatch):
 def test_the_driver_is_asked(nvidia_smi, monkeypatch):
     nvidia_smi("echo 'NVIDIA A100, 81920 MiB, 8.0, 550.1'; echo 'Other, row'")
     expected = "NVIDIA A100, 81920 MiB, compute capability 8.0, driver 550.1"
-    assert devices.ask_driver() == Driver((expected, "Other, row"))
+    assert gpu_driver.ask_driver() == Driver((expected, "Other, row"))
     nvidia_smi("echo 'NVIDIA-SMI has failed because it could not talk to the driver.'; exit 9")
-    driver = devices.ask_driver()
+    driver = gpu_driver.ask_driver()
     assert driver.gpus == () and "could not talk" in driver.problem and driver.is_installed
     assert lines(CPU_BUILD, driver=driver)["NVIDIA driver"][0] == "note"
-    monkeypatch.setattr(devices, "_TIMEOUT", 0.2)
+    monkeypatch.setattr(gpu_driver, "_TIMEOUT", 0.2)
     nvidia_smi("exec sleep 60")
-    assert "timed out" in devices.ask_driver().problem
+    assert "timed out" in gpu_driver.ask_driver().problem
     monkeypatch.setenv("PATH", "/nowhere")
-    assert devices.ask_driver() == NO_DRIVER
+    assert gpu_driver.ask_driver() == NO_DRIVER
 
 
 def test_gpus_as_paddle_lists_them(monkeypatch):

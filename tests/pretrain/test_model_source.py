@@ -9,7 +9,7 @@ from bert_paddle.common.errors import FlagError, WeightsError
 from bert_paddle.models import hub
 from bert_paddle.models.tokenizer import SPECIAL_TOKENS, Tokenizer
 from bert_paddle.pretrain import model_source
-from bert_paddle.pretrain.args import parse_args
+from bert_paddle.pretrain.args import SIZES, parse_args
 from bert_paddle.pretrain.data import schema
 
 
@@ -30,7 +30,7 @@ def test_sizes_by_flags_set_the_dependent_sizes(tmp_path):
     source = model_source.read_model_source(
         make_args(tmp_path, "--num_hidden_layers", "4", "--hidden_size", "256"), tmp_path / "home"
     )
-    sizes = {name: source.config[name] for name in model_source.SIZES}
+    sizes = {name: source.config[name] for name in SIZES}
     assert sizes == {
         "vocab_size": 30522,
         "hidden_size": 256,

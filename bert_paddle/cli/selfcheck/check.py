@@ -19,6 +19,7 @@ from bert_paddle.cli.selfcheck import (
 )
 from bert_paddle.cli.selfcheck.facts import OFF, OK, Fact
 from bert_paddle.cli.selfcheck.ways import FLOAT32, WAYS, Device, Way, skip_reason
+from bert_paddle.common import gpu_driver
 
 FAILED, SKIPPED = "FAILED", "skipped"
 Content = dict[str, Any]  # of the JSON file
@@ -35,7 +36,7 @@ def run(
     """
     started = time.monotonic()
     outcome = _progress("Paddle", lambda: children.run_part("facts", device, limit))
-    paddle, driver = outcome.result or {}, _progress("driver", devices.ask_driver)
+    paddle, driver = outcome.result or {}, _progress("driver", gpu_driver.ask_driver)
     sections = {
         "software": _collect(facts.software_facts),
         "hardware": _collect(facts.hardware_facts),

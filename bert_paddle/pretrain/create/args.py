@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bert_paddle.common import flags, runtime
+from bert_paddle.common.flag_fields import OnResume, PathUse
 from bert_paddle.common.flags import REQUIRED, flag, optional_switch
 from bert_paddle.pretrain.create import masking
 from bert_paddle.pretrain.create.text_args import INPUT, TextArgs
@@ -39,11 +40,14 @@ class CreateArgs(TextArgs):
         REQUIRED,
         "a vocab.txt, a model folder, or the name of one in $BERT_PADDLE_HOME/models",
         group=INPUT,
+        path=PathUse.INPUT,
+        on_resume=OnResume.FREE,  # compared by content, with --do_lower_case
     )
     do_lower_case: bool | None = optional_switch(
         "lower-case the text; default: as in the tokenizer_config.json or tokenizer.json next to "
         "the vocabulary; without one, unless the vocabulary has words with capitals",
         group=INPUT,
+        on_resume=OnResume.FREE,
     )
 
     max_seq_length: int = flag(
@@ -81,9 +85,18 @@ class CreateArgs(TextArgs):
     )
     random_seed: int = flag(12345, "random seed", group=ROWS, minimum=0, maximum=2**31 - 1)
 
-    output_dir: str = flag(REQUIRED, "folder for the shards", group=OUTPUT)
+    output_dir: str = flag(
+        REQUIRED,
+        "folder for the shards",
+        group=OUTPUT,
+        path=PathUse.OUTPUT,
+        on_resume=OnResume.FREE,
+    )
     corpus_name: str | None = flag(
-        None, "prefix of the shards' names; default: the output folder's name", group=OUTPUT
+        None,
+        "prefix of the shards' names; default: the output folder's name",
+        group=OUTPUT,
+        on_resume=OnResume.FREE,
     )
     shards: int = flag(
         -1,
@@ -106,12 +119,14 @@ class CreateArgs(TextArgs):
         False,
         "replace shards of this corpus that were created with different settings",
         group=OUTPUT,
+        on_resume=OnResume.FREE,
     )
 
     max_unknown_share: float = flag(
         0.5,
         "error when more of the text's word pieces are [UNK] (1: never); a warning from 0.03",
         group=CHECKS,
+        on_resume=OnResume.FREE,
         minimum=0,
         maximum=1,
     )
@@ -119,18 +134,29 @@ class CreateArgs(TextArgs):
         0.9,
         "error when more of the pairs have a random next sentence (1: never); a warning from 0.6",
         group=CHECKS,
+        on_resume=OnResume.FREE,
         minimum=0.5,
         maximum=1,
     )
 
-    workers: int = flag(1, "processes that create shards", group=EXECUTION, minimum=1, maximum=1024)
+    workers: int = flag(
+        1,
+        "processes that create shards",
+        group=EXECUTION,
+        minimum=1,
+        maximum=1024,
+        on_resume=OnResume.FREE,
+    )
     scheduler: str | None = flag(
         None,
         "address of a Dask scheduler whose workers create the shards, instead of --workers; all of "
         "them need this package, and the same --output_dir on a shared disk",
         group=EXECUTION,
+        on_resume=OnResume.FREE,
     )
-    debug: bool = flag(False, "print tracebacks of errors", group=EXECUTION)
+    debug: bool = flag(
+        False, "print tracebacks of errors", group=EXECUTION, on_resume=OnResume.FREE
+    )
 
     @property
     def corpus(self) -> str:

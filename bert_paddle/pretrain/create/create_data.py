@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 import bert_paddle
 from bert_paddle.common import atomic_files
 from bert_paddle.common.errors import RunError
+from bert_paddle.common.flag_fields import OnResume, flags_with
 from bert_paddle.models.tokenizer import TOKENIZER_JSON_FILE, VOCAB_FILE, Tokenizer, load_tokenizer
 from bert_paddle.pretrain.create import (
     file_layouts,
@@ -43,6 +44,8 @@ from bert_paddle.pretrain.data import schema
 
 SHARD_BYTES = 64_000_000  # text per training shard when --shards is not given
 _COMPRESSION_RATIO = 3  # approximate size of text relative to its compressed file
+# Flags in `_describe_reading`, where they make a difference.
+_DESCRIBED_READING = ("document_format", "text_field", "encoding_errors")
 FORMAT_VERSION = 1  # to be incremented whenever the same flags and seed produce different rows
 
 
@@ -72,6 +75,7 @@ def run(args: CreateArgs) -> None:
         "inputs": [_describe_file(file.path) for file in found.files],
         **_describe_reading(found.files, args.text_format),
     }
+    made_from |= _other_flags(args, {*made_from, *made_from["recipe"]})
     wordpiece.replacement_ids(tokenizer.vocab)  # raises an error if there are none
     try:
         output.check_vocabulary(tokenizer)
@@ -152,6 +156,17 @@ def _describe_reading(files: Sequence[InputFile], text_format: TextFormat) -> di
     if text_format.encoding_errors != "strict":
         reading["encoding_errors"] = text_format.encoding_errors
     return reading
+
+
+def _other_flags(args: CreateArgs, recorded: Collection[str]) -> dict[str, Any]:
+    """The flags on which the shards depend and that are not recorded otherwise, for the metadata:
+    only those that are not at their default, since earlier versions did not have them."""
+    return {
+        field.name: value
+        for field in flags_with(type(args), on_resume=OnResume.FIXED)
+        if field.name not in {*recorded, *_DESCRIBED_READING}
+        and (value := getattr(args, field.name)) != field.default
+    }
 
 
 def tokenizer_from_flags(args: CreateArgs) -> Tokenizer:

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Iterator
 
 from bert_paddle.common.errors import UserError
+from bert_paddle.common.flag_fields import OnResume, PathUse
 from bert_paddle.common.flags import REQUIRED, flag
 from bert_paddle.pretrain.create import documents
 from bert_paddle.pretrain.create.documents import TextFormat
@@ -22,6 +23,8 @@ class TextArgs:
         "text files, folders or patterns, separated by commas; of a folder .txt, .jsonl and "
         "wikiextractor's wiki_00, plain or .gz, .bz2, .xz, .zst",
         group=INPUT,
+        path=PathUse.INPUT,
+        on_resume=OnResume.FREE,  # compared by name, size and time of the files
     )
     form: str = flag(
         "lines",

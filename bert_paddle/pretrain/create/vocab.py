@@ -16,6 +16,7 @@ from typing import Any
 
 from bert_paddle.common import flags
 from bert_paddle.common.errors import DataError
+from bert_paddle.common.flag_fields import PathUse
 from bert_paddle.common.flags import REQUIRED, flag
 from bert_paddle.common.run_log import RunLog
 from bert_paddle.models.tokenizer import SPECIAL_TOKENS, VOCAB_FILE, Tokenizer
@@ -44,7 +45,10 @@ class VocabArgs(TextArgs):
     """The flags of `scripts/train_vocab.py`."""
 
     output_dir: str = flag(
-        REQUIRED, "folder for vocab.txt and tokenizer_config.json; created if missing", group=OUTPUT
+        REQUIRED,
+        "folder for vocab.txt and tokenizer_config.json; created if missing",
+        group=OUTPUT,
+        path=PathUse.OUTPUT,
     )
     overwrite: bool = flag(False, "replace a vocabulary in --output_dir", group=OUTPUT)
     vocab_size: int = flag(

@@ -1,0 +1,157 @@
+"""The flags for model, optimizer and learning-rate schedule that all training programs share."""
+
+import dataclasses
+
+from bert_paddle.common.digest_names import CONFIGURATION, INITIAL_MODEL
+from bert_paddle.common.flag_fields import (
+    REQUIRED,
+    OnRanks,
+    OnResume,
+    PathUse,
+    Results,
+    flag,
+    optional_switch,
+)
+from bert_paddle.common.flag_groups import MODEL, SCHEDULE, TRAIN
+
+
+@dataclasses.dataclass
+class TrainArgs:
+    """What is trained, and how. Users' scripts rely on names and defaults."""
+
+    model_type: str = flag("bert", "architecture; only bert", group=MODEL)
+    model_name_or_path: str = flag(
+        REQUIRED,
+        "a folder with a Paddle or Hugging Face BERT, or a name looked up in "
+        "$BERT_PADDLE_HOME/models, then on PaddleNLP's hub",
+        group=MODEL,
+        path=PathUse.MODEL,
+        recognized_by=(INITIAL_MODEL, CONFIGURATION),
+        on_ranks=OnRanks.FREE,
+    )
+    vocab_file: str | None = flag(
+        None,
+        "vocabulary file, one word piece per line, instead of the model's own",
+        group=MODEL,
+        path=PathUse.INPUT,
+        on_resume=OnResume.FREE,
+        on_ranks=OnRanks.FREE,
+    )
+    do_lower_case: bool | None = optional_switch(
+        "whether the model reads lower-cased text; default: as its files say, else as its "
+        "vocabulary suggests",
+        group=MODEL,
+    )
+
+    batch_size: int = flag(
+        8,
+        "batch size per GPU (on the CPU: per process)",
+        group=TRAIN,
+        alias="per_device_train_batch_size",
+        minimum=1,
+        maximum=10**6,
+        on_resume=OnResume.FREE,
+        on_ranks=OnRanks.SAME_LATER,
+    )
+    gradient_accumulation_steps: int = flag(
+        1,
+        "batches accumulated into one optimizer step",
+        group=TRAIN,
+        minimum=1,
+        maximum=10**6,
+        on_resume=OnResume.FREE,
+        on_ranks=OnRanks.SAME_LATER,
+    )
+    num_train_epochs: float = flag(
+        3.0,
+        "passes over the training data, such as 3, 0.5 or 1e5; a resume with another batch size "
+        "keeps them",
+        group=TRAIN,
+        exclusive_minimum=0,
+        maximum=1e9,
+        on_resume=OnResume.FREE,
+        on_ranks=OnRanks.SAME_LATER,
+    )
+    max_steps: int = flag(
+        -1,
+        "stop after this many optimizer steps (-1: set by --num_train_epochs)",
+        group=TRAIN,
+        minimum=1,
+        maximum=10**12,
+        sentinel=-1,
+        on_resume=OnResume.FREE,
+        on_ranks=OnRanks.SAME_LATER,
+    )
+    optimizer: str = flag(
+        "adamw",
+        "optimizer; lamb applies its trust ratio only to decayed weights: set --weight_decay too",
+        group=TRAIN,
+        choices=("adamw", "lamb"),
+        on_ranks=OnRanks.SAME_LATER,
+    )
+    weight_decay: float = flag(
+        0.0,
+        "decoupled weight decay, not applied to biases and LayerNorm",
+        group=TRAIN,
+        minimum=0,
+        on_ranks=OnRanks.SAME_LATER,
+    )
+    adam_epsilon: float = flag(
+        1e-8,
+        "epsilon of Adam and LAMB",
+        group=TRAIN,
+        exclusive_minimum=0,
+        on_ranks=OnRanks.SAME_LATER,
+    )
+    max_grad_norm: float = flag(
+        1.0,
+        "clip the global gradient norm to this (0: no clipping)",
+        group=TRAIN,
+        minimum=0,
+        on_ranks=OnRanks.SAME_LATER,
+    )
+    seed: int = flag(
+        42,
+        "random seed for data order, dropout and weight initialization",
+        group=TRAIN,
+        minimum=0,
+        maximum=2**31 - 1,
+        set_by_sweep=True,
+    )
+    num_workers: int = flag(
+        0,
+        "threads that prefetch batches (0: none)",
+        group=TRAIN,
+        minimum=0,
+        maximum=64,
+        on_resume=OnResume.FREE,
+        on_ranks=OnRanks.FREE,
+        results=Results.SAME,
+    )
+
+    learning_rate: float = flag(
+        5e-5,
+        "peak learning rate",
+        group=SCHEDULE,
+        exclusive_minimum=0,
+        on_resume=OnResume.IF_GIVEN,  # a way out of a loss that is not finite
+        on_ranks=OnRanks.SAME_LATER,
+    )
+    lr_scheduler_type: str = flag(
+        "linear",
+        "after warm-up: linear decay to 0, poly (decay to 0 with power 0.5) or constant",
+        group=SCHEDULE,
+        choices=("linear", "poly", "constant"),
+        on_ranks=OnRanks.SAME_LATER,
+    )
+    warmup_steps: int = flag(
+        0, "steps of linear warm-up", group=SCHEDULE, minimum=0, on_ranks=OnRanks.SAME_LATER
+    )
+    warmup_ratio: float = flag(
+        0.0,
+        "warm-up as a fraction of all steps, used when --warmup_steps is 0",
+        group=SCHEDULE,
+        minimum=0,
+        maximum=1,
+        on_ranks=OnRanks.SAME_LATER,
+    )
