@@ -110,6 +110,8 @@ class ClmJob(TrainingJob):
         self.evaluated_step: int | None = None
         self.eval_results: dict[str, float] = {}
         datasets = {"train": data.train, "dev": data.dev}
+        if data.unigram_perplexity is not None:
+            self.values["unigram_perplexity"] = data.unigram_perplexity
         self.rows = {n: len(d.texts) for n, d in datasets.items() if d is not None}
 
     def fine_tune(self, resume_from: str | None, fingerprints: dict[str, str]) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from bert_paddle.clm.args import ClmArgs
 from bert_paddle.clm.dataset import TextDataset, encode_texts, make_dataset
 from bert_paddle.clm.length_table import describe_lengths
+from bert_paddle.clm.loss import unigram_perplexity
 from bert_paddle.clm.texts import Texts, read_texts
 from bert_paddle.common.errors import DataError
 from bert_paddle.common.run_log import RunLog
@@ -25,6 +26,8 @@ class ClmData:
     lengths: np.ndarray
     cut: int
     max_length: int
+    # The perplexity on the dev texts of a model that knows only how often each token is.
+    unigram_perplexity: float | None = None
 
 
 def read_data(args: ClmArgs, tokenizer: BpeTokenizer, positions: int, log: RunLog) -> ClmData:
@@ -71,12 +74,21 @@ def read_data(args: ClmArgs, tokenizer: BpeTokenizer, positions: int, log: RunLo
             raise DataError(f"{texts.path}: no text has a token after its first: nothing to learn")
     if args.packing and train is not None:
         log.note(_describe_packing(datasets["train"], limit))
+    unigram = None
+    if train is not None and dev is not None:
+        tokens = [np.concatenate([t[1:] for t in datasets[n].texts]) for n in ("train", "dev")]
+        unigram = unigram_perplexity(*tokens, len(tokenizer))
+        log.note(
+            "perplexity of the texts to evaluate on by the frequencies of tokens alone: "
+            f"{unigram:.1f}"
+        )
     return ClmData(
         datasets.get("train"),
         datasets.get("dev"),
         lengths,
         int(np.count_nonzero(lengths > limit)),
         limit,
+        unigram,
     )
 
 
