@@ -55,10 +55,14 @@ def _single_run_pictures(run: RunData) -> list[Picture | None]:
         _picture("loss", "Loss", "loss", _loss_lines(run)),
         _picture("loss_terms", "Terms of the loss", "loss", _loss_term_lines(run)),
         _picture("metrics", "Metrics", "evaluation", metrics),
-        _picture("perplexity", "Perplexity of masked tokens", "perplexity", perplexity),
+        _picture("perplexity", _perplexity_title(run), "perplexity", perplexity),
         _picture("learning_rate", "Learning rate", _LR_LABEL, lr),
         _picture("throughput", "Throughput", _THROUGHPUT_LABEL, throughput),
     ]
+
+
+def _perplexity_title(run: RunData) -> str:
+    return "Perplexity" if run.is_of_texts else "Perplexity of masked tokens"
 
 
 def _loss_lines(run: RunData) -> list[Line]:
