@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 DESCRIPTION = """Continue texts with a GPT-2, this package's, PaddleNLP's or Hugging Face's.
 
   bert-paddle generate out/model_450 --prompt "She was born in" --num_samples 3
-  bert-paddle generate out/model_450 --prompt "" --temperature 0.7 --max_new_tokens 300
+  bert-paddle generate out/model_450 --prompt '<|startoftext|>' --temperature 0.7
   bert-paddle generate out/model_450 --json < prompts.txt
 
 Prints each text with its prompt; on a terminal, as it comes. Without --prompt and --prompt_file,

@@ -18,7 +18,9 @@ class GenerateArgs:
         "MODEL_DIR", "folder of a model, such as a run's model_<step>", minimum=1
     )
     prompt: str | None = flag(
-        None, 'the text to continue; "": a text from its beginning', group=INPUT
+        None,
+        "the text to continue; for a whole text, the token that begins texts (<|startoftext|>)",
+        group=INPUT,
     )
     prompt_file: str | None = flag(None, "file of prompts, one per line", group=INPUT)
     num_samples: int = flag(1, "texts for each prompt", group=SAMPLING, minimum=1, maximum=10_000)
