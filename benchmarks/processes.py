@@ -34,7 +34,8 @@ def train(args) -> None:
 
     from bert_paddle.common.run_log import RunLog
     from bert_paddle.distributed import collectives
-    from bert_paddle.glue.loss import objective
+    from bert_paddle.glue import loss
+    from bert_paddle.models.kernels import encoder
     from bert_paddle.training.batching import split_among_ranks
     from bert_paddle.training.step import Trainer
 
@@ -50,7 +51,9 @@ def train(args) -> None:
     )
     model = BertForSequenceClassification(config)
     model.train()
-    trainer = Trainer(model, objective(False), args, collectives.on_gpu(), RunLog(active=False))
+    forward = loss.forward_pass(model, not encoder.unsupported_reason(model.bert))
+    log = RunLog(active=False)
+    trainer = Trainer(model, loss.objective(False), args, collectives.on_gpu(), log, forward)
     rng, rows = np.random.default_rng(0), setting["batch"]
     ids = rng.integers(1, 30000, (rows, setting["tokens"]))
     whole = {"input_ids": ids, "input_mask": ids * 0 + 1, "segment_ids": ids * 0}

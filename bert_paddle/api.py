@@ -17,8 +17,6 @@ UserError for mistakes in flags, files and models, RunError for failures while r
 """
 
 import dataclasses
-import difflib
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,9 +24,11 @@ from typing import TYPE_CHECKING, Any
 from bert_paddle.clm.args import ClmArgs
 from bert_paddle.clm.generate_args import GenerateArgs
 from bert_paddle.common import flags
-from bert_paddle.common.config_file import FlagText
 from bert_paddle.common.errors import FlagError
-from bert_paddle.distributed.launch import set_up_device
+from bert_paddle.common.flag_texts import FlagText, peer_flags, resolve
+from bert_paddle.common.printed_lines import print_line
+from bert_paddle.common.suggest import did_you_mean
+from bert_paddle.distributed.device import set_up_device
 from bert_paddle.glue.args import GlueArgs
 from bert_paddle.models.gpt2_config import MODEL_TYPE
 from bert_paddle.training import checkpoint
@@ -66,9 +66,7 @@ def load(
     set_up_device(device)
     from bert_paddle.glue.predictor import Predictor
 
-    return Predictor(
-        str(model_dir), max_seq_length, do_lower_case, lambda line: print(line, file=sys.stderr)
-    )
+    return Predictor(str(model_dir), max_seq_length, do_lower_case, print_line)
 
 
 def generate(
@@ -137,6 +135,8 @@ def evaluate(
 
 def _run(args: GlueArgs | ClmArgs) -> dict[str, Any]:
     set_up_device(args.device, args.n_gpu)
+    for note in args.notes:
+        print_line(note)
     if isinstance(args, ClmArgs):
         from bert_paddle.clm import finetune as clm_finetune
 
@@ -152,22 +152,25 @@ def _build_args(values: Mapping[str, Any]) -> GlueArgs | ClmArgs:
     is_clm = values.get("model_type") == MODEL_TYPE
     args_class: type[GlueArgs | ClmArgs] = ClmArgs if is_clm else GlueArgs
     command = "clm" if is_clm else "glue"
-    fields = flags.fields_by_name(args_class)
-    problems, texts = list[str](), dict[str, FlagText]()
+    names = {*flags.fields_by_name(args_class), *peer_flags(args_class)}
+    problems, given = list[str](), list[tuple[str, FlagText]]()
     for name, value in values.items():
-        if name not in fields:
-            matches = difflib.get_close_matches(name, fields, n=1)
-            hint = f", did you mean {matches[0]}?" if matches else ""
+        if name not in names:
+            hint = did_you_mean(name, sorted(names))
             problems.append(f"{name} is not a flag of bert-paddle {command}{hint}")
         elif value is not None:
-            texts[fields[name].name] = FlagText(_text(value), name)
+            given.append((name, FlagText(_text(value), name)))
+    resolved = resolve(args_class, given, problems)
+    texts = resolved.texts
     if str(values.get("n_gpu", 1)) not in ("0", "1"):
         problems.append(
             f"n_gpu must be 0 or 1 here: for more GPUs run bert-paddle {command} --n_gpu N"
         )
     if "seeds" in texts:
         problems.append("seeds starts processes: call this once for each seed, with seed=...")
-    return flags.build_args(args_class, texts, problems)
+    args = flags.build_args(args_class, texts, problems)
+    args.notes = tuple(resolved.notes)
+    return args
 
 
 def _text(value: Any) -> str:

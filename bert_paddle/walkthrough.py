@@ -1,6 +1,7 @@
 """What the CoLA walkthrough prints: the data before training, the model and results after it."""
 
 import math
+import random
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from bert_paddle.common import run_log
 from bert_paddle.common.errors import OutputError
 from bert_paddle.glue.args import parse_args
 from bert_paddle.glue.data import cola_release, tsv
+from bert_paddle.glue.data.tsv import Examples
 from bert_paddle.glue.predictor import Predictor
 from bert_paddle.models.tokenizer import Tokenizer
 from bert_paddle.report import plots, run_data
@@ -21,7 +23,8 @@ from bert_paddle.training.run import RESULTS_FILE
 PrintLine = Callable[[str], None]
 # These may differ from the run in the folder: where its files are, and the number of processes.
 _CHOSEN_BY_THE_WALKTHROUGH = ("train_file", "test_file", "n_gpu")
-_SHOWN_ROW = 0  # index of the training sentence that is shown as word pieces and ids
+_SHOWN_ROWS = (0, 1)  # indices of the training sentences that are shown as one batch
+_RANDOM_ROWS, _UNACCEPTABLE_ROWS, _SEED = 10, 5, 42  # sentences that are shown
 # Title -> prefixes of the parameters shown under it.
 _SHOWN_PARAMETERS = {
     "embeddings": ("bert.embeddings.",),
@@ -33,8 +36,8 @@ _SHOWN_PARAMETERS = {
 def show_data(
     folder: Path, tokenizer: Tokenizer, max_seq_length: int, print_line: PrintLine
 ) -> None:
-    """Print each file's row count, share of label 1 and longest sentence, and one sentence as text,
-    word pieces and ids."""
+    """Print each file's row count, share of label 1 and longest sentence; ten random sentences and
+    five unacceptable ones; and two sentences as a batch: pieces, ids, mask."""
     print_line(f"The data, in {folder}")
     for name in (cola_release.TRAIN_FILE, cola_release.TEST_FILE):
         examples = tsv.read_task_file(cola_release.RELEASE, folder / name, "train")
@@ -52,11 +55,35 @@ def show_data(
             f"[CLS] and [SEP]; {too_long or 'none'} longer than {max_seq_length}"
         )
         if name == cola_release.TRAIN_FILE:
-            text, ids = examples.texts_a[_SHOWN_ROW], encoded.input_ids[_SHOWN_ROW].tolist()
-    print_line("A sentence as model input")
-    print_line(f"  text    {text}")
-    print_line(f"  pieces  {' '.join(tokenizer.vocab[i] for i in ids)}")
-    print_line(f"  ids     {' '.join(map(str, ids))}")
+            train = examples
+            batch = [encoded.input_ids[row].tolist() for row in _SHOWN_ROWS if row < len(examples)]
+    _show_random_rows(train, print_line)
+    print_line("Two sentences as a batch for the model")
+    width = max(map(len, batch))
+    for row, ids in zip(_SHOWN_ROWS, batch, strict=False):
+        padding = width - len(ids)
+        ids, mask = ids + [tokenizer.pad_id] * padding, [1] * len(ids) + [0] * padding
+        print_line(f"  text    {train.texts_a[row]}")
+        print_line(f"  pieces  {' '.join(tokenizer.vocab[i] for i in ids)}")
+        print_line(f"  ids     {' '.join(map(str, ids))}")
+        print_line(f"  mask    {' '.join(map(str, mask))}")
+
+
+def _show_random_rows(train: Examples, print_line: PrintLine) -> None:
+    """Print some training sentences with their line numbers and labels."""
+    assert train.labels is not None
+    draw = random.Random(_SEED)
+    everything = range(len(train))
+    unacceptable = [row for row in everything if train.labels[row] == 0]
+    for title, rows, count in (
+        ("sentences, drawn at random", everything, _RANDOM_ROWS),
+        ("unacceptable sentences", unacceptable, _UNACCEPTABLE_ROWS),
+    ):
+        chosen = sorted(draw.sample(rows, min(count, len(rows))))
+        print_line(f"{len(chosen)} {title}")
+        for row in chosen:
+            name = cola_release.RELEASE.labels[int(train.labels[row])]
+            print_line(f"  line {row + 1:>4}  {name:12}  {train.texts_a[row]}")
 
 
 def run_state(run: Path, flags: Sequence[str]) -> str:
@@ -64,7 +91,8 @@ def run_state(run: Path, flags: Sequence[str]) -> str:
     lack the data files): "overwrite" with --overwrite_output_dir, "finished", or "start" for a new
     or unfinished run.
 
-    Raises FlagError for invalid flags, OutputError for a finished run with other settings.
+    Raises FlagError for invalid flags, OutputError for a finished run with other or unknown
+    settings.
     """
     with tempfile.TemporaryDirectory() as empty:
         files = [Path(empty) / cola_release.TRAIN_FILE, Path(empty) / cola_release.TEST_FILE]
@@ -77,7 +105,12 @@ def run_state(run: Path, flags: Sequence[str]) -> str:
     if not (run / RESULTS_FILE).is_file():
         return "start"
     settings = run_info.read(run).get("settings")
-    differences = run_status.setting_differences(settings or {}, args, _CHOSEN_BY_THE_WALKTHROUGH)
+    if not isinstance(settings, dict):
+        raise OutputError(
+            f"{run} holds a finished run whose settings are unknown: its {run_info.RUN_FILE} is "
+            "missing or damaged; give another OUTPUT_DIR, or --overwrite_output_dir to start over"
+        )
+    differences = run_status.setting_differences(settings, args, _CHOSEN_BY_THE_WALKTHROUGH)
     if differences:
         raise OutputError(
             f"{run} holds a finished run with other settings: {', '.join(differences)}; give "

@@ -33,7 +33,8 @@ walkthrough=$REPO/scripts/walkthrough.py
 output=${OUTPUT_DIR:-$RUNS/cola}
 flags=(--model_type bert --model_name_or_path "$MODEL"
     --validation_share 0.1 --column_names source,label,mark,sentence
-    --text_column sentence --label_column label --metric matthews --max_seq_length 64
+    --text_column sentence --label_column label --labels 0,1
+    --label_names unacceptable,acceptable --metric matthews --max_seq_length 64
     --batch_size "$BATCH_SIZE" --learning_rate "$LR" --warmup_steps 0
     --num_train_epochs "$EPOCHS" --save_strategy epoch --save_total_limit 2
     --logging_steps 20 --seed "$SEED" --n_gpu "$N_GPU" "${EXTRA_FLAGS[@]}" "${more[@]}")

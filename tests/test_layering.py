@@ -17,7 +17,7 @@ NO_PADDLE = (
     "models.byte_level_bpe models.gpt2_config models.gpt2_weights models.hub models.load_weights "
     "models.model_config models.safe_pickle models.tokenizer models.weight_names training.batching "
     "training.visualdl_writer glue.args glue.custom_args glue.metrics glue.tasks glue.custom.* "
-    "glue.data.cola_release glue.data.download glue.data.fetch glue.data.tsv pretrain.args "
+    "glue.data.cola_release glue.data.download common.download glue.data.tsv pretrain.args "
     "pretrain.model_source pretrain.create.* pretrain.data.* report.*"
 ).split()
 HEAVY = set("paddle paddlenlp sklearn scipy matplotlib h5py tokenizers".split())

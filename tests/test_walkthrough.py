@@ -29,9 +29,13 @@ def test_show_data_with_the_longest_sentence_and_an_encoded_one(tiny_dir, tmp_pa
     output = output_of(walkthrough.show_data, tmp_path, tokens, 7)
     assert "in_domain_train.tsv: 4 sentences, 3 of them acceptable (label 1): 75.0%" in output
     assert "the longest, in line 2: 8 word pieces with [CLS] and [SEP]; 1 longer than 7" in output
-    assert "  text    the cat sat\n  pieces  [CLS] the cat sat [SEP]\n" in output
-    ids = [tokens.vocab.index(piece) for piece in "[CLS] the cat sat [SEP]".split()]
-    assert output.endswith(f"  ids     {' '.join(map(str, ids))}")
+    assert "4 sentences, drawn at random\n  line    1  acceptable    the cat sat\n" in output
+    assert "1 unacceptable sentences\n  line    2  unacceptable  cat the on mat the on\n" in output
+    padded = "[CLS] the cat sat [SEP] [PAD] [PAD] [PAD]"
+    assert f"  text    the cat sat\n  pieces  {padded}\n" in output
+    ids = [tokens.vocab.index(piece) for piece in padded.split()]
+    assert f"  ids     {' '.join(map(str, ids))}\n  mask    1 1 1 1 1 0 0 0\n" in output
+    assert output.endswith("  mask    1 1 1 1 1 1 1 1")
 
 
 def test_a_model_of_twelve_layers_has_201_tensors(tmp_path):
@@ -119,10 +123,20 @@ def test_run_state_and_a_finished_run_with_other_settings(tmp_path):
     assert walkthrough.run_state(tmp_path, [*flags, "--seed=42"]) == "finished"
     with pytest.raises(OutputError, match="--seed was 42 and is 7; give another OUTPUT_DIR"):
         walkthrough.run_state(tmp_path, [*flags, "--seed=7"])
-    assert (
-        walkthrough.run_state(tmp_path, [*flags, "--seed=7", "--overwrite_output_dir"])
-        == "overwrite"
-    )
+    overwrite = [*flags, "--seed=7", "--overwrite_output_dir"]
+    assert walkthrough.run_state(tmp_path, overwrite) == "overwrite"
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "[]", "{}", '{"settings": 3}'])
+def test_a_finished_run_with_a_damaged_run_json_is_refused(tmp_path, content):
+    """Nothing tells whether it is the run that the flags ask for."""
+    (tmp_path / "all_results.json").write_text("{}")
+    if content is not None:
+        (tmp_path / "run.json").write_text(content)
+    flags = ["--model_name_or_path=m", "--label_column=label"]
+    with pytest.raises(OutputError, match="settings are unknown: its run.json is missing or dam"):
+        walkthrough.run_state(tmp_path, flags)
+    assert walkthrough.run_state(tmp_path, [*flags, "--overwrite_output_dir"]) == "overwrite"
 
 
 def test_the_epochs_of_a_finished_run_are_shown(tmp_path):

@@ -6,13 +6,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bert_paddle.distributed import launch
+from bert_paddle.distributed import device
 from bert_paddle.models import classifier, load_weights, model_state, tokenizer
 from bert_paddle.pretrain import model as pretrain_model
 
 
 def main(spec: dict[str, Any]) -> None:
-    launch.set_up_device("cpu")
+    device.set_up_device("cpu")
     target, source = Path(spec["target"]), Path(spec["weights"])
     target.mkdir()
     if spec["kind"] == "classifier":

@@ -10,13 +10,14 @@ import numpy as np
 
 from benchmarks.suite import protocol, rows
 from bert_paddle.common.run_log import RunLog
-from bert_paddle.distributed import launch
+from bert_paddle.distributed import device
 from bert_paddle.glue import args as glue_args
 from bert_paddle.glue import evaluate, loss
 from bert_paddle.glue.data import dataset
 from bert_paddle.glue.data.dataset import EncodedDataset
 from bert_paddle.glue.data.tsv import Examples
 from bert_paddle.models import classifier, compute_mode, load_weights, tokenizer
+from bert_paddle.models.forward_pass import ForwardPass
 from bert_paddle.pretrain import args as pretrain_args
 from bert_paddle.pretrain import model as pretraining
 from bert_paddle.training import loop
@@ -44,14 +45,14 @@ def _flags(spec: Spec) -> glue_args.GlueArgs:
     )
 
 
-def _classifier(spec: Spec, labels: list[str]) -> Any:
+def _classifier(spec: Spec, labels: list[str]) -> ForwardPass:
     if spec.get("settled", True):
-        launch.set_up_device("cpu")
+        device.set_up_device("cpu")
     saved = load_weights.load_weights(Path(spec["model"]))
     network = classifier.build_classifier(saved, labels, 42, need_head=True).model
     network.eval()
-    compute_mode.set_compute_mode(network, _flags(spec), RunLog())
-    return network
+    by_kernels = compute_mode.set_compute_mode(network, _flags(spec), RunLog())
+    return loss.forward_pass(network, by_kernels)
 
 
 def _rows(spec: Spec) -> tuple[EncodedDataset, list[str]]:
@@ -63,9 +64,9 @@ def _rows(spec: Spec) -> tuple[EncodedDataset, list[str]]:
 
 def _training(spec: Spec) -> protocol.Block:
     train, labels = _rows(spec)
-    network, flags = _classifier(spec, labels), _flags(spec)
+    forward, flags = _classifier(spec, labels), _flags(spec)
     batches = TrainLoader(train, flags, flags.group_by_length)
-    trainer = Trainer(network, loss.objective(regression=False), flags, False, _silent())
+    trainer = _classifier_trainer(forward, flags)
     return _fitting(trainer, batches, len(train), _tokens(train), spec["warmup"])
 
 
@@ -93,12 +94,12 @@ def _fitting(
 
 def _prediction(spec: Spec) -> protocol.Block:
     dev, labels = _rows(spec)
-    network, size = _classifier(spec, labels), _flags(spec).eval_batch_size
-    evaluate.compute_logits(network, dev, size)
+    forward, size = _classifier(spec, labels), _flags(spec).eval_batch_size
+    evaluate.compute_logits(forward, dev, size)
 
     def block(number: int) -> dict[str, Any]:
         begun = time.perf_counter()
-        logits = evaluate.compute_logits(network, dev, size)
+        logits = evaluate.compute_logits(forward, dev, size)
         seconds = time.perf_counter() - begun
         return rows.measurement(seconds, len(dev), _tokens(dev)) | {"logits": logits.tolist()}
 
@@ -106,7 +107,7 @@ def _prediction(spec: Spec) -> protocol.Block:
 
 
 def _pretraining(spec: Spec) -> protocol.Block:
-    launch.set_up_device("cpu")
+    device.set_up_device("cpu")
     saved = load_weights.load_weights(Path(spec["model"]))
     sizes = {name: value for name, value in saved.config.items() if name != "labels"}
     network, _ = pretraining.build_model(sizes, 42, saved)
@@ -115,9 +116,10 @@ def _pretraining(spec: Spec) -> protocol.Block:
         f"--output_dir unused --batch_size {spec['batch']} --weight_decay {spec['weight_decay']} "
         f"--learning_rate {spec['learning_rate']}".split()
     )
-    compute_mode.set_compute_mode(network, flags, RunLog())
+    by_kernels = compute_mode.set_compute_mode(network, flags, RunLog())
+    forward = pretraining.forward_pass(network, by_kernels)
     batches = InMemoryBatches(rows.batches(spec["rows"]))
-    trainer = Trainer(network, pretraining.objective(), flags, False, _silent())
+    trainer = Trainer(network, pretraining.objective(), flags, False, _silent(), forward)
     return _fitting(trainer, batches, batches.rows_per_epoch, batches.tokens, spec["warmup"])
 
 
@@ -139,14 +141,19 @@ class InMemoryBatches:
 
 
 def _limit(spec: Spec) -> protocol.Block:
-    network, flags = _classifier(spec, ["0", "1"]), _flags(spec)
+    forward, flags = _classifier(spec, ["0", "1"]), _flags(spec)
     size, length = spec["batch"], spec["length"]
     ids = rows.random_ids(size, length, spec["steps"])
     blank = {"input_mask": np.ones((size, length), np.int64), "labels": np.arange(size) % 2}
     blank["segment_ids"] = np.zeros((size, length), np.int64)
     batches = InMemoryBatches([blank | {"input_ids": one} for one in ids])
-    trainer = Trainer(network, loss.objective(regression=False), flags, False, _silent())
+    trainer = _classifier_trainer(forward, flags)
     return _fitting(trainer, batches, batches.rows_per_epoch, batches.tokens, spec["warmup"])
+
+
+def _classifier_trainer(forward: ForwardPass, flags: glue_args.GlueArgs) -> Trainer:
+    objective = loss.objective(regression=False)
+    return Trainer(forward.model, objective, flags, False, _silent(), forward)
 
 
 def _tokens(given: EncodedDataset) -> int:

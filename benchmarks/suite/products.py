@@ -56,9 +56,9 @@ def _operands(one: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _paddle() -> Callable[[dict[str, Any]], Callable[[], Any]]:
-    from bert_paddle.distributed import launch
+    from bert_paddle.distributed import device
 
-    launch.set_up_device("cpu")
+    device.set_up_device("cpu")
     import paddle
 
     def multiply(one: dict[str, Any]) -> Callable[[], Any]:

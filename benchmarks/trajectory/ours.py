@@ -18,7 +18,6 @@ from bert_paddle.pretrain import args as pretrain_args
 from bert_paddle.pretrain import model as pretrain_model
 from bert_paddle.pretrain import pretrain
 from bert_paddle.pretrain.data import loader
-from bert_paddle.training import optim
 from bert_paddle.training.step import Trainer
 
 
@@ -138,13 +137,14 @@ def first_norms(recipe: Recipe, kernels: bool, place: Path, found: Sources) -> t
     config = {key: value for key, value in checkpoint.config.items() if key != "labels"}
     network, _ = pretrain_model.build_model(config, args.seed, checkpoint)
     out = run_log.RunLog(active=False)
-    compute_mode.set_compute_mode(network, args, out)
+    by_kernels = compute_mode.set_compute_mode(network, args, out)
+    forward = pretrain_model.forward_pass(network, by_kernels)
     objective = pretrain_model.objective()
-    trainer = Trainer(network, objective, args, False, out)
+    trainer = Trainer(network, objective, args, False, out, forward)
     network.train()
     batch = loader.collate(rows, args.max_predictions_per_seq)
-    sums, counts = objective.sums(network, batch), objective.counts(batch)
+    sums, counts = objective.sums(forward, batch), objective.counts(batch)
     sum(sums[name] / counts[name] for name in sums).backward()
-    norm = float(optim.clip_gradients(trainer.optimizer, trainer.parameters, 0.0, False))
+    norm = float(trainer.optimizer.clip_gradients(trainer.parameters, 0.0))
     gradients = [p.grad.numpy().astype(np.float64) for p in trainer.parameters]
     return norm, float(np.sqrt(sum((gradient**2).sum() for gradient in gradients)))

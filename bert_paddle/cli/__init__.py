@@ -4,10 +4,10 @@ Each command is a module of this package with a function `main(argv)`, imported 
 command runs.
 """
 
-import difflib
 import importlib
 from collections.abc import Callable, Sequence
 
+from bert_paddle.common import suggest
 from bert_paddle.common.errors import FlagError
 
 COMMANDS: dict[str, str] = {
@@ -36,7 +36,7 @@ def find_command(command: str) -> Callable[[Sequence[str]], None]:
     FlagError that suggests the most similar one."""
     name = command.replace("_", "-")
     if name not in COMMANDS:
-        matches = difflib.get_close_matches(name, COMMANDS, n=1)
+        matches = suggest.nearest(name, COMMANDS)
         hint = (
             f"did you mean {matches[0]}?" if matches else f"the commands are {', '.join(COMMANDS)}"
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 from bert_paddle.common import flags
 from bert_paddle.common.flag_fields import PathUse
 from bert_paddle.common.flags import flag
+from bert_paddle.common.printed_lines import print_line
 
 DESCRIPTION = """Check the installation, and compare every way of computing with references.
 
@@ -62,7 +63,8 @@ def main(argv: Sequence[str]) -> None:
     from bert_paddle.common.run_log import finite_or_none
 
     content, text = check.run(args.device, args.time_limit, args.speed)
-    print(text, flush=True)
+    for line in text.split("\n"):
+        print_line(line, sys.stdout)
     if args.output is not None:
         with output_errors(f"--output {args.output}", "give another file"):
             atomic_files.write_json(Path(args.output), finite_or_none(content))

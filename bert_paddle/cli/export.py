@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from bert_paddle.common import flags
 from bert_paddle.common.flag_fields import PathUse
 from bert_paddle.common.flags import REQUIRED, flag, optional_switch
-from bert_paddle.distributed.launch import set_up_device
+from bert_paddle.common.printed_lines import print_line
+from bert_paddle.distributed.device import set_up_device
 from bert_paddle.export import FORMATS
 
 DESCRIPTION = """Write a model as a Hugging Face folder, as ONNX or for Paddle Inference.
@@ -77,7 +78,7 @@ def main(argv: Sequence[str]) -> None:
         args.overwrite,
         args.checker,
         args.do_lower_case,
-        lambda line: print(line, file=sys.stderr, flush=True),
+        print_line,
     )
-    print(f"exported: {result.folder} ({args.format}, {result.size / 1e6:.1f} MB)")
-    print(result.check)
+    print_line(f"exported: {result.folder} ({args.format}, {result.size / 1e6:.1f} MB)", sys.stdout)
+    print_line(str(result.check), sys.stdout)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from bert_paddle.clm.generate_args import GenerateArgs
 from bert_paddle.common import flags
 from bert_paddle.common.errors import DataError
-from bert_paddle.distributed.launch import set_up_device
+from bert_paddle.distributed.device import set_up_device
 
 if TYPE_CHECKING:
     from bert_paddle.clm.generator import Generated

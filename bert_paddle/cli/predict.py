@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING, BinaryIO
 from bert_paddle.common import flags
 from bert_paddle.common.errors import DataError
 from bert_paddle.common.flags import flag, optional_switch
-from bert_paddle.distributed.launch import set_up_device
+from bert_paddle.common.printed_lines import print_line
+from bert_paddle.distributed.device import set_up_device
 
 if TYPE_CHECKING:
     from bert_paddle.glue.predictor import Prediction, Predictor
@@ -26,6 +28,8 @@ text; or the score and the text. Without TEXT, each line of stdin is a text. A T
 texts of a pair.
 """
 INPUT, OUTPUT, MODEL = "input", "output", "model and device"
+# DEL, C1 controls, and what reverses the order of letters; JSON escapes C0 itself.
+_UNPRINTABLE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 @dataclasses.dataclass
@@ -93,11 +97,11 @@ def main(argv: Sequence[str]) -> None:
         args.words[0],
         max_seq_length,
         args.do_lower_case,
-        lambda line: print(line, file=sys.stderr, flush=True),
+        print_line,
     )
     batch_size = 1 if interactive else args.batch_size
     if interactive:
-        print("type one text per line, Ctrl-D to end:", file=sys.stderr, flush=True)
+        print_line("type one text per line, Ctrl-D to end:")
     while batch := _read_batch(islice(inputs, batch_size)):
         predictions = _predict(model, batch.inputs, batch_size)
         for input_, prediction in zip(batch.inputs, predictions, strict=True):
@@ -201,7 +205,9 @@ def _as_json(input_: Input, prediction: "Prediction") -> str:
         row |= {"label": prediction.label, "probabilities": prediction.probabilities}
     else:
         row["score"] = prediction.score
-    return json.dumps(row, ensure_ascii=False)
+    line = json.dumps(row, ensure_ascii=False)
+    # JSON's own escapes, for what a terminal might obey.
+    return _UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", line)
 
 
 def _as_text(input_: Input, prediction: "Prediction") -> str:

@@ -1,12 +1,14 @@
 """`bert-paddle report`: rebuild a run's report.html, or compare several runs in one page."""
 
 import dataclasses
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from bert_paddle.common import flags
 from bert_paddle.common.flag_fields import PathUse
 from bert_paddle.common.flags import flag, positional
+from bert_paddle.common.printed_lines import print_line
 
 DESCRIPTION = """Rebuild a run's report.html and pictures/, or compare several runs in one page.
 
@@ -41,4 +43,4 @@ def main(argv: Sequence[str]) -> None:
 
     output = Path(args.output) if args.output else None
     for path in build.write_reports([Path(run) for run in args.runs], output):
-        print(f"report: {path}")
+        print_line(f"report: {path}", sys.stdout)

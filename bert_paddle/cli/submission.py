@@ -11,6 +11,7 @@ from bert_paddle.common.error_exit import output_errors
 from bert_paddle.common.errors import DataError, OutputError
 from bert_paddle.common.flag_fields import PathUse
 from bert_paddle.common.flags import flag
+from bert_paddle.common.printed_lines import print_line
 
 DESCRIPTION = """Assemble a GLUE submission from the predictions of runs, or check a zip.
 
@@ -76,16 +77,19 @@ def main(argv: Sequence[str]) -> None:
         if problems:
             raise DataError(f"{args.check}: {'; '.join(problems)}")
         count = len(submission.SUBMISSION_FILES)
-        print(f"{args.check}: {count} files, all in the format that the GLUE server accepts")
+        print_line(
+            f"{args.check}: {count} files, all in the format that the GLUE server accepts",
+            sys.stdout,
+        )
         return
     _check_replaceable(Path(args.output or ""))
     contents = submission.collect([Path(run) for run in args.runs])
     if not args.fill_missing:
         submission.check_complete(contents)
     for file in submission.missing_files(contents):
-        contents[file.name] = submission.fill_missing_file(file, args.data_dir, _print_note)
+        contents[file.name] = submission.fill_missing_file(file, args.data_dir, print_line)
     _write(Path(args.output or ""), submission.make_zip(contents))
-    print(f"{args.output}: {len(contents)} files")
+    print_line(f"{args.output}: {len(contents)} files", sys.stdout)
 
 
 def _check_replaceable(path: Path) -> None:
@@ -113,7 +117,3 @@ def _write(path: Path, content: bytes) -> None:
 
     with output_errors(f"--output {path}", "give another path"):
         atomic_files.write_bytes(path, content)
-
-
-def _print_note(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

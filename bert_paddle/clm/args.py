@@ -5,14 +5,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from bert_paddle.common import flags, table_files
+from bert_paddle.common import flags
 from bert_paddle.common.args import EVALUATION, MODEL, TRAIN, CommonArgs
 from bert_paddle.common.flag_fields import EVALUATING, TRAINING, OnRanks, OnResume, PathUse, Results
 from bert_paddle.common.flags import flag, flag_names
+from bert_paddle.glue import custom_args
 
 DATA, SAMPLES = "data", "sampled texts"
 TEXT = "text"  # a format of its own: one text per line
-FORMATS = (*table_files.FORMATS, TEXT)
+FORMATS = (*custom_args.FORMATS, TEXT)
 DEFAULT_VALIDATION_SHARE = 0.1  # of the training texts; used without --validation_file
 # Parts of the flags: keys of the configuration, special tokens, what the run does.
 SIZE, TOKEN, _ACTION = "a key of the model configuration", "special token", "what the run does"
@@ -215,7 +216,7 @@ class ClmArgs(CommonArgs):
             return
         found = detect_format(path, self.file_format)
         if found is None:
-            known = " ".join((*table_files.EXTENSIONS, ".txt"))
+            known = " ".join((*custom_args.EXTENSIONS, ".txt"))
             yield f"--{name} {path}: unknown extension ({known}); or give --file_format"
         elif found == TEXT and self.text_column:
             yield f"--text_column is for files with columns: {path} has one text per line"
@@ -253,7 +254,7 @@ def detect_format(path: str, file_format: str | None) -> str | None:
     """The format of a file, by --file_format or its extension; None for an unknown extension."""
     if file_format is None and Path(path).suffix.lower() == ".txt":
         return TEXT
-    return table_files.detect_format(path, file_format)
+    return custom_args.detect_format(path, file_format)
 
 
 def parse_args(argv: Sequence[str] | None = None) -> ClmArgs:

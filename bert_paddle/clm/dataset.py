@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bert_paddle.models.byte_level_bpe import BpeTokenizer
+from bert_paddle.models.forward_pass import Batch
 from bert_paddle.training import batching
-from bert_paddle.training.step import Batch
 
 _CHUNK = 2_000  # texts per call of the tokenizer, so that progress is seen
 

@@ -1,5 +1,6 @@
 """A run on texts: model and tokenizer, texts, training with samples, evaluation, report."""
 
+import functools
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -20,8 +21,8 @@ from bert_paddle.distributed import collectives
 from bert_paddle.models import gpt2, gpt2_config, model_state
 from bert_paddle.training import model_card, rank_contents, run_files, run_info
 from bert_paddle.training import run as training_run
-from bert_paddle.training.hooks import Hook
 from bert_paddle.training.job import TrainingJob
+from bert_paddle.training.loop import Hook
 from bert_paddle.training.output_lock import lock_output_dir
 from bert_paddle.training.run_info import RunInfo
 from bert_paddle.training.step import Trainer
@@ -149,7 +150,8 @@ class ClmJob(TrainingJob):
         if not self.args.sample_every:
             return ()
         sampler = samples.Sampler(self.args, self.model, self.tokenizer, self.autocast, self.log)
-        return (Hook(self.args.sample_every, lambda: sampler.sample(state), saves=False),)
+        action = functools.partial(sampler.sample, state)
+        return (Hook(self.args.sample_every, action, saves=False, evaluates=False),)
 
     def evaluate_at_step(self, state: TrainState) -> dict[str, float]:
         self.step = state.step

@@ -76,8 +76,10 @@ def read_data(args: ClmArgs, tokenizer: BpeTokenizer, positions: int, log: RunLo
         log.note(_describe_packing(datasets["train"], limit))
     unigram = None
     if train is not None and dev is not None:
-        tokens = [np.concatenate([t[1:] for t in datasets[n].texts]) for n in ("train", "dev")]
-        unigram = unigram_perplexity(*tokens, len(tokenizer))
+        train_tokens, dev_tokens = (
+            np.concatenate([text[1:] for text in datasets[name].texts]) for name in ("train", "dev")
+        )
+        unigram = unigram_perplexity(train_tokens, dev_tokens, len(tokenizer))
         log.note(
             "perplexity of the texts to evaluate on by the frequencies of tokens alone: "
             f"{unigram:.1f}"

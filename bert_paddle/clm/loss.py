@@ -7,7 +7,8 @@ import numpy as np
 
 from bert_paddle.models import gpt2
 from bert_paddle.models.compute_mode import to_device
-from bert_paddle.training.step import Batch, Objective
+from bert_paddle.models.forward_pass import Batch
+from bert_paddle.training.step import Objective
 
 TERM = "loss"
 

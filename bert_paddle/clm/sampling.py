@@ -101,7 +101,7 @@ def choose_token(
     if settings.temperature == 0:
         return int(scores.argmax())
     scores /= settings.temperature
-    kept = np.arange(len(scores))
+    kept: np.ndarray = np.arange(len(scores))
     if 0 < settings.top_k < len(scores):
         # All tokens that are as probable as the k-th are kept, as in transformers.
         threshold = np.partition(scores, -settings.top_k)[-settings.top_k]

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bert_paddle.clm.args import TEXT, ClmArgs, detect_format
-from bert_paddle.common import table_files
 from bert_paddle.common.errors import DataError
 from bert_paddle.common.run_log import RunLog
-from bert_paddle.common.table_files import Table
-from bert_paddle.common.text_lines import BOM, decode_line, quote_value, strip_line_end
+from bert_paddle.glue.custom import text_lines
+from bert_paddle.glue.custom.columns import read_text
+from bert_paddle.glue.custom.files import Reading, Table, open_table
+from bert_paddle.glue.data.tsv import quote_value, strip_line_end
 from bert_paddle.models.byte_level_bpe import BpeTokenizer
 
 TEXT_COLUMNS = ("text", "content", "sentence", "document", "body")
@@ -33,7 +34,7 @@ def read_texts(path: str, args: ClmArgs, tokenizer: BpeTokenizer, log: RunLog) -
     has a special token in it: that would be taken for the beginning or the end of a text.
     """
     texts, dropped = list[str](), 0
-    rows, origin = _rows(path, args)
+    rows, origin = _rows(path, args, log)
     for location, text in rows:
         if not text.strip():
             dropped += 1
@@ -53,11 +54,11 @@ def read_texts(path: str, args: ClmArgs, tokenizer: BpeTokenizer, log: RunLog) -
     return Texts(texts, path)
 
 
-def _rows(path: str, args: ClmArgs) -> tuple[Iterator[tuple[str, str]], str]:
+def _rows(path: str, args: ClmArgs, log: RunLog) -> tuple[Iterator[tuple[str, str]], str]:
     """(location, text) of each row, and where in the file the texts are, for a message."""
     if detect_format(path, args.file_format) == TEXT:
-        return _text_lines(path), ", one per line"
-    table = table_files.open_table(path, args.file_format)
+        return _text_lines(path, log), ", one per line"
+    table = open_table(path, Reading(args.file_format), log.note)
     column = _text_column(table, args.text_column)
     return _column_values(table, column), f" in the column {quote_value(column)}"
 
@@ -65,18 +66,16 @@ def _rows(path: str, args: ClmArgs) -> tuple[Iterator[tuple[str, str]], str]:
 def _column_values(table: Table, column: str) -> Iterator[tuple[str, str]]:
     for number, row in table.rows:
         is_null = column in row and row[column] is None
-        text = "" if is_null else table_files.read_text(row, column, table, number)
+        text = "" if is_null else read_text(row, column, table, number)
         yield table.location(number), text
 
 
-def _text_lines(path: str) -> Iterator[tuple[str, str]]:
-    try:
-        with open(path, "rb") as file:
-            for number, raw in enumerate(file, 1):
-                line = raw.removeprefix(BOM) if number == 1 else raw
-                yield f"{path}:{number}", strip_line_end(decode_line(line, path, number))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+def _text_lines(path: str, log: RunLog) -> Iterator[tuple[str, str]]:
+    file = text_lines.inspect(path, None)
+    for note in file.notes:
+        log.note(note)
+    for number, line in file.lines():
+        yield f"{path}:{number}", strip_line_end(line)
 
 
 def _text_column(table: Table, requested: str | None) -> str:

@@ -1,9 +1,12 @@
 """The flags shared by all training programs, and the checks across them."""
 
 import dataclasses
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import ClassVar
 
+from bert_paddle.common import peer_flags
 from bert_paddle.common.flag_fields import (
     OnRanks,
     OnResume,
@@ -15,10 +18,12 @@ from bert_paddle.common.flag_fields import (
 )
 from bert_paddle.common.flag_groups import DEVICE, EVALUATION, MODEL, SAVING, SCHEDULE, TRAIN
 from bert_paddle.common.outputs import Input
+from bert_paddle.common.peer_flags import PeerFlag
 from bert_paddle.common.run_args import RunArgs
 from bert_paddle.common.train_args import TrainArgs
 
 __all__ = ["DEVICE", "EVALUATION", "MODEL", "SAVING", "SCHEDULE", "TRAIN", "CommonArgs"]
+_PUBLISHER = "google-bert/"  # of BERT on Hugging Face's hub
 PADDLENLP_LAYERS = "computed by PaddleNLP's layers, never by our CPU kernels"
 
 
@@ -37,9 +42,8 @@ class CommonArgs(RunArgs, TrainArgs):
     )
     device: str = flag(
         "auto",
-        "auto: GPUs if available",
+        "auto: GPUs if available; cpu, gpu, gpu:1, xpu, npu, ...: passed to Paddle",
         group=DEVICE,
-        choices=("auto", "cpu", "gpu"),
         on_resume=OnResume.FREE,
         on_ranks=OnRanks.FREE,
         results=Results.SAME,
@@ -72,6 +76,13 @@ class CommonArgs(RunArgs, TrainArgs):
         choices=("float16", "bfloat16"),
         on_resume=OnResume.IF_GIVEN,
     )
+    scale_loss: float = flag(
+        65536.0,
+        "with --amp_dtype float16: the first factor by which the loss is scaled",
+        group=DEVICE,
+        exclusive_minimum=0,
+        on_resume=OnResume.FREE,  # a checkpoint has the present one
+    )
     recompute: bool = flag(
         False,
         "activation checkpointing: store only each encoder layer's input and recompute the layer "
@@ -103,7 +114,10 @@ class CommonArgs(RunArgs, TrainArgs):
 
     # Names of the flags set on the command line or in the --config file.
     explicit_flags: tuple[str, ...] = ()
+    command_line_flags: tuple[str, ...] = ()  # those on the command line
     config_path: str | None = None  # the --config file
+    notes: tuple[str, ...] = ()  # to be said about flags of other programs
+    peer_flags: ClassVar[tuple[PeerFlag, ...]] = peer_flags.TRAINING
 
     def problems(self) -> Iterator[str]:
         """A message for each flag that contradicts another one or names an unusable path."""
@@ -117,8 +131,25 @@ class CommonArgs(RunArgs, TrainArgs):
             yield "--warmup_steps and --warmup_ratio are both set: give one of them"
         if self.vocab_file and not Path(self.vocab_file).is_file():
             yield f"--vocab_file {self.vocab_file}: no such file"
-        if self.device == "gpu" and self.n_gpu == 0:
-            yield "--device gpu and --n_gpu 0 contradict each other"
+        if not re.fullmatch(r"auto|cpu|[a-z_]+(:\d+)?", self.device):
+            yield f"--device {self.device}: give auto, cpu, gpu, gpu:1, xpu, npu, ..."
+        elif self.device.startswith("cuda"):
+            yield f"--device {self.device}: Paddle calls it {self.device.replace('cuda', 'gpu')}"
+        elif self.device not in ("auto", "cpu") and self.n_gpu == 0:
+            yield f"--device {self.device} and --n_gpu 0 contradict each other"
+        elif self.n_gpu > 1 and (":" in self.device or self.device not in ("auto", "cpu", "gpu")):
+            yield (
+                f"--device {self.device} is one device, and --n_gpu {self.n_gpu} needs as many "
+                "(other devices: paddle.distributed.launch)"
+            )
+        if self.tokenizer_name_or_path and self.vocab_file:
+            yield "--tokenizer_name_or_path and --vocab_file are both set: give one of them"
+        evaluates = self.evaluates_apart() and self.eval_strategy != "no"
+        if evaluates and "do_eval" in self.explicit_flags and not vars(self)["do_eval"]:
+            flag = "--eval_strategy" if self.eval_strategy else "--eval_steps"
+            yield f"{flag} and --do_eval 0 contradict each other"
+        if self.eval_steps > 0 and self.eval_strategy in ("epoch", "no"):
+            yield f"--eval_steps and --eval_strategy {self.eval_strategy} contradict each other"
         if self.recompute and self.to_static:
             yield "--recompute and --to_static cannot be combined: give one of them"
         if self.fused_adamw and self.optimizer != "adamw":
@@ -137,6 +168,10 @@ class CommonArgs(RunArgs, TrainArgs):
         if resume and self.overwrite_output_dir:
             yield "--resume_from_checkpoint and --overwrite_output_dir contradict each other"
 
+    def evaluates_apart(self) -> bool:
+        """Whether evaluations have steps of their own: else each save has one."""
+        return self.eval_strategy is not None or self.eval_steps > 0
+
     def needs_problems(self, actions: Mapping[str, bool]) -> Iterator[str]:
         """A message for each flag that is set, but needs what the run does not do. actions: whether
         it does what `needs` names; what is not in it, the run always does."""
@@ -148,7 +183,7 @@ class CommonArgs(RunArgs, TrainArgs):
 
     def inputs(self) -> list[Input]:
         """The files and folders that a run with these flags reads, besides models."""
-        return self._paths(PathUse.INPUT)
+        return [*self._paths(PathUse.INPUT), *self._paths(PathUse.TOKENIZER)]
 
     def models(self) -> list[Input]:
         """The model folders that a run with these flags reads."""
@@ -158,8 +193,15 @@ class CommonArgs(RunArgs, TrainArgs):
         names = flag_names(type(self), path=use)
         return [(f"--{name}", getattr(self, name)) for name in names]
 
+    def finalize(self) -> None:
+        """Give published models their names here: bert-base-cased for google-bert/bert-base-cased,
+        unless there is such a folder."""
+        for field in declared_flags(type(self)):
+            value = getattr(self, field.name)
+            if field.metadata["path"] in (PathUse.MODEL, PathUse.TOKENIZER) and value:
+                if value.startswith(_PUBLISHER) and not Path(value).exists():
+                    setattr(self, field.name, value.removeprefix(_PUBLISHER))
+
     def as_dict(self) -> dict[str, object]:
         """All flags' values by name, as run.json and the training state store them."""
-        values = dataclasses.asdict(self)
-        del values["explicit_flags"], values["config_path"]
-        return values
+        return {field.name: getattr(self, field.name) for field in declared_flags(type(self))}

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from bert_paddle.common import read_files
+from bert_paddle.common import limits, read_files
 from bert_paddle.common.tensor_file import TensorSnapshot
 
 # Name suffixes of temporary files being written, and of folders being deleted.
@@ -42,12 +42,18 @@ def _replace(path: Path, write: Callable[[Path], Any]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL_SUFFIX}")
     try:
         write(temporary)
-        sync(temporary)
-        os.replace(temporary, path)
+        move_into_place(temporary, path)
     except OSError:
         with contextlib.suppress(OSError):  # if the disk is full, this frees space
             temporary.unlink()
         raise
+
+
+def move_into_place(temporary: Path, path: Path) -> None:
+    """Flush a finished file and rename it to `path`, on the same disk; what is there is
+    replaced."""
+    sync(temporary)
+    os.replace(temporary, path)
     sync(path.parent)
 
 
@@ -96,6 +102,7 @@ def check_manifest(
     is read, except those whose names start with an ignored prefix. Returns the first difference, as
     the second half of a message, or None. Raises OSError for a file that exists but cannot be read:
     that is not a difference."""
+    read_files.check_size(folder / manifest, "JSON_BYTES")
     content = read_files.read_bytes(folder / manifest)
     if content is None:
         return f"it has no {manifest}"
@@ -104,6 +111,8 @@ def check_manifest(
         expected = {name: (entry["bytes"], entry["sha256"]) for name, entry in entries.items()}
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         return f"its {manifest} cannot be read ({error})"
+    # Many names of one file, such as a and ./a, would have it read as often.
+    limits.check("MANIFEST_FILES", len(expected), str(folder / manifest))
     for name in required:
         if name not in expected:
             return f"its {manifest} does not list {name}"

@@ -5,43 +5,35 @@ values; YAML itself would read 2e-5 as a string.
 """
 
 import dataclasses
-import difflib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bert_paddle.common import limits
+from bert_paddle.common.flag_fields import fields_by_name, positional_field
+from bert_paddle.common.flag_texts import FlagText, peer_flags
+from bert_paddle.common.suggest import did_you_mean
+
 FLAG, SETTINGS_FILE = "--config", "settings.yaml"
 _NULL_TAG = "tag:yaml.org,2002:null"
-_MAX_BYTES = 1 << 20  # a settings file has a few kilobytes
-
-
-@dataclasses.dataclass(frozen=True)
-class FlagText:
-    """A flag's unconverted value; label: the flag in messages, as "--seed" or "a.yaml:3: seed"."""
-
-    text: str
-    label: str
 
 
 @dataclasses.dataclass
 class Settings:
-    """A file's flags by name, its positional arguments, and messages about its mistakes."""
+    """A file's flags, as names with their texts, its positional arguments, and messages about its
+    mistakes."""
 
-    texts: dict[str, FlagText] = dataclasses.field(default_factory=dict)
+    given: list[tuple[str, FlagText]] = dataclasses.field(default_factory=list)
     positional: list[str] = dataclasses.field(default_factory=list)
     problems: list[str] = dataclasses.field(default_factory=list)
 
 
-def read(
-    path: str,
-    fields: Sequence[dataclasses.Field],
-    positional_field: dataclasses.Field | None = None,
-) -> Settings:
-    """Read a YAML (or JSON) file that maps flag names or aliases to values.
+def read(path: str, args_class: type) -> Settings:
+    """Read a YAML (or JSON) file that maps names of the flags of `args_class` to values.
 
-    positional_field: the field of the positional arguments, whose value may be a list. A null
-    leaves a flag at its default. Does not raise: mistakes are in the result's `problems`, to be
-    reported together with those on the command line.
+    The value of positional arguments may be a list. A null leaves a flag at its default. Does not
+    raise: mistakes are in the result's `problems`, to be reported together with those on the
+    command line.
     """
     settings = Settings()
     try:
@@ -49,10 +41,9 @@ def read(
     except ValueError as error:
         settings.problems.append(f"--config {path}: {error}")
         return settings
-    by_name = {f.metadata["alias"]: f for f in fields if f.metadata["alias"]}
-    by_name |= {f.name: f for f in fields}
-    if positional_field:
-        by_name[positional_field.name] = positional_field
+    by_name: dict[str, Any] = {**peer_flags(args_class), **fields_by_name(args_class)}
+    if positional := positional_field(args_class):
+        by_name[positional.name] = positional
     line_of: dict[str, int] = {}
     for key, value in top.value:
         location = f"{path}:{key.start_mark.line + 1}"
@@ -66,30 +57,32 @@ def read(
             )
         else:
             line_of[field.name] = key.start_mark.line + 1
-            _store(settings, field, value, f"{location}: {name}")
+            _store(settings, name, getattr(field, "metadata", {}), value, f"{location}: {name}")
     return settings
 
 
-def _store(settings: Settings, field: dataclasses.Field, value: Any, label: str) -> None:
-    """Put one value of the file, a YAML node, into the settings."""
+def _store(
+    settings: Settings, name: str, metadata: Mapping[str, Any], value: Any, label: str
+) -> None:
+    """Put one value of the file, a YAML node, into the settings. metadata: of the flag."""
     if value.id == "mapping":
         settings.problems.append(f"{label} takes one value, not nested settings")
     elif value.id == "sequence":
         if any(item.id != "scalar" for item in value.value):
             settings.problems.append(f"{label} takes a list of values, not a nested list")
-        elif "positional" in field.metadata:
+        elif "positional" in metadata:
             settings.positional = [item.value for item in value.value]
-        elif field.metadata["comma_separated"]:
+        elif metadata.get("comma_separated"):
             text = ",".join(item.value for item in value.value)
-            settings.texts[field.name] = FlagText(text, label)
+            settings.given.append((name, FlagText(text, label)))
         else:
             settings.problems.append(f"{label} takes one value, not a list")
     elif value.tag == _NULL_TAG:
         return
-    elif "positional" in field.metadata:
+    elif "positional" in metadata:
         settings.positional = [value.value]
     else:
-        settings.texts[field.name] = FlagText(value.value, label)
+        settings.given.append((name, FlagText(value.value, label)))
 
 
 def compose(path: Path) -> Any:
@@ -98,8 +91,7 @@ def compose(path: Path) -> Any:
     import yaml
 
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise ValueError("it is far too large for a settings file")
+        limits.check("YAML_BYTES", path.stat().st_size, "it", ValueError)
         top = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
     except FileNotFoundError:
         raise ValueError("no such file") from None
@@ -122,8 +114,7 @@ def compose(path: Path) -> Any:
 
 
 def _unknown_flag(location: str, name: str, flag_names: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name.removeprefix("--").replace("-", "_"), flag_names, n=1)
-    ending = f", did you mean {near[0]}?" if near else " of this command (see --help)"
+    ending = did_you_mean(name, flag_names, " of this command (see --help)")
     return f"{location}: {name[:80]} is not a flag{ending}"
 
 

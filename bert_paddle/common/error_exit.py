@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 
 from bert_paddle.common import signals
 from bert_paddle.common.errors import BertPaddleError, Interrupted, OutputError, UserError
+from bert_paddle.common.printed_lines import print_line
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # As atomic_files.write_text names its temporary files.
@@ -99,7 +100,7 @@ def _debug_requested(argv: Sequence[str]) -> bool:
 def _message_and_code(error: BaseException) -> tuple[str, int]:
     """The message of an error, and the exit code; re-raises unexpected errors."""
     if isinstance(error, BertPaddleError):
-        return _printable(str(error)), error.exit_code
+        return str(error), error.exit_code
     if isinstance(error, KeyboardInterrupt):  # not in the main thread
         return f"SIGINT: {signals.DEFAULT_STATUS}", 130
     if isinstance(error, OSError) and error.errno in _DISK_FULL:
@@ -121,12 +122,6 @@ def _target_path(error: OSError) -> str:
     return _TEMPORARY_NAME.sub(r"\1", os.fsdecode(error.filename))
 
 
-def _printable(text: str) -> str:
-    """The text in one line, with control characters escaped."""
-    # repr without its quotes is the escape, such as \x1b.
-    return "".join(c if c.isprintable() else " " if c.isspace() else repr(c)[1:-1] for c in text)
-
-
 def _print_error(line: str, code: int) -> None:
     with suppress(OSError):  # the terminal is gone, as after a SIGHUP
-        print(f"error: {line}", file=sys.stderr, flush=True)
+        print_line(f"error: {line}")

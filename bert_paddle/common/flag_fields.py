@@ -39,6 +39,7 @@ class PathUse(Enum):
 
     INPUT = "reads it"
     MODEL = "reads a model from it"
+    TOKENIZER = "reads a tokenizer from it"
     OUTPUT = "writes it"
     RESUME = "resumes from it"
 
@@ -60,13 +61,14 @@ def flag(
     help: str,
     *,
     group: str,
-    alias: str | None = None,
+    alias: str | tuple[str, ...] | None = None,
     choices: Sequence[str] | None = None,
     minimum: float | None = None,
     exclusive_minimum: float | None = None,
     maximum: float | None = None,
     sentinel: float | None = None,
     comma_separated: bool = False,
+    share_below_1: bool = False,
     path: PathUse | None = None,
     keywords: tuple[str, ...] = (),
     on_resume: OnResume = OnResume.FIXED,
@@ -85,9 +87,10 @@ def flag(
     """A dataclass field that is a command-line flag.
 
     default: a value, whose type is the flag's type (str, int, float, bool), or None or REQUIRED for
-    a str. group: the flag's heading in --help. alias: another name; a single letter becomes -x.
-    minimum, exclusive_minimum, maximum: the range; sentinel: a value allowed outside it, e.g. -1
-    for "not set". comma_separated: a str of several values; a settings file may have a list.
+    a str. group: the flag's heading in --help. alias: another name, or several; a single letter
+    becomes -x. minimum, exclusive_minimum, maximum: the range; sentinel: a value allowed outside
+    it, e.g. -1 for "not set". comma_separated: a str of several values; a settings file may have a
+    list. share_below_1: an int that may also be a number between 0 and 1.
 
     path: for the name of a file or folder. keywords: values of it that are no path. on_resume,
     on_ranks, results: see the classes. recognized_by: names of the digests (common.digest_names) by
@@ -149,7 +152,7 @@ def _has(actual: Any, value: Any) -> bool:
 def fields_by_name(args_class: type) -> dict[str, dataclasses.Field]:
     """The flags of `args_class` by name and alias."""
     fields = declared_flags(args_class)
-    by_alias = {f.metadata["alias"]: f for f in fields if f.metadata["alias"]}
+    by_alias = {alias: f for f in fields for alias in aliases(f)}
     return by_alias | {f.name: f for f in fields}
 
 
@@ -158,9 +161,15 @@ def positional_field(args_class: type) -> dataclasses.Field | None:
     return next((f for f in dataclasses.fields(args_class) if "positional" in f.metadata), None)
 
 
-def spellings(field: dataclasses.Field) -> list[str]:
-    """A flag as typed on the command line: --name, and its alias."""
+def aliases(field: dataclasses.Field) -> tuple[str, ...]:
+    """The other names of a flag."""
     alias = field.metadata["alias"]
-    if not alias:
-        return [f"--{field.name}"]
-    return [f"--{field.name}", f"-{alias}" if len(alias) == 1 else f"--{alias}"]
+    return (alias,) if isinstance(alias, str) else alias or ()
+
+
+def spellings(field: dataclasses.Field) -> list[str]:
+    """A flag as typed on the command line: --name, and its aliases."""
+    return [
+        f"--{field.name}",
+        *(f"-{name}" if len(name) == 1 else f"--{name}" for name in aliases(field)),
+    ]

@@ -26,7 +26,7 @@ def convert(metadata: Any, text: str) -> Any:
         if not text.strip():
             raise ValueError("must not be empty")
         return _choice(metadata["choices"], text) if metadata["choices"] else text
-    value = _number(metadata["kind"], text)
+    value = _number(metadata["kind"], text, metadata["share_below_1"])
     if expected := _range_violation(metadata, value):
         raise ValueError(f"must be {expected}, not {text}")
     return value
@@ -40,14 +40,14 @@ def _choice(choices: Sequence[str], text: str) -> str:
     raise ValueError(f"must be one of {', '.join(choices)}, not {text!r}")
 
 
-def _number(kind: str, text: str) -> float | int:
+def _number(kind: str, text: str, share_below_1: bool) -> float | int:
     try:
         value = float(text)
     except ValueError:
         raise ValueError(f"must be a number, not {text!r}") from None
     if not math.isfinite(value):
         raise ValueError(f"must be a finite number, not {text!r}")
-    if kind == "float":
+    if kind == "float" or share_below_1 and 0 < value < 1:
         return value
     if value != int(value):
         raise ValueError(f"must be a whole number, not {text!r}")

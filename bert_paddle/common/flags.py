@@ -6,7 +6,6 @@ together. No heavy imports: `--help` and messages about mistakes must appear imm
 
 import argparse
 import dataclasses
-import difflib
 import itertools
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bert_paddle.common import config_file
-from bert_paddle.common.config_file import FlagText
 from bert_paddle.common.errors import FlagError
 from bert_paddle.common.flag_fields import (
     REQUIRED,
@@ -27,7 +25,9 @@ from bert_paddle.common.flag_fields import (
     positional_field,
     spellings,
 )
+from bert_paddle.common.flag_texts import FlagText, peer_flags, resolve
 from bert_paddle.common.flag_values import FALSE, NO_VALUE, TRUE, convert
+from bert_paddle.common.suggest import did_you_mean
 
 __all__ = [  # with the declaration, so that most modules import only this one
     "REQUIRED",
@@ -46,12 +46,22 @@ __all__ = [  # with the declaration, so that most modules import only this one
 ]
 
 Args = TypeVar("Args")
+_PEERS = "flags of PaddleNLP's and Hugging Face's programs (docs/FLAGS.md)"
 _SWITCH = "0|1"  # how --help shows the value of a bool flag
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str):  # argparse's own errors, e.g. an ambiguous option
         raise FlagError([message])
+
+
+class _Record(argparse.Action):
+    """Collects (name, FlagText) in the order of the command line, in `given`."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option: str | None = None) -> None:
+        given = vars(namespace).setdefault("given", [])
+        name = (option or "").lstrip("-")
+        given.append((name, FlagText(values, f"--{self.dest if len(name) == 1 else name}")))
 
 
 class _Help(argparse.RawDescriptionHelpFormatter):
@@ -88,25 +98,28 @@ def parse(args_class: type[Args], description: str, argv: Sequence[str] | None =
     problems, positional_values = list[str](), list[str]()
     for previous, argument in zip(["", *unparsed], unparsed, strict=False):
         if _is_flag(argument) or not (positional_args or _is_flag(previous)):
-            problems.append(_unknown_flag(argument, fields))
+            problems.append(_unknown_flag(argument, args_class))
         elif not _is_flag(previous):  # else the value of an unknown flag
             positional_values.append(argument)
     positional_values += after_dashes
-    texts = {f.name: FlagText(getattr(parsed, f.name), f"--{f.name}") for f in fields}
-    texts = {name: value for name, value in texts.items() if value.text is not None}
+    given = resolve(args_class, getattr(parsed, "given", ()), problems)
+    texts, notes = given.texts, given.notes
     if parsed.config and len(parsed.config) > 1:
         problems.append("--config is given more than once: put the settings into one file")
     if parsed.config and NO_VALUE in parsed.config:
         problems.append("--config needs a value")
     elif parsed.config:
-        settings = config_file.read(parsed.config[-1], fields, positional_args)
+        settings = config_file.read(parsed.config[-1], args_class)
         problems += settings.problems
+        in_file = resolve(args_class, settings.given, problems)
         overridden_flags = getattr(args_class, "overridden_flags", None)
-        for name in overridden_flags(set(texts), set(settings.texts)) if overridden_flags else ():
-            settings.texts.pop(name, None)
-        texts = settings.texts | texts
+        for name in overridden_flags(set(texts), set(in_file.texts)) if overridden_flags else ():
+            in_file.texts.pop(name, None)
+        texts, notes = in_file.texts | texts, [*in_file.notes, *notes]
         positional_values = positional_values or settings.positional
     args = build_args(args_class, texts, problems, positional_values)
+    if hasattr(args, "notes"):
+        vars(args)["notes"] = tuple(notes)
     if parsed.config and hasattr(args, "config_path"):
         vars(args)["config_path"] = parsed.config[-1]
     return args
@@ -139,6 +152,9 @@ def build_args(
             problems.append(f"{metadata['positional']} is missing: {metadata['help']}")
     if hasattr(args, "explicit_flags"):
         args.explicit_flags = tuple(values)
+    if hasattr(args, "command_line_flags"):
+        on_it = [name for name in values if texts[name].label == f"--{name}"]
+        args.command_line_flags = tuple(on_it)
     if hasattr(args, "problems"):
         problems.extend(args.problems())
     if problems:
@@ -183,10 +199,21 @@ def parser(args_class: type, description: str) -> argparse.ArgumentParser:
         groups[field.metadata["group"]].add_argument(
             *spellings(field),
             dest=field.name,
+            action=_Record,
             nargs="?",
             const=NO_VALUE,
             metavar=_metavar(field.metadata),
             help=f"{field.metadata['help']} ({default})".replace("%", "%%"),
+        )
+    peer_group = result.add_argument_group(_PEERS)  # not shown if it is empty
+    for peer in peer_flags(args_class).values():
+        peer_group.add_argument(
+            f"--{peer.name}",
+            action=_Record,
+            nargs="?",
+            const=NO_VALUE,
+            metavar="TEXT",
+            help=peer.help.replace("%", "%%") if peer.has_effect else argparse.SUPPRESS,
         )
     result.add_argument_group("settings from a file").add_argument(
         config_file.FLAG,
@@ -247,10 +274,10 @@ def _is_flag(argument: str) -> bool:
     return argument.startswith("-") and argument != "-" and " " not in argument
 
 
-def _unknown_flag(argument: str, fields: list[dataclasses.Field]) -> str:
+def _unknown_flag(argument: str, args_class: type) -> str:
     if not argument.startswith("-"):
         return f"unexpected {argument!r} (a value without its flag?)"
     name = argument.split("=")[0]
-    names = [config_file.FLAG, *(name for f in fields for name in spellings(f))]
-    near = difflib.get_close_matches(name, names, n=1)
-    return f"{name} is not a flag" + (f", did you mean {near[0]}?" if near else " (see --help)")
+    names = [name for f in declared_flags(args_class) for name in spellings(f)]
+    names += [config_file.FLAG, *(f"--{peer}" for peer in peer_flags(args_class))]
+    return f"{name} is not a flag" + did_you_mean(name, names, " (see --help)")

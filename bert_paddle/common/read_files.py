@@ -13,6 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from bert_paddle.common import limits
+from bert_paddle.common.errors import DataError
+
 ABSENT = (FileNotFoundError, NotADirectoryError)
 
 
@@ -38,12 +41,35 @@ def read_bytes(path: Path) -> bytes | None:
 
 def read_json_object(path: Path) -> dict[str, Any] | None:
     """The object in a JSON file; None if the file does not exist or contains anything else. Raises
-    OSError if it cannot be read."""
+    OSError if it cannot be read, DataError if it is larger than allowed."""
+    check_size(path, "JSON_BYTES")
     try:
-        content = json.loads(read_bytes(path) or b"")
-    except (ValueError, RecursionError):
+        return parse_json_object(read_bytes(path) or b"")
+    except ValueError:
         return None
-    return content if isinstance(content, dict) else None
+
+
+def parse_json_object(content: bytes | str) -> dict[str, Any]:
+    """The object in a JSON text. Raises ValueError, whose message completes "<file> …"."""
+    try:
+        parsed = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"is not JSON ({error})") from None
+    if not isinstance(parsed, dict):
+        raise ValueError(f"contains a {type(parsed).__name__}, not a JSON object")
+    return parsed
+
+
+def check_size(path: Path, limit: str, error: type[Exception] = DataError) -> None:
+    """Raise `error` if a file is larger than the limit of that name in limits.py, or is no regular
+    file, which could be endless (a device). A missing file is no error."""
+    try:
+        status = path.stat()
+    except (*ABSENT, ValueError):
+        return
+    limits.check(limit, status.st_size, str(path), error)
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+        raise error(f"{path} is not a regular file")
 
 
 def exists(path: Path) -> bool:

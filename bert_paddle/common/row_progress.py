@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable
 from typing import Any, TextIO
 
+from bert_paddle.common.printed_lines import escape
+
 SECONDS_BETWEEN_LINES = 30.0
 
 
@@ -21,7 +23,7 @@ class RowProgress:
         if terminal is not None:
             from tqdm import tqdm
 
-            self.bar = tqdm(total=total, desc=name, file=terminal, unit="row", leave=False)
+            self.bar = tqdm(total=total, desc=escape(name), file=terminal, unit="row", leave=False)
         self.printed_at = time.monotonic()
 
     def show(self, rows: int) -> None:

@@ -32,6 +32,26 @@ class RunArgs:
         on_resume=OnResume.FREE,
         on_ranks=OnRanks.SAME_LATER,
     )
+    eval_strategy: str | None = flag(
+        None,
+        "when to evaluate during training: every --eval_steps steps, after each epoch, or no: only "
+        "at the end (default: before every save; steps if --eval_steps is given)",
+        group=EVALUATION,
+        alias="evaluation_strategy",
+        choices=("steps", "epoch", "no"),
+        on_resume=OnResume.FREE,
+        on_ranks=OnRanks.SAME_LATER,
+    )
+    eval_steps: int = flag(
+        -1,
+        "steps between evaluations, with --eval_strategy steps (-1: --logging_steps)",
+        group=EVALUATION,
+        minimum=1,
+        maximum=10**12,
+        sentinel=-1,
+        on_resume=OnResume.FREE,
+        on_ranks=OnRanks.SAME_LATER,
+    )
     load_best_model_at_end: bool = flag(
         False,
         "after training, load the best checkpoint instead of the last",
@@ -91,20 +111,22 @@ class RunArgs:
         needs=(TRAINING,),
     )
     logging_steps: int = flag(
-        500,
-        "steps between log lines",
+        -1,
+        "steps between log lines (-1: a twentieth of all steps, at most 500)",
         group=SAVING,
         minimum=1,
         maximum=10**12,
+        sentinel=-1,
         on_resume=OnResume.FREE,
         on_ranks=OnRanks.SAME_LATER,
         results=Results.SAME,
     )
     save_strategy: str = flag(
         "steps",
-        "when to evaluate and save a checkpoint: every --save_steps steps, or after each epoch",
+        "when to save a checkpoint, and to evaluate unless an --eval_... flag says when: every "
+        "--save_steps steps, after each epoch, or no: only at the end",
         group=SAVING,
-        choices=("steps", "epoch"),
+        choices=("steps", "epoch", "no"),
         on_resume=OnResume.FREE,
         on_ranks=OnRanks.SAME_LATER,
     )

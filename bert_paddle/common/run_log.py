@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from bert_paddle.common import atomic_files, read_files
+from bert_paddle.common.printed_lines import print_line
 from bert_paddle.common.row_progress import RowProgress
 
 METRICS_FILE = "metrics.jsonl"
@@ -52,13 +53,13 @@ class RunLog:
         """Print a line of the documented log format to stdout."""
         if self.active:
             with self.progress.paused():
-                print(text, file=self.stdout, flush=True)
+                print_line(text, self.stdout)
 
     def note(self, text: str) -> None:
         """Print an informational line to stderr."""
         if self.active:
             with self.progress.paused():
-                print(text, file=self.stderr, flush=True)
+                print_line(text, self.stderr)
 
     def warning(self, text: str) -> None:
         """Print a warning to stderr."""

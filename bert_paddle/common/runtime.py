@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bert_paddle.common import hardware
+from bert_paddle.common.printed_lines import print_line
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from malloc.h
 _PR_SET_PDEATHSIG = 1  # from sys/prctl.h
@@ -27,17 +28,32 @@ def bert_paddle_home() -> Path:
 
 
 def cache_dir() -> Path:
-    """The folder for regenerable files: bert_paddle in $XDG_CACHE_HOME, else in ~/.cache."""
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
-    try:
-        return folder.expanduser() / "bert_paddle"
-    except RuntimeError:  # no home directory: a path that cannot be written, so nothing is cached
-        return Path("/nonexistent/bert_paddle")
+    """The folder for regenerable files: bert_paddle in $XDG_CACHE_HOME, else in ~/.cache.
+
+    A relative path counts as unset, as the XDG specification says: it would be another folder,
+    perhaps another user's, wherever the program is started.
+    """
+    for folder in (os.environ.get("XDG_CACHE_HOME"), "~/.cache"):
+        try:
+            path = Path(folder or "").expanduser()
+        except RuntimeError:  # no home directory
+            continue
+        if path.is_absolute():
+            return path / "bert_paddle"
+    return Path("/nonexistent/bert_paddle")  # cannot be written, so nothing is cached
 
 
 def is_launched() -> bool:
     """True in a process started by `python -m paddle.distributed.launch` or by our own spawn."""
     return "PADDLE_TRAINER_ID" in os.environ
+
+
+def child_environment() -> dict[str, str]:
+    """The environment of a child `python -m bert_paddle...`: it imports this same package, and
+    nothing from the working directory, which could be another user's (Python 3.11 and later)."""
+    package = str(Path(__file__).resolve().parents[2])
+    path = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path), "PYTHONSAFEPATH": "1"}
 
 
 def set_rank_environment(rank: int, endpoints: list[str], gpus: bool) -> None:
@@ -52,6 +68,11 @@ def set_rank_environment(rank: int, endpoints: list[str], gpus: bool) -> None:
         PADDLE_CURRENT_ENDPOINT=endpoints[rank],
         PADDLE_DISTRI_BACKEND="nccl" if gpus else "gloo",
     )
+    if all(endpoint.startswith("127.0.0.1:") for endpoint in endpoints):
+        # gloo would listen on the address of the host's name, for other hosts too.
+        loopback = {"linux": "lo", "darwin": "lo0"}.get(sys.platform)
+        if loopback:
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback)
     if gpus:
         # An index into the visible GPUs, as Paddle's launcher sets it.
         os.environ["FLAGS_selected_gpus"] = str(rank)
@@ -157,7 +178,7 @@ def suppress_lines(*patterns: str) -> Iterator[None]:
     finally:
         for line in captured.getvalue().splitlines():
             if not any(pattern in line for pattern in patterns):
-                print(line, file=sys.stderr)
+                print_line(line)
 
 
 def import_paddle() -> None:

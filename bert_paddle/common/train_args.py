@@ -37,6 +37,15 @@ class TrainArgs:
         on_resume=OnResume.FREE,
         on_ranks=OnRanks.FREE,
     )
+    tokenizer_name_or_path: str | None = flag(
+        None,
+        "use the tokenizer of this model folder, vocabulary file or name, not the model's own",
+        group=MODEL,
+        alias="tokenizer_name",
+        path=PathUse.TOKENIZER,
+        on_resume=OnResume.FREE,
+        on_ranks=OnRanks.FREE,
+    )
     do_lower_case: bool | None = optional_switch(
         "whether the model reads lower-cased text; default: as its files say, else as its "
         "vocabulary suggests",
@@ -103,6 +112,24 @@ class TrainArgs:
         exclusive_minimum=0,
         on_ranks=OnRanks.SAME_LATER,
     )
+    adam_beta1: float = flag(
+        0.9,
+        "decay of the first moment of Adam and LAMB",
+        group=TRAIN,
+        minimum=0,
+        maximum=0.9999999,
+        on_ranks=OnRanks.SAME_LATER,
+        card_name="Adam beta1",
+    )
+    adam_beta2: float = flag(
+        0.999,
+        "decay of the second moment of Adam and LAMB",
+        group=TRAIN,
+        minimum=0,
+        maximum=0.9999999,
+        on_ranks=OnRanks.SAME_LATER,
+        card_name="Adam beta2",
+    )
     max_grad_norm: float = flag(
         1.0,
         "clip the global gradient norm to this (0: no clipping)",
@@ -139,13 +166,19 @@ class TrainArgs:
     )
     lr_scheduler_type: str = flag(
         "linear",
-        "after warm-up: linear decay to 0, poly (decay to 0 with power 0.5) or constant",
+        "after warm-up: linear or cosine decay to 0, poly (decay to 0 with power 0.5) or constant, "
+        "also called constant_with_warmup",
         group=SCHEDULE,
-        choices=("linear", "poly", "constant"),
+        choices=("linear", "cosine", "poly", "constant", "constant_with_warmup"),
         on_ranks=OnRanks.SAME_LATER,
     )
-    warmup_steps: int = flag(
-        0, "steps of linear warm-up", group=SCHEDULE, minimum=0, on_ranks=OnRanks.SAME_LATER
+    warmup_steps: float = flag(
+        0,
+        "steps of linear warm-up; below 1 a share of all steps",
+        group=SCHEDULE,
+        minimum=0,
+        share_below_1=True,
+        on_ranks=OnRanks.SAME_LATER,
     )
     warmup_ratio: float = flag(
         0.0,

@@ -5,15 +5,16 @@ input. `launch` starts the processes, `heartbeat` detects dead ones.
 """
 
 import os
-import pickle
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import numpy as np
+
 from bert_paddle.common import error_exit, signals
 from bert_paddle.common.errors import BertPaddleError, RunError, UserError
-from bert_paddle.distributed import heartbeat
+from bert_paddle.distributed import heartbeat, values
 
 Result = TypeVar("Result")
 # While one rank runs a function alone, all ranks communicate this often, so that none times out.
@@ -46,6 +47,13 @@ def on_gpu() -> bool:
     import paddle
 
     return paddle.device.get_device().startswith("gpu")
+
+
+def on_cpu() -> bool:
+    """Whether this process runs on the CPU, not on a GPU or another device."""
+    import paddle
+
+    return paddle.device.get_device() == "cpu"
 
 
 def connect(on_lost: Callable[[str], Any]) -> None:
@@ -81,12 +89,25 @@ def all_gather(value: Any) -> list[Any]:
     if get_world().size == 1:
         return [value]
     if _channel is not None:  # through host memory, which need not wait for queued GPU work
-        return [pickle.loads(data) for data in _channel.all_gather(pickle.dumps(value))]
+        return [values.load(data) for data in _channel.all_gather(values.dump(value))]
+    return [values.load(data) for data in _gather_bytes(values.dump(value))]
+
+
+def _gather_bytes(data: bytes) -> list[bytes]:
+    """Every process's bytes, through Paddle. Its all_gather_object would unpickle whatever arrives
+    from the network."""
+    import paddle
     import paddle.distributed
 
-    values: list[Any] = []
-    paddle.distributed.all_gather_object(values, value)
-    return values
+    def gather(array: np.ndarray) -> list[np.ndarray]:
+        tensors: list[Any] = []
+        paddle.distributed.all_gather(tensors, paddle.to_tensor(array))
+        return [tensor.numpy() for tensor in tensors]
+
+    sizes = [int(array[0]) for array in gather(np.array([len(data)], np.int64))]
+    padded = np.zeros(max(sizes), np.uint8)
+    padded[: len(data)] = np.frombuffer(data, np.uint8)
+    return [a[:size].tobytes() for a, size in zip(gather(padded), sizes, strict=True)]
 
 
 def _barrier() -> None:

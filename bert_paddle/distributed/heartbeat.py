@@ -7,6 +7,10 @@ Rank 0 has two TCP connections to every other rank:
     control     the main threads exchange bytes: a barrier and an all-gather of values in host
                 memory, which need not wait for queued GPU work
 
+Not by multiprocessing.connection: its `Listener.accept` authenticates one connection after the
+other without a time limit, so that anything that connects and sends nothing would keep the ranks
+out, and its `recv_bytes` cannot time out amid a message.
+
 A rank that is killed or stopped, on any host, is detected and named within `heartbeat_timeout`
 seconds. The others wait for a rank that is only slow: without the barrier, gloo aborts a job when
 one rank reaches a collective operation 30 seconds after another.
@@ -74,12 +78,12 @@ class Listener:
                 connection, _ = self._socket.accept()
                 connection.settimeout(5.0)
                 # The secret, the connection's type (1 byte) and the rank (4 bytes).
-                hello = _receive_exactly(connection, _SECRET_BYTES + 5)
+                hello = receive_exactly(connection, _SECRET_BYTES + 5)
             except TimeoutError:
                 if time.monotonic() < deadline:
                     continue  # not a rank: something connected and sends nothing
                 connected = {rank for _, rank in connections}
-                missing = _rank_names(rank for rank in range(1, size) if rank not in connected)
+                missing = rank_names(rank for rank in range(1, size) if rank not in connected)
                 raise LostRankError(
                     f"{missing} did not connect to rank 0 within {timeout:g} s"
                 ) from None
@@ -179,14 +183,14 @@ class ControlChannel:
             ready, _, _ = select.select(list(pending.values()), [], [], max(0.0, remaining))
             for rank in [rank for rank, connection in pending.items() if connection in ready]:
                 # The message's length in 8 bytes, then the message; None if the rank disconnected.
-                size = _receive_exactly(pending[rank], 8)
-                data = size and _receive_exactly(pending.pop(rank), int.from_bytes(size, "big"))
+                size = receive_exactly(pending[rank], 8)
+                data = size and receive_exactly(pending.pop(rank), int.from_bytes(size, "big"))
                 if data is None:
                     raise self._connection_lost_error(rank)
                 received[rank] = data
             if pending and remaining <= 0:
                 raise LostRankError(
-                    f"{_rank_names(pending)} did not reach a collective operation within "
+                    f"{rank_names(pending)} did not reach a collective operation within "
                     f"{timeout:g} s, but is alive: check what it is doing, or raise "
                     "BERT_PADDLE_PATIENCE (seconds)"
                 )
@@ -270,7 +274,7 @@ def _receive_available(connection: socket.socket) -> bytes:
         return b""
 
 
-def _receive_exactly(connection: socket.socket, count: int) -> bytes | None:
+def receive_exactly(connection: socket.socket, count: int) -> bytes | None:
     """`count` bytes; None when the other side has closed the connection. Raises TimeoutError if the
     connection has a timeout."""
     data = bytearray()
@@ -287,5 +291,5 @@ def _receive_exactly(connection: socket.socket, count: int) -> bytes | None:
     return bytes(data)
 
 
-def _rank_names(ranks: Any) -> str:
+def rank_names(ranks: Any) -> str:
     return ", ".join(f"rank {rank}" for rank in sorted(ranks))

@@ -14,6 +14,7 @@ import socket
 import sys
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -21,7 +22,9 @@ from bert_paddle.common import gpu_driver, runtime, signals
 from bert_paddle.common.args import CommonArgs
 from bert_paddle.common.error_exit import exit_with_one_line
 from bert_paddle.common.errors import BertPaddleError, FlagError, Interrupted, RunError
-from bert_paddle.distributed import collectives, rank_agreement, shutdown
+from bert_paddle.common.printed_lines import print_line
+from bert_paddle.distributed import collectives, rank_agreement, rendezvous, shutdown
+from bert_paddle.distributed.device import select_device
 from bert_paddle.distributed.heartbeat import LostRankError
 
 
@@ -31,6 +34,7 @@ def launch(program: str, args: CommonArgs) -> None:
     Raises FlagError when more GPUs are requested than visible, RunError when a process dies.
     """
     signals.ignore_until_training()
+    rendezvous.check_environment()
     from_launcher = runtime.is_launched()
     if from_launcher and runtime.parent_is_paddles_launcher():
         # On a SIGTERM it dies without telling its ranks, if it was started with --backend.
@@ -38,14 +42,14 @@ def launch(program: str, args: CommonArgs) -> None:
     processes = 1 if from_launcher else max(1, args.n_gpu)
     cpu_settings = runtime.configure(processes, use_gpu=args.n_gpu > 0 and args.device != "cpu")
     runtime.import_paddle()
-    gpus = _select_device(args.n_gpu, args.device)
+    gpus = select_device(args.n_gpu, args.device)
     if collectives.get_world().is_main:
         for note in _startup_notes(args, gpus, from_launcher, cpu_settings):
-            print(note, file=sys.stderr, flush=True)
+            print_line(note)
     if gpus and not from_launcher and args.n_gpu > gpus:
         raise FlagError([f"--n_gpu {args.n_gpu}, but only {gpus} GPU(s) are visible here"])
     if processes == 1:
-        if from_launcher and not gpus:
+        if from_launcher and collectives.on_cpu():
             _choose_gloo()
         _run_in_this_process(program, args)
     else:
@@ -72,36 +76,23 @@ def _choose_gloo() -> None:
         runtime.set_rank_environment(collectives.get_world().rank, endpoints, gpus=False)
 
 
-def set_up_device(device: str = "auto", n_gpu: int = 1) -> None:
-    """Prepare a single process for a model: import paddle and select the device.
+def _gpus(indices: range) -> str:
+    """Number, names and memory of GPUs that PaddlePaddle sees, such as "2 x NVIDIA A100, 80 GiB".
+    indices: which of the visible ones. Only the number if the driver does not tell more."""
+    from paddle.device import cuda
 
-    device: auto, cpu or gpu. Raises FlagError if a GPU is requested and there is none.
-    """
-    runtime.configure(1, use_gpu=n_gpu > 0 and device != "cpu")
-    runtime.import_paddle()
-    _select_device(n_gpu, device)
-
-
-def _select_device(n_gpu: int, device: str) -> int:
-    """The number of visible GPUs; 0, after selecting the CPU, if there are none to use."""
-    import paddle
-
-    if not paddle.is_compiled_with_cuda() or n_gpu == 0 or device == "cpu":
-        count = 0
-    else:
-        count = paddle.device.cuda.device_count()
-    if not count:
-        if device == "gpu":
-            raise FlagError(
-                ["--device gpu, but this PaddlePaddle sees no GPU (omit --device to use the CPU)"]
-            )
-        paddle.set_device("cpu")
-    return count
+    try:
+        found = [cuda.get_device_properties(index) for index in indices]
+    except (OSError, RuntimeError, ValueError) as error:
+        return f"{len(indices)}, of unknown kind ({str(error).strip().splitlines()[0]})"
+    kinds = Counter(f"{gpu.name}, {gpu.total_memory / 2**30:.0f} GiB" for gpu in found)
+    return " + ".join(f"{count} x {kind}" for kind, count in kinds.items())
 
 
 def _startup_notes(
     args: CommonArgs, gpus: int, from_launcher: bool, cpu_settings: str
 ) -> Iterator[str]:
+    yield from args.notes
     if from_launcher:
         if "n_gpu" in args.explicit_flags:
             size = collectives.get_world().size
@@ -110,8 +101,15 @@ def _startup_notes(
         yield f"warning: no GPU is visible; running {args.n_gpu} process(es) on the CPU"
         if problem := gpu_driver.unfit_build():
             yield f"warning: {problem}"
-    if not gpus:
+    if collectives.on_cpu():
         yield f"CPU: {cpu_settings}"
+    elif from_launcher:
+        size = collectives.get_world().size
+        yield f"GPU: {size} process(es), one GPU each; on this host: {_gpus(range(gpus))}"
+    else:
+        used = min(args.n_gpu, gpus)
+        more = f" ({gpus} are visible; --n_gpu uses more)" if used < gpus else ""
+        yield f"GPU: {_gpus(range(used))}{more}"
 
 
 def _run_program(program: str, args: CommonArgs, on_lost: Callable[[str], Any]) -> None:
@@ -123,6 +121,9 @@ def _run_program(program: str, args: CommonArgs, on_lost: Callable[[str], Any]) 
         return
     import paddle.distributed
 
+    world, address = collectives.get_world(), rendezvous.meeting_address()
+    if address is not None:
+        rendezvous.wait_for_ranks(world.rank, world.size, address, print_line)
     with _report_errors_to_ranks():
         with (
             runtime.suppress_lines("FLAGS", "====="),  # paddle prints its flags
@@ -179,7 +180,7 @@ def _exit_launched_rank(line: str) -> None:
     code = signals.exit_code_of(line)  # the other rank received a stop signal
     if code is None:
         line = f"{line}; resume with --resume_from_checkpoint auto"
-    print(f"error: {line}", file=sys.stderr, flush=True)
+    print_line(f"error: {line}")
     os._exit(code or 1)
 
 

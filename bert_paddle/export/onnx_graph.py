@@ -23,12 +23,15 @@ from bert_paddle.common.errors import WeightsError
 from bert_paddle.export import hugging_face
 from bert_paddle.export.sample import INPUTS
 from bert_paddle.export.source import ExportSource
+from bert_paddle.models.activations import is_tanh_gelu
 
 FILE, OUTPUT = "model.onnx", "logits"
 _OPSET, _IR_VERSION = 17, 8
 _FLOAT = 1  # onnx.TensorProto.FLOAT
 _MASK_BIAS = -10000.0  # added to the attention scores of padding, as in PaddleNLP's BERT
 _MAX_FILE_BYTES = 2**31 - 2**20  # protobuf's limit of 2 GiB, less 1 MiB for the graph
+# {hidden_act: the ONNX operator that computes it}.
+_SAME_IN_ONNX = {"relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid"}
 _EMBEDDINGS, _LAYER = "bert.embeddings.", "bert.encoder.layers.{}."
 
 
@@ -224,13 +227,33 @@ def _attention(graph: _GraphBuilder, config: Any, x: str, mask: str, layer: str)
 
 def _activation(graph: _GraphBuilder, name: str, x: str) -> str:
     """The activation function of this name, applied to x. gelu is x/2 (1 + erf(x / sqrt 2)), the
-    default of Paddle and transformers (not the tanh approximation)."""
-    if name == "relu":
-        return graph.node("Relu", [x], f"{x}.relu")
+    default of Paddle and transformers."""
+    if name in _SAME_IN_ONNX:
+        return graph.node(_SAME_IN_ONNX[name], [x], f"{x}.{name}")
     if name in ("silu", "swish"):
         return graph.node("Mul", [x, graph.node("Sigmoid", [x], f"{x}.sigmoid")], f"{x}.silu")
+    if name == "mish":
+        softplus = graph.node("Softplus", [x], f"{x}.softplus")
+        return graph.node("Mul", [x, graph.node("Tanh", [softplus], f"{x}.tanh")], f"{x}.mish")
+    if name == "relu6":
+        bounds = [graph.number("zero_activation", 0.0), graph.number("six", 6.0)]
+        return graph.node("Clip", [x, *bounds], f"{x}.relu6")
+    if is_tanh_gelu(name):
+        return _tanh_gelu(graph, x)
     scaled = graph.node("Div", [x, graph.number("root_two", math.sqrt(2))], f"{x}.scaled")
     one = graph.number("one", 1.0)
     factor = graph.node("Add", [graph.node("Erf", [scaled], f"{x}.erf"), one], f"{x}.share")
+    product = graph.node("Mul", [x, factor], f"{x}.doubled")
+    return graph.node("Mul", [product, graph.number("half", 0.5)], f"{x}.gelu")
+
+
+def _tanh_gelu(graph: _GraphBuilder, x: str) -> str:
+    """x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))."""
+    cube = graph.node("Pow", [x, graph.number("three", 3.0)], f"{x}.cube")
+    part = graph.node("Mul", [cube, graph.number("cubic_share", 0.044715)], f"{x}.cubic")
+    added = graph.node("Add", [x, part], f"{x}.added")
+    root = graph.number("root_two_over_pi", math.sqrt(2 / math.pi))
+    bounded = graph.node("Tanh", [graph.node("Mul", [added, root], f"{x}.scaled")], f"{x}.tanh")
+    factor = graph.node("Add", [bounded, graph.number("one", 1.0)], f"{x}.share")
     product = graph.node("Mul", [x, factor], f"{x}.doubled")
     return graph.node("Mul", [product, graph.number("half", 0.5)], f"{x}.gelu")

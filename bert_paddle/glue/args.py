@@ -3,14 +3,17 @@
 import dataclasses
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
+from typing import ClassVar
 
-from bert_paddle.common import flags
+from bert_paddle.common import flags, peer_flags
 from bert_paddle.common.args import EVALUATION, TRAIN, CommonArgs
 from bert_paddle.common.errors import UserError
 from bert_paddle.common.flag_fields import EVALUATING, TRAINING, OnRanks, OnResume, PathUse, Results
 from bert_paddle.common.flag_values import convert
 from bert_paddle.common.flags import flag
+from bert_paddle.common.peer_flags import PeerFlag
 from bert_paddle.glue import tasks
+from bert_paddle.glue.best_metric import with_metric
 from bert_paddle.glue.custom_args import CustomDataArgs, overridden_flags
 
 TASK = "task and data"
@@ -63,6 +66,14 @@ class GlueArgs(CustomDataArgs, CommonArgs):
         not_in_grid="use seed=1,2,3",
         results=Results.SAME,
     )
+    max_train_samples: int = flag(
+        -1,
+        "train on the first rows only (-1: all)",
+        group=TRAIN,
+        minimum=1,
+        sentinel=-1,
+        changes_rows=True,
+    )
     group_by_length: bool = flag(
         False,
         "batch rows of similar length, to save padding; no gain with this package's CPU kernels, "
@@ -93,6 +104,26 @@ class GlueArgs(CustomDataArgs, CommonArgs):
         part=_ACTION,
     )
 
+    max_eval_samples: int = flag(
+        -1,
+        "evaluate on the first rows of each dev set only (-1: all)",
+        group=EVALUATION,
+        minimum=1,
+        sentinel=-1,
+        on_resume=OnResume.FROM_RUN,
+        changes_rows=True,
+    )
+    max_predict_samples: int = flag(
+        -1,
+        "predict the first rows of each test set only (-1: all)",
+        group=EVALUATION,
+        minimum=1,
+        sentinel=-1,
+        on_resume=OnResume.FREE,
+        changes_rows=True,
+    )
+    peer_flags: ClassVar[tuple[PeerFlag, ...]] = peer_flags.GLUE
+
     @staticmethod
     def overridden_flags(
         on_command_line: Collection[str], in_config: Collection[str]
@@ -118,6 +149,7 @@ class GlueArgs(CustomDataArgs, CommonArgs):
                 return
         elif not self.data_file_flags():
             return
+        yield from self._metric_problems(task)
         train, evaluate, predict = self._actions(task)
         if self.seeds is not None:
             yield from self._seeds_problems(train)
@@ -132,6 +164,23 @@ class GlueArgs(CustomDataArgs, CommonArgs):
             yield f"--do_eval: {task.name} has no dev set; give --do_predict"
         yield from self.needs_problems({TRAINING: train, EVALUATING: evaluate})
 
+    def _metric_problems(self, task: tasks.Task | None) -> Iterator[str]:
+        """Problems with --metric and --greater_is_better."""
+        if task and self.metric:
+            try:
+                task = with_metric(task, self.metric)
+            except UserError as error:
+                yield str(error)
+                return
+        higher = self.metric not in ("loss", "mse")
+        if self.greater_is_better not in (None, higher):
+            metric = f"--metric {self.metric}" if self.metric else "the metric"
+            direction = "highest" if higher else "lowest"
+            yield (
+                f"--greater_is_better {int(not higher)}: the best step has the {direction} value "
+                f"of {metric}"
+            )
+
     def _seeds_problems(self, train: bool) -> Iterator[str]:
         try:
             parse_seeds(self.seeds or "")
@@ -143,7 +192,8 @@ class GlueArgs(CustomDataArgs, CommonArgs):
             yield "--resume_from_checkpoint must be auto with --seeds: each has its own checkpoints"
 
     def finalize(self) -> None:
-        """Set the derived fields: the task's canonical name and the --do_... flags."""
+        """Set the derived fields: models' names, the task's canonical name, the --do_... flags."""
+        super().finalize()
         task = tasks.get_task(self.task_name) if self.task_name else None
         self.task_name = task.name if task else None
         self.do_train, self.do_eval, self.do_predict = self._actions(task)
@@ -152,7 +202,9 @@ class GlueArgs(CustomDataArgs, CommonArgs):
         """Whether to (train, evaluate, predict); with no --do_... flag, all that the task or the
         files allow."""
         if set(flags.flag_names(type(self), part=_ACTION)) & set(self.explicit_flags):
-            return self.do_train, self.do_eval, self.do_predict
+            evaluates = self.evaluates_apart() and self.eval_strategy != "no"
+            implied = evaluates and self.do_train and "do_eval" not in self.explicit_flags
+            return self.do_train, self.do_eval or implied, self.do_predict
         if task is None:
             return self.custom_actions()
         if task.train is None:

@@ -5,30 +5,41 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from bert_paddle.common.flag_fields import OnRanks, OnResume, PathUse, flag, flag_names
-from bert_paddle.common.table_files import (
-    EXTENSIONS,
-    FORMATS,
-    JSON,
-    JSON_LINES,
-    detect_format,
+from bert_paddle.common.flag_fields import (
+    OnRanks,
+    OnResume,
+    PathUse,
+    Results,
+    flag,
+    flag_names,
+    optional_switch,
 )
+from bert_paddle.glue import text_format
 
 CUSTOM = "your own data, instead of --task_name (docs/OWN_DATA.md)"
+TSV, QUOTED_TSV, CSV, JSON, JSON_LINES = "tsv", "quoted_tsv", "csv", "json", "jsonl"
+FORMATS = (TSV, QUOTED_TSV, CSV, JSON, JSON_LINES)
+EXTENSIONS = {".tsv": TSV, ".csv": CSV, ".json": JSON, ".jsonl": JSON_LINES, ".ndjson": JSON_LINES}
 # Value of --metric -> name of the metric in all_results.json.
 CLASSIFICATION_METRICS = {
     "accuracy": "accuracy",
     "f1": "f1",
     "f1_macro": "f1_macro",
     "matthews": "matthews_correlation",
+    "loss": "loss",
 }
-REGRESSION_METRICS = {"pearson": "pearson", "spearman": "spearmanr", "mse": "mse"}
+REGRESSION_METRICS = {"pearson": "pearson", "spearman": "spearmanr", "mse": "mse", "loss": "loss"}
 DEFAULT_VALIDATION_SHARE = 0.1  # of the training rows; used without --validation_file
 
 # Parts of the flags: files with rows that a GLUE task has itself, a file that replaces its test
 # sets, what a GLUE task defines itself, how files are read.
 _DATA_FILE, _TEST_FILE, _TASK, _FORMAT = "data file", "test file", "task", "file format"
 _COLUMN = "column"  # names a column that is read
+
+
+def detect_format(path: str, file_format: str | None) -> str | None:
+    """The format of a file, by --file_format or its extension; None for an unknown extension."""
+    return file_format or EXTENSIONS.get(Path(path).suffix.lower())
 
 
 def split_names(text: str | None) -> tuple[str, ...]:
@@ -128,6 +139,22 @@ class CustomDataArgs:
         choices=FORMATS,
         part=_FORMAT,
     )
+    delimiter: str | None = flag(
+        None,
+        "what separates the fields of delimited files: a character, or tab, comma, semicolon, pipe "
+        "or space (default: as the format says, unless all rows say otherwise)",
+        group=CUSTOM,
+        on_resume=OnResume.FREE,
+        part=_FORMAT,
+    )
+    encoding: str | None = flag(
+        None,
+        "encoding of the files, as cp1252, gb18030 or utf-16-le (default: UTF-8, unless a file is "
+        "UTF-16 or Chinese GB18030 beyond doubt)",
+        group=CUSTOM,
+        on_resume=OnResume.FREE,
+        part=_FORMAT,
+    )
     labels: str | None = flag(
         None,
         "a,b,c: the classes in order (default: the distinct labels of the training rows)",
@@ -138,13 +165,26 @@ class CustomDataArgs:
     regression: bool = flag(
         False, "labels are numbers to predict, not classes", group=CUSTOM, part=_TASK
     )
+    label_names: str | None = flag(
+        None,
+        "x,y,z: names for the classes, in the order of --labels (default: of the sorted labels); "
+        "files keep their own spelling",
+        group=CUSTOM,
+        comma_separated=True,
+        part=_TASK,
+    )
     metric: str | None = flag(
         None,
-        "metric that selects the best checkpoint (default: accuracy; for regression the mean of "
-        "pearson and spearman)",
+        "metric that selects the best checkpoint (default: that of the GLUE task, else accuracy; "
+        "for regression the mean of pearson and spearman)",
         group=CUSTOM,
-        choices=(*CLASSIFICATION_METRICS, *REGRESSION_METRICS),
-        part=_TASK,
+        choices=tuple({**CLASSIFICATION_METRICS, **REGRESSION_METRICS}),
+    )
+    greater_is_better: bool | None = optional_switch(
+        "as the metric says anyway: 0 for loss and mse, 1 for the others",
+        group=CUSTOM,
+        on_resume=OnResume.FREE,
+        results=Results.SAME,
     )
 
     def custom_actions(self) -> tuple[bool, bool, bool]:
@@ -213,6 +253,8 @@ class CustomDataArgs:
             extension = Path(path).suffix
             problem = f"unknown extension {extension}" if extension else "the name has no extension"
             yield f"--{name} {path}: {problem} ({' '.join(EXTENSIONS)}); or give --file_format"
+        elif self.delimiter and detect_format(path, self.file_format) in (JSON, JSON_LINES):
+            yield f"--delimiter is for delimited files: {path} is JSON"
         elif self.column_names and detect_format(path, self.file_format) in (JSON, JSON_LINES):
             yield f"--column_names is for files without a header: {path} has named fields"
 
@@ -220,6 +262,7 @@ class CustomDataArgs:
         columns = split_names(self.column_names)
         if len(set(columns)) < len(columns) or "" in columns:
             yield f"--column_names {self.column_names}: give distinct, non-empty names"
+        yield from text_format.problems(self.delimiter, self.encoding)
         if self.text_pair_column and not self.text_column:
             yield "--text_pair_column needs --text_column"
         chosen = {name: column for name in self._part(_COLUMN) if (column := getattr(self, name))}
@@ -236,6 +279,13 @@ class CustomDataArgs:
             yield "--labels and --regression contradict each other: regression has no classes"
         elif self.labels and (len(set(labels)) < len(labels) or "" in labels or len(labels) < 2):
             yield f"--labels {self.labels}: give two or more distinct names, separated by commas"
+        names = split_names(self.label_names)
+        if self.label_names and self.regression:
+            yield "--label_names and --regression contradict each other: regression has no classes"
+        elif names and (len(set(names)) < len(names) or "" in names or len(names) < 2):
+            yield f"--label_names {self.label_names}: give two or more distinct names"
+        elif names and labels and len(names) != len(labels):
+            yield f"--label_names has {len(names)} names for the {len(labels)} classes of --labels"
         if self.regression and self.metric in CLASSIFICATION_METRICS:
             metrics = ", ".join(REGRESSION_METRICS)
             yield (

@@ -3,7 +3,6 @@ metrics are computed over all rows at once."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -11,8 +10,8 @@ from bert_paddle.common.errors import RunError
 from bert_paddle.distributed import collectives
 from bert_paddle.glue import metrics
 from bert_paddle.glue.data.dataset import EncodedDataset
-from bert_paddle.glue.loss import forward
 from bert_paddle.glue.tasks import Task
+from bert_paddle.models.forward_pass import Batch, ForwardPass
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class EvalResult:
 
 
 def compute_logits(
-    model: Any,
+    forward: ForwardPass,
     dataset: EncodedDataset,
     batch_size: int,
     pad_multiple: int = 1,
@@ -49,7 +48,7 @@ def compute_logits(
     batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
     with paddle.no_grad():
         own_logits = [
-            forward(model, dataset.batch(batch, pad_multiple)).astype("float32").numpy()
+            _logits(forward, dataset.batch(batch, pad_multiple))
             for batch in collectives.sharded_rounds(
                 batches, lambda done: show_rows(done * batch_size)
             )
@@ -58,6 +57,10 @@ def compute_logits(
     logits = np.zeros_like(sorted_logits)
     logits[order] = sorted_logits
     return logits
+
+
+def _logits(forward: ForwardPass, batch: Batch) -> np.ndarray:
+    return forward(batch).astype("float32").numpy()
 
 
 def check_finite(logits: np.ndarray, model_name: str) -> None:
@@ -88,7 +91,7 @@ def mean_loss(task: Task, logits: np.ndarray, labels: np.ndarray) -> float:
 
 def evaluate(
     task: Task,
-    model: Any,
+    forward: ForwardPass,
     dataset: EncodedDataset,
     batch_size: int,
     pad_multiple: int = 1,
@@ -96,7 +99,7 @@ def evaluate(
 ) -> EvalResult:
     """Loss and metrics of a model in evaluation mode over all rows; see `compute_logits`."""
     assert dataset.labels is not None
-    logits = compute_logits(model, dataset, batch_size, pad_multiple, show_rows)
+    logits = compute_logits(forward, dataset, batch_size, pad_multiple, show_rows)
     predictions = predictions_of(task, logits)
     all_equal = len(predictions) > 1 and len(set(predictions.tolist())) == 1
     has_single_class = all_equal and not task.is_regression

@@ -6,24 +6,29 @@ from pathlib import Path
 from typing import Any
 
 from bert_paddle import report
+from bert_paddle.common import runtime
 from bert_paddle.common.run_log import RunLog
 from bert_paddle.common.tensor_file import TensorSnapshot
 from bert_paddle.distributed import collectives
 from bert_paddle.glue import card, evaluate, loss, output_check, rank_facts, results, run_info
 from bert_paddle.glue.args import GlueArgs
+from bert_paddle.glue.best_metric import with_metric
 from bert_paddle.glue.custom import load as custom_data
 from bert_paddle.glue.data.load import EncodedData, RawData, encode_data, read_task_data
+from bert_paddle.glue.data.row_limits import limit_rows
 from bert_paddle.glue.fingerprints import glue_fingerprints
 from bert_paddle.glue.predictions import write_test_predictions
 from bert_paddle.glue.tasks import Task, get_task
 from bert_paddle.models import (
     classifier,
     compute_mode,
+    hub,
     load_weights,
     model_config,
     model_state,
 )
 from bert_paddle.models.added_tokens import check_embeddings
+from bert_paddle.models.forward_pass import ForwardPass
 from bert_paddle.models.tokenizer import Tokenizer, load_tokenizer
 from bert_paddle.training import model_card, rank_contents, resume_check
 from bert_paddle.training import run as training_run
@@ -50,15 +55,16 @@ def run(args: GlueArgs) -> dict[str, Any]:
             resume_check.take_flags_of_run(args, training_run.saved_flags(resume_from))
         model_name = args.model_name_or_path
         model_dir = training_run.find_initial_model(model_name, log)
-        tokenizer = load_tokenizer(model_dir, args.vocab_file, args.do_lower_case)
+        tokenizer = _load_tokenizer(args, model_dir)
         for message in tokenizer.messages:
             log.note(message)
 
         task, raw_data = _read_data(args, model_dir, tokenizer, log)
+        limit_rows(raw_data, args, log)
         data = encode_data(raw_data, tokenizer, args, log)
-        model = _build_model(args, task, model_dir, log)
-        rank_facts.check_same_contents(args, task, data, model, tokenizer, resume_from)
-        job = FineTuningJob(task, args, output_dir, model, tokenizer, data, log)
+        forward = _build_model(args, task, model_dir, log)
+        rank_facts.check_same_contents(args, task, data, forward.model, tokenizer, resume_from)
+        job = FineTuningJob(task, args, output_dir, forward, tokenizer, data, log)
 
         if args.do_train:
             digests = glue_fingerprints(task, data, tokenizer, model_dir)
@@ -73,6 +79,16 @@ def run(args: GlueArgs) -> dict[str, Any]:
         job.write_results()
         report.write_after_run(args, output_dir, log)
     return job.values
+
+
+def _load_tokenizer(args: GlueArgs, model_dir: Path) -> Tokenizer:
+    """The model's tokenizer, or that of --vocab_file or --tokenizer_name_or_path."""
+    folder, vocab_file = model_dir, args.vocab_file
+    if name := args.tokenizer_name_or_path:
+        folder, vocab_file = collectives.run_on_main_first(
+            lambda: hub.find_tokenizer(name, runtime.bert_paddle_home())
+        )
+    return load_tokenizer(folder, vocab_file, args.do_lower_case)
 
 
 def _prepare_output_dir(args: GlueArgs, output_dir: Path, log: RunLog) -> str | None:
@@ -103,7 +119,7 @@ def _read_data(
         task, data = custom_data.read_custom_data(args, config, log)
         check_sizes(task.is_pair)
         return task, data
-    task = get_task(args.task_name)
+    task = with_metric(get_task(args.task_name), args.metric)
     check_sizes(task.is_pair)
     data = read_task_data(task, args, log)
     if args.do_predict and args.test_file:
@@ -111,7 +127,7 @@ def _read_data(
     return task, data
 
 
-def _build_model(args: GlueArgs, task: Task, model_dir: Path, log: RunLog) -> Any:
+def _build_model(args: GlueArgs, task: Task, model_dir: Path, log: RunLog) -> ForwardPass:
     """The classifier with the weights of `model_dir`, in evaluation mode."""
     # The result of load_weights() is not bound to a name, so that its memory, as much as the
     # model's, is freed.
@@ -120,8 +136,8 @@ def _build_model(args: GlueArgs, task: Task, model_dir: Path, log: RunLog) -> An
     )
     log.note("; ".join([f"model: {model_dir}", *loaded.notes]))
     loaded.model.eval()
-    compute_mode.set_compute_mode(loaded.model, args, log)
-    return loaded.model
+    by_kernels = compute_mode.set_compute_mode(loaded.model, args, log)
+    return loss.forward_pass(loaded.model, by_kernels)
 
 
 class FineTuningJob(TrainingJob):
@@ -134,12 +150,13 @@ class FineTuningJob(TrainingJob):
         task: Task,
         args: GlueArgs,
         output_dir: Path,
-        model: Any,
+        forward: ForwardPass,
         tokenizer: Tokenizer,
         data: EncodedData,
         log: RunLog,
     ):
-        super().__init__(args, output_dir, model, log, task.name)
+        super().__init__(args, output_dir, forward.model, log, task.name)
+        self.forward = forward
         self.args: GlueArgs = args
         self.task, self.tokenizer, self.data = task, tokenizer, data
         # Tensor cores need multiples of 8, but no row may exceed the model's positions.
@@ -160,7 +177,9 @@ class FineTuningJob(TrainingJob):
         args = self.args
         loader = TrainLoader(train_set, args, args.group_by_length, self.pad_multiple)
         objective = loss.objective(self.task.is_regression)
-        trainer = Trainer(self.model, objective, self.args, collectives.on_gpu(), self.log)
+        trainer = Trainer(
+            self.model, objective, self.args, collectives.on_gpu(), self.log, self.forward
+        )
         self.autocast = trainer.autocast
         _, self.step = self.train(trainer, loader, len(train_set), fingerprints, resume_from)
 
@@ -169,7 +188,7 @@ class FineTuningJob(TrainingJob):
         self.run_info_file.start(self.describe(None), is_training=False, resumed=False)
 
     def describe(self, steps: dict[str, int] | None) -> RunInfo:
-        return run_info.describe(self.task, self.args, self.data, self.model, steps)
+        return run_info.describe(self.task, self.args, self.data, self.model, self.tokenizer, steps)
 
     def evaluate_at_step(self, state: TrainState) -> dict[str, float]:
         self.step = state.step
@@ -204,7 +223,7 @@ class FineTuningJob(TrainingJob):
         with self.autocast():
             eval_results, values = results.evaluate_dev_sets(
                 self.task,
-                self.model,
+                self.forward,
                 self.data,
                 self.args.eval_batch_size,
                 self.pad_multiple,
@@ -225,7 +244,7 @@ class FineTuningJob(TrainingJob):
             name = f"prediction ({test_set.file})"
             with self.autocast(), self.log.row_progress(name, len(dataset)) as show_rows:
                 logits = evaluate.compute_logits(
-                    self.model, dataset, self.args.eval_batch_size, self.pad_multiple, show_rows
+                    self.forward, dataset, self.args.eval_batch_size, self.pad_multiple, show_rows
                 )
             evaluate.check_finite(logits, self._model_name())
             if dataset.labels is not None:

@@ -1,8 +1,11 @@
 """The forward pass and the loss of fine-tuning."""
 
+from typing import Any
+
 from bert_paddle.models.compute_mode import to_device
+from bert_paddle.models.forward_pass import Batch, ForwardPass
 from bert_paddle.models.kernels import dispatch
-from bert_paddle.training.step import Batch, Objective
+from bert_paddle.training.step import Objective
 
 
 def objective(regression: bool) -> Objective:
@@ -10,8 +13,8 @@ def objective(regression: bool) -> Objective:
     classes, or the squared error for regression."""
     import paddle.nn.functional as F
 
-    def sums(model, batch: Batch) -> dict:
-        logits = forward(model, batch)
+    def sums(forward: ForwardPass, batch: Batch) -> dict[str, Any]:
+        logits = forward(batch)
         labels = to_device(batch["labels"])
         if regression:
             loss = F.mse_loss(logits[:, 0].astype("float32"), labels, reduction="sum")
@@ -25,10 +28,14 @@ def objective(regression: bool) -> Objective:
     return Objective(sums, counts)
 
 
-def forward(model, batch: Batch):
-    """The logits of a batch: a tensor [rows, classes]."""
-    if dispatch.uses_kernels(model):
-        return dispatch.classification_logits(model, batch)
+def forward_pass(model: Any, by_kernels: bool) -> ForwardPass:
+    """The forward pass of a classifier: the logits of a batch, a tensor [rows, classes].
+    by_kernels: whether our CPU kernels compute it, otherwise PaddleNLP's layers."""
+    function = dispatch.classification_logits if by_kernels else _logits_by_layers
+    return ForwardPass(model, function, by_kernels)
+
+
+def _logits_by_layers(model: Any, batch: Batch) -> Any:
     return model(
         to_device(batch["input_ids"]),
         token_type_ids=to_device(batch["segment_ids"]),

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from bert_paddle.common.matthews import matthews_correlation
 from bert_paddle.glue.tasks import Task
 
 
@@ -36,12 +37,7 @@ def _mse(predictions: np.ndarray, labels: np.ndarray) -> float:
 
 
 def _matthews(predictions: np.ndarray, labels: np.ndarray) -> float:
-    from sklearn.metrics import matthews_corrcoef
-
-    with warnings.catch_warnings():
-        # sklearn warns, and returns 0, if labels and predictions are all of one class.
-        warnings.simplefilter("ignore")
-        return float(matthews_corrcoef(labels, predictions))
+    return matthews_correlation(labels, predictions)
 
 
 def _pearson(predictions: np.ndarray, labels: np.ndarray) -> float:

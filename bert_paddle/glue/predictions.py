@@ -13,6 +13,9 @@ from bert_paddle.glue.data.tsv import Examples
 from bert_paddle.glue.evaluate import predictions_of
 from bert_paddle.glue.tasks import Task, TestSet
 
+# With more classes than that, a row lists only its most likely ones.
+MAX_CLASSES_LISTED, TOP_CLASSES = 100, 10
+
 
 def write_test_predictions(
     task: Task, test_set: TestSet, dataset: EncodedDataset, logits: np.ndarray, output_dir: Path
@@ -50,7 +53,8 @@ def write_jsonl(task: Task, examples: Examples, logits: np.ndarray, path: Path) 
 
     logits: [n, classes], or [n, 1] for regression. Keys: index (from 0), text_a, text_b for pairs,
     label if known, prediction (class names, or numbers) and, for classification, probabilities in
-    the order of `task.labels`.
+    the order of `task.labels`; with more than MAX_CLASSES_LISTED classes, top_probabilities, the
+    largest TOP_CLASSES by class name.
     """
     rows = _jsonl_rows(task, examples, logits)
     lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
@@ -65,7 +69,6 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
 
 def _jsonl_rows(task: Task, examples: Examples, logits: np.ndarray) -> Iterator[dict[str, Any]]:
     predictions, labels = predictions_of(task, logits), examples.labels
-    class_probabilities = None if task.is_regression else probabilities(logits)
     for i, text in enumerate(examples.texts_a):
         row: dict[str, Any] = {"index": i, "text_a": text}
         if examples.texts_b is not None:
@@ -73,9 +76,20 @@ def _jsonl_rows(task: Task, examples: Examples, logits: np.ndarray) -> Iterator[
         if labels is not None:
             row["label"] = _label_or_score(task, labels[i])
         row["prediction"] = _label_or_score(task, predictions[i])
-        if class_probabilities is not None:
-            row["probabilities"] = [round(float(value), 6) for value in class_probabilities[i]]
+        if not task.is_regression:
+            shares = probabilities(logits[i : i + 1])[0]
+            if len(task.labels) > MAX_CLASSES_LISTED:
+                row["top_probabilities"] = {
+                    task.labels[k]: round(float(shares[k]), 6) for k in top_classes(shares)
+                }
+            else:
+                row["probabilities"] = [round(float(value), 6) for value in shares]
         yield row
+
+
+def top_classes(shares: np.ndarray) -> list[int]:
+    """The indices of the TOP_CLASSES largest of these probabilities, largest first."""
+    return np.argsort(-shares, kind="stable")[:TOP_CLASSES].tolist()
 
 
 def _label_or_score(task: Task, value: Any) -> str | float:

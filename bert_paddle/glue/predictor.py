@@ -9,13 +9,14 @@ import numpy as np
 
 from bert_paddle.common import runtime
 from bert_paddle.common.errors import DataError, WeightsError
-from bert_paddle.glue import evaluate
+from bert_paddle.glue import evaluate, loss
 from bert_paddle.glue.custom.load import saved_task
 from bert_paddle.glue.data.dataset import encode_examples, unknown_share
 from bert_paddle.glue.data.tsv import Examples
 from bert_paddle.glue.predictions import probabilities
 from bert_paddle.models import classifier, hub, load_weights, model_config, tokenizer
 from bert_paddle.models.added_tokens import check_embeddings
+from bert_paddle.models.kernels import encoder
 from bert_paddle.models.load_weights import LoadedWeights
 from bert_paddle.training.verify_model_dir import verify_model_dir
 
@@ -66,6 +67,8 @@ class Predictor:
         )
         self.model = classifier.build_classifier(weights, self.labels, seed=0, need_head=True).model
         self.model.eval()
+        by_kernels = not encoder.unsupported_reason(self.model.bert)
+        self._forward = loss.forward_pass(self.model, by_kernels)
         self.folder = folder
 
     @property
@@ -115,7 +118,7 @@ class Predictor:
                 "nothing: it does not know their language, their script or their case "
                 "(--do_lower_case)"
             )
-        logits = evaluate.compute_logits(self.model, dataset, batch_size)
+        logits = evaluate.compute_logits(self._forward, dataset, batch_size)
         evaluate.check_finite(logits, str(self.folder))
         return self._predictions(logits)
 
@@ -156,6 +159,8 @@ def _class_names(weights: LoadedWeights, folder: Path) -> tuple[str, ...]:
     weights without a classifier."""
     bias = weights.tensors.get("classifier.bias")
     if bias is None:
+        if weights.head_problem:
+            raise WeightsError(f"{weights.head_problem}: correct id2label")
         raise WeightsError(
             f"{folder} has no classifier (it is a pre-trained model): fine-tune it first, and give "
             "the run's model_<step>"

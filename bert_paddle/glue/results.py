@@ -1,7 +1,6 @@
 """Log lines of evaluations, their values for all_results.json, and the best step."""
 
 import time
-from typing import Any
 
 import numpy as np
 
@@ -11,12 +10,13 @@ from bert_paddle.glue.data.dataset import EncodedDataset
 from bert_paddle.glue.data.load import EncodedData
 from bert_paddle.glue.evaluate import EvalResult, evaluate, mean_loss, predictions_of
 from bert_paddle.glue.tasks import Task, TestSet
+from bert_paddle.models.forward_pass import ForwardPass
 from bert_paddle.training.train_state import TrainState
 
 
 def evaluate_dev_sets(
     task: Task,
-    model: Any,
+    forward: ForwardPass,
     data: EncodedData,
     batch_size: int,
     pad_multiple: int,
@@ -33,7 +33,7 @@ def evaluate_dev_sets(
         start = time.perf_counter()
         name = f"evaluation ({dev.name})" if dev.name else "evaluation"
         with log.row_progress(name, len(dataset)) as show_rows:
-            result = evaluate(task, model, dataset, batch_size, pad_multiple, show_rows)
+            result = evaluate(task, forward, dataset, batch_size, pad_multiple, show_rows)
         seconds = time.perf_counter() - start
         tags = [("dev", dev.name)] if dev.name else []
         tags += [("data", "demo")] if data.demo else []
@@ -69,9 +69,8 @@ def update_best_step(task: Task, state: TrainState, results: list[EvalResult]) -
     """Update the best step by the primary metric on the first dev set; on a tie the earlier step
     stays best. Returns whether this evaluation is the best so far.
     """
-    return state.update_best(
-        metrics.primary_metric(task, results[0].metrics), task.primary.higher_is_better
-    )
+    values = {"loss": results[0].loss, **results[0].metrics}
+    return state.update_best(metrics.primary_metric(task, values), task.primary.higher_is_better)
 
 
 def score_test_set(

@@ -3,15 +3,21 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bert_paddle.glue import predictions
 from bert_paddle.glue.args import GlueArgs
+from bert_paddle.glue.data.dataset import EncodedDataset
 from bert_paddle.glue.data.load import EncodedData
 from bert_paddle.glue.evaluate import EvalResult
 from bert_paddle.glue.tasks import Task
+from bert_paddle.models.tokenizer import Tokenizer
 from bert_paddle.training import run_info
 from bert_paddle.training.run_info import RunInfo
 
 PROGRAM = "run_glue"
+_EXAMPLE_ROWS = 4  # the batch from which run.json's example is taken
+_EXAMPLE_TOKENS = 64  # longer examples are cut there
 
 
 def describe(
@@ -19,6 +25,7 @@ def describe(
     args: GlueArgs,
     data: EncodedData,
     model: Any,
+    tokenizer: Tokenizer,
     steps: dict[str, int] | None,
 ) -> RunInfo:
     """The run's entries in run.json. The lengths are those of the training rows or, without
@@ -43,7 +50,29 @@ def describe(
         rows={name: len(dataset) for name, dataset in datasets.items()},
         lengths=lengths,
         steps=steps,
+        class_counts={
+            name: np.bincount(dataset.labels, minlength=len(task.labels)).tolist()
+            for name, dataset in datasets.items()
+            if dataset.labels is not None and task.labels
+        },
+        example=None if first is None else _example(first, tokenizer, task),
     )
+
+
+def _example(dataset: EncodedDataset, tokenizer: Tokenizer, task: Task) -> dict[str, Any]:
+    """The shortest of the first rows as the model's input, padded as in a batch of these rows."""
+    rows = np.arange(min(_EXAMPLE_ROWS, len(dataset)))
+    if not len(rows):
+        return {}
+    batch = dataset.batch(rows)
+    row = int(dataset.encoded.lengths[rows].argmin())
+    fields = ("input_ids", "input_mask", "segment_ids")
+    example = {name: batch[name][row][:_EXAMPLE_TOKENS].tolist() for name in fields}
+    example["pieces"] = [tokenizer.vocab[i] for i in example["input_ids"]]
+    if dataset.labels is not None:
+        label = dataset.labels[row]
+        example["label"] = task.labels[int(label)] if task.labels else float(label)
+    return example
 
 
 def write_dev_predictions(

@@ -294,7 +294,7 @@ def get_task(name: str) -> Task:
     if normalized in by_name:
         return by_name[normalized]
     spellings = by_name | {normalize_name(task.folder): task for task in _TASK_LIST}
-    matches = difflib.get_close_matches(normalized, spellings, n=2, cutoff=0.6)
+    matches = difflib.get_close_matches(normalized, spellings, n=2)  # mnli-mm: no typing mistake
     guesses = " or ".join(dict.fromkeys(spellings[match].name for match in matches))
     hint = f"did you mean {guesses}? " if guesses else ""
     raise UserError(f"unknown task {name!r}; {hint}the tasks are {', '.join(TASKS)}")

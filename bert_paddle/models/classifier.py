@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from bert_paddle.common.errors import WeightsError
-from bert_paddle.models import load_weights, model_state, paddlenlp_bert
+from bert_paddle.models import load_weights, model_state
+from bert_paddle.models.activations import build_bert
 
 
 @dataclass(frozen=True)
@@ -41,16 +42,17 @@ def build_classifier(
     import paddle
 
     paddle.seed(seed)
-    bert = paddlenlp_bert.bert_module()
     config = {k: v for k, v in checkpoint.config.items() if k != "labels"}
-    bert_config = bert.BertConfig(**config, num_labels=max(1, len(labels)))
-    model = bert.BertForSequenceClassification(bert_config)
+    config["num_labels"] = max(1, len(labels))
+    model = build_bert("BertForSequenceClassification", config)
     tensors, reason = _align_head(checkpoint, labels)
     matched = load_weights.match_weights(
         tensors, {name: tuple(value.shape) for name, value in model.state_dict().items()}
     )
     notes = list(checkpoint.notes) + list(matched.notes)
-    reason = reason or matched.new_head_reason
+    reason = checkpoint.head_problem or reason or matched.new_head_reason
+    if checkpoint.head_problem and need_head:
+        raise WeightsError(f"{checkpoint.head_problem}: correct id2label, or train with --do_train")
     if reason and need_head:
         raise WeightsError(
             f"the model has no classifier for this task ({reason}): fine-tune it first with "

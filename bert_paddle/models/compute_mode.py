@@ -21,17 +21,19 @@ from bert_paddle.models.kernels import dispatch, encoder
 _MAX_HEAD_SIZE, _HEAD_SIZE_MULTIPLE, _MIN_CAPABILITY = 256, 8, (8, 0)
 
 
-def set_compute_mode(model: Any, args: CommonArgs, log: RunLog) -> None:
+def set_compute_mode(model: Any, args: CommonArgs, log: RunLog) -> bool:
     """Choose the encoder of a BertForSequenceClassification or BertForPretraining and replace its
-    forward methods as the flags require; its parameters and their names do not change."""
+    forward methods as the flags require; its parameters and their names do not change.
+
+    Returns whether our CPU kernels compute the model, the same on all ranks."""
     on_gpu = collectives.on_gpu()
     names = flag_names(type(args), part=PADDLENLP_LAYERS)
     layer_flags = [f"--{name}" for name in names if getattr(args, name)]
     if layer_flags and not on_gpu:
-        model.use_cpu_kernels = False
+        by_kernels = False
         log.note(f"encoder: PaddleNLP's layers, for {', '.join(layer_flags)}; our kernels are off")
     else:
-        dispatch.choose_encoder(model, args.cpu_kernels, log)
+        by_kernels = dispatch.choose_kernels(model, args.cpu_kernels, log)
     if args.fused_adamw and not on_gpu:
         log.note("--fused_adamw has no effect on the CPU")
     if args.recompute:  # recomputes with the same dropout masks
@@ -45,11 +47,12 @@ def set_compute_mode(model: Any, args: CommonArgs, log: RunLog) -> None:
             _replace_forward(layer.self_attn, MethodType(forward, layer.self_attn))
     if args.to_static:
         _replace_forward(model, _static_forward(model))
+    return by_kernels
 
 
-def describe_mode(model: Any, args: CommonArgs) -> dict[str, str]:
-    """How the model is computed, after `set_compute_mode`, by name: what the draws of dropout and
-    the rounding of results depend on. A checkpoint stores it.
+def describe_mode(args: CommonArgs, by_kernels: bool) -> dict[str, str]:
+    """How the model is computed, by name: what the draws of dropout and the rounding of results
+    depend on. A checkpoint stores it. by_kernels: see `set_compute_mode`.
 
     --recompute is not in it: it draws the same masks and gives the same results.
     """
@@ -62,7 +65,7 @@ def describe_mode(model: Any, args: CommonArgs) -> dict[str, str]:
     return {
         "device": "gpu" if on_gpu else "cpu",
         "processes": str(collectives.get_world().size),
-        "encoder": "kernels" if dispatch.uses_kernels(model) else "layers",
+        "encoder": "kernels" if by_kernels else "layers",
         "paddle": paddle.__version__,
         **{name: flag_text(value) for name, value in switches.items()},
     }

@@ -101,7 +101,7 @@ def gpt2_shapes(config: Gpt2Config) -> dict[str, tuple[int, ...]]:
     }
     for number in range(config.num_hidden_layers):
         prefix = f"gpt.decoder.layers.{number}."
-        norm = {"weight": (h,), "bias": (h,)}
+        norm: dict[str, tuple[int, ...]] = {"weight": (h,), "bias": (h,)}
         parts: dict[str, dict[str, tuple[int, ...]]] = {
             "norm1": norm,
             **{

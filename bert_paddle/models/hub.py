@@ -1,22 +1,17 @@
 """Finds a model folder: an existing path, a name under $BERT_PADDLE_HOME/models, or a download from
 PaddleNLP's hub. Does not import paddle."""
 
-import http.client
+import contextlib
 import os
-import shutil
-import tempfile
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
 
 from bert_paddle.common import atomic_files, read_files
+from bert_paddle.common.download import DownloadError, RemoteFile, download_lock, fetch_file
 from bert_paddle.common.errors import WeightsError
 
-_TIMEOUT = 30  # seconds without receiving data
-_CHUNK = 1 << 20  # bytes
 _HUB = "https://bj.bcebos.com"
 _WEIGHTS_URL = f"{_HUB}/paddlenlp/models/transformers/"
 _VOCAB_URL = f"{_HUB}/paddle-hapi/models/bert/"
@@ -134,37 +129,36 @@ def find_model_dir(
 def download_model(name: str, home: Path, log: Callable[[str], None] = lambda line: None) -> Path:
     """Download a hub model into home/models/<name> and return that folder.
 
-    The files are written to a temporary folder that is renamed at the end, so that the model's
-    folder is complete or absent. Of several processes that download the same model, the first one
-    to finish renames its folder, and the others use that one. Raises WeightsError if the download
-    fails.
+    The files are written to the folder .<name>.download, which is renamed at the end, so that the
+    model's folder is complete or absent; the next call resumes an interrupted download there. Of
+    several processes that download the same model, one does, and the others wait for it. Raises
+    WeightsError if the download fails.
     """
     model, target = HUB_MODELS[name], home / "models" / name
-    temporary = None
+    folder = target.with_name(f".{name}.download")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=target.parent))
-        log(f"downloading {name} from {_mirrored(model.weights_url)} to {target}")
-        _download_file(model.vocab_url, temporary / "vocab.txt")
-        _download_file(model.weights_url, temporary / "model_state.pdparams")
-        config = {"model_type": "bert", "architectures": ["BertForPretraining"]}
-        atomic_files.write_json(temporary / "config.json", config | (built_in_config(name) or {}))
-        atomic_files.write_json(
-            temporary / "tokenizer_config.json",
-            {"do_lower_case": model.do_lower_case, "tokenizer_class": "BertTokenizer"},
-        )
-        temporary.chmod(0o755)  # mkdtemp gives 0700, and the cache may be shared
-        _move_into_place(temporary, target)
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        url = error.url if isinstance(error, HTTPError) else _mirrored(model.weights_url)
+        with download_lock(target.with_name(f".{name}.lock")):
+            if read_files.is_dir(target):
+                return target  # another process downloaded it while this one waited for the lock
+            log(f"downloading {name} from {_mirrored(model.weights_url)} to {target}")
+            folder.mkdir(exist_ok=True)
+            _download_file(model.vocab_url, folder / "vocab.txt")
+            _download_file(model.weights_url, folder / "model_state.pdparams")
+            config = {"model_type": "bert", "architectures": ["BertForPretraining"]}
+            config |= built_in_config(name) or {}
+            atomic_files.write_json(folder / "config.json", config)
+            atomic_files.write_json(folder / "tokenizer_config.json", _tokenizer_config(model))
+            folder.rename(target)
+            atomic_files.sync(target.parent)
+    except (OSError, DownloadError) as error:
         raise WeightsError(
             f"model {name!r} not found: no folder {name} here, none at {target}, and "
-            f"the download from PaddleNLP's hub failed ({url}: {error}); give the path of a folder "
+            f"the download from PaddleNLP's hub failed ({error}); give the path of a folder "
             f"with config.json, weights and vocab.txt, or put one at {target}"
         ) from error
     finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
+        _remove_if_empty(folder)
     return target
 
 
@@ -176,43 +170,51 @@ def download_vocabulary(name: str, home: Path) -> Path:
         return target
     try:
         target.mkdir(parents=True, exist_ok=True)
-        settings = {"do_lower_case": model.do_lower_case, "tokenizer_class": "BertTokenizer"}
-        atomic_files.write_json(target / "tokenizer_config.json", settings)
-        temporary = target / f".vocab.{os.getpid()}.part"
-        _download_file(model.vocab_url, temporary)
-        temporary.rename(target / "vocab.txt")
-    except (OSError, http.client.HTTPException, ValueError) as error:
+        with download_lock(target.with_name(f".{name}.lock")):
+            atomic_files.write_json(target / "tokenizer_config.json", _tokenizer_config(model))
+            _download_file(model.vocab_url, target / "vocab.txt")
+    except (OSError, DownloadError) as error:
         raise WeightsError(
             f"the vocabulary of {name} is not at {target} and the download from PaddleNLP's hub "
-            f"failed ({_mirrored(model.vocab_url)}: {error})"
+            f"failed ({error})"
         ) from error
     return target
+
+
+def _tokenizer_config(model: HubModel) -> dict[str, Any]:
+    return {"do_lower_case": model.do_lower_case, "tokenizer_class": "BertTokenizer"}
+
+
+def _download_file(url: str, target: Path) -> None:
+    """Download `target`, unless it is there. Raises DownloadError and OSError; what was received
+    of the file is kept beside it, and the next call resumes from there."""
+    source = RemoteFile(target.name, size=None, sha256=None)  # the hub publishes neither
+    fetched = fetch_file(_mirrored(url), source, target.parent)
+    if fetched != target:
+        atomic_files.move_into_place(fetched, target)
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # not there, or with files from which to resume
+        folder.rmdir()
+
+
+def find_tokenizer(name_or_path: str, home: Path) -> tuple[Path, str | None]:
+    """The folder and, if it is named, the vocabulary file of --tokenizer_name_or_path: a folder, a
+    vocabulary file, a name under home/models, or a published name. Raises WeightsError."""
+    path = Path(name_or_path).expanduser()
+    if read_files.is_file(path):
+        return path.parent, str(path)
+    if name_or_path in HUB_MODELS and not read_files.is_dir(path):
+        if not read_files.is_dir(home / "models" / name_or_path):
+            return download_vocabulary(name_or_path, home), None
+    try:
+        return find_model_dir(name_or_path, home), None
+    except WeightsError as error:
+        raise WeightsError(f"--tokenizer_name_or_path: {error}") from None
 
 
 def _mirrored(url: str) -> str:
     """The URL on the mirror in PaddleNLP's variable PPNLP_ENDPOINT, if it is set."""
     mirror = os.environ.get("PPNLP_ENDPOINT", "").rstrip("/").removesuffix("/paddlenlp")
     return url.replace(_HUB, mirror, 1) if mirror else url
-
-
-def _download_file(url: str, target: Path) -> None:
-    address = _mirrored(url)
-    with urllib.request.urlopen(address, timeout=_TIMEOUT) as response, target.open("wb") as file:
-        shutil.copyfileobj(response, file, _CHUNK)
-        file.flush()
-        os.fsync(file.fileno())
-        expected = response.headers.get("Content-Length")
-    # copyfileobj raises no error if the connection closes early.
-    if expected is not None and target.stat().st_size != int(expected):
-        raise OSError(f"received {target.stat().st_size} of {expected} bytes")
-    if target.stat().st_size == 0:
-        raise OSError("received an empty file")
-
-
-def _move_into_place(temporary: Path, target: Path) -> None:
-    """Rename a finished download, unless another process has finished the same one first."""
-    try:
-        temporary.rename(target)
-    except OSError:
-        if not (target / "config.json").is_file():
-            raise

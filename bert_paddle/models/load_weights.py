@@ -2,7 +2,8 @@
 
 Whether the weights are Paddle's or Hugging Face's is detected from the tensor names, not from the
 file's name or metadata. Any mismatch is a WeightsError: no weight stays random because its name
-was not found.
+was not found. Only what other models of BERT's family lack is drawn anew, and said: a head, and the
+pooler, which models for masked words, tokens or answers do not have.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,11 +24,15 @@ from bert_paddle.models.weight_names import (
     detect_other_architecture,
     fill_tied_weights,
     normalize_paddle,
+    strip_wrapper,
     to_paddle,
 )
 
 # Parts of class names of models whose `classifier` is not a sequence classification head.
 _OTHER_TASKS = ("TokenClassification", "MultipleChoice", "QuestionAnswering")
+_POOLER = BERT.prefix + "pooler."
+# Heads that read the pooler's output: without one, they are of another kind of model.
+_HEADS_OF_POOLER = ("classifier.", "cls.seq_relationship.")
 
 
 @dataclass(frozen=True)
@@ -36,13 +41,15 @@ class LoadedWeights:
 
     config: settings by BertConfig's names, and "labels": the class names in the order of the
     logits, or None. tensors: float32 under Paddle's names, Linear weights [in, out]. format: that
-    of the file, "paddle" or "huggingface". notes: the conversions that were made.
+    of the file, "paddle" or "huggingface". notes: the conversions that were made. head_problem: why
+    the file's classifier is not among the tensors, if it contradicts the configuration.
     """
 
     config: dict[str, Any]
     tensors: Tensors
     format: str
     notes: list[str]
+    head_problem: str | None = None
 
 
 @dataclass(frozen=True)
@@ -50,7 +57,8 @@ class MatchedWeights:
     """The result of matching a checkpoint's tensors with a model's parameters.
 
     tensors: those to load into the model. new_head_reason: why a head keeps its initial values;
-    None if the heads are loaded, too. notes: the heads in the file that are not used.
+    None if the heads are loaded, too. notes: the heads in the file that are not used, and a pooler
+    that keeps its initial values.
     """
 
     tensors: Tensors
@@ -69,24 +77,52 @@ def load_weights(folder: Path) -> LoadedWeights:
     tensors, file, notes = read_tensors(folder)
     if config.path.name == "model_config.json":
         notes.append("model_config.json converted")
+    elif config.path.name != "config.json":
+        notes.append(f"{config.path.name} read")
+    tensors, unwrapped = strip_wrapper(tensors)
     weights_format = detect_format(tensors)
-    architecture = detect_other_architecture(tensors)
-    if weights_format is None or architecture:
+    if weights_format is None:
+        architecture = detect_other_architecture(tensors)
         first = f"the first tensor is '{shorten(next(iter(tensors), 'none'))}'"
         reason = f"the names are those of {shorten(architecture)}" if architecture else first
         raise WeightsError(f"{file} has no BERT weights: {reason}")
     tensors, renamed = (
         to_paddle(tensors) if weights_format == HUGGING_FACE else normalize_paddle(tensors)
     )
+    tensors, skipped = _skip_extra(tensors)
     tensors, widened = as_float32(tensors, file)
     tensors, tied = fill_tied_weights(tensors)
     values = _check_config_agrees(config, tensors, file)
-    notes += renamed + widened + tied
+    notes += unwrapped + renamed + skipped + widened + tied
+    head_problem = None
     if any(task in config.architecture for task in _OTHER_TASKS):
         values["labels"] = None
-        tensors = {k: v for k, v in tensors.items() if not k.startswith("classifier.")}
+        tensors = _without(tensors, "classifier.")
         notes.append(f"head of {config.architecture} ignored")
-    return LoadedWeights(values, tensors, weights_format, notes)
+    elif head_problem := _other_classes(config, tensors, file):
+        values["labels"] = None
+        tensors = _without(tensors, "classifier.")
+    return LoadedWeights(values, tensors, weights_format, notes, head_problem)
+
+
+def count_outputs(folder: Path) -> int | None:
+    """The number of outputs of a model's classifier; None if it has none. Raises WeightsError."""
+    return _outputs(load_weights(folder).tensors)
+
+
+def _without(tensors: Tensors, prefix: str) -> Tensors:
+    return {name: value for name, value in tensors.items() if not name.startswith(prefix)}
+
+
+def _skip_extra(tensors: Tensors) -> tuple[Tensors, list[str]]:
+    """The tensors of a BERT and its heads, and a note with the others, such as the layers that a
+    distillation adds."""
+    kept = {n: v for n, v in tensors.items() if n.startswith((BERT.prefix, *BERT.head_prefixes))}
+    skipped = [name for name in tensors if name not in kept]
+    if not skipped:
+        return tensors, []
+    more = f", ... ({len(skipped)})" if len(skipped) > 3 else ""
+    return kept, [f"not of BERT, skipped: {', '.join(map(shorten, skipped[:3]))}{more}"]
 
 
 def match_weights(
@@ -97,17 +133,23 @@ def match_weights(
     """Match a checkpoint's tensors with a model's parameters. shapes: {parameter name: shape}.
 
     A head (the names that begin with one of `head_prefixes`) that is missing or has another size is
-    left out and reported. Raises WeightsError if a head is incomplete, another parameter is missing
-    or has another shape, or the file has tensors that are neither the model's nor a BERT head's.
+    left out and reported, and so is a missing pooler. Raises WeightsError if a head or the pooler
+    is incomplete, another parameter is missing or has another shape, or the file has tensors that
+    are neither the model's nor a BERT head's.
     """
     usable = {name: value for name, value in tensors.items() if name in shapes}
+    lacks_pooler = not any(name.startswith(_POOLER) for name in tensors)
     reasons = []
     for prefix in head_prefixes:
-        if reason := _head_mismatch(tensors, shapes, prefix):
+        reason = _head_mismatch(tensors, shapes, prefix)
+        if reason is None and lacks_pooler and prefix in _HEADS_OF_POOLER:
+            reason = f"the weights have no pooler, which the {prefix.rstrip('.')} reads"
+        if reason:
             reasons.append(reason)
-            usable = {k: v for k, v in usable.items() if not k.startswith(prefix)}
+            usable = _without(usable, prefix)
     heads = tuple(head_prefixes)
-    body = [name for name in shapes if not name.startswith(heads)]
+    new = (*heads, _POOLER) if lacks_pooler else heads
+    body = [name for name in shapes if not name.startswith(new)]
     unused = [name for name in tensors if name not in shapes]
     unused_heads = [n for n in unused if n.startswith((*heads, *BERT.head_prefixes))]
     raise_if_mismatched(
@@ -122,6 +164,8 @@ def match_weights(
     prefixes = sorted({name.split(".")[0] for name in unused_heads})
     patterns = ", ".join(f"{prefix}.*" for prefix in prefixes)
     notes = [f"unused head {patterns}"] if prefixes else []
+    if lacks_pooler:
+        notes.append("new pooler (the weights have none)")
     return MatchedWeights(usable, "; ".join(reasons) or None, notes)
 
 
@@ -171,17 +215,12 @@ def _check_config_agrees(config: ModelConfig, tensors: Tensors, file: Path) -> d
         if tensor is None or tensor.ndim != 2:
             raise WeightsError(f"{file} has no usable {BERT.prefix}{name}: not a complete BERT")
         sizes[setting] = tensor.shape[axis]
-    values, head = dict(config.values), tensors.get("classifier.weight")
+    values = dict(config.values)
     if "type_vocab_size" in config.defaulted:
         values["type_vocab_size"] = sizes["type_vocab_size"]
-    classes = None if head is None else head.shape[-1] if head.ndim else 0
-    if values["labels"] and classes not in (None, len(values["labels"])):
-        raise WeightsError(
-            f"{config.path}: id2label names {len(values['labels'])} classes, but the classifier in "
-            f"{file.name} has {classes}: correct id2label"
-        )
-    if classes is not None and not any(task in config.architecture for task in _OTHER_TASKS):
-        check_classifier_kind(config, classes)
+    outputs = _outputs(tensors)
+    if outputs is not None and not any(task in config.architecture for task in _OTHER_TASKS):
+        check_classifier_kind(config, outputs)
     differing = [name for name, size in sizes.items() if values[name] != size]
     if differing:
         details = ", ".join(f"{name} {values[name]} but {sizes[name]}" for name in differing)
@@ -190,6 +229,23 @@ def _check_config_agrees(config: ModelConfig, tensors: Tensors, file: Path) -> d
             "use files of one model"
         )
     return values
+
+
+def _outputs(tensors: Tensors) -> int | None:
+    """The number of a classifier's outputs; None without one."""
+    head = tensors.get("classifier.weight")
+    return None if head is None else head.shape[-1] if head.ndim else 0
+
+
+def _other_classes(config: ModelConfig, tensors: Tensors, file: Path) -> str | None:
+    """Why the classifier's outputs are not the classes in the configuration; None if they are."""
+    labels, outputs = config.values["labels"], _outputs(tensors)
+    if not labels or outputs in (None, len(labels)):
+        return None
+    return (
+        f"{config.path}: id2label names {len(labels)} classes, but the classifier in {file.name} "
+        f"has {outputs}"
+    )
 
 
 def as_float32(tensors: Tensors, file: Path) -> tuple[Tensors, list[str]]:

@@ -1,19 +1,21 @@
 """Reads and checks a BERT model's configuration. Does not import paddle.
 
-The file is a config.json of Hugging Face or PaddleNLP, or the nested model_config.json that earlier
-versions of PaddleNLP wrote; the result has the names of PaddleNLP's BertConfig.
+The file is a config.json of Hugging Face or PaddleNLP, the bert_config.json of
+google-research/bert, or the nested model_config.json that earlier versions of PaddleNLP wrote; the
+result has the names of PaddleNLP's BertConfig.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bert_paddle.common import read_files
 from bert_paddle.common.errors import WeightsError
+from bert_paddle.models.activations import ACTIVATIONS
 
-_CONFIG_FILES = ("config.json", "model_config.json")
+_CONFIG_FILES = ("config.json", "bert_config.json", "model_config.json")
 _SIZES = (
     "vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size "
     "max_position_embeddings"
@@ -30,7 +32,6 @@ _DEFAULTS = {
     "pad_token_id": 0,
 }
 _OPTIONAL = ("pool_act", "classifier_dropout")
-_ACTIVATIONS = ("gelu", "relu", "silu", "swish")
 _MAX_EPSILON = 1e-3  # the limit of Paddle's LayerNorm
 _MAX_SIZE = 10**7  # for each of _SIZES, as for flags: a larger one is a mistake or malicious
 _LFS_HEADER = b"version https://git-lfs"
@@ -129,13 +130,11 @@ def check_classifier_kind(config: ModelConfig, outputs: int | None = None) -> No
 
 def read_json_object(path: Path) -> dict[str, Any]:
     """The object in a JSON file. Raises WeightsError for anything else."""
+    read_files.check_size(path, "JSON_BYTES", WeightsError)
     try:
-        content = json.loads(check_readable(path).read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise WeightsError(f"{path} is not JSON ({error}): repair or download it again") from error
-    if not isinstance(content, dict):
-        raise WeightsError(f"{path} contains a {type(content).__name__}, not a JSON object")
-    return content
+        return read_files.parse_json_object(check_readable(path).read_bytes())
+    except ValueError as error:
+        raise WeightsError(f"{path} {error}: repair or download it again") from error
 
 
 def check_readable(path: Path) -> Path:
@@ -210,8 +209,8 @@ def _find_problems(values: Mapping[str, Any], raw: Mapping[str, Any]) -> list[st
             f"hidden_size {values['hidden_size']} is not divisible by num_attention_heads "
             f"{values['num_attention_heads']}"
         )
-    if values["hidden_act"] not in _ACTIVATIONS:
-        supported = ", ".join(_ACTIVATIONS)
+    if values["hidden_act"] not in ACTIVATIONS:
+        supported = ", ".join(ACTIVATIONS)
         shown = _shorten(values["hidden_act"])
         problems.append(f"hidden_act {shown} is not supported, only {supported}")
     if (position_type := raw.get("position_embedding_type") or "absolute") != "absolute":

@@ -4,13 +4,13 @@ A tokenizer that is not BERT's WordPiece, or with a setting that would give othe
 ours, is refused by name: its text would silently become other tokens, mostly [UNK].
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bert_paddle.common.errors import WeightsError
+from bert_paddle.models import model_config
 from bert_paddle.models.vocabulary import SPECIAL_TOKENS, TOKENIZER_JSON_FILE, VOCAB_FILE
 
 TOKENIZER_CONFIG_FILE, SPECIAL_TOKENS_FILE, ADDED_TOKENS_FILE = (
@@ -227,14 +227,4 @@ def _read_model_config(folder: Path) -> dict[str, Any]:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_bytes())
-    except OSError as error:
-        raise WeightsError(f"{path} cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise WeightsError(f"{path} is not JSON ({error})") from None
-    if not isinstance(content, dict):
-        raise WeightsError(f"{path} is not a JSON object")
-    return content
+    return model_config.read_json_object(path) if path.is_file() else {}

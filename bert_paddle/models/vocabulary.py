@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bert_paddle.common import read_files
 from bert_paddle.common.errors import WeightsError
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -22,6 +23,7 @@ _COUNTED_PIECE = re.compile(r"\S+[\t ]-?\d+(\.\d+)?(e-?\d+)?")
 def read_vocab(path: Path) -> list[str]:
     """The tokens of a vocab.txt, one per line; a byte order mark and blank lines at the end are not
     part of it. Raises WeightsError for an unreadable file, and for one in another format."""
+    read_files.check_size(path, "VOCABULARY_BYTES", WeightsError)
     try:
         data = path.read_bytes()
     except OSError as error:

@@ -9,7 +9,7 @@ import numpy as np
 from bert_paddle.common.errors import WeightsError
 from bert_paddle.models.model_config import check_readable, read_json_object
 from bert_paddle.models.safe_pickle import read_paddle, read_torch
-from bert_paddle.models.weight_names import Tensors
+from bert_paddle.models.weight_names import Tensors, find_state_dict
 
 _UNSUPPORTED_FILES = (
     "tf_model.h5",
@@ -62,6 +62,11 @@ _READERS: dict[str, Callable[[Path], Tensors]] = {
 }
 
 
+def has_weights(folder: Path) -> bool:
+    """Whether a folder has a file from which weights are read."""
+    return any((folder / name).is_file() for name in _READERS)
+
+
 def read_tensors(folder: Path) -> tuple[Tensors, Path, list[str]]:
     """The tensors as stored, the path of the file or index, and notes."""
     present = [name for name in _READERS if (folder / name).is_file()]
@@ -74,12 +79,16 @@ def read_tensors(folder: Path) -> tuple[Tensors, Path, list[str]]:
     tensors: Tensors = {}
     for file in _list_shards(path) if path.suffix == ".json" else [path]:
         tensors |= read(check_readable(file))
+    notes = [f"{name} next to {present[0]} not read" for name in present[1:]]
+    if key := find_state_dict(tensors):
+        tensors = tensors[key]  # type: ignore[assignment]
+        notes.append(f"the state dict {key!r} of {path.name} read")
     for name, value in tensors.items():
         if not isinstance(value, np.ndarray):
             raise WeightsError(
                 f"{path}: {shorten(name)} is not a tensor, so this is not a state dict"
             )
-    return tensors, path, [f"{name} next to {present[0]} not read" for name in present[1:]]
+    return tensors, path, notes
 
 
 def _list_shards(index: Path) -> list[Path]:

@@ -8,8 +8,9 @@ it shares with the word embeddings.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -96,6 +97,19 @@ BERT = Family(
     ),
 )
 
+# Keys of a model's state dict in a training checkpoint, whose other entries are not read.
+_STATE_DICTS = ("state_dict", "model_state_dict", "model", "module", "net", "network")
+# Names under which programs keep a BERT inside another module, in front of its tensors' names:
+# torch's DataParallel and compile, Lightning, sentence-transformers and usual attributes.
+_WRAPPERS = frozenset(
+    (
+        *("module", "model", "_orig_mod", "_fsdp_wrapped_module", "base_model", "auto_model"),
+        *("bert", "bert_model", "bert_layer", "encoder", "text_encoder", "text_model", "backbone"),
+        *("transformer", "pretrained_model", "language_model", "lm", "plm", "net", "network"),
+        "student",
+    )
+)
+
 # Patterns of tensor names of other architectures, for error messages.
 _OTHER_ARCHITECTURES = {
     "albert": r"albert_layer_groups",
@@ -113,6 +127,42 @@ _OTHER_PREFIX = r"^(\w+)\.(embeddings|encoder)\."
 def _template(name: str) -> tuple[str, list[str]]:
     """Replace a layer's number and return it: `a.3.b` -> (`a.{}.b`, ["3"])."""
     return re.sub(r"(?<=\.)\d+(?=\.)", "{}", name), re.findall(r"(?<=\.)(\d+)(?=\.)", name)
+
+
+def find_state_dict(content: Mapping[str, Any]) -> str | None:
+    """The key under which a training checkpoint keeps the model's state dict; None for a state dict
+    itself."""
+    return next((key for key in _STATE_DICTS if isinstance(content.get(key), dict)), None)
+
+
+def strip_wrapper(tensors: Tensors, family: Family = BERT) -> tuple[Tensors, list[str]]:
+    """Take off what all names of the encoder begin with when it was saved as a part of another
+    module, as in module.bert.encoder.layer.0...; also returns notes.
+
+    Other tensors may lack it. Raises WeightsError for two encoders in one file.
+    """
+    markers = "|".join(
+        re.escape(marker).replace(r"\{\}", r"\d+") for marker in family.markers.values()
+    )
+    pattern = re.compile(rf"((?:\w+\.)*?)(?:{re.escape(family.prefix)})?(?:{markers})")
+    found = {match[1] for name in tensors if (match := pattern.fullmatch(name))}
+    known = sorted(prefix for prefix in found if _is_wrapper(prefix))
+    if len(known) > 1:
+        raise WeightsError(
+            f"the weights contain several BERT models ({', '.join(map(repr, known[:3]))} begin "
+            "their names): save only one of them"
+        )
+    if not known or known == [""]:
+        return tensors, []
+    out = {name.removeprefix(known[0]): array for name, array in tensors.items()}
+    if len(out) < len(tensors):
+        return tensors, []
+    return out, [f"prefix {known[0]} taken off"]
+
+
+def _is_wrapper(prefix: str) -> bool:
+    parts = prefix.split(".")[:-1]
+    return all(part in _WRAPPERS or part.isdecimal() for part in parts)
 
 
 def detect_format(names: Iterable[str], family: Family = BERT) -> str | None:

@@ -1,34 +1,46 @@
-"""PaddleNLP's BertForPretraining with random or loaded weights, and its loss."""
+"""PaddleNLP's BertForPretraining, or BertForMaskedLM without next-sentence prediction (NSP), with
+random or loaded weights, and its loss."""
 
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from bert_paddle.common.errors import WeightsError
-from bert_paddle.models import load_weights, model_state, paddlenlp_bert
+from bert_paddle.models import load_weights, model_state
+from bert_paddle.models.activations import build_bert
 from bert_paddle.models.compute_mode import to_device
+from bert_paddle.models.forward_pass import Batch, ForwardPass
 from bert_paddle.models.kernels import dispatch
 from bert_paddle.pretrain.args import SIZES
-from bert_paddle.training.step import Batch, Objective
+from bert_paddle.training.step import Objective
 
-# Prefixes of the weights that a checkpoint may lack.
-HEADS = ("cls.predictions.", "cls.seq_relationship.")
+_EMBEDDINGS = "bert.embeddings.word_embeddings.weight"
+
+
+def needed_heads(nsp: bool) -> tuple[str, ...]:
+    """Prefixes of the heads' weights, which a checkpoint may lack."""
+    return ("cls.predictions.", "cls.seq_relationship.") if nsp else ("cls.predictions.",)
 
 
 def build_model(
-    config: Mapping[str, Any], seed: int, checkpoint: load_weights.LoadedWeights | None
+    config: Mapping[str, Any],
+    seed: int,
+    checkpoint: load_weights.LoadedWeights | None,
+    nsp: bool = True,
+    need_heads: bool = False,
 ) -> tuple[Any, list[str]]:
-    """Returns a BertForPretraining, and notes for the log on where its weights come from.
+    """Returns a BertForPretraining, or with nsp=False a BertForMaskedLM, whose pooler is not
+    trained, and notes for the log on where its weights come from.
 
     config: keyword arguments of BertConfig. Without a checkpoint all weights are drawn from `seed`;
-    with one, only heads that it does not contain. Raises WeightsError when the checkpoint does not
-    match the configuration.
+    with one, only heads (and a pooler) that it does not contain. Raises WeightsError when the
+    checkpoint does not match the configuration, and with `need_heads` for one that lacks a head.
     """
-    bert = paddlenlp_bert.bert_module()
     try:
-        model = bert.BertForPretraining(bert.BertConfig(**config))
+        model = build_bert("BertForPretraining" if nsp else "BertForMaskedLM", config)
     except MemoryError:
         sizes = ", ".join(f"{name} {config[name]}" for name in SIZES)
         raise WeightsError(
@@ -39,26 +51,70 @@ def build_model(
     if checkpoint is None:
         notes = [f"random weights from seed {seed}"]
     else:
-        matched = _match_weights(checkpoint, shapes)
+        checkpoint, grown = _grow_vocabulary(checkpoint, tensors)
+        matched = _match_weights(checkpoint, shapes, needed_heads(nsp))
+        _check_tied(matched.tensors)
+        if need_heads and matched.new_head_reason:
+            raise WeightsError(
+                f"the model cannot be evaluated without training ({matched.new_head_reason}): give "
+                "a model with its pre-training heads, such as a run's model_<step>"
+            )
         tensors |= matched.tensors
-        notes = [*checkpoint.notes, *matched.notes]
+        # One parameter with two names: a new head must not replace the loaded word embeddings.
+        tensors["cls.predictions.decoder.weight"] = tensors[_EMBEDDINGS]
+        notes = [*checkpoint.notes, *grown, *matched.notes]
         if matched.new_head_reason:
             notes.append(f"new head ({matched.new_head_reason})")
     model_state.set_tensors(model, tensors)
+    if not nsp:
+        for parameter in model.bert.pooler.parameters():
+            parameter.stop_gradient = True
     return model, notes
 
 
 def _match_weights(
-    checkpoint: load_weights.LoadedWeights, shapes: Mapping[str, Sequence[int]]
+    checkpoint: load_weights.LoadedWeights,
+    shapes: Mapping[str, Sequence[int]],
+    heads: Sequence[str],
 ) -> load_weights.MatchedWeights:
     """The checkpoint's tensors for the model's names; errors say which flags disagree."""
     try:
-        return load_weights.match_weights(checkpoint.tensors, shapes, HEADS)
+        return load_weights.match_weights(checkpoint.tensors, shapes, heads)
     except WeightsError as error:
         raise WeightsError(
             f"--init_from: {error} (the configuration comes from --model_name_or_path and the size "
             "flags: give the same model as --init_from there)"
         ) from None
+
+
+def _grow_vocabulary(
+    checkpoint: load_weights.LoadedWeights, initial: Mapping[str, np.ndarray]
+) -> tuple[load_weights.LoadedWeights, list[str]]:
+    """The checkpoint with the initial values of the word pieces that it lacks, and notes. Those are
+    the last ones: words that were appended to its vocabulary."""
+    rows = len(checkpoint.tensors[_EMBEDDINGS])
+    missing = len(initial[_EMBEDDINGS]) - rows
+    if missing <= 0:
+        return checkpoint, []
+    tensors = dict(checkpoint.tensors)
+    for name in tensors.keys() & initial.keys():
+        has_vocabulary = name == _EMBEDDINGS or name.startswith("cls.predictions.decoder")
+        if has_vocabulary and tensors[name].shape[1:] == initial[name].shape[1:]:
+            tensors[name] = np.concatenate([tensors[name], initial[name][rows:]])
+    grown = replace(checkpoint, tensors=tensors)
+    return grown, [f"{missing} new word embeddings behind the {rows} of the weights"]
+
+
+def _check_tied(tensors: Mapping[str, np.ndarray]) -> None:
+    """Raise WeightsError for an output layer that does not share the word embeddings, as with
+    tie_word_embeddings false: PaddleNLP's BERT has one tensor for both."""
+    decoder = tensors.get("cls.predictions.decoder.weight")
+    if decoder is None or np.array_equal(decoder, tensors[_EMBEDDINGS], equal_nan=True):
+        return
+    raise WeightsError(
+        "--init_from: the weights have an output layer of their own (cls.predictions.decoder), but "
+        "in BERT it is the word embeddings: give a model with tie_word_embeddings true"
+    )
 
 
 def initial_tensors(
@@ -91,38 +147,57 @@ def _truncated_normal(rng: np.random.Generator, shape: Sequence[int], std: float
     return values * np.float32(std)
 
 
-def objective() -> Objective:
+def objective(nsp: bool = True) -> Objective:
     """BERT's loss: the masked-LM loss, averaged over the masked positions of the global batch, plus
-    the next-sentence (NSP) loss, averaged over its rows. Both are cross-entropies with natural
-    logarithms."""
+    (with `nsp`) the next-sentence loss, averaged over its rows. Both are cross-entropies with
+    natural logarithms."""
     import paddle.nn.functional as F
 
-    def sums(model: Any, batch: Batch) -> dict[str, Any]:
-        mlm_logits, nsp_logits = forward(model, batch)
+    def sums(forward: ForwardPass, batch: Batch) -> dict[str, Any]:
+        mlm_logits, nsp_logits = forward(batch)
         masked_lm_ids = to_device(batch["masked_lm_ids"])
-        next_sentence_labels = to_device(batch["next_sentence_labels"])
-        return {
-            "mlm": F.cross_entropy(mlm_logits.astype("float32"), masked_lm_ids, reduction="sum"),
-            "nsp": F.cross_entropy(
-                nsp_logits.astype("float32"), next_sentence_labels, reduction="sum"
-            ),
-        }
+        terms = {"mlm": F.cross_entropy(_float32(mlm_logits), masked_lm_ids, reduction="sum")}
+        if nsp:
+            labels = to_device(batch["next_sentence_labels"])
+            terms["nsp"] = F.cross_entropy(_float32(nsp_logits), labels, reduction="sum")
+        return terms
+
+    rows = "nsp" if nsp else "rows"
 
     def counts(batch: Batch) -> dict[str, int]:
         if not batch:  # no rows for this rank
             return {}
-        return {"mlm": len(batch["masked_lm_ids"]), "nsp": len(batch["next_sentence_labels"])}
+        return {"mlm": len(batch["masked_lm_ids"]), rows: len(batch["input_ids"])}
 
-    return Objective(sums, counts, rows="nsp")
+    return Objective(sums, counts, rows, rows_are_a_term=nsp)
 
 
-def forward(model: Any, batch: Batch) -> tuple[Any, Any]:
-    """Masked-LM logits [masked positions, vocab] and NSP logits [rows, 2].
+def _float32(logits: Any) -> Any:
+    return logits.astype("float32")
+
+
+def forward_pass(model: Any, by_kernels: bool, nsp: bool = True) -> ForwardPass:
+    """The forward pass: masked-LM logits [masked positions, vocab] and NSP logits [rows, 2]; None
+    instead of these for a model without an NSP head (nsp=False). by_kernels: whether our CPU
+    kernels compute it, otherwise PaddleNLP's layers.
 
     The vocabulary projection is computed for the masked positions only, about 15 % of all.
     """
-    if dispatch.uses_kernels(model):
-        return dispatch.pretraining_logits(model, batch)
+    function = dispatch.pretraining_logits if by_kernels else _logits_by_layers
+    if not nsp:
+        function = _mlm_logits_by_kernels if by_kernels else _mlm_logits_by_layers
+    return ForwardPass(model, function, by_kernels)
+
+
+def _mlm_logits_by_kernels(model: Any, batch: Batch) -> tuple[Any, None]:
+    return dispatch.masked_lm_logits(model, batch), None
+
+
+def _mlm_logits_by_layers(model: Any, batch: Batch) -> tuple[Any, None]:
+    return _logits_by_layers(model, batch), None
+
+
+def _logits_by_layers(model: Any, batch: Batch) -> Any:
     return model(
         to_device(batch["input_ids"]),
         token_type_ids=to_device(batch["segment_ids"]),

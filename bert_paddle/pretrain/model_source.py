@@ -33,9 +33,9 @@ def read_model_source(args: PretrainArgs, home: Path) -> ModelSource:
     """Read the configuration, overridden by the size flags, and the vocabulary if one is found.
 
     --model_name_or_path is a folder, a configuration file, a name under home/models, or a
-    published name, whose configuration is built in. The vocabulary is the first that
-    exists: that of --vocab_file, of the model folder, of the folder of the shards, or of the
-    published name on the hub.
+    published name, whose configuration is built in. The vocabulary is the first that exists: that
+    of --tokenizer_name_or_path or --vocab_file, of the model folder, of the folder of the shards,
+    or of the published name on the hub.
 
     Raises WeightsError for a configuration that is missing or not that of a BERT, for a malformed
     vocabulary, and for one that is larger than the model's vocab_size or differs from the shards'.
@@ -44,6 +44,9 @@ def read_model_source(args: PretrainArgs, home: Path) -> ModelSource:
     folder, config = _read_config(name, home)
     config = _override_sizes(config, args)
     tokenizer, no_vocabulary_reason = _find_vocabulary(args, folder, home)
+    if tokenizer is not None and args.init_from and args.vocab_size < 0:
+        _check_appended(tokenizer, Path(args.init_from).expanduser(), config["vocab_size"])
+        config["vocab_size"] = max(config["vocab_size"], len(tokenizer))
     if tokenizer is not None:
         check_embeddings(tokenizer.added_tokens, config["vocab_size"], folder or Path(name))
     if tokenizer is not None and len(tokenizer) > config["vocab_size"]:
@@ -55,6 +58,20 @@ def read_model_source(args: PretrainArgs, home: Path) -> ModelSource:
     if tokenizer is not None:
         _check_same_vocabulary(tokenizer, Path(args.input_dir))
     return ModelSource(config, tokenizer, no_vocabulary_reason, name)
+
+
+def _check_appended(tokenizer: Tokenizer, initial_model: Path, vocab_size: int) -> None:
+    """Raise WeightsError for a vocabulary with more word pieces than the initial model has
+    embeddings that does not begin with the model's own, if that is known."""
+    if len(tokenizer) <= vocab_size or not has_vocabulary(initial_model):
+        return
+    own = load_tokenizer(initial_model, None, tokenizer.do_lower_case).vocab
+    if tokenizer.vocab[: len(own)] != own[: len(tokenizer.vocab)]:
+        raise WeightsError(
+            f"the vocabulary has {len(tokenizer)} word pieces and does not begin with the "
+            f"{len(own)} of {initial_model}: for further pre-training append new ones to the "
+            "model's vocab.txt"
+        )
 
 
 def _check_same_vocabulary(tokenizer: Tokenizer, input_dir: Path) -> None:
@@ -116,6 +133,9 @@ def _find_vocabulary(
 ) -> tuple[Tokenizer | None, str]:
     """The tokenizer and "", or None and the reason why there is no vocabulary."""
     input_dir = Path(args.input_dir)
+    if args.tokenizer_name_or_path:
+        found, vocab_file = hub.find_tokenizer(args.tokenizer_name_or_path, home)
+        return load_tokenizer(found, vocab_file, args.do_lower_case), ""
     if args.vocab_file:
         model_dir = folder or Path(args.vocab_file).parent
         return load_tokenizer(model_dir, args.vocab_file, args.do_lower_case), ""

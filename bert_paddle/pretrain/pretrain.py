@@ -3,6 +3,7 @@
 import itertools
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from bert_paddle import report
 from bert_paddle.common import run_log, runtime
 from bert_paddle.common.tensor_file import TensorSnapshot
 from bert_paddle.distributed import collectives
-from bert_paddle.models import compute_mode, load_weights, model_state
+from bert_paddle.models import compute_mode, load_weights, model_state, weight_files
+from bert_paddle.models.forward_pass import ForwardPass
 from bert_paddle.pretrain import card, model_source, rank_facts
 from bert_paddle.pretrain import model as pretrain_model
 from bert_paddle.pretrain.args import PretrainArgs
@@ -18,8 +20,13 @@ from bert_paddle.pretrain.data.loader import PretrainLoader, eval_row_ranges, re
 from bert_paddle.pretrain.data.shards import ShardSet
 from bert_paddle.pretrain.evaluate import evaluate
 from bert_paddle.pretrain.fingerprints import pretrain_fingerprints
+from bert_paddle.pretrain.masks import RunMasks
 from bert_paddle.pretrain.model_source import ModelSource
-from bert_paddle.pretrain.open_shards import open_shards, warn_rows_without_predictions
+from bert_paddle.pretrain.open_shards import (
+    open_held_out,
+    open_shards,
+    warn_rows_without_predictions,
+)
 from bert_paddle.training import model_card, rank_contents, run_files
 from bert_paddle.training import run as training_run
 from bert_paddle.training.job import TrainingJob
@@ -36,7 +43,35 @@ def run(args: PretrainArgs) -> dict[str, Any]:
     run; checkpoints written before a failure are complete.
     """
     with lock_output_dir(Path(args.output_dir)):
-        return _run(args)
+        return _run(args) if args.do_train else _evaluate_only(args)
+
+
+def _evaluate_only(args: PretrainArgs) -> dict[str, Any]:
+    """Evaluate a given model on the held-out shards, without training."""
+    log, output_dir = run_log.RunLog(active=collectives.get_world().is_main), Path(args.output_dir)
+
+    def prepare() -> None:
+        _check_outputs(args)
+        log.write_metrics_to(output_dir)
+
+    collectives.run_on_main(prepare)
+    source = _read_source(args, log)
+    held_out, masks = open_held_out(args, source, log)
+    name = args.init_from or args.model_name_or_path
+    folder = training_run.find_initial_model(name, log)
+    weights = load_weights.load_weights(folder)
+    model, notes = pretrain_model.build_model(
+        source.config, args.seed, weights, args.nsp, need_heads=True
+    )
+    model.eval()
+    log.note("; ".join([f"model: {name}, {_describe_size(model)}", *notes]))
+    by_kernels = compute_mode.set_compute_mode(model, args, log)
+    forward = pretrain_model.forward_pass(model, by_kernels, args.nsp)
+    job = PretrainJob(args, output_dir, forward, source, held_out, masks, log)
+    job.evaluate_only(str(folder))
+    job.write_results()
+    report.write_after_run(args, output_dir, log)
+    return job.values
 
 
 def _run(args: PretrainArgs) -> dict[str, Any]:
@@ -46,60 +81,70 @@ def _run(args: PretrainArgs) -> dict[str, Any]:
         lambda: training_run.resolve_resume(args, output_dir, log)
     )
     resume_from = rank_contents.local_checkpoint(args, resume_from)
+    source = _read_source(args, log)
+    data = open_shards(args, source, resume_from, log)
+
+    # The loaded weights, as large as the model, are not bound to a name, so that they are freed.
+    model, notes = pretrain_model.build_model(
+        source.config,
+        args.seed,
+        None if resume_from else _load_init_weights(args, log),
+        args.nsp,
+    )
+    log.note(
+        f"model: {source.name}, {_describe_size(model)}" + "".join(f"; {note}" for note in notes)
+    )
+
+    by_kernels = compute_mode.set_compute_mode(model, args, log)
+    forward = pretrain_model.forward_pass(model, by_kernels, args.nsp)
+    rank_facts.check_same_contents(args, source, data, model, resume_from)
+    job = PretrainJob(args, output_dir, forward, source, data.held_out, data.masks, log)
+    marks = pretrain_fingerprints(args, source, data, runtime.bert_paddle_home())
+    job.pretrain(data.train, resume_from, marks)
+    job.write_results()
+    report.write_after_run(args, output_dir, log)
+    return job.values
+
+
+def _read_source(args: PretrainArgs, log: run_log.RunLog) -> ModelSource:
     source = collectives.run_on_main_first(
         lambda: model_source.read_model_source(args, runtime.bert_paddle_home())
     )
-    if source.tokenizer is None:
+    if source.tokenizer is None and args.do_train:
         log.warning(
             f"no vocabulary ({source.no_vocabulary_reason}): the model is saved without a "
             "tokenizer; give --vocab_file"
         )
     for message in source.tokenizer.messages if source.tokenizer else ():
         log.note(message)
-    train_shards, held_out = open_shards(args, source.config, resume_from, log)
-
-    # The loaded weights, as large as the model, are not bound to a name, so that they are freed.
-    model, notes = pretrain_model.build_model(
-        source.config, args.seed, None if resume_from else _load_init_weights(args, log)
-    )
-    log.note(
-        f"model: {source.name}, {_describe_size(model)}" + "".join(f"; {note}" for note in notes)
-    )
-
-    compute_mode.set_compute_mode(model, args, log)
-    rank_facts.check_same_contents(args, source, train_shards, held_out, model, resume_from)
-    job = PretrainJob(args, output_dir, model, source, held_out, log)
-    digests = pretrain_fingerprints(
-        args, source, train_shards, held_out, runtime.bert_paddle_home()
-    )
-    job.pretrain(train_shards, resume_from, digests)
-    job.write_results()
-    report.write_after_run(args, output_dir, log)
-    return job.values
+    return source
 
 
 def _check_outputs(args: PretrainArgs) -> None:
     """Check that no input and no file of others is in the way of the run's output files. Raises
     OutputError."""
-    run_files.check_outputs(args, args.inputs(), args.models(), (), trains=True)
+    run_files.check_outputs(args, args.inputs(), args.models(), (), trains=args.do_train)
 
 
 class PretrainJob(TrainingJob):
-    """The training job of a model with masked-LM and NSP heads."""
+    """The training job of a model with a masked-LM head and, unless --nsp is off, an NSP head."""
 
     def __init__(
         self,
         args: PretrainArgs,
         output_dir: Path,
-        model: Any,
+        forward: ForwardPass,
         source: ModelSource,
         held_out: ShardSet | None,
+        masks: RunMasks,
         log: run_log.RunLog,
     ):
-        super().__init__(args, output_dir, model, log, "pretraining")
+        super().__init__(args, output_dir, forward.model, log, "pretraining")
+        self.forward = forward
         self.args: PretrainArgs = args
-        self.source, self.held_out = source, held_out
+        self.source, self.held_out, self.masks = source, held_out, masks
         self.evaluated_step: int | None = None
+        self.autocast: Callable[[], AbstractContextManager] = nullcontext
         self.rows: dict[str, int] = {}  # of "train" and "dev" (the held-out shards)
 
     def pretrain(
@@ -112,8 +157,14 @@ class PretrainJob(TrainingJob):
         if self.held_out is not None:
             self.rows["dev"] = self.held_out.total
         self.trainer = Trainer(
-            self.model, pretrain_model.objective(), args, collectives.on_gpu(), self.log
+            self.model,
+            pretrain_model.objective(args.nsp),
+            args,
+            collectives.on_gpu(),
+            self.log,
+            self.forward,
         )
+        self.autocast = self.trainer.autocast
         loader = PretrainLoader(
             train_shards,
             seed=args.seed,
@@ -122,6 +173,7 @@ class PretrainJob(TrainingJob):
             rank=world.rank,
             world_size=world.size,
             max_predictions=args.max_predictions_per_seq,
+            masker=self.masks.training,
         )
         rows = train_shards.total
         state, model_step = self.train(self.trainer, loader, rows, fingerprints, resume_from)
@@ -133,6 +185,14 @@ class PretrainJob(TrainingJob):
         if self.held_out is not None:
             self.values["eval_step"] = model_step
         self.values["model"] = f"model_{model_step}"
+
+    def evaluate_only(self, model_name: str) -> None:
+        """Evaluate the weights as they are. model_name: where they come from."""
+        assert self.held_out is not None
+        self.rows = {"dev": self.held_out.total}
+        self.run_info_file.start(self.describe(None), is_training=False, resumed=False)
+        self.values["eval_model"] = model_name
+        self._evaluate(TrainState(total=0))
 
     def describe(self, steps: dict[str, int] | None) -> RunInfo:
         """The content of run.json; the best step is the one with the lowest held-out loss."""
@@ -163,12 +223,17 @@ class PretrainJob(TrainingJob):
         ranges = eval_row_ranges(self.held_out, args.eval_batch_size, args.max_eval_samples)
         rows_before = [0, *itertools.accumulate(r.stop - r.start for r in ranges)]
         with (
-            self.trainer.autocast(),
+            self.autocast(),
             self.log.row_progress("evaluation", rows_before[-1]) as show_rows,
         ):
             own = collectives.sharded_rounds(ranges, lambda done: show_rows(rows_before[done]))
-            batches = read_batches(self.held_out, own, args.max_predictions_per_seq)
-            metrics = evaluate(self.model, batches)
+            batches = read_batches(
+                self.held_out,
+                own,
+                args.max_predictions_per_seq,
+                maskers=self.masks.held_out,
+            )
+            metrics = evaluate(self.forward, batches, args.nsp)
         seconds = time.perf_counter() - start_time
         if self.evaluated_step is None:
             warn_rows_without_predictions(self.held_out, self.log)
@@ -176,9 +241,9 @@ class PretrainJob(TrainingJob):
             ("mlm loss", metrics["mlm_loss"]),
             ("mlm accu", metrics["mlm_accuracy"]),
             ("perplexity", metrics["perplexity"]),
-            ("nsp loss", metrics["nsp_loss"]),
-            ("nsp accu", metrics["nsp_accuracy"]),
         ]
+        if args.nsp:
+            fields += [("nsp loss", metrics["nsp_loss"]), ("nsp accu", metrics["nsp_accuracy"])]
         self.log.line(run_log.eval_line(metrics["loss"], fields, []))
         self.evaluated_step = state.step
         self.values |= {f"eval_{name}": value for name, value in metrics.items()}
@@ -212,6 +277,11 @@ def _load_init_weights(
 ) -> load_weights.LoadedWeights | None:
     """The weights of --init_from, or None without it."""
     if args.init_from is None:
+        if weight_files.has_weights(Path(args.model_name_or_path).expanduser()):
+            log.warning(
+                f"the weights in {args.model_name_or_path} are not used, only its configuration: "
+                f"to begin with them, add --init_from {args.model_name_or_path}"
+            )
         return None
     folder = training_run.find_initial_model(args.init_from, log)
     return load_weights.load_weights(folder)

@@ -4,15 +4,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bert_paddle.report import run_data
+from bert_paddle.report import reading, run_data
 from bert_paddle.report.figures import PRINT_PALETTE, Palette, Picture, downsample
-from bert_paddle.report.run_data import RunData
+from bert_paddle.report.run_data import RunData, finite_float_or_none
 
 # Fields of metrics.jsonl that are not losses or metrics.
 _NOT_METRICS = {"kind", "step", "epoch", "batch", "samples", "dev", "data"}
 DASHES = ("-", "--", ":", "-.")
 _MARKERS = "osD^vPX*"
-_LR_LABEL, _THROUGHPUT_LABEL = "learning rate", "rows/s, all cards"
+_LR_LABEL, _THROUGHPUT_LABEL = "learning rate", "rows per second"
+_SCORE_LABEL = "score on the dev set"
 _AXES_FROM_ZERO = (_LR_LABEL, _THROUGHPUT_LABEL)  # labels of the y axes that start at 0
 _MAX_MARKERS = 40  # longer curves have no markers
 
@@ -45,20 +46,40 @@ def _single_run_pictures(run: RunData) -> list[Picture | None]:
         (dev, name) for dev, records in run.evals.items() for name in _value_names(records)
     ]
     metrics = [
-        Line(_title(name, dev), *run_data.by_step(run.evals[dev], name), i)
+        Line(_title(name, dev), *run_data.by_step(run.evals[dev], name), i, i)
         for i, (dev, name) in enumerate(pair for pair in evaluated if _is_metric(pair[1]))
     ]
     perplexity = [
         Line("", *run_data.by_step(records, "perplexity"), 0) for records in run.evals.values()
     ]
     return [
-        _picture("loss", "Loss", "loss", _loss_lines(run)),
+        _picture("loss", "Loss", "loss", _loss_lines(run), reading.loss(run)),
+        _epoch_picture(run),
         _picture("loss_terms", "Terms of the loss", "loss", _loss_term_lines(run)),
-        _picture("metrics", "Metrics", "evaluation", metrics),
+        _picture("metrics", "Metrics", _SCORE_LABEL, metrics, reading.metrics(run)),
         _picture("perplexity", _perplexity_title(run), "perplexity", perplexity),
-        _picture("learning_rate", "Learning rate", _LR_LABEL, lr),
-        _picture("throughput", "Throughput", _THROUGHPUT_LABEL, throughput),
+        _picture("learning_rate", "Learning rate", _LR_LABEL, lr, reading.learning_rate(run)),
+        _picture(
+            "throughput", "Throughput", _THROUGHPUT_LABEL, throughput, reading.throughput(run)
+        ),
     ]
+
+
+def _epoch_picture(run: RunData) -> Picture | None:
+    """The losses of training and validation by epoch, where epochs were recorded."""
+    lines = []
+    for i, name in enumerate(("train_loss", "eval_loss")):
+        points = [
+            (finite_float_or_none(r.get("epoch")), finite_float_or_none(r.get(name)))
+            for r in run.epochs
+        ]
+        known = [(x, y) for x, y in points if x is not None and y is not None]
+        label = "training (mean)" if i == 0 else "validation"
+        lines.append(Line(label, [x for x, _ in known], [y for _, y in known], i, i))
+    since = reading.overfitting_since(run)
+    marked = float(since.split()[1]) if since.startswith("epoch ") else None
+    note = f"Overfitting since {since}: the gap widens." if since else ""
+    return _picture("loss_by_epoch", "Loss by epoch", "loss", lines, note, "epoch", marked)
 
 
 def _perplexity_title(run: RunData) -> str:
@@ -100,7 +121,7 @@ def _comparison_pictures(runs: Sequence[RunData]) -> Iterator[Picture | None]:
     for dev, name in dict.fromkeys(evaluated):
         lines = [_run_line(i, run.evals.get(dev, []), name) for i, run in enumerate(runs)]
         title = _title(name if _is_metric(name) else f"validation_{name}", dev)
-        yield _picture(name, title, name.replace("_", " "), lines)
+        yield _picture(name, title, _title(name), lines)
     for name, title, label in (
         ("learning_rate", "Learning rate", _LR_LABEL),
         ("sequences_per_second", "Throughput", _THROUGHPUT_LABEL),
@@ -132,19 +153,32 @@ def _value_names(records: list[dict[str, Any]]) -> list[str]:
     return [name for name in names if name not in _NOT_METRICS]
 
 
-def _picture(name: str, title: str, ylabel: str, lines: list[Line]) -> Picture | None:
-    """A picture of the curves that have points; None if none has any."""
+def _picture(
+    name: str,
+    title: str,
+    ylabel: str,
+    lines: list[Line],
+    note: str = "",
+    xlabel: str = "step",
+    marked: float | None = None,
+) -> Picture | None:
+    """A picture of the curves that have points; None if none has any. marked: where on the x axis
+    overfitting begins, if it does."""
     drawn = [line for line in lines if line.xs]
     if not drawn:
         return None
     longest = max(len(line.xs) for line in drawn)
     shown = max(len(downsample(line.xs, line.ys)[0]) for line in drawn)
     records_per_point = -(-longest // shown)  # rounded up
-    note = f"each point is the mean of {records_per_point} log lines" if shown < longest else ""
-    return Picture(name, title[:1].upper() + title[1:], note, _drawing(drawn, ylabel))
+    if shown < longest:
+        note = f"{note} Each point is the mean of {records_per_point} log lines.".strip()
+    title = title[:1].upper() + title[1:]
+    return Picture(name, title, note, _drawing(drawn, ylabel, xlabel, marked))
 
 
-def _drawing(lines: list[Line], ylabel: str) -> Callable[[Any, Palette], None]:
+def _drawing(
+    lines: list[Line], ylabel: str, xlabel: str, marked: float | None
+) -> Callable[[Any, Palette], None]:
     """A function that draws the curves on matplotlib axes, for Picture.draw."""
 
     def draw(axes: Any, palette: Palette) -> None:
@@ -160,14 +194,34 @@ def _drawing(lines: list[Line], ylabel: str) -> Callable[[Any, Palette], None]:
                 markersize=3.5,
                 label=line.label or None,
             )
-        axes.set_xlabel("step")
+        axes.set_xlabel(xlabel)
         axes.set_ylabel(ylabel)
-        axes.xaxis.get_major_locator().set_params(integer=True, nbins=6)
+        _set_ticks(axes, [x for line in lines for x in line.xs])
         axes.grid(axis="y", color=palette.muted, linewidth=0.5, alpha=0.6)
         if ylabel in _AXES_FROM_ZERO:
-            axes.set_ylim(bottom=0)
+            highest = max(y for line in lines for y in downsample(line.xs, line.ys)[1])
+            axes.set_ylim(0, 1.1 * highest if highest > 0 else 1)
+        if ylabel == _LR_LABEL:
+            axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        if marked is not None:
+            axes.margins(y=0.25)  # room for the legend
+            axes.axvline(
+                marked, color=palette.text, linewidth=1, linestyle=":", label="overfitting"
+            )
         if any(line.label for line in lines):
             columns = 1 if len(lines) <= 6 else 2
             axes.legend(loc="best", ncols=columns, handlelength=2.4)
 
     return draw
+
+
+def _set_ticks(axes: Any, xs: list[float]) -> None:
+    """Ticks of steps or epochs: whole numbers only, also where the curve is a single point."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(
+        MaxNLocator(nbins=6 if max(xs) < 10_000 else 4, integer=True, min_n_ticks=1)
+    )
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    if max(xs) - min(xs) < 2:
+        axes.set_xlim(min(xs) - 1, max(xs) + 1)

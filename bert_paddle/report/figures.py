@@ -19,6 +19,7 @@ from bert_paddle.common import atomic_files
 
 WIDTH, HEIGHT = 3.7, 2.6  # inches; below a phone's width, so that text is not scaled down there
 _DPI = 200
+_TITLE_CHARACTERS = 34  # of a line of a title, in a picture of WIDTH
 
 
 @dataclass(frozen=True)
@@ -35,10 +36,12 @@ class Palette:
         return self.series[index % len(self.series)]
 
 
+# The series differ for all kinds of colour vision, also in dark mode (page.py): the tests simulate
+# these by Machado et al. 2009.
 PRINT_PALETTE = Palette(
     text="#1f2328",
     muted="#c9ced6",
-    series=("#0067a5", "#c2410c", "#00795c", "#9d2f8f", "#8a6d00", "#5b5bd6", "#b3002d", "#4d6b7a"),
+    series=("#0067a5", "#cf5a00", "#cb07ff", "#720000", "#aa886e", "#1f0089", "#7b3752", "#31003e"),
     background="#ffffff",
 )
 # The placeholder colours, and the CSS variables that replace them in the SVG.
@@ -68,7 +71,8 @@ def render_png(picture: Picture) -> bytes:
     """The picture with its title as a PNG on white."""
     with _matplotlib_settings():
         figure = _figure(picture, PRINT_PALETTE)
-        figure.axes[0].set_title(picture.title, fontsize=11, color=PRINT_PALETTE.text)
+        title = wrap(picture.title, _TITLE_CHARACTERS)
+        figure.axes[0].set_title(title, fontsize=11, color=PRINT_PALETTE.text)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
     return buffer.getvalue()
@@ -93,16 +97,26 @@ def render_svg(picture: Picture, salt: str) -> str:
     return text
 
 
+def wrap(text: str, width: int) -> str:
+    """A text in lines of at most `width` characters, broken at blanks, else at "_", "-", "." or
+    "/", else anywhere; nothing is left out."""
+    lines = [""]
+    for part in re.findall(r"[^\s_./-]*[\s_./-]*", text):
+        while part:
+            if len((lines[-1] + part).rstrip()) <= width:
+                lines[-1] += part
+                break
+            if lines[-1]:
+                lines.append("")
+            else:
+                lines[-1], part = part[:width], part[width:]
+    return "\n".join(line.rstrip() for line in lines)
+
+
 def write_png(picture: Picture, folder: Path) -> Path:
     """Write `folder`/<name>.png atomically; returns its path."""
     path = folder / f"{picture.name}.png"
-    temporary = path.with_name(f".{path.name}{atomic_files.PARTIAL_SUFFIX}")
-    try:
-        temporary.write_bytes(render_png(picture))
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)  # frees the space on a full disk
-        raise
+    atomic_files.write_bytes(path, render_png(picture))
     return path
 
 

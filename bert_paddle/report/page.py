@@ -3,6 +3,7 @@
 jinja2 escapes all values except the pictures, in which matplotlib has already escaped the texts.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,29 +11,32 @@ from pathlib import Path
 from typing import Any
 
 from bert_paddle import __version__
-from bert_paddle.report import curves, figures, plots, tables
+from bert_paddle.report import curves, data_rows, figures, plots, reading, seed_means, tables
 from bert_paddle.report.figures import Picture
 from bert_paddle.report.run_data import RunData
 
 TEMPLATE = "page.html.jinja"
+_UNBROKEN = r"--[a-z_0-9]+|\b\d[\d.]*e-\d+"  # flags, and numbers such as 2e-05
 _LIGHT = {"ink": "#1f2328", "line": "#d5d9e0"}
 _DARK_SERIES = (
     "#62b4f2",
     "#ff9a5c",
-    "#43d1a8",
-    "#e58ad8",
-    "#e0c044",
-    "#a9a9ff",
-    "#ff8296",
-    "#a9c2d0",
+    "#00ffaf",
+    "#ffdd26",
+    "#857dff",
+    "#dd5761",
+    "#c0dfef",
+    "#a07599",
 )
 _DARK = {"ink": "#e6e8eb", "line": "#3a404a"}
 
 
 @dataclass(frozen=True)
 class RenderedPicture:
-    """A picture in the page. svg: the <svg> element, marked as not to be escaped."""
+    """A picture in the page. id: unique in the page; svg: the <svg> element, marked as not to be
+    escaped."""
 
+    id: str
     title: str
     note: str
     svg: Any
@@ -51,7 +55,10 @@ def render(runs: Sequence[RunData]) -> tuple[str, list[Picture]]:
         all_pictures.extend(pictures)
         return [
             RenderedPicture(
-                picture.title, picture.note, Markup(figures.render_svg(picture, f"{salt}-{i}"))
+                f"{salt}-{i}",
+                picture.title,
+                picture.note,
+                Markup(figures.render_svg(picture, f"{salt}-{i}")),
             )
             for i, picture in enumerate(pictures)
         ]
@@ -69,15 +76,26 @@ def render(runs: Sequence[RunData]) -> tuple[str, list[Picture]]:
         runs=per_run,
         shared=shared,
         tables=tables,
+        reading=reading,
+        data_rows=data_rows,
+        seed_means=seed_means,
         title=_title(runs),
         version=__version__,
         now=datetime.now().astimezone().isoformat(sep=" ", timespec="minutes"),
         series=len(figures.PRINT_PALETTE.series),
+        unbroken=_unbroken_flags,
         dashes=("none", "7 4", "2 3", "7 3 2 3"),  # the same styles as curves.DASHES
         light=Markup(_css_variables(_LIGHT, figures.PRINT_PALETTE.series)),
         dark=Markup(_css_variables(_DARK, _DARK_SERIES)),
     )
     return text, all_pictures
+
+
+def _unbroken_flags(text: str) -> Any:
+    """A text, escaped, in which no line break falls within a flag's name or a number."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(_UNBROKEN, r"<code>\g<0></code>", str(escape(text))))
 
 
 def _title(runs: Sequence[RunData]) -> str:

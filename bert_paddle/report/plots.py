@@ -1,17 +1,23 @@
 """Pictures of predictions (confusion matrix, scatter, MCC by batch) and the length histogram."""
 
-import warnings
+from collections import Counter
 from typing import Any
 
 import numpy as np
 
-from bert_paddle.report.figures import Palette, Picture
+from bert_paddle.common.matthews import matthews_correlation
+from bert_paddle.report.figures import Palette, Picture, wrap
 from bert_paddle.report.run_data import Lengths, PredictionSet, RunData, finite_float_or_none
 
 BATCH = 32  # rows per bar of the picture mcc_by_batch
 _MAX_CLASSES_WITH_COUNTS = 12  # with more, the cells have no numbers
 _MAX_CLASSES_WITH_NAMES = 40  # with more, the axes have no class names
 _MAX_BARS = 64  # of the histogram of lengths
+_MAX_MCC_BARS = 100  # with more batches, an area
+_RIGHT, _WRONG = (0.23, 0.51, 0.77, 1.0), (0.9, 0.45, 0.1, 1.0)  # cells of the confusion matrix
+_NAME_CHARACTERS = 18  # of a line of a class name on an axis
+
+MAX_CLASSES, OTHER_CLASSES = 100, "all other classes"  # of a confusion matrix
 
 
 def pictures(run: RunData) -> list[Picture]:
@@ -33,41 +39,53 @@ def pictures(run: RunData) -> list[Picture]:
     return result
 
 
-def mcc(labels: list[str], predictions: list[str]) -> float:
-    """Matthews correlation coefficient; 0 if all labels or all predictions are the same."""
-    from sklearn.metrics import matthews_corrcoef
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # for a batch with a single class
-        return float(matthews_corrcoef(labels, predictions))
-
-
 def mcc_per_batch(dataset: PredictionSet) -> tuple[list[float], float]:
     """The Matthews correlation of every 32 consecutive rows (the last batch may be smaller), and of
     all rows together."""
     labels = [str(row["label"]) for row in dataset.rows]
     predictions = [str(row["prediction"]) for row in dataset.rows]
     starts = range(0, len(labels), BATCH)
-    values = [mcc(labels[i : i + BATCH], predictions[i : i + BATCH]) for i in starts]
-    return values, mcc(labels, predictions)
+    values = [
+        matthews_correlation(labels[i : i + BATCH], predictions[i : i + BATCH]) for i in starts
+    ]
+    return values, matthews_correlation(labels, predictions)
 
 
 def mcc_picture(dataset: PredictionSet) -> Picture:
-    """`mcc_per_batch` as bars, with a line at the MCC of all rows."""
+    """`mcc_per_batch` as bars from -1 to 1, with a line at the MCC of all rows. A batch at 0 is a
+    dot on the zero line; a last batch with fewer rows is hatched."""
     values, total = mcc_per_batch(dataset)
+    last_rows = len(dataset.rows) - BATCH * (len(values) - 1)
 
     def draw(axes: Any, palette: Palette) -> None:
-        axes.bar(range(1, len(values) + 1), values, color=palette.series_color(0), width=0.8)
+        batches = np.arange(1, len(values) + 1)
+        color = palette.series_color(0)
+        axes.axhline(0, color=palette.text, linewidth=0.8)
+        if len(values) <= _MAX_MCC_BARS:
+            bars = axes.bar(batches, values, color=color, width=0.8)
+            if last_rows < BATCH:
+                bars[-1].set(facecolor="none", edgecolor=color, hatch="////", linewidth=1)
+                bars[-1].set_label(f"last batch, {last_rows} rows")
+            zeros = [batch for batch, value in zip(batches, values, strict=True) if value == 0]
+            if zeros:
+                heights = [0.0] * len(zeros)
+                label = "MCC is 0"
+                axes.plot(zeros, heights, "o", color=color, markersize=4, label=label)
+        else:  # bars would be thinner than a pixel
+            axes.fill_between(batches, values, step="mid", color=color, linewidth=0)
         axes.axhline(
             total, color=palette.series_color(1), linewidth=1.5, linestyle="--", label="all rows"
         )
+        axes.set_ylim(-1.05, 1.05)
+        axes.set_yticks([-1, -0.5, 0, 0.5, 1])
         axes.set_xlabel(f"batch of {BATCH} rows")
-        axes.set_ylabel("MCC")
+        axes.set_ylabel("Matthews correlation")
         axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.legend(loc="best")
+        axes.legend(loc="lower left", ncols=2, handlelength=1.6, columnspacing=1)
 
-    note = f"{dataset.name}, all {len(dataset.rows)} rows: {total:.4f}; "
-    note += "a batch with a single class counts as 0"
+    note = f"{dataset.name}, all {len(dataset.rows)} rows: {total:.4f}. "
+    note += "A batch with a single class, or a single answer, counts as 0"
+    note += f"; the last batch has {last_rows} rows." if last_rows < BATCH else "."
     return Picture("mcc_by_batch", f"MCC by batch of {BATCH} rows", note, draw)
 
 
@@ -103,8 +121,8 @@ def _scatter(
             color=palette.series_color(0),
             rasterized=len(labels) > 2000,
         )
-        axes.set_xlabel("label")
-        axes.set_ylabel("prediction")
+        axes.set_xlabel("label in the data")
+        axes.set_ylabel("the model's answer")
 
     return Picture(
         name, f"Predictions and labels, {dataset.name}", f"{len(labels)} rows", draw, square=True
@@ -113,10 +131,16 @@ def _scatter(
 
 def confusion_counts(dataset: PredictionSet, labels: list[str]) -> tuple[list[str], np.ndarray]:
     """Class names, and the confusion matrix: int64 [label, prediction], in the order of the names.
-    labels: the known classes; others that occur are appended."""
+    labels: the known classes; others that occur are appended. Of more than MAX_CLASSES, the most
+    frequent ones are kept, and the last name stands for all others."""
     pairs = [(str(row["label"]), str(row["prediction"])) for row in dataset.rows]
     names = list(dict.fromkeys([*labels, *sorted({name for pair in pairs for name in pair})]))
     index = {name: i for i, name in enumerate(names)}
+    if len(names) > MAX_CLASSES:
+        rows = Counter(name for pair in pairs for name in pair)
+        kept = sorted(names, key=lambda name: (-rows[name], index[name]))[: MAX_CLASSES - 1]
+        names = [*sorted(kept, key=index.__getitem__), OTHER_CLASSES]
+        index = dict.fromkeys(index, len(kept)) | {name: i for i, name in enumerate(names)}
     counts = np.zeros((len(names), len(names)), np.int64)
     for label, prediction in pairs:
         counts[index[label], index[prediction]] += 1
@@ -124,35 +148,37 @@ def confusion_counts(dataset: PredictionSet, labels: list[str]) -> tuple[list[st
 
 
 def _confusion(dataset: PredictionSet, name: str, labels: list[str]) -> Picture:
-    """The confusion matrix; the opacity of a cell is its share of the rows with that label."""
+    """The confusion matrix; right cells are blue, wrong ones orange."""
     names, counts = confusion_counts(dataset, labels)
     shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
-    correct = int(np.trace(counts))
+    correct = sum(str(row["label"]) == str(row["prediction"]) for row in dataset.rows)
 
     def draw(axes: Any, palette: Palette) -> None:
-        from matplotlib.colors import LinearSegmentedColormap
-
-        # One colour with varying opacity, so that text is legible in light and dark mode.
-        colormap = LinearSegmentedColormap.from_list("share", ["#3b82c400", "#3b82c4b0"])
-        axes.imshow(shares, cmap=colormap, vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+        axes.imshow(_cell_colors(shares), aspect="auto", interpolation="nearest", origin="upper")
         positions = range(len(names)) if len(names) <= _MAX_CLASSES_WITH_NAMES else []
-        tick_labels = [_shorten(names[i]) for i in positions]
+        tick_labels = [wrap(names[i], _NAME_CHARACTERS) for i in positions]
         axes.set_xticks(positions, tick_labels, rotation=0 if len(names) <= 3 else 45)
         axes.set_yticks(positions, tick_labels, rotation=90 if len(names) <= 3 else 0, va="center")
-        axes.set_xlabel("prediction")
-        axes.set_ylabel("label")
+        axes.set_xlabel("the model's answer")
+        axes.set_ylabel("label in the data")
         if len(names) <= _MAX_CLASSES_WITH_COUNTS:
             for (i, j), count in np.ndenumerate(counts):
                 text = f"{count}\n{shares[i, j]:.0%}" if len(names) <= 6 else f"{count}"
                 axes.text(j, i, text, ha="center", va="center", color=palette.text, fontsize=9)
 
-    note = f"{correct} of {len(dataset.rows)} rows are correct; "
+    note = f"{correct} of {len(dataset.rows)} rows are right (blue), the others wrong (orange); "
     note += "percentages are shares of the rows with that label"
     return Picture(name, f"Confusion matrix, {dataset.name}", note, draw)
 
 
-def _shorten(name: str, limit: int = 18) -> str:
-    return name if len(name) <= limit else name[: limit - 1] + "…"
+def _cell_colors(shares: np.ndarray) -> np.ndarray:
+    """The cells' colours, RGBA: right answers blue, wrong ones orange, the more opaque the larger
+    their share of the label's rows. Translucent, so that text is legible in light and dark mode."""
+    colors = np.zeros((*shares.shape, 4))
+    colors[:] = _WRONG
+    colors[np.diag_indices(len(shares))] = _RIGHT
+    colors[..., 3] = 0.7 * shares
+    return colors
 
 
 def _histogram(lengths: Lengths, unit: str, axis: str) -> Picture:

@@ -1,11 +1,12 @@
 """The tables of a report, with all cells as text: results, settings, epochs, wrong predictions."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bert_paddle.common.args import CommonArgs
 from bert_paddle.common.flag_fields import flag_names
+from bert_paddle.report import result_names
 from bert_paddle.report.run_data import PredictionSet, RunData, finite_float_or_none
 
 MAX_MISTAKES = 10
@@ -73,19 +74,19 @@ def highlights(run: RunData) -> list[tuple[str, str]]:
         if key.startswith("eval_") and any(
             name.removesuffix("_mm") == metric for metric in run.selection_metrics
         ):
-            tiles.append((name.replace("_", " "), format_result(value)))
+            tiles.append((result_names.in_words(key), format_result(value)))
     tests = [
         key
         for key in results
         if key.startswith("test_") and key.endswith(tuple(run.selection_metrics))
     ]
-    tiles += [(key.replace("_", " "), format_result(results[key])) for key in tests]
+    tiles += [(result_names.in_words(key), format_result(results[key])) for key in tests]
     if "loss" not in run.selection_metrics and "eval_loss" in results:
         tiles.append(("validation loss", format_result(results["eval_loss"])))
     if run.last_step:
-        tiles.append(("steps", str(results.get("global_step") or run.last_step)))
+        tiles.append(("steps", _format_count(results.get("global_step") or run.last_step)))
     if results.get("best_step") is not None:
-        tiles.append(("best step", format_result(results["best_step"])))
+        tiles.append(("best step", _format_count(results["best_step"])))
     if "train_runtime" in results:
         tiles.append(("training time", format_duration(results["train_runtime"])))
     if (speed := finite_float_or_none(results.get("train_samples_per_second"))) is not None:
@@ -100,24 +101,41 @@ def _last_evaluation(run: RunData) -> dict[str, Any]:
 
 
 def results(runs: Sequence[RunData]) -> Table:
-    """The contents of all_results.json, with a column for each run."""
+    """The contents of all_results.json in words, with a column for each run; for a single run the
+    keys stand beside the words."""
     keys = dict.fromkeys(key for run in runs for key in run.results)
-    return _columns_by_run("result", runs, keys, [run.results for run in runs], format_result)
+    words = {key: result_names.in_words(key) for key in keys}
+    if len(runs) == 1:
+        values = runs[0].results
+        rows = [[words[key], _format_named(key, values[key]), key] for key in keys]
+        return Table(["result", "value", "key"], rows)
+    head = ["result", *(run.name for run in runs)]
+    return Table(
+        head,
+        [[words[key], *(_format_named(key, run.results.get(key)) for run in runs)] for key in keys],
+    )
+
+
+def _format_named(key: str, value: Any) -> str:
+    """A value of all_results.json: times as such, other numbers rounded."""
+    return format_duration(value) if key.endswith("runtime") else format_result(value)
 
 
 def differing_settings(runs: Sequence[RunData]) -> Table:
     """The settings and the properties of the environment that differ between runs."""
-    settings_by_run = [_environment_settings(run) | run.settings for run in runs]
+    settings_by_run = [compared_settings(run) for run in runs]
     keys = dict.fromkeys(key for values in settings_by_run for key in values)
-    ignored = {*flag_names(CommonArgs, in_comparisons=False)}
-    ignored |= {name for run in runs for name in run.not_in_comparisons}
-    differing = [
-        key
-        for key in keys
-        if key not in ignored
-        and len({format_setting(values.get(key)) for values in settings_by_run}) > 1
-    ]
-    return _columns_by_run("setting", runs, differing, settings_by_run, format_setting)
+    missing = format_setting(None)
+    rows = [[key, *(values.get(key, missing) for values in settings_by_run)] for key in keys]
+    head = ["setting", *(run.name for run in runs)]
+    return Table(head, [row for row in rows if len(set(row[1:])) > 1])
+
+
+def compared_settings(run: RunData) -> dict[str, str]:
+    """The settings and the properties of the environment that a comparison lists, as text."""
+    values = _environment_settings(run) | run.settings
+    ignored = {*flag_names(CommonArgs, in_comparisons=False), *run.not_in_comparisons}
+    return {k: format_setting(v) for k, v in values.items() if k not in ignored}
 
 
 def settings(run: RunData) -> tuple[Table, Table]:
@@ -193,7 +211,11 @@ def top_mistakes(dataset: PredictionSet, labels: list[str]) -> list[Mistake]:
     for row in dataset.rows:
         label, prediction, confidence = row["label"], row["prediction"], _confidence(row, labels)
         a, b = finite_float_or_none(label), finite_float_or_none(prediction)
-        if a is not None and b is not None and "probabilities" not in row:
+        if (
+            a is not None
+            and b is not None
+            and not row.keys() & {"probabilities", "top_probabilities"}
+        ):
             error = abs(a - b)
             mistake = _mistake(row, format_result(a), format_result(b), f"off by {error:.2f}")
             mistakes.append((error, mistake))
@@ -215,6 +237,9 @@ def _mistake(row: dict[str, Any], label: str, prediction: str, confidence: str) 
 def _confidence(row: dict[str, Any], labels: list[str]) -> float | None:
     """The probability of the predicted class (the largest one, if its index is unknown); None if
     the row has no probabilities."""
+    top = row.get("top_probabilities")  # of a task with many classes
+    if isinstance(top, dict):
+        return finite_float_or_none(top.get(str(row["prediction"])))
     values = row.get("probabilities")
     if not isinstance(values, list):
         return None
@@ -235,20 +260,6 @@ def _environment_settings(run: RunData) -> dict[str, Any]:
     """The properties of a run besides its flags that a comparison lists."""
     values = {name: run.run_info.get(name) for name in ("task", "data", "machine", "processes")}
     return values | _object(run.run_info.get("versions"))
-
-
-def _columns_by_run(
-    first: str,
-    runs: Sequence[RunData],
-    keys: Iterable[str],
-    values_by_run: Sequence[dict[str, Any]],
-    format_value: Callable[[Any], str],
-) -> Table:
-    """A table with a row for each key and a column for each run. first: heading of the keys."""
-    head = [first, *(run.name for run in runs)] if len(runs) > 1 else [first, "value"]
-    return Table(
-        head, [[key, *(format_value(values.get(key)) for values in values_by_run)] for key in keys]
-    )
 
 
 def _format_count(value: Any) -> str:

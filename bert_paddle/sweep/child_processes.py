@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import bert_paddle
 from bert_paddle.common import hardware, runtime
+from bert_paddle.common.printed_lines import print_line
 from bert_paddle.common.signals import handled_stop_signals, is_repeated
 
 _POLL = 0.1  # seconds between polls of the children
@@ -64,7 +64,8 @@ def make_slots(processes: int, gpus: Sequence[str], parallel: int | None) -> lis
 
 def visible_gpus() -> list[str]:
     """The ids of the GPUs that this process may use, in the form of CUDA_VISIBLE_DEVICES; [] with
-    the CPU build of Paddle. Does not import Paddle."""
+    the CPU build of Paddle, and without a driver. Does not import Paddle. If nvidia-smi fails, says
+    so on stderr and returns []."""
     try:
         importlib.metadata.version("paddlepaddle-gpu")
     except importlib.metadata.PackageNotFoundError:
@@ -74,10 +75,23 @@ def visible_gpus() -> list[str]:
         return [gpu.strip() for gpu in visible.split(",") if gpu.strip()]
     query = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
     try:
-        completed = subprocess.run(query, capture_output=True, text=True, timeout=60, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return []
-    return completed.stdout.split()
+        completed = subprocess.run(
+            query, capture_output=True, text=True, errors="replace", timeout=60
+        )
+        if completed.returncode == 0:
+            return completed.stdout.split()
+        # nvidia-smi writes its errors to stdout.
+        lines = (completed.stdout.strip() or completed.stderr.strip()).splitlines()
+        problem = lines[0] if lines else f"exit code {completed.returncode}"
+    except FileNotFoundError:
+        return []  # no driver
+    except (OSError, subprocess.SubprocessError) as error:
+        problem = str(error)
+    print_line(
+        f"warning: nvidia-smi failed ({problem}): the GPUs are not dealt out to the runs; name "
+        "them in CUDA_VISIBLE_DEVICES",
+    )
+    return []
 
 
 def run_children(
@@ -144,8 +158,6 @@ def _collect_signals() -> Iterator[list[int]]:
 def _start(child: ChildProcess, slot: Mapping[str, str]) -> tuple[subprocess.Popen, int]:
     """Start a child that appends its output to its log. Returns its process, and the byte of the
     log at which its output begins."""
-    package = str(Path(bert_paddle.__file__).resolve().parent.parent)
-    path = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
     with child.log.open("ab") as log:
         log.write(f"# command: {shlex.join(child.command)}\n".encode())
         log.flush()
@@ -154,7 +166,7 @@ def _start(child: ChildProcess, slot: Mapping[str, str]) -> tuple[subprocess.Pop
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **slot, "PYTHONPATH": path},
+            env={**runtime.child_environment(), **slot},
             preexec_fn=functools.partial(_leave_group, os.getpid()),
         )
         return process, log.tell()

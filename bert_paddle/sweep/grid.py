@@ -1,10 +1,11 @@
 """The grid of a sweep, values to try by flag: from FLAG=A,B arguments, a YAML file or a preset."""
 
-import difflib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from bert_paddle.common import config_file, flags
+from bert_paddle.common.flag_texts import peer_flags
+from bert_paddle.common.suggest import did_you_mean, nearest
 from bert_paddle.glue.args import GlueArgs
 
 # Devlin et al. 2018 (arXiv:1810.04805), appendix A.3, on fine-tuning.
@@ -45,12 +46,13 @@ def _add_entries(
     grid: dict[str, list[str]], entries: Iterable[_Entry], problems: list[str]
 ) -> None:
     """Add the entries to `grid` by flag name, and a message to `problems` for each bad one."""
-    fields = flags.fields_by_name(GlueArgs)
+    fields, peers = flags.fields_by_name(GlueArgs), peer_flags(GlueArgs)
     for location, typed, values in entries:
         field = fields.get(typed.removeprefix("--"))
         if field is None:
-            matches = difflib.get_close_matches(typed.removeprefix("--"), fields, n=1)
-            hint = f", did you mean {matches[0]}?" if matches else "; see bert-paddle glue --help"
+            peer = peers.get(typed.removeprefix("--"))
+            hint = did_you_mean(typed, fields, "; see bert-paddle glue --help")
+            hint = f": {peer.help}" if peer else hint
             problems.append(f"{location}: {typed[:80]} is not a flag of run_glue.py{hint}")
         elif reason := field.metadata["not_in_grid"]:
             problems.append(f"{location}: {field.name} cannot be in a grid: {reason}")
@@ -78,7 +80,7 @@ def _file_entries(path: str, problems: list[str]) -> Iterable[_Entry]:
     try:
         mapping = config_file.compose(Path(path))
     except ValueError as error:
-        matches = difflib.get_close_matches(path, PRESETS, n=1)
+        matches = nearest(path, PRESETS)
         hint = f" (did you mean the grid {matches[0]}?)" if matches else ""
         problems.append(f"--grid {path}: {error}{hint}; the built-in grids: {', '.join(PRESETS)}")
         return

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from bert_paddle.common import flags
-from bert_paddle.common.config_file import FlagText
 from bert_paddle.common.errors import FlagError
 from bert_paddle.common.flag_fields import flag_names
+from bert_paddle.common.flag_texts import FlagText
 from bert_paddle.glue.args import GlueArgs, parse_args, parse_seeds
 
 _MAX_COMBINATIONS = 10_000  # more are considered a mistake

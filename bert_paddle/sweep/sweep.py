@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bert_paddle.common import atomic_files
 from bert_paddle.common.errors import Interrupted, OutputError, RunError
+from bert_paddle.common.printed_lines import print_line
 from bert_paddle.sweep import child_processes, output_check, run_status, table
 from bert_paddle.sweep import summary as sweep_summary
 from bert_paddle.sweep.child_processes import ChildProcess
@@ -49,7 +50,7 @@ def run_sweep(
         }
         slots = child_processes.make_slots(*_processes_and_gpus(plan), parallel)
         if len(slots) > 1:
-            _print_stderr(f"{min(len(slots), len(children))} runs at a time")
+            print_line(f"{min(len(slots), len(children))} runs at a time")
         signal_number = child_processes.run_children(children, slots, sweep.on_start, sweep.on_exit)
         return sweep.finish(signal_number)
 
@@ -74,7 +75,7 @@ class _Sweep:
         self.outcome_by_log: dict[Path, RunOutcome] = {}
         self.outcomes = [RunOutcome(run) for run in self.plan.runs]
         if self.plan.duplicates:
-            _print_stderr(f"{self.plan.duplicates} duplicate combination(s) skipped")
+            print_line(f"{self.plan.duplicates} duplicate combination(s) skipped")
         if run_files.contains_run(self.plan.folder):
             raise OutputError(
                 f"--output_dir {self.plan.folder} is itself a run's folder: give another folder"
@@ -110,13 +111,13 @@ class _Sweep:
             )
         for outcome in self.outcomes:
             if outcome.results is not None:
-                print(f"{self._label(outcome)}: already finished", flush=True)
+                print_line(f"{self._label(outcome)}: already finished", sys.stdout)
 
     def on_start(self, child: ChildProcess) -> None:
         """Create a run's folder and print that it is running; called just before it starts."""
         outcome = self.outcome_by_log[child.log]
         outcome.run.folder.mkdir(parents=True, exist_ok=True)
-        print(f"{self._label(outcome)}: running, output in {child.log}", flush=True)
+        print_line(f"{self._label(outcome)}: running, output in {child.log}", sys.stdout)
 
     def on_exit(self, child: ChildProcess, code: int, output: str) -> None:
         """Store a run's outcome, print it and update the tables; called when the run has ended."""
@@ -124,12 +125,12 @@ class _Sweep:
         outcome.results = sweep_summary.results_or_none(outcome.run.folder) if code == 0 else None
         if outcome.results:
             metrics = (f"{table.column_title(k)}: {v:.6f}" for k, v in outcome.scores.items())
-            print(f"{self._label(outcome)}: finished, {', '.join(metrics)}", flush=True)
+            print_line(f"{self._label(outcome)}: finished, {', '.join(metrics)}", sys.stdout)
         else:
             outcome.failure = sweep_summary.failure_reason(code, output)
             # A signal ended the run. It may have been sent to the whole sweep: see finish().
             outcome.ended_by_signal = code < 0 or code > 128
-            _print_stderr(f"{self._label(outcome)}: {outcome.failure}; see {child.log}")
+            print_line(f"{self._label(outcome)}: {outcome.failure}; see {child.log}")
         self._write()
 
     def finish(self, signal_number: int | None) -> Summary:
@@ -142,9 +143,9 @@ class _Sweep:
         if self.plan.is_seed_sweep and any(outcome.results for outcome in self.outcomes):
             sweep_summary.write_results(summary)
         for line in sweep_summary.summary_lines(summary):
-            print(line)
+            print_line(line, sys.stdout)
         markdown_path, csv_path = table.table_paths(self.plan.folder, self.plan.table_stem)
-        print(f"tables: {markdown_path}, {csv_path}", flush=True)
+        print_line(f"tables: {markdown_path}, {csv_path}", sys.stdout)
         failed = [outcome.run.folder.name for outcome in self.outcomes if outcome.failure]
         if failed:
             more = ", ..." if len(failed) > 5 else ""
@@ -192,7 +193,3 @@ class _Sweep:
         )
         atomic_files.write_text(csv_path, table.as_csv(summary))
         return summary
-
-
-def _print_stderr(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

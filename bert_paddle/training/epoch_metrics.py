@@ -26,16 +26,21 @@ def record_epoch(
     evaluations and checkpoints.
     """
     epochs = passes(state, batches.steps_per_epoch)
+    train_loss = sum(state.epoch_losses) / state.rows
+    train_seconds = state.train_seconds - state.seconds_before_epoch
     log.log_metrics(
         KIND,
         state.step,
         epoch=int(epochs) if epochs == int(epochs) else epochs,
-        train_loss=sum(state.epoch_losses) / state.rows,
-        train_seconds=state.train_seconds - state.seconds_before_epoch,
+        train_loss=train_loss,
+        train_seconds=train_seconds,
         eval_loss=evaluation["eval_loss"],
         eval_seconds=eval_seconds,
         **{name: value for name, value in evaluation.items() if name != "eval_loss"},
     )
+    values = {"train loss": train_loss, "train seconds": train_seconds, **evaluation}
+    listed = [f"{name.replace('_', ' ')} {_format_value(v, name)}" for name, v in values.items()]
+    log.note(f"after epoch {epochs:g}, step {state.step}: {', '.join(listed)}")
 
 
 def passes(state: TrainState, steps_per_epoch: int) -> float:

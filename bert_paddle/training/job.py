@@ -16,8 +16,7 @@ from bert_paddle.common.tensor_file import TensorSnapshot
 from bert_paddle.distributed import collectives
 from bert_paddle.training import epoch_metrics
 from bert_paddle.training import run as training_run
-from bert_paddle.training.hooks import Hook
-from bert_paddle.training.loop import TrainData
+from bert_paddle.training.loop import Hook, TrainData
 from bert_paddle.training.run import TrainingRun
 from bert_paddle.training.run_info import RunInfo, RunInfoFile
 from bert_paddle.training.step import Trainer

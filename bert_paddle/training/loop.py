@@ -4,16 +4,16 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from bert_paddle.common import signals
 from bert_paddle.common.errors import Interrupted, RunError
 from bert_paddle.common.run_log import RunLog, train_line
 from bert_paddle.distributed import collectives
-from bert_paddle.training import optim
-from bert_paddle.training.hooks import Hook, due_hooks
-from bert_paddle.training.plan import schedule_position
-from bert_paddle.training.step import Batch, StepResult, Trainer
+from bert_paddle.models.forward_pass import Batch
+from bert_paddle.training import optim, plan
+from bert_paddle.training.step import StepResult, Trainer
 from bert_paddle.training.train_state import TrainState
 
 # Paddle starts with a loss scale of 65,536 and halves it when gradients overflow. A scale below 1
@@ -43,6 +43,25 @@ class TrainData(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Hook:
+    """An action to run every `every` steps (None: at the end of each epoch) and after the last
+    step. The model is in evaluation mode; the time does not count as training time. saves: whether
+    the action writes a checkpoint.
+
+    When a stop signal interrupts its evaluation, the action saves, sets `evaluation_pending` in the
+    state, and raises StopSignal, on all ranks."""
+
+    every: int | None
+    action: Callable[[], None]
+    saves: bool = True
+    evaluates: bool = True  # and so is repeated when a resumed run has a pending evaluation
+
+    def is_due(self, step: int, epoch_over: bool) -> bool:
+        """Whether to run after this step."""
+        return step % self.every == 0 if self.every else epoch_over
+
+
 def fit(
     trainer: Trainer,
     batches: TrainData,
@@ -57,8 +76,8 @@ def fit(
     evaluation, the hooks run first.
 
     A stop signal to any rank stops training after the current step or the next one. Before
-    stopping, and on SIGUSR1, `on_signal` is called to save a checkpoint; if a hook is due at that
-    step, the hook runs instead, since it saves too.
+    stopping, and on SIGUSR1, `on_signal` is called to save a checkpoint, unless a hook is due at
+    that step that saves too.
 
     Raises RunError when the loss or the gradients are not finite; earlier checkpoints remain valid.
     Raises Interrupted when a signal stopped the training.
@@ -81,21 +100,18 @@ def _loop(
 ) -> None:
     args, warmup = trainer.args, optim.warmup_steps(trainer.args, state.schedule_total)
     until = state.total if until is None else until
+    log_every = plan.logging_steps(args.logging_steps, state.total)
     window = _LogWindow(trainer, batches, state)
     trainer.model.eval()  # also if no step is left
     for hook in hooks:
-        if hook.saves and state.evaluation_pending:
+        if hook.evaluates and state.evaluation_pending:
             hook.action()
     while state.step < until and not state.stopped:
         trainer.model.train()
         for micro_batches in batches.steps(state.epoch, state.rows):
-            lr = optim.learning_rate(
-                schedule_position(state, state.step, warmup) + 1,
-                state.schedule_total,
-                args.learning_rate,
-                warmup,
-                args.lr_scheduler_type,
-            )
+            place, total = plan.schedule_position(state, state.step, warmup), state.schedule_total
+            kind = args.lr_scheduler_type
+            lr = optim.learning_rate(place + 1, total, args.learning_rate, warmup, kind)
             result = trainer.step(micro_batches, lr, state.step + 1, signals.requests.poll())
             state.step, state.rows = state.step + 1, state.rows + result.rows
             state.batch += len(micro_batches)
@@ -104,17 +120,18 @@ def _loop(
                 window.update_state_and_check_finite(lr)
             log.progress.show(state.step, state.total, window.progress)
             last = state.step >= until
-            if state.step % args.logging_steps == 0:
+            if state.step % log_every == 0:
                 window.write_line(log, lr)
             epoch_over = state.rows >= batches.rows_per_epoch
-            due = due_hooks(hooks, state.step, last, epoch_over)
+            due = [hook for hook in hooks if last or hook.is_due(state.step, epoch_over)]
+            actions = [hook.action for hook in due]
             if result.signals and not any(hook.saves for hook in due):
-                due.append(Hook(1, on_signal))
-            for hook in due:
+                actions.append(on_signal)
+            for action in actions:
                 with window.paused():
                     window.update_state_and_check_finite(lr)
                     trainer.model.eval()
-                    hook.action()
+                    action()
             if stop := result.signals & signals.STOP.keys():
                 raise interrupted(min(stop), state)
             if last or state.stopped:

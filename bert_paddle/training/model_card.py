@@ -4,13 +4,14 @@ A Hugging Face model card: YAML front matter, then Markdown. Nothing in it depen
 run's path, so that an interrupted and resumed run writes the same card as an uninterrupted one.
 """
 
+import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bert_paddle.common import hardware
+from bert_paddle.common import hardware, limits
 from bert_paddle.common.args import CommonArgs
 from bert_paddle.common.flag_fields import declared_flags
 from bert_paddle.models import hub
@@ -66,8 +67,14 @@ _KINDS = {
 }
 
 
+_MASKED_LM = dataclasses.replace(
+    _KINDS["pretraining"], model_class="BertForMaskedLM", auto_class="AutoModelForMaskedLM"
+)
+
+
 def _kind(facts: "CardFacts") -> _Kind:
-    return _KINDS[facts.kind]
+    is_masked_lm = facts.kind == "pretraining" and not facts.next_sentences
+    return _MASKED_LM if is_masked_lm else _KINDS[facts.kind]
 
 
 @dataclass(frozen=True)
@@ -75,11 +82,12 @@ class CardFacts:
     """The content of a card.
 
     task: its name. kind: classification, regression, pretraining or generation. pairs: whether a
-    row has two texts. base: name or path of the initial model, "" for none. labels: class names in
-    the order of the logits. results: the metrics, by name, of the weights that the card describes;
-    empty if they were not evaluated. hub_dataset: {"type", "name", "config"} of the dataset on
-    Hugging Face's hub; None if the results are not comparable with others on that dataset. rows:
-    number of rows by dataset split. remarks: sentences about the data. settings: by display name.
+    row has two texts. next_sentences: whether a pre-training predicted them. base: name or path of
+    the initial model, "" for none. labels: class names in the order of the logits. results: the
+    metrics, by name, of the weights that the card describes; empty if they were not evaluated.
+    hub_dataset: {"type", "name", "config"} of the dataset on Hugging Face's hub; None if the
+    results are not comparable with others on that dataset. rows: number of rows by dataset split.
+    remarks: sentences about the data. settings: by display name.
     """
 
     task: str
@@ -87,6 +95,7 @@ class CardFacts:
     step: int
     base: str = ""
     pairs: bool = False
+    next_sentences: bool = True
     language: str | None = None
     labels: Sequence[str] = ()
     results: Mapping[str, float] = field(default_factory=dict)
@@ -140,14 +149,25 @@ def join_front_matter(front: Mapping[str, Any], body: str) -> str:
 
 
 def split_front_matter(text: str) -> tuple[dict[str, Any], str]:
-    """The metadata and the text of a card; {} for missing or malformed metadata."""
+    """The metadata and the text of a card; {} for missing or malformed metadata.
+
+    Aliases count as malformed: merge keys expand them, so that a few lines become endless.
+    """
     import yaml
+
+    class PlainLoader(yaml.SafeLoader):
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            if self.check_event(yaml.AliasEvent):
+                raise yaml.YAMLError("an alias")
+            return super().compose_node(parent, index)
 
     match = re.match(r"---\r?\n(.*?\n)---[ \t]*\r?\n(.*)", text, re.DOTALL)
     if not match:
         return {}, text
+    if len(match[1]) > limits.limit("YAML_BYTES"):
+        return {}, match[2]
     try:
-        front = yaml.safe_load(match[1])
+        front = yaml.load(match[1], PlainLoader)
     except (yaml.YAMLError, ValueError, RecursionError):
         return {}, match[2]
     return (front if isinstance(front, dict) else {}), match[2].lstrip("\r\n")
@@ -232,8 +252,10 @@ def _summary(facts: CardFacts) -> str:
         start = f"the weights of {base}" if facts.base else "random weights"
         summary = f"A GPT-2 model trained on texts, from {start}: it continues a text."
     elif facts.kind == "pretraining":
+        nsp = "and" if facts.next_sentences else "without"
         summary = (
-            "A BERT model pre-trained with masked language modeling and next-sentence prediction."
+            f"A BERT model pre-trained with masked language modeling {nsp} next-sentence "
+            "prediction."
         )
         summary += f" Training started from the weights of {base}." if facts.base else ""
     else:

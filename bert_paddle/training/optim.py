@@ -1,5 +1,6 @@
 """The optimizer with its decay groups, gradient clipping, and the learning-rate schedule."""
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -9,8 +10,10 @@ from bert_paddle.models.kernels import adamw, compile_kernels, fused_adamw_gpu
 
 
 def warmup_steps(args: CommonArgs, total: int) -> int:
-    """The number of warm-up steps: --warmup_steps, or --warmup_ratio times the planned steps."""
-    return args.warmup_steps or math.ceil(args.warmup_ratio * total)
+    """The number of warm-up steps: --warmup_steps, or a share of the planned steps."""
+    if args.warmup_steps >= 1:
+        return int(args.warmup_steps)
+    return math.ceil((args.warmup_steps or args.warmup_ratio) * total)
 
 
 def learning_rate(step: float, total: int, peak: float, warmup: int, schedule: str) -> float:
@@ -20,13 +23,17 @@ def learning_rate(step: float, total: int, peak: float, warmup: int, schedule: s
     In a linear warm-up of w steps, step k has (k-1)/w of the peak; the first step has learning rate
     0, as in google-research/bert. After the warm-up, `linear` falls from the peak to peak/(total-w)
     at the last step, and would be 0 at the next; `poly` is the peak times the square root of the
-    fraction of steps left, as in NVIDIA's BERT; `constant` stays at the peak.
+    fraction of steps left, as in NVIDIA's BERT; `cosine` is half a period of the cosine, from the
+    peak to 0 at the step after the last; `constant` and `constant_with_warmup` stay at the peak.
     """
     done = step - 1
     if done < warmup:
         return peak * done / warmup
-    if schedule == "constant":
+    if schedule.startswith("constant"):
         return peak
+    if schedule == "cosine":
+        progress = min(1.0, (done - warmup) / max(1, total - warmup))
+        return peak * (1 + math.cos(math.pi * progress)) / 2
     if schedule == "poly":
         return peak * math.sqrt(max(0.0, 1 - done / max(1, total)))
     return peak * max(0, total - done) / max(1, total - warmup)
@@ -39,33 +46,44 @@ def is_decayed(name: str) -> bool:
     return not name.lower().endswith("bias") and "norm" not in name.lower()
 
 
-def build_optimizer(model: Any, args: CommonArgs, on_gpu: bool = False) -> Any:
-    """AdamW or LAMB over the model's parameters; on the CPU, AdamW by our kernels where available.
+def build_optimizer(
+    model: Any, args: CommonArgs, on_gpu: bool = False, use_kernels: bool = True
+) -> Any:
+    """AdamW or LAMB over the model's parameters; on the CPU, AdamW by our kernels where available
+    and allowed (use_kernels).
 
-    The caller sets the learning rate and calls `clip_gradients` before every step.
+    The caller sets the learning rate and calls the optimizer's `clip_gradients(parameters, limit)`
+    (see the function of that name) before every step.
     """
     import paddle
 
     decayed = {p.name for name, p in model.named_parameters() if is_decayed(name)}
     parameters = [p for p in model.parameters() if not p.stop_gradient]
     if args.optimizer == "lamb":
-        return paddle.optimizer.Lamb(
+        return _with_clipping(paddle.optimizer.Lamb, on_gpu)(
             learning_rate=args.learning_rate,
             lamb_weight_decay=args.weight_decay,
+            beta1=args.adam_beta1,
+            beta2=args.adam_beta2,
             epsilon=args.adam_epsilon,
             parameters=parameters,
             exclude_from_weight_decay_fn=lambda p: p.name not in decayed,
             multi_precision=args.use_amp,
         )
-    use_kernels = args.cpu_kernels and not on_gpu and getattr(model, "use_cpu_kernels", True)
+    use_kernels = use_kernels and args.cpu_kernels and not on_gpu
     use_kernels = use_kernels and all(str(p.dtype) == "paddle.float32" for p in parameters)
     kernels = compile_kernels.load_kernels()[0] if use_kernels else None
-    optimizer_class = adamw.kernel_adamw_class(kernels) if kernels else paddle.optimizer.AdamW
-    if on_gpu and args.fused_adamw:
-        optimizer_class = fused_adamw_gpu.fused_adamw_class()
+    if kernels:
+        optimizer_class = adamw.kernel_adamw_class(kernels)
+    else:
+        fused = on_gpu and args.fused_adamw
+        paddle_class = fused_adamw_gpu.fused_adamw_class() if fused else paddle.optimizer.AdamW
+        optimizer_class = _with_clipping(paddle_class, on_gpu)
     return optimizer_class(
         learning_rate=args.learning_rate,
         weight_decay=args.weight_decay,
+        beta1=args.adam_beta1,
+        beta2=args.adam_beta2,
         epsilon=args.adam_epsilon,
         parameters=parameters,
         apply_decay_param_fun=lambda name: name in decayed,
@@ -73,19 +91,25 @@ def build_optimizer(model: Any, args: CommonArgs, on_gpu: bool = False) -> Any:
     )
 
 
-def clip_gradients(optimizer: Any, parameters: Sequence[Any], limit: float, on_gpu: bool) -> Any:
+@functools.cache
+def _with_clipping(optimizer_class: type, on_gpu: bool) -> type:
+    """A subclass of one of Paddle's optimizers with the method `clip_gradients`."""
+
+    class Clipping(optimizer_class):
+        def clip_gradients(self, parameters: Sequence[Any], limit: float) -> Any:
+            return clip_gradients(parameters, limit, on_gpu)
+
+    return Clipping
+
+
+def clip_gradients(parameters: Sequence[Any], limit: float, on_gpu: bool) -> Any:
     """Scale all gradients so that their global norm is at most `limit` (0: no clipping). Returns
     the norm before clipping, a number or a float32 scalar tensor.
 
     On the CPU, where reading the norm does not wait for a device, gradients within the limit are
-    not touched. An optimizer with `global_grad_norm` scales gradients itself in its step.
+    not touched.
     """
     import paddle
-
-    if hasattr(optimizer, "global_grad_norm"):
-        norm = optimizer.global_grad_norm(parameters)
-        optimizer.gradient_scale = limit / norm if 0 < limit < norm < math.inf else 1.0
-        return norm
 
     gradients = [p.grad for p in parameters if p.grad is not None]
     with paddle.no_grad():

@@ -1,4 +1,9 @@
-"""A lock on the output folder, which only one running process may use at a time."""
+"""A lock on the output folder, which only one running process may use at a time.
+
+Not by filelock: it leaves its file in a finished run's folder, empties a user's file of that name
+before anything can look at it, does not notice that its file was replaced, and does not name the
+owner.
+"""
 
 import errno
 import os

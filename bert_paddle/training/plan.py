@@ -2,7 +2,8 @@
 functions of the training state.
 
 A run is planned in epochs. One that resumes with another global batch or another
---num_train_epochs takes as many steps as the rows still to be seen need; --max_steps limits them.
+--num_train_epochs, or that had finished at its --max_steps and has a higher one now, takes as many
+steps as the rows still to be seen need; --max_steps limits them.
 Its schedule continues from there, at the pace at which it reaches its end at the last step:
 
     planned    0 ---------------------- resume --------------------------------- schedule_total
@@ -20,6 +21,12 @@ def planned_steps(epochs: float, steps_per_epoch: int, max_steps: int) -> int:
     """The steps of a new run. max_steps: the limit; -1 for none."""
     planned = math.ceil(epochs * steps_per_epoch)
     return min(planned, max_steps) if max_steps > 0 else planned
+
+
+def logging_steps(given: int, total: int) -> int:
+    """The steps between log lines. given: --logging_steps; -1: about twenty lines in the `total`
+    steps of a run, and one at least every 500."""
+    return given if given > 0 else min(500, max(1, total // 20))
 
 
 def remaining_rows(epoch: int, rows: int, epochs: float, rows_per_epoch: int) -> list[int]:
@@ -128,6 +135,10 @@ def _changes(state: TrainState, new: TrainState) -> list[str]:
     before, now = (each.args.get("num_train_epochs") for each in (state, new))
     if before != now:
         changes.append(f"--num_train_epochs was {before:g} and is {now:g}")
+    before, now = (each.args.get("max_steps") for each in (state, new))
+    # A run that has not finished keeps its steps: --max_steps may only have stopped it earlier.
+    if before != now and state.step >= state.total < new.total:
+        changes.append(f"the run had finished, --max_steps was {before} and is {now}")
     return changes
 
 

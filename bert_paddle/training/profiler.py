@@ -41,19 +41,12 @@ def profile_steps(trainer: Trainer, steps: int, output_dir: Path, log: RunLog) -
         scheduler=(_SKIPPED, _SKIPPED + steps),
         on_trace_ready=lambda session: _write(session, folder, log),
     )
-    unprofiled_step = trainer.step
-
-    def step(*arguments: Any) -> Any:
-        result = unprofiled_step(*arguments)
-        session.step()
-        return result
-
-    trainer.step = step  # type: ignore[method-assign, assignment]
+    trainer.after_step.append(session.step)
     session.start()
     try:
         yield
     finally:
-        trainer.step = unprofiled_step  # type: ignore[method-assign]
+        trainer.after_step.remove(session.step)
         session.stop()
 
 

@@ -3,7 +3,6 @@ write the results. Shared by all programs."""
 
 import copy
 import functools
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,16 @@ from bert_paddle.common.errors import Interrupted, OutputError, RunError
 from bert_paddle.common.tensor_file import TensorSnapshot
 from bert_paddle.distributed import collectives
 from bert_paddle.models import compute_mode, hub, model_state
-from bert_paddle.training import checkpoint, epoch_metrics, optim, plan, resume_check, run_files
-from bert_paddle.training.hooks import Hook
-from bert_paddle.training.loop import TrainData, fit, interrupted, saved_status
+from bert_paddle.training import (
+    checkpoint,
+    epoch_metrics,
+    optim,
+    plan,
+    resume_check,
+    run_files,
+    save_hooks,
+)
+from bert_paddle.training.loop import Hook, TrainData, fit, interrupted, saved_status
 from bert_paddle.training.profiler import profile_steps
 from bert_paddle.training.run_files import RESULTS_FILE
 from bert_paddle.training.step import Trainer
@@ -84,6 +90,8 @@ class TrainingRun:
         self.model_writer, self.log, self.writer = model_writer, log, BackgroundWriter()
         self.model = trainer.model
         self.warn_once = functools.cache(log.warning)
+        self._unwritten: list[TensorSnapshot] = []  # of the checkpoint being written
+        trainer.before_optimizer_step.append(self._materialize_snapshots)
 
     def start_or_resume(
         self, batches: TrainData, fingerprints: dict[str, str], resume_from: str | None
@@ -103,7 +111,7 @@ class TrainingRun:
             # The global batch size that the order of the rows was planned for.
             planned_rows=batches.rows_per_step,
             fingerprints=fingerprints,
-            compute_mode=compute_mode.describe_mode(self.model, args),
+            compute_mode=compute_mode.describe_mode(args, self.trainer.by_kernels),
             args=args.as_dict(),
         )
         state = new
@@ -156,6 +164,8 @@ class TrainingRun:
         """Discard the best step if its checkpoint is missing, and delete checkpoints over the
         limit, which a crash may have left."""
         best = state.best_step
+        if self.args.evaluates_apart() and not self.args.load_best_model_at_end:
+            best = None  # it need not have been saved
         # As the main process sees it: on another host, the output folder may be another one.
         if best is not None and not collectives.run_on_main(
             lambda: best in checkpoint.saved_steps(self.output_dir)
@@ -180,28 +190,22 @@ class TrainingRun:
         evaluate: Callable[[], Mapping[str, float]],
         other_hooks: Sequence[Hook] = (),
     ) -> None:
-        """Train to the end. `evaluate` is called before every save; it returns the metrics for the
-        epoch's record, or an empty mapping if nothing is evaluated. A stop signal that interrupts
-        it does not prevent the save; the resumed run evaluates that step first. other_hooks: run
-        before it; they do not save."""
-        args, by_epoch = self.args, self.args.save_strategy == "epoch"
-
-        def evaluate_and_save() -> None:
-            start = time.perf_counter()
-            state.evaluation_pending = True
-            try:
-                metrics = evaluate()
-            except signals.StopSignal:
-                self._save(state)
-                raise
-            state.evaluation_pending = False
-            if metrics and (by_epoch or state.rows >= batches.rows_per_epoch):
-                seconds = time.perf_counter() - start
-                epoch_metrics.record_epoch(self.log, state, batches, metrics, seconds)
-            self._save(state)
-
+        """Train to the end. `evaluate` is called before every save, or where the --eval_... flags
+        say; it returns the metrics for the epoch's record, or an empty mapping if nothing is
+        evaluated. A stop signal that interrupts it does not prevent the save; the resumed run
+        evaluates that step first. other_hooks: run before it; they do not save."""
+        args = self.args
         until = min(state.total, args.max_steps) if args.max_steps > 0 else state.total
-        hooks = [*other_hooks, Hook(None if by_epoch else args.save_steps, evaluate_and_save)]
+        hooks = [*other_hooks]
+        hooks += save_hooks.make_hooks(
+            args,
+            batches,
+            state,
+            evaluate,
+            lambda: self._save(state),
+            lambda: self._out_of_patience(state),
+            self.log,
+        )
         # Until the last checkpoint is written: only then may a signal end this process at once.
         with signals.requests.deferred():
             self._fit(batches, state, hooks, until)
@@ -246,6 +250,12 @@ class TrainingRun:
         self.log.note(f"loaded the best checkpoint, model_{best}")
         return best
 
+    def _materialize_snapshots(self) -> None:
+        """Copy what is not yet written of the last snapshots: they share memory with the
+        parameters, which the optimizer is about to change."""
+        while self._unwritten:
+            self._unwritten.pop().materialize()
+
     def _out_of_patience(self, state: TrainState) -> bool:
         """Whether early stopping is due."""
         return 0 < self.args.early_stopping_patience <= state.evaluations_since_best
@@ -262,9 +272,7 @@ class TrainingRun:
             )
             write_model = self.model_writer(state, weights)
             saved_state = copy.deepcopy(state)
-            # They share memory with the parameters: the trainer copies what is not yet written
-            # before its next optimizer step.
-            self.trainer.pending_snapshots = [weights, optimizer]
+            self._unwritten = [weights, optimizer]
 
             def write() -> None:
                 checkpoint.save(self.output_dir, saved_state, optimizer, write_model)

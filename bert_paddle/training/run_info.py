@@ -27,7 +27,9 @@ class RunInfo:
     the order of the logits, empty for regression and pre-training. metric: names, as in
     all_results.json, of the metrics whose mean selects the best step. rows: number of rows by
     dataset split. lengths: see `length_counts`. steps: in total ("planned"), and per epoch
-    ("per_epoch").
+    ("per_epoch"). class_counts: rows of each class, in the order of `labels`, by dataset split.
+    example: a row as the model's input, `input_ids`, `input_mask`, `segment_ids` and `pieces` with
+    padding, and its `label`.
     """
 
     program: str
@@ -40,6 +42,8 @@ class RunInfo:
     rows: dict[str, int] = field(default_factory=dict)
     lengths: dict[str, Any] | None = None
     steps: dict[str, int] | None = None
+    class_counts: dict[str, list[int]] = field(default_factory=dict)
+    example: dict[str, Any] | None = None
 
 
 def length_counts(lengths: Any, truncated: int, max_length: int) -> dict[str, Any]:

@@ -13,11 +13,9 @@ import numpy as np
 from bert_paddle.common.args import CommonArgs
 from bert_paddle.common.run_log import RunLog
 from bert_paddle.common.signals import SAVE, STOP
-from bert_paddle.common.tensor_file import TensorSnapshot
 from bert_paddle.distributed import collectives
+from bert_paddle.models.forward_pass import Batch, ForwardPass
 from bert_paddle.training import optim
-
-Batch = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -25,10 +23,11 @@ class Objective:
     """A loss as sums and counts, so that one mean is taken over the global batch. A term is one
     component of the loss, such as MLM or NSP.
 
-    sums(model, batch): the summed loss of each term, scalar tensors by name. counts(batch): the
-    number of rows or masked tokens in each term's sum, {} for an empty batch. Each sum is divided
-    by its count over all micro-batches and ranks. rows: name of the count that is the number of
-    rows; rows_are_a_term: whether that is a term's count, too.
+    sums(forward, batch): the summed loss of each term, scalar tensors by name; `forward` computes
+    the model's outputs. counts(batch): the number of rows or masked tokens in each term's sum, {}
+    for an empty batch. Each sum is divided by its count over all micro-batches and ranks. rows:
+    name of the count that is the number of rows; rows_are_a_term: whether that is a term's count,
+    too.
     """
 
     sums: Callable[[Any, Batch], dict[str, Any]]
@@ -55,19 +54,47 @@ class StepResult:
 
 
 class Trainer:
-    """A model, its optimizer and what else a training step needs."""
+    """A model, its optimizer and what else a training step needs.
 
-    def __init__(self, model: Any, objective: Objective, args: CommonArgs, gpu: bool, log: RunLog):
+    before_optimizer_step: called at each step when its gradients are summed over all ranks, before
+    they are unscaled and clipped and the weights change. after_step: called at the end of each
+    step.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        objective: Objective,
+        args: CommonArgs,
+        gpu: bool,
+        log: RunLog,
+        forward: ForwardPass | None = None,
+    ):
+        """forward: what the objective calls; None: the model itself."""
         self.args, self.objective, self.log = args, objective, log
+        self.forward = forward or model
+        self.by_kernels = forward is not None and forward.by_kernels
+        self.before_optimizer_step: list[Callable[[], None]] = []
+        self.after_step: list[Callable[[], None]] = []
         if args.use_amp and not gpu:
             log.warning("--use_amp has no effect on the CPU: training in float32")
         if args.optimizer == "lamb" and args.weight_decay == 0:
             log.note("--optimizer lamb: without --weight_decay the trust ratio is 1, as in Adam")
-        self.optimizer = optim.build_optimizer(model, args, gpu)
+        use_kernels = forward is None or forward.by_kernels
+        self.optimizer = optim.build_optimizer(model, args, gpu, use_kernels)
         self.autocast, self.scaler, self.model = _mixed_precision(model, self.optimizer, args, gpu)
         self.parameters = [p for p in model.parameters() if not p.stop_gradient]
         self.gpu = gpu
-        self.pending_snapshots: list[TensorSnapshot] = []  # of the checkpoint being written
+        # Paddle's kernels of LAMB and of the fused AdamW take gradients in the weights' type only.
+        half_gradients = self.scaler is not None and args.amp_level == "O2"
+        takes_float32 = args.optimizer == "adamw" and not args.fused_adamw
+        self._unscales_in_float32 = half_gradients and takes_float32
+        if half_gradients and not takes_float32:
+            log.note(
+                "--amp_level O2 --amp_dtype float16: with --optimizer lamb or --fused_adamw, "
+                "gradients below 6e-8 are lost when they are unscaled; --amp_level O1 or "
+                "--amp_dtype bfloat16 keeps them"
+            )
         # The first step with non-finite gradients; inf if there is none. On a GPU, a tensor.
         self._first_nonfinite: Any = math.inf
 
@@ -93,7 +120,7 @@ class Trainer:
             if not batch:
                 continue
             with self.autocast():
-                sums = self.objective.sums(self.model, batch)
+                sums = self.objective.sums(self.forward, batch)
                 terms = {name: sums[name] / max(1, totals[name]) for name in sums}
                 loss = sum(terms.values())
             (self.scaler.scale(loss) if self.scaler else loss).backward()
@@ -101,25 +128,28 @@ class Trainer:
                 losses[name] = losses[name] + term.detach().astype("float32")
         collectives.all_reduce_gradients(self.parameters)
         self.optimizer.set_lr(lr)
-        # The optimizer is about to change the memory from which a checkpoint is being written.
-        while self.pending_snapshots:
-            self.pending_snapshots.pop().materialize()
-        self.clip_and_step(step)
+        for hook in self.before_optimizer_step:
+            hook()
+        self._clip_and_step(step)
         self.optimizer.clear_grad(set_to_zero=False)  # frees gradients instead of writing zeros
         empty = tuple(name for name in losses if totals.get(name) == 0)
         losses = {name: loss for name, loss in losses.items() if name not in empty}
+        for hook in self.after_step:
+            hook()
         return StepResult(losses, totals[self.objective.rows], received, empty)
 
-    def clip_and_step(self, step: int) -> None:
+    def _clip_and_step(self, step: int) -> None:
         """Clip the gradients, which are the same on all ranks, and step the optimizer."""
         limit = self.args.max_grad_norm
         if self.scaler:
+            if self._unscales_in_float32:
+                _cast_gradients_to_float32(self.parameters)
             self.scaler.unscale_(self.optimizer)
-            optim.clip_gradients(self.optimizer, self.parameters, limit, self.gpu)
+            self.optimizer.clip_gradients(self.parameters, limit)
             self.scaler.step(self.optimizer)  # skips a step whose gradients are not finite
             self._update_loss_scale(step)
             return
-        norm = optim.clip_gradients(self.optimizer, self.parameters, limit, self.gpu)
+        norm = self.optimizer.clip_gradients(self.parameters, limit)
         if self.gpu:
             self._first_nonfinite = _update_first_nonfinite(self._first_nonfinite, norm, step)
             skip = self._first_nonfinite.isfinite()
@@ -166,6 +196,16 @@ class Trainer:
             self.scaler.load_state_dict(
                 {k: np.array([v], "float32") if k == "scale" else v for k, v in saved.items()}
             )
+
+
+def _cast_gradients_to_float32(parameters: Sequence[Any]) -> None:
+    """Replace half-precision gradients. Unscaled in float16, those below 6e-8 would become 0.
+
+    Paddle's `master_grad` would do so after each backward pass, and the next one of the same step
+    cannot add float16 gradients to float32 ones."""
+    from paddle.base import core
+
+    core.eager.set_master_grads([p for p in parameters if p.grad is not None])
 
 
 def _update_first_nonfinite(first: Any, norm: Any, step: int) -> Any:
@@ -215,5 +255,9 @@ def _mixed_precision(model: Any, optimizer: Any, args: CommonArgs, gpu: bool) ->
         return paddle.amp.auto_cast(level=args.amp_level, dtype=args.amp_dtype)
 
     # bfloat16 has float32's range: it needs no loss scaling.
-    scaler = paddle.amp.GradScaler() if args.amp_dtype == "float16" else None
+    scaler = (
+        paddle.amp.GradScaler(init_loss_scaling=args.scale_loss)
+        if args.amp_dtype == "float16"
+        else None
+    )
     return autocast, scaler, model

@@ -7,8 +7,8 @@ import numpy as np
 
 from bert_paddle.common.args import CommonArgs
 from bert_paddle.distributed import collectives
+from bert_paddle.models.forward_pass import Batch
 from bert_paddle.training import batching
-from bert_paddle.training.step import Batch
 
 
 class RowDataset(Protocol):

@@ -16,7 +16,7 @@ from bert_paddle.cli.selfcheck.ways import BY_NAME, FLOAT32, TOLERANCES, WAYS
 from bert_paddle.common.run_log import RunLog
 from bert_paddle.models.kernels import encoder_layer
 from bert_paddle.training import optim
-from bert_paddle.training.step import Objective
+from bert_paddle.training.step import Objective, Trainer
 
 SCRIPT = Path(__file__).parents[1] / "reference" / "selfcheck.py"
 heads = pytest.mark.parametrize("head", small_model.HEADS)
@@ -148,7 +148,8 @@ def test_recorded_gradients_are_unscaled(monkeypatch):
     )
     args = train.training_args(small_model.FINE_TUNING, BY_NAME["float16 O1"])
     log = RunLog(stdout=io.StringIO(), stderr=io.StringIO())
-    trainer = train.RecordingTrainer(linear, objective, args, True, log)
+    trainer, recorded = Trainer(linear, objective, args, True, log), []
+    trainer.before_optimizer_step.append(lambda: recorded.append(train.current_gradients(trainer)))
     assert trainer.loss_scale() == 65536
     trainer.step([{"x": np.array([[2.0, 4.0], [4.0, 8.0]], "float32")}], 0.1, 1, {})
-    assert trainer.gradients[linear.weight.name].ravel().tolist() == [3.0, 6.0]
+    assert recorded[0][linear.weight.name].ravel().tolist() == [3.0, 6.0]

@@ -88,7 +88,7 @@ def test_all_mistakes_of_file_and_command_line_are_reported_together(parse):
         (b"just words", "it must contain lines such as"),
         (b"\xff\xfe\x00", "not a text file"),
         (b"a: " + b"[" * 5000, "not valid YAML|too deeply"),
-        (b"#" * (2 << 20), "far too large"),
+        (b"#" * (2 << 20), "bytes of YAML or more"),
     ],
 )
 def test_files_that_are_not_settings(parse, content, message):

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from bert_paddle.common import runtime
+
 ROOT = Path(__file__).parents[2]
 NAMES = ("OMP_NUM_THREADS", "FLAGS_use_stride_kernel", "MKL_DEBUG_CPU_TYPE")
 
@@ -70,3 +72,17 @@ def test_the_launchers_single_thread_is_overridden():
 def test_mkls_code_path_is_set_on_amd_only(amd, expected):
     assert configured(amd=amd)["MKL_DEBUG_CPU_TYPE"] == expected
     assert configured(amd=amd, MKL_DEBUG_CPU_TYPE="4")["MKL_DEBUG_CPU_TYPE"] == "4"
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python has no PYTHONSAFEPATH")
+def test_a_child_imports_nothing_from_the_working_directory(tmp_path):
+    for name in ("bert_paddle.py", "json.py"):
+        (tmp_path / name).write_text("raise SystemExit('planted code ran')")
+    process = subprocess.run(
+        [sys.executable, "-m", "bert_paddle", "--version"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=runtime.child_environment(),
+    )
+    assert process.stdout.startswith("bert-paddle "), process.stderr

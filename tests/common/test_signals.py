@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forks
 import numpy as np
 import pytest
 import tiny
@@ -115,12 +116,11 @@ def test_a_save_request_is_returned_once_and_a_stop_request_always():
 ENDLESS = "--logging_steps 1 --save_steps 1000000 --batch_size 4 --num_train_epochs 1e5"
 
 
-def start(tiny_dir: Path, data: Path, out: Path, *flags: str) -> subprocess.Popen:
-    argv = [sys.executable, "-u", "run_glue.py", "--task_name", "SST-2"]
+def start(tiny_dir: Path, data: Path, out: Path, *flags: str) -> forks.Fork:
+    argv = ["run_glue.py", "--task_name", "SST-2"]
     argv += ["--model_name_or_path", str(tiny_dir), "--data_dir", str(data)]
     argv += ["--output_dir", str(out), "--max_seq_length", "32", *ENDLESS.split(), *flags]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(argv, cwd=ROOT, env=without_job(), stdout=pipe, stderr=pipe, text=True)
+    return forks.start(argv, ROOT, without_job())
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

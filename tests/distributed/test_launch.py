@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import forks
 import pytest
 import ranks
 import tiny
@@ -14,7 +15,7 @@ from jobs import finish, is_training, ranks_in_training, without_job
 
 from bert_paddle.common import runtime
 from bert_paddle.common.errors import FlagError, Interrupted, RunError, UserError
-from bert_paddle.distributed import launch, shutdown
+from bert_paddle.distributed import device, launch, shutdown
 from bert_paddle.distributed.heartbeat import LostRankError
 from bert_paddle.glue.args import parse_args
 
@@ -29,11 +30,13 @@ def world(tmp_path_factory):
     return base
 
 
-def start(world: Path, out: str, *flags: str, launcher: tuple[str, ...] = ()) -> subprocess.Popen:
-    argv = [sys.executable, *launcher, "run_glue.py", "--task_name", "SST-2"]
+def start(world: Path, out: str, *flags: str, launcher: tuple[str, ...] = ()):
+    argv = ["run_glue.py", "--task_name", "SST-2"]
     argv += ["--model_name_or_path", str(world / "model"), "--data_dir", str(world / "glue")]
     argv += ["--output_dir", str(world / out), "--max_seq_length", "32", "--report", "0", *flags]
-    pipe = subprocess.PIPE
+    if not launcher:
+        return forks.start(argv, ROOT, without_job())
+    argv, pipe = [sys.executable, *launcher, *argv], subprocess.PIPE
     return subprocess.Popen(argv, cwd=ROOT, env=without_job(), stdout=pipe, stderr=pipe, text=True)
 
 
@@ -51,7 +54,11 @@ def test_killed_process_ends_the_job(world):
     assert "Traceback" not in err
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+# SIGTERM and SIGINT to the parent: tests/distributed/test_stop_signals.py.
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow), (signal.SIGKILL, -9)],
+)
 def test_the_processes_end_with_their_parent(world, number, code):
     job = start(world, f"parent{number}", *ENDLESS)
     pids = ranks_in_training(job)
@@ -123,27 +130,28 @@ SHORT_TIMEOUT = {"BERT_PADDLE_SILENCE": "3"}
 
 
 @pytest.mark.parametrize(
-    ("faulty_rank", "fault", "message"),
+    ("processes", "faulty_rank", "fault", "message"),
     [
-        (1, "SIGSTOP", "rank 1 has sent no heartbeat for 3 s"),
-        pytest.param(0, "SIGSTOP", "rank 0 has sent no heartbeat for 3 s", marks=SLOW),
-        (0, "SIGKILL", "rank 0 was killed by SIGKILL (maybe out of memory)"),
-        (2, "RunError", "error: rank 2: the loss is nan"),
-        pytest.param(1, "bug", "rank 1: ZeroDivisionError: a bug", marks=SLOW),
+        (2, 1, "SIGSTOP", "rank 1 has sent no heartbeat for 3 s"),
+        pytest.param(3, 0, "SIGSTOP", "rank 0 has sent no heartbeat for 3 s", marks=SLOW),
+        (2, 0, "SIGKILL", "rank 0 was killed by SIGKILL (maybe out of memory)"),
+        (3, 2, "RunError", "error: rank 2: the loss is nan"),
+        pytest.param(3, 1, "bug", "rank 1: ZeroDivisionError: a bug", marks=SLOW),
     ],
 )
-def test_one_line_names_the_rank_and_its_error(tmp_path, faulty_rank, fault, message):
-    """Three processes: one dies, or hangs. No process or shared memory is left."""
+def test_one_line_names_the_rank_and_its_error(tmp_path, processes, faulty_rank, fault, message):
+    """One of two or three processes dies, or hangs. No process or shared memory is left."""
     before = set(os.listdir("/dev/shm"))
     job = ranks.start(
-        "exchange", tmp_path, 3, RANKS_FAULTY=str(faulty_rank), RANKS_FAULT=fault, **SHORT_TIMEOUT
+        *("exchange", tmp_path, processes),
+        **{"RANKS_FAULTY": str(faulty_rank), "RANKS_FAULT": fault, **SHORT_TIMEOUT},
     )
     code, out, err = finish(job, 150)
     assert code == 1 and "exchange 2" in out
     errors = [line for line in err.splitlines() if line.startswith("error:")]
     assert len(errors) == 1 and message in errors[0], err
     assert ("Traceback" in err) == (fault == "bug")
-    for rank in range(3):
+    for rank in range(processes):
         pid = (tmp_path / f"pid{rank}").read_text()
         assert not Path(f"/proc/{pid}").exists()
     left = set(os.listdir("/dev/shm")) - before
@@ -174,13 +182,6 @@ def test_a_slow_rank_may_exceed_the_timeout_of_gloo(tmp_path):
     fault = {"RANKS_FAULTY": "1", "RANKS_FAULT": "sleep", "RANKS_SECONDS": "40"}
     code, _, err = finish(ranks.start("exchange", tmp_path, 2, **fault), 120)
     assert code == 0, err
-
-
-def test_run_on_main_first_runs_one_rank_per_host_before_the_rest(tmp_path):
-    job = ranks.start("who_runs_first", tmp_path, 3, RANKS_HOSTS="a:1,b:2,b:3")
-    code, _, err = finish(job, 60)
-    assert code == 0, err
-    assert (tmp_path / "order").read_text().split() == ["0", "1", "2"]
 
 
 @pytest.mark.parametrize(
@@ -264,7 +265,7 @@ def args(*flags: str):
 def test_more_gpus_than_are_visible(monkeypatch):
     monkeypatch.setattr(runtime, "configure", lambda *_, **__: "")
     monkeypatch.setattr(runtime, "import_paddle", lambda: None)
-    monkeypatch.setattr(launch, "_select_device", lambda *_: 2)
+    monkeypatch.setattr(launch, "select_device", lambda *_: 2)
     monkeypatch.setattr(launch.signals, "ignore_until_training", lambda: None)
     with pytest.raises(FlagError, match=r"--n_gpu 3, but only 2 GPU\(s\) are visible here"):
         launch.launch("no:program", args("--n_gpu", "3"))
@@ -274,4 +275,4 @@ def test_a_gpu_requested_without_a_gpu(monkeypatch):
     paddle = pytest.importorskip("paddle")
     monkeypatch.setattr(paddle, "is_compiled_with_cuda", lambda: False)
     with pytest.raises(FlagError, match="this PaddlePaddle sees no GPU"):
-        launch._select_device(1, "gpu")
+        device.select_device(1, "gpu")

@@ -4,12 +4,13 @@ and a resumed job ends like an uninterrupted one."""
 import time
 from pathlib import Path
 
+import forks
 import places
 import pytest
 import same
 import shard_files
 import tiny
-from jobs import finish
+from jobs import finish, without_job
 
 from bert_paddle.pretrain.data import schema
 from bert_paddle.training import checkpoint
@@ -41,6 +42,15 @@ def flags_of(workspace: Path, program: str, out: Path) -> str:
     return common + f"--input_dir {workspace}/shards --max_predictions_per_seq 4"
 
 
+def run_ranks(program: str, flags: str) -> None:
+    """The job to its end, with ranks as from Paddle's launcher."""
+    argv, variables = [str(places.HERE / "places.py"), program, *flags.split()], without_job()
+    variables["PYTHONPATH"] = f"{places.ROOT}:{places.HERE}"
+    for rank in forks.start_ranks([argv] * 2, places.ROOT, [variables] * 2):
+        code, _, err = finish(rank)
+        assert code == 0, err
+
+
 @pytest.fixture(scope="module")
 def uninterrupted(workspace):
     """The folder of the uninterrupted job of a program, which runs once."""
@@ -49,8 +59,7 @@ def uninterrupted(workspace):
     def get(program: str) -> Path:
         if program not in folders:
             out = workspace / f"{program}-uninterrupted"
-            code, _, err = finish(places.start(program, flags_of(workspace, program, out)))
-            assert code == 0, err
+            run_ranks(program, flags_of(workspace, program, out))
             folders[program] = out
         return folders[program]
 
@@ -88,8 +97,7 @@ def test_two_processes_end_together_and_resume(
     assert "Traceback" not in err
     for step in checkpoint.saved_steps(out):
         assert checkpoint.find_damage(checkpoint.checkpoint_dir(out, step)) is None
-    code, _, err = finish(places.start(program, flags))
-    assert code == 0, err
+    run_ranks(program, flags)
     assert not same.differences(uninterrupted(program), out, STEPS)
 
 

@@ -3,12 +3,12 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import forks
 import pytest
 import ranks
 import tiny
@@ -31,12 +31,6 @@ def place(tmp_path_factory) -> Path:
     return base
 
 
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
-
-
 def launcher(folder: Path, port: int, host: int) -> tuple[str, ...]:
     command = f"-m paddle.distributed.launch --nnodes 2 --nproc_per_node 1 --rank {host} --master"
     logs = folder / f"logs{host}"
@@ -44,12 +38,14 @@ def launcher(folder: Path, port: int, host: int) -> tuple[str, ...]:
 
 
 def start(place: Path, folder: Path, batch_size: int, *launcher_args: str, flags: str = ""):
-    argv = [sys.executable, "-u", *launcher_args, str(ROOT / "run_glue.py"), "--task_name", "SST-2"]
+    argv = [str(ROOT / "run_glue.py"), "--task_name", "SST-2", *flags.split()]
     argv += ["--model_name_or_path", str(place / "model"), "--data_dir", str(place / "glue")]
     argv += ["--output_dir", str(folder / "out"), *FLAGS, "--batch_size", str(batch_size)]
-    pipe = subprocess.PIPE
+    if not launcher_args:
+        return forks.start(argv, folder, without_job())
+    argv, pipe = [sys.executable, "-u", *launcher_args, *argv], subprocess.PIPE
     return subprocess.Popen(
-        argv + flags.split(), cwd=folder, env=without_job(), stdout=pipe, stderr=pipe, text=True
+        argv, cwd=folder, env=without_job(), stdout=pipe, stderr=pipe, text=True
     )
 
 
@@ -63,7 +59,7 @@ def test_two_hosts_compute_the_losses_of_one(place, tmp_path):
         folder.mkdir()
     single = start(place, folders[0], 8, flags="--max_steps 10")
     assert finish(single)[0] == 0
-    port = free_port()
+    port = forks.free_port()
     jobs = [
         start(place, folders[1], 4, *launcher(folders[1], port, host), flags="--max_steps 10")
         for host in (0, 1)
@@ -91,7 +87,7 @@ def all_output(folder: Path, jobs: list[tuple[int, str, str]]) -> str:
     ],
 )
 def test_a_host_whose_process_dies_ends_the_others(tmp_path, fault, line):
-    port, variables = free_port(), {"BERT_PADDLE_SILENCE": "3"}
+    port, variables = forks.free_port(), {"BERT_PADDLE_SILENCE": "3"}
     variables |= {"RANKS_FAULTY": "1", "RANKS_FAULT": fault}
     launchers = [launcher(tmp_path, port, host) for host in (0, 1)]
     jobs = [ranks.start("exchange", tmp_path, 1, *args, **variables) for args in launchers]
@@ -124,7 +120,8 @@ def test_a_killed_job_is_restarted_and_resumes(place, tmp_path):
         ["bash", str(script)],
         cwd=tmp_path,
         env=without_job()
-        | {"MASTER": f"127.0.0.1:{free_port()}", "NODES": "1", "PER_NODE": "2", "RESTARTS": "1"},
+        | {"MASTER": f"127.0.0.1:{forks.free_port()}", "NODES": "1"}
+        | {"PER_NODE": "2", "RESTARTS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

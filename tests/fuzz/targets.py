@@ -14,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from bert_paddle.common import run_log, table_files
+from bert_paddle.common import run_log
 from bert_paddle.common.errors import UserError
+from bert_paddle.glue import custom_args
 from bert_paddle.glue.args import GlueArgs
 from bert_paddle.glue.custom import load, task
 from bert_paddle.glue.data import tsv as data_tsv
@@ -55,7 +56,7 @@ def tsv(data: bytes, folder: Path) -> None:
 
 def own_file(data: bytes, folder: Path) -> None:
     """The first byte picks the format of a user's own training file."""
-    form = table_files.FORMATS[data[0] % len(table_files.FORMATS)] if data else table_files.CSV
+    form = custom_args.FORMATS[data[0] % len(custom_args.FORMATS)] if data else custom_args.CSV
     args, out = GlueArgs(file_format=form), run_log.RunLog(active=False)
     content = load.read_file(str(_put(folder / "file", data[1:])), args, load.SavedTask(), out)
     assert content.label_column

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bert_paddle.common.run_log import RunLog
-from bert_paddle.glue import evaluate, predictions, results
+from bert_paddle.glue import evaluate, loss, predictions, results
 from bert_paddle.glue.data.dataset import EncodedDataset
 from bert_paddle.glue.data.load import EncodedData
 from bert_paddle.glue.evaluate import EvalResult
@@ -22,6 +22,10 @@ def make_dataset(lengths, labels=None):
     return EncodedDataset(EncodedTexts(ids, np.array(lengths, np.int32)), labels, pad_id=0)
 
 
+def forward_pass(model):
+    return loss.forward_pass(model, by_kernels=False)
+
+
 def index_model(input_ids, token_type_ids, attention_mask):
     """A model that returns each row's index."""
     return (input_ids[:, 1:2] - 100).astype("float32")
@@ -30,7 +34,7 @@ def index_model(input_ids, token_type_ids, attention_mask):
 @pytest.mark.parametrize("batch_size", [1, 3, 64])
 def test_logits_are_in_row_order(batch_size):
     lengths = np.random.default_rng(0).permutation(np.arange(2, 25))
-    logits = evaluate.compute_logits(index_model, make_dataset(lengths), batch_size)
+    logits = evaluate.compute_logits(forward_pass(index_model), make_dataset(lengths), batch_size)
     assert logits[:, 0].tolist() == list(range(23))
 
 
@@ -103,7 +107,7 @@ def test_both_dev_sets_of_mnli_have_a_line_and_keys(tmp_path):
 
         return paddle.eye(3)[input_ids[:, 1] - 100]
 
-    _, values = results.evaluate_dev_sets(task, model, data, 2, 1, log, 7)
+    _, values = results.evaluate_dev_sets(task, forward_pass(model), data, 2, 1, log, 7)
     lines = log.stdout.getvalue().splitlines()
     assert [line.split(", ")[1:] for line in lines] == [
         ["accu: 1.000000", "dev: matched"],
@@ -124,7 +128,7 @@ def test_a_single_predicted_class_is_warned_about():
             return paddle.eye(2)[paddle.to_tensor(classes[: len(input_ids)])]
 
         log = RunLog(stdout=io.StringIO(), stderr=io.StringIO())
-        results.evaluate_dev_sets(task, model, dev, 8, 1, log, 7)
+        results.evaluate_dev_sets(task, forward_pass(model), dev, 8, 1, log, 7)
         return log.stderr.getvalue()
 
     assert "all 3 rows are predicted to be positive" in warning([1, 1, 1])

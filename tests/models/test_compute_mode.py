@@ -63,18 +63,19 @@ def train_steps(model_class, *flags, dropout=0.0):
         RunLog(stderr=io.StringIO()),
     )
     model = make(model_class, dropout)
-    compute_mode.set_compute_mode(model, args, log)
+    by_kernels = compute_mode.set_compute_mode(model, args, log)
     classifies = model_class is BertForSequenceClassification
     objective = loss.objective(False) if classifies else pretraining.objective()
+    forward = (loss if classifies else pretraining).forward_pass(model, by_kernels)
     optimizer = optim.build_optimizer(model, args)
     losses, gradients = [], []
     for step, batch in enumerate(batches()):
         model.eval()
         with paddle.no_grad():
-            losses.append(float(sum(objective.sums(model, batch).values())))
+            losses.append(float(sum(objective.sums(forward, batch).values())))
         model.train()
         paddle.seed(step)
-        total = sum(objective.sums(model, batch).values())
+        total = sum(objective.sums(forward, batch).values())
         losses.append(float(total))
         total.backward()
         gradients.append(
@@ -124,13 +125,14 @@ def test_recompute_repeats_the_dropout_of_flash_attention():
 
 def test_recomputation_calls_each_layer_twice(monkeypatch):
     model, calls = make(MODEL_CLASSES[0]), []
-    compute_mode.set_compute_mode(
+    by_kernels = compute_mode.set_compute_mode(
         model, parse_args([*REQUIRED_FLAGS, "--recompute"]), RunLog(stderr=io.StringIO())
     )
+    forward = loss.forward_pass(model, by_kernels)
     for layer in model.bert.encoder.layers:
         layer.linear1.register_forward_pre_hook(lambda *_: calls.append(1))
     model.train()
-    loss.forward(model, next(batches())).sum().backward()
+    forward(next(batches())).sum().backward()
     assert len(calls) == 2 * len(model.bert.encoder.layers)
 
 
@@ -159,7 +161,7 @@ def test_static_graph_is_traced_once_per_mode_and_in_half_precision_if_set():
     static = model.forward.__closure__
     static = next(c.cell_contents for c in static if hasattr(c.cell_contents, "program_cache"))
     for batch in batches():
-        loss.forward(model, batch)
+        loss.forward_pass(model, by_kernels=False)(batch)
     assert len(static.program_cache) == 1
     assert "bfloat16" not in str(static.concrete_program.main_program)
     half_precision = make(MODEL_CLASSES[0])

@@ -2,12 +2,12 @@
 
 import json
 import pickle
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import numpy as np
 import pytest
+from fileserver import running_server
 
 from bert_paddle.common.errors import WeightsError
 from bert_paddle.models import hub
@@ -15,46 +15,24 @@ from bert_paddle.models import hub
 NAME = "bert-base-cased"
 
 
-class Handler(BaseHTTPRequestHandler):
-    """Serves server.files; a path in server.truncated is cut after half its content."""
-
-    def do_GET(self):
-        self.server.requests.append(self.path)
-        content = self.server.files.get(self.path)
-        if content is None:
-            self.send_error(404)
-            return
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(
-            content[: len(content) // 2] if self.path in self.server.truncated else content
-        )
-
-    def log_message(self, *args):
-        pass
+WEIGHTS = pickle.dumps({"bert.pooler.dense.bias": np.ones(2000, np.float32)}, 2)
 
 
 @pytest.fixture
 def server(monkeypatch):
     """A hub of one model on this machine."""
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    weights = pickle.dumps({"bert.pooler.dense.bias": np.ones(2, np.float32)}, 2)
-    server.files = {"/w.pdparams": weights, "/v.txt": b"[PAD]\n[UNK]\n"}
-    server.truncated, server.requests = set(), []
-    address = f"http://127.0.0.1:{server.server_port}"
-    model = replace(
-        hub.HUB_MODELS[NAME], weights_url=f"{address}/w.pdparams", vocab_url=f"{address}/v.txt"
-    )
-    monkeypatch.setitem(hub.HUB_MODELS, NAME, model)
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with running_server() as server:
+        server.files = {"w.pdparams": WEIGHTS, "v.txt": b"[PAD]\n[UNK]\n"}
+        urls = {"weights_url": f"{server.url}/w.pdparams", "vocab_url": f"{server.url}/v.txt"}
+        monkeypatch.setitem(hub.HUB_MODELS, NAME, replace(hub.HUB_MODELS[NAME], **urls))
+        yield server
+
+
+def entries(folder):
+    """Names in a folder, without lock files."""
+    return sorted(p.name for p in folder.iterdir() if p.suffix != ".lock")
 
 
 def test_an_existing_folder_has_precedence(tmp_path, monkeypatch):
@@ -85,65 +63,75 @@ def test_download_once(tmp_path, monkeypatch, server):
         "vocab.txt",
         "tokenizer_config.json",
     }
-    assert files["model_state.pdparams"] == server.files["/w.pdparams"]
-    assert files["vocab.txt"] == server.files["/v.txt"]
+    assert files["model_state.pdparams"] == server.files["w.pdparams"]
+    assert files["vocab.txt"] == server.files["v.txt"]
     assert json.loads(files["tokenizer_config.json"])["do_lower_case"] is False
     config = json.loads(files["config.json"])
     assert config.items() >= {"model_type": "bert", "vocab_size": 28996}.items()
     assert len(messages) == 1 and NAME in messages[0]
-    assert [p.name for p in folder.parent.iterdir()] == [NAME]  # no temporary folder left
+    assert entries(folder.parent) == [NAME]  # no temporary folder left
     requests = len(server.requests)
     assert hub.find_model_dir(NAME, tmp_path / "home") == folder
     assert len(server.requests) == requests
 
 
-@pytest.mark.parametrize("fault", ["missing", "truncated", "empty"])
-def test_failed_download_leaves_nothing(tmp_path, monkeypatch, server, fault):
+@pytest.mark.parametrize("fault", ["missing", "empty"])
+def test_a_failed_download_leaves_no_model(tmp_path, monkeypatch, server, fault):
     monkeypatch.chdir(tmp_path)
     if fault == "missing":
-        del server.files["/w.pdparams"]
-    elif fault == "truncated":
-        server.truncated.add("/w.pdparams")
+        del server.files["v.txt"]
     else:
-        server.files["/w.pdparams"] = b""
+        server.files["v.txt"] = b""
     with pytest.raises(WeightsError) as caught:
         hub.find_model_dir(NAME, tmp_path / "home")
-    expected = {"missing": "404", "truncated": "received ", "empty": "received an empty file"}[
-        fault
-    ]
+    expected = {"missing": "404", "empty": "the server sends an empty file"}[fault]
     assert expected in str(caught.value) and "\n" not in str(caught.value)
-    assert list((tmp_path / "home/models").iterdir()) == []
+    assert entries(tmp_path / "home/models") == []
+
+
+def test_a_broken_download_is_resumed_in_the_same_call(tmp_path, monkeypatch, server):
+    """Each file is asked for twice: for its size, and for its content."""
+    monkeypatch.chdir(tmp_path)
+    server.stop_after = [100, 100, 100, 5000]
+    folder = hub.find_model_dir(NAME, tmp_path / "home")
+    assert (folder / "model_state.pdparams").read_bytes() == WEIGHTS
+    assert server.requests[-1] == ("/w.pdparams", "bytes=5000-")
+
+
+def test_a_download_that_broke_off_is_resumed_by_the_next_call(tmp_path, monkeypatch, server):
+    monkeypatch.chdir(tmp_path)
+    server.stop_after = [100, 100, 100, 5000, 0]
+    with pytest.raises(WeightsError, match="5000 of .* bytes are kept: run again to resume"):
+        hub.find_model_dir(NAME, tmp_path / "home")
+    assert not (tmp_path / "home/models" / NAME).exists()
+    requests = len(server.requests)
+    folder = hub.find_model_dir(NAME, tmp_path / "home")
+    assert (folder / "model_state.pdparams").read_bytes() == WEIGHTS
+    resumed = [("/w.pdparams", None), ("/w.pdparams", "bytes=5000-")]
+    assert server.requests[requests:] == resumed
+    assert entries(tmp_path / "home/models") == [NAME]
 
 
 def test_a_mirror_of_the_hub_takes_its_place(tmp_path, monkeypatch, server):
-    address = f"http://127.0.0.1:{server.server_port}"
     model = hub.HUB_MODELS["bert-base-uncased"]
-    weights, vocab = server.files["/w.pdparams"], server.files["/v.txt"]
+    weights, vocab = server.files["w.pdparams"], server.files["v.txt"]
     server.files = {
-        model.weights_url.removeprefix("https://bj.bcebos.com"): weights,
-        model.vocab_url.removeprefix("https://bj.bcebos.com"): vocab,
+        model.weights_url.removeprefix("https://bj.bcebos.com/"): weights,
+        model.vocab_url.removeprefix("https://bj.bcebos.com/"): vocab,
     }
-    monkeypatch.setenv("PPNLP_ENDPOINT", f"{address}/paddlenlp/")
+    monkeypatch.setenv("PPNLP_ENDPOINT", f"{server.url}/paddlenlp/")
     folder = hub.find_model_dir("bert-base-uncased", tmp_path / "home", print)
     assert (folder / "vocab.txt").read_bytes() == vocab
-    assert len(server.requests) == 2
+    assert {path for path, _ in server.requests} == {f"/{name}" for name in server.files}
 
 
-def test_two_concurrent_downloads_leave_one_folder(tmp_path, server, monkeypatch):
-    """The slower process finds the other's finished folder and uses it."""
-    monkeypatch.chdir(tmp_path)
-    target = tmp_path / "models" / NAME
-    download_file = hub._download_file
-
-    def download_while_another_finishes(url, path):
-        download_file(url, path)
-        target.mkdir(exist_ok=True)
-        (target / "config.json").write_text("{}")
-
-    monkeypatch.setattr(hub, "_download_file", download_while_another_finishes)
-    assert hub.download_model(NAME, tmp_path) == target
-    assert [p.name for p in target.parent.iterdir()] == [NAME]
-    assert [p.name for p in target.iterdir()] == ["config.json"]
+def test_of_two_calls_one_downloads_and_the_other_waits(tmp_path, server):
+    server.chunk_pause = 0.3
+    with ThreadPoolExecutor(2) as pool:
+        folders = list(pool.map(lambda _: hub.download_model(NAME, tmp_path), range(2)))
+    assert folders == [tmp_path / "models" / NAME] * 2
+    assert len([path for path, _ in server.requests if path == "/w.pdparams"]) == 2  # size, content
+    assert entries(tmp_path / "models") == [NAME]
 
 
 def test_offline_error_names_every_place_and_a_fix(tmp_path, monkeypatch):

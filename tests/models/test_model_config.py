@@ -95,7 +95,7 @@ def sizes_without(name: str) -> dict:
         ({"init_class": "ErnieModel"} | SIZES, "'ErnieModel', but only bert"),
         (sizes_without("hidden_size"), "lacks hidden_size"),
         (SIZES | {"num_attention_heads": 3}, "8 is not divisible by num_attention_heads 3"),
-        (SIZES | {"hidden_act": "gelu_new"}, "hidden_act 'gelu_new' is not supported"),
+        (SIZES | {"hidden_act": "gelu_10"}, "hidden_act 'gelu_10' is not supported"),
         (SIZES | {"position_embedding_type": "relative_key"}, "'relative_key' is not supported"),
         (SIZES | {"is_decoder": True}, "is_decoder"),
         (SIZES | {"hidden_size": "8"}, "hidden_size is '8'"),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bert_paddle.common.errors import WeightsError
-from bert_paddle.models import safe_pickle
+from bert_paddle.models import pickle_names, safe_pickle
 
 LEGACY = Path(__file__).parents[1] / "reference" / "tiny_hf_legacy.bin"
 STATE = {
@@ -137,10 +137,10 @@ def test_a_pickle_cannot_change_the_unpickler(tmp_path, target, attribute):
     # that was looked up; the change would persist for every file read afterwards.
     text = f"c{target}\n(N}}V{attribute}\ncbuiltins\ntuple\nstb."
     (tmp_path / "m").write_text(text)
-    before = {name: dict(vars(part)) for name, part in safe_pickle._NUMPY.items()}
+    before = {name: dict(vars(part)) for name, part in pickle_names.NUMPY.items()}
     with pytest.raises(WeightsError, match="damaged"):
         safe_pickle.read_paddle(tmp_path / "m")
-    assert {name: dict(vars(part)) for name, part in safe_pickle._NUMPY.items()} == before
+    assert {name: dict(vars(part)) for name, part in pickle_names.NUMPY.items()} == before
     valid = {"f": STATE["f"]}
     assert_same(safe_pickle.read_paddle(dump(tmp_path / "valid", valid, 2)), valid)
 

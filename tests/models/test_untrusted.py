@@ -46,10 +46,8 @@ def unsafe_names(path: Path) -> set[str]:
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_no_source_file_can_run_code_of_a_file(path):
     allowed = {
-        "bert_paddle/models/safe_pickle.py": {"pickle"},  # its unpickler allows no name from a file
-        # Objects of the job's own processes, as Paddle's all_gather_object sends them, here over
-        # connections that begin with the job's secret.
-        "bert_paddle/distributed/collectives.py": {"pickle", "pickle.loads"},
+        # Its unpickler allows arrays, paths and dataclasses; the modules are this package's.
+        "bert_paddle/distributed/values.py": {"pickle", "importlib.import_module"},
         "bert_paddle/distributed/launch.py": {
             "importlib.import_module"
         },  # of our two programs' names
@@ -60,7 +58,7 @@ def test_no_source_file_can_run_code_of_a_file(path):
         "bert_paddle/pretrain/create/compressed_files.py": {"importlib.import_module"},
         "bert_paddle/cli/completion.py": {"importlib.import_module", "shell"},  # bash or zsh
         "bert_paddle/common/config_file.py": {"yaml"},  # plain nodes: no object is built
-        "bert_paddle/training/model_card.py": {"yaml"},  # safe_load
+        "bert_paddle/training/model_card.py": {"yaml", "yaml.load"},  # by a SafeLoader
         "bert_paddle/glue/data/encoded_cache.py": {
             "np.load"
         },  # arrays of our own cache, no pickles
@@ -170,7 +168,7 @@ def numpy_pickle(dtype: bytes, data: bytes) -> bytes:
         numpy_pickle(b"V8", b"Vxxxxxxxx\n"),
         numpy_pickle(b"M8[ns]", b"Vxxxxxxxx\n"),
         numpy_pickle(b"f4, os.system", b"Vxxxx\n"),
-        b"}I1\nI2\ns.",
+        b"}I2147483648\nI2\ns.",
         b"}cnumpy\ndtype\nI1\ns.",
         b"}Vw\ncnumpy\ndtype\n(Vf4\ntR}Vmake\ncbuiltins\ntuple\nsbs.",
         b"\x80\x02" + b"]" * 50_000 + b"a" * 49_999 + b".",
@@ -214,6 +212,33 @@ def nested_lists(depth: int) -> bytes:
     return out + b"}V1\nh" + bytes([depth - 1]) + b"s."
 
 
+def repeated_call(name: bytes, count: int) -> bytes:
+    """Copies a list of pairs `count` times, if the call copies its argument."""
+    pairs = b"\x80\x02](" + b"".join(b"U\x06%06dK\0\x86" % i for i in range(count // 5)) + b"e"
+    call = name + b"h\0\x85R"
+    return pairs + b"q\0" + name + b"q\1" + b"h\1h\0\x85R0" * (count // 5) + call + b"."
+
+
+def repeated_state(count: int) -> bytes:
+    """Updates the attributes of an object by a large dict, again and again."""
+    state = b"}(" + b"".join(b"U\x06%06dK\0" % i for i in range(count)) + b"uq\0"
+    return b"\x80\x02" + state + b"c_codecs\nencode\nU\0\x85R" + b"h\0b" * count + b"."
+
+
+def nested_tuples(depth: int) -> bytes:
+    """A tuple of two tuples of two tuples ...: its hash and its repr take 2**depth operations."""
+    return b")" + b"".join(b"2\x86" for _ in range(depth))
+
+
+def nested_key(depth: int) -> bytes:
+    return b"\x80\x02}" + nested_tuples(depth) + b"K\0s."
+
+
+def nested_code(depth: int) -> bytes:
+    dtype = b"cnumpy\ndtype\n" + nested_tuples(depth) + b"\x85R"
+    return b"\x80\x02}U\1wcnumpy.core.numeric\n_frombuffer\n(U\4xxxx" + dtype + b"K\1U\1CtRs."
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -221,15 +246,26 @@ def nested_lists(depth: int) -> bytes:
         (nested_lists(7), "far more memory than the file"),
         (b"\x80\x02}r\xff\xff\xff\x7f.", "memo index"),
         (b"}p2000000000\n.", "memo index"),
+        (repeated_call(b"c__builtin__\ntuple\n", 1_000_000), "pickle operations or more"),
+        (repeated_state(100_000), "a state where there is none"),
+        (nested_key(60), "a key that is not a string"),
+        (nested_code(60), "an array without a dtype"),
         (b"\x80\x04\x8e" + struct.pack("<Q", 1 << 40) + b"x.", "damaged"),
         (b"\x80\x05\x96" + struct.pack("<Q", 1 << 62) + b"x.", "damaged"),
     ],
-    ids="array-named-often lists-of-lists memo memo-text bytes bytearray".split(),
+    ids="array-named-often lists-of-lists memo memo-text tuple state key code bytes "
+    "bytearray".split(),
 )
 def test_small_pickle_does_not_fill_the_memory(tmp_path, text, message):
     (tmp_path / "m").write_bytes(text)
     with pytest.raises(WeightsError, match=message):
         safe_pickle.read_paddle(tmp_path / "m")
+
+
+def test_calls_do_not_copy_their_arguments(tmp_path):
+    """Which would take minutes here: 20,000 calls with a list of 20,000 pairs."""
+    (tmp_path / "m").write_bytes(repeated_call(b"ccollections\nOrderedDict\n", 100_000))
+    assert len(safe_pickle.read_paddle(tmp_path / "m")) == 20_000
 
 
 def test_an_array_may_have_two_names(tmp_path):
@@ -249,3 +285,12 @@ def test_torch_storage_referenced_too_often_is_refused(tmp_path):
         else:
             with pytest.raises(WeightsError, match="far more memory"):
                 safe_pickle.read_torch(tmp_path / "m")
+
+
+def test_the_limit_of_operations_can_be_raised(tmp_path, monkeypatch):
+    (tmp_path / "m").write_bytes(numpy_pickle(b"f8", b"Vxxxxxxxx\n"))
+    monkeypatch.setenv("BERT_PADDLE_MAX_PICKLE_OPERATIONS", "20")
+    with pytest.raises(WeightsError, match="21 pickle operations or more, and 20 are allowed"):
+        safe_pickle.read_paddle(tmp_path / "m")
+    monkeypatch.setenv("BERT_PADDLE_MAX_PICKLE_OPERATIONS", "100")
+    assert safe_pickle.read_paddle(tmp_path / "m").keys() == {"w"}

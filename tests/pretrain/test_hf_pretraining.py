@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from bert_paddle.models import load_weights, model_state, weight_names
+from bert_paddle.models.kernels import encoder
 from bert_paddle.pretrain import model as pretrain_model
 
 FOLDER = Path(__file__).parents[1] / "reference" / "tiny_hf_pretraining"
@@ -21,14 +22,16 @@ def loaded():
     return model, notes
 
 
-def test_outputs_are_those_of_transformers(loaded):
+@pytest.mark.parametrize("by_kernels", [False, True])
+def test_outputs_are_those_of_transformers(loaded, by_kernels):
     model, notes = loaded
+    if by_kernels and (reason := encoder.unsupported_reason(model.bert)):
+        pytest.skip(f"no kernels: {reason}")
     expected = json.loads((FOLDER / "expected.json").read_text())
     ids = np.array(expected["input_ids"])
     rows, width = ids.shape
     positions = np.array(expected["prediction_positions"])
-    mlm_logits, nsp_logits = pretrain_model.forward(
-        model,
+    mlm_logits, nsp_logits = pretrain_model.forward_pass(model, by_kernels)(
         {
             "input_ids": ids,
             "segment_ids": np.array(expected["token_type_ids"]),

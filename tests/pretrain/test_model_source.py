@@ -100,3 +100,16 @@ def test_a_vocabulary_other_than_that_of_the_shards_is_rejected(tmp_path):
     own.write_text("\n".join(reversed(pieces)))
     with pytest.raises(WeightsError, match="x_metadata.json.*different vocabulary"):
         model_source.read_model_source(flags, tmp_path / "home")
+
+
+@pytest.mark.parametrize("with_weights", [True, False])
+def test_weights_that_are_not_used_are_told(tmp_path, capsys, with_weights):
+    from bert_paddle.common.run_log import RunLog
+    from bert_paddle.pretrain import pretrain
+
+    folder = tiny.write_model(tmp_path / "model")
+    if not with_weights:
+        (folder / "model.safetensors").unlink()
+    assert pretrain._load_init_weights(make_args(tmp_path, name=folder), RunLog()) is None
+    warned = f"to begin with them, add --init_from {folder}" in capsys.readouterr().err
+    assert warned == with_weights

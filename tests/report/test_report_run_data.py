@@ -132,7 +132,7 @@ def test_long_curves_are_downsampled(tmp_path):
     rows = [{"kind": "train", "step": i, "loss": i % 2} for i in range(1, 2001)]
     run_folders.write_lines(folder / "metrics.jsonl", rows)
     picture = curves.pictures([run_data.read(folder)])[0]
-    assert picture.note == "each point is the mean of 5 log lines"
+    assert picture.note.endswith("Each point is the mean of 5 log lines.")
 
 
 def test_demo_data_is_marked(tmp_path):

@@ -4,6 +4,7 @@ import os
 import subprocess
 from pathlib import Path
 
+import forks
 import pytest
 
 
@@ -15,7 +16,7 @@ def without_job() -> dict[str, str]:
     return environment | {"CUDA_VISIBLE_DEVICES": ""}
 
 
-def finish(process: subprocess.Popen, seconds: int = 120) -> tuple[int, str, str]:
+def finish(process: subprocess.Popen | forks.Fork, seconds: int = 120) -> tuple[int, str, str]:
     try:
         out, err = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
@@ -25,7 +26,7 @@ def finish(process: subprocess.Popen, seconds: int = 120) -> tuple[int, str, str
     return process.returncode, out, err
 
 
-def ranks_in_training(job: subprocess.Popen) -> list[int]:
+def ranks_in_training(job: subprocess.Popen | forks.Fork) -> list[int]:
     """The two child processes, after the first log line."""
     assert job.stdout is not None
     assert job.stdout.readline().startswith("global step 1,"), finish(job)

@@ -13,7 +13,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import forks
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -25,8 +28,8 @@ PLACES = {
     "opening shards": ("bert_paddle.pretrain.open_shards", "check_shards"),
     "run.json": ("bert_paddle.training.run_info", "RunInfoFile.start"),
     "step": ("bert_paddle.training.step", "Trainer.step"),
-    "evaluation": ("bert_paddle.glue.evaluate", "forward"),
-    "held-out evaluation": ("bert_paddle.pretrain.evaluate", "forward"),
+    "evaluation": ("bert_paddle.glue.evaluate", "_logits"),
+    "held-out evaluation": ("bert_paddle.pretrain.evaluate", "_logits"),
     "eval line": ("bert_paddle.common.run_log", "eval_line"),
     "snapshot": ("bert_paddle.training.run", "TrainingRun._save"),
     "writing a checkpoint": ("bert_paddle.training.checkpoint", "save"),
@@ -70,15 +73,19 @@ def send(number: int, to: str) -> None:
         os.kill(os.getppid() if to == "parent" else os.getpid(), number)
 
 
-def start(program: str, flags: str, *launcher: str, **plan: Any) -> subprocess.Popen:
+def start(program: str, flags: str, *launcher: str, **plan: Any) -> "subprocess.Popen | forks.Fork":
     """Start a job in a process group of its own, in the environment of a user without GPUs."""
+    import forks
     from jobs import without_job
 
     environment = without_job() | {"PYTHONPATH": f"{ROOT}:{HERE}"}
     if plan:
         environment["PLACES_PLAN"] = json.dumps(plan)
+    argv = [str(HERE / "places.py"), program, *flags.split()]
+    if not launcher:
+        return forks.start(argv, Path.cwd(), environment, new_session=True)
     return subprocess.Popen(
-        [sys.executable, "-u", *launcher, str(HERE / "places.py"), program, *flags.split()],
+        [sys.executable, "-u", *launcher, *argv],
         env=environment,
         start_new_session=True,
         stdout=subprocess.PIPE,

@@ -24,11 +24,14 @@ def command(name: str, folder: Path, processes: int) -> list[str]:
 
 
 def start(name: str, folder: Path, processes: int, *launcher: str, **variables: str):
-    """Start the job as a subprocess, in the environment of a user without GPUs."""
+    """Start the job, in the environment of a user without GPUs."""
+    import forks
     from jobs import without_job
 
     folder.mkdir(parents=True, exist_ok=True)
     environment = without_job() | {"PYTHONPATH": f"{ROOT}:{HERE}"} | variables
+    if not launcher:
+        return forks.start(command(name, folder, processes), folder, environment)
     return subprocess.Popen(
         [sys.executable, "-u", *launcher, *command(name, folder, processes)],
         cwd=folder,
@@ -79,6 +82,9 @@ def train(args) -> None:
         collectives.all_reduce_counts = (
             means_of_ranks if variant == "mean of means" else original[2]
         )
+        if program == "who_runs_first":
+            who_runs_first(folder, flags)
+            continue
         gradients.clear(), all_reduces.clear()
         argv = [*flags, "--output_dir", str(folder / name)]
         if program == "glue":
@@ -120,19 +126,21 @@ def exchange(args) -> None:
         time.sleep(0.01)
 
 
-def who_runs_first(args) -> None:
-    """Write to <folder>/order the ranks in the order in which run_on_main_first calls them."""
+def who_runs_first(folder: Path, endpoints: list[str]) -> None:
+    """Write to <folder>/order the ranks in the order in which run_on_main_first calls them, in a
+    job with other endpoints."""
     from bert_paddle.distributed import collectives
 
     def append_rank() -> int:
-        with (Path(args.output_dir) / "order").open("a") as file:
+        with (folder / "order").open("a") as file:
             file.write(f"{collectives.get_world().rank}\n")
         time.sleep(0.2)
         return collectives.get_world().rank
 
-    if os.environ.get("RANKS_HOSTS"):
-        os.environ["PADDLE_TRAINER_ENDPOINTS"] = os.environ["RANKS_HOSTS"]
+    own = os.environ["PADDLE_TRAINER_ENDPOINTS"]
+    os.environ["PADDLE_TRAINER_ENDPOINTS"] = ",".join(endpoints)
     assert collectives.run_on_main_first(append_rank) == collectives.get_world().rank
+    os.environ["PADDLE_TRAINER_ENDPOINTS"] = own
 
 
 if __name__ == "__main__":

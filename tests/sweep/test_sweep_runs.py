@@ -144,6 +144,28 @@ def test_a_run_killed_by_somebody_else_counts_as_failed(go, tmp_path):
     assert "stopped by SIGKILL" in (out / "sweep.md").read_text()
 
 
+@pytest.mark.parametrize(
+    ("script", "gpus", "message"),
+    [
+        (None, [], ""),  # no driver
+        ("echo 0; echo 1", ["0", "1"], ""),
+        ("echo 'Driver/library version mismatch'; exit 18", [], "Driver/library version mismatch"),
+        ("exit 9", [], "exit code 9"),
+    ],
+)
+def test_a_failure_of_nvidia_smi_is_said(tmp_path, monkeypatch, capsys, script, gpus, message):
+    monkeypatch.setattr(child_processes.importlib.metadata, "version", lambda name: "3.3.1")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if script:
+        program = tmp_path / "nvidia-smi"
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert child_processes.visible_gpus() == gpus
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == bool(message) and message in "".join(lines)
+
+
 def test_gpus_are_dealt_out(go, tmp_path, monkeypatch):
     monkeypatch.setattr(child_processes, "visible_gpus", lambda: ["0", "3"])
     go({"batch_size": ["8"]}, seeds="1,2,3")

@@ -61,7 +61,11 @@ def test_each_epoch_is_evaluated_saved_and_recorded(run, tmp_path, capsys):
         weights = [4 if step % 6 == 0 else 8 for step in steps]
         expected = np.average([losses[step] for step in steps], weights=weights)
         assert epoch["train_loss"] == pytest.approx(expected, rel=1e-6)
-    table = capsys.readouterr().err.split("epoch  step  train loss")[1].splitlines()
+    error_output = capsys.readouterr().err
+    lines = [line for line in error_output.splitlines() if line.startswith("after epoch ")]
+    assert lines[0].startswith(f"after epoch 1, step 6: train loss {epochs[0]['train_loss']:.4f}")
+    assert f"eval loss {epochs[0]['eval_loss']:.4f}, accuracy" in lines[0] and len(lines) == 3
+    table = error_output.split("epoch  step  train loss")[1].splitlines()
     assert [line.split()[:2] for line in table[1:4]] == [["1", "6"], ["2", "12"], ["2.5", "15"]]
 
 
@@ -101,7 +105,7 @@ def test_with_save_steps_only_an_evaluation_at_an_epochs_end_is_recorded(run, tm
     run(*"--num_train_epochs 2 --save_steps 5".split())
     assert [r["step"] for r in records(tmp_path / "out", "eval")] == [5, 10, 12]
     assert [(r["step"], r["epoch"]) for r in records(tmp_path / "out", "epoch")] == [(12, 2)]
-    assert "train loss" not in capsys.readouterr().err  # one epoch is no table
+    assert "epoch  step" not in capsys.readouterr().err  # one epoch is no table
 
 
 def test_without_evaluation_a_checkpoint_but_no_record_is_written(run, tmp_path):

@@ -5,8 +5,8 @@ import io
 import numpy as np
 import pytest
 
-from bert_paddle.common import atomic_files
-from bert_paddle.common.errors import RunError
+from bert_paddle.common import atomic_files, signals
+from bert_paddle.common.errors import Interrupted, RunError
 from bert_paddle.common.run_log import RunLog
 from bert_paddle.glue.args import parse_args
 from bert_paddle.models import model_state
@@ -138,6 +138,30 @@ def test_hooks_run_every_n_steps_in_evaluation_mode():
     assert seen == [(2, False), (4, False), (5, False)]
 
 
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
+def test_a_signal_at_a_hook_that_does_not_save_saves_too(monkeypatch, name):
+    polls = iter([{}, {name: 1}, {}])
+    monkeypatch.setattr(signals.requests, "poll", lambda: next(polls))
+    trainer, _, log = make_trainer()
+    state, actions = TrainState(total=3), []
+    hooks = [
+        Hook(2, lambda: actions.append(f"evaluate {state.step}"), saves=False),
+        Hook(3, lambda: actions.append(f"save {state.step}")),
+    ]
+
+    def train() -> None:
+        on_signal = lambda: actions.append(f"save {state.step}")  # noqa: E731
+        fit(trainer, FixedData(), state, hooks, log, on_signal=on_signal)
+
+    if name == "SIGTERM":
+        with pytest.raises(Interrupted, match="saved at step 2 of 3"):
+            train()
+        assert actions == ["evaluate 2", "save 2"]
+    else:
+        train()
+        assert actions == ["evaluate 2", "save 2", "evaluate 3", "save 3"]
+
+
 def test_a_hook_can_stop_training_and_changes_nothing_else():
     def stops(network, state):
         return [Hook(2, lambda: setattr(state, "stopped", state.step == 4))]
@@ -209,14 +233,14 @@ def test_amp_on_the_cpu_warns_and_trains_in_float32():
     assert np.array_equal(weight, train(FixedData())[0])
 
 
-def test_a_step_releases_pending_snapshots_before_it_changes_the_weights(tmp_path):
-    """They are copied then, as far as they are not written yet."""
+def test_snapshots_are_materialized_before_a_step_changes_the_weights(tmp_path):
+    """By the hook that a run registers: they are copied then, as far as they are not written."""
     from safetensors.numpy import load_file
 
     trainer, network, _ = make_trainer()
     before = {name: value.numpy().copy() for name, value in network.state_dict().items()}
     pending, unregistered = (model_state.snapshot_tensors(network.state_dict()) for _ in range(2))
-    trainer.pending_snapshots = [pending]
+    trainer.before_optimizer_step.append(pending.materialize)
     trainer.step([{"x": ROWS}], 0.1, 1, {})
     atomic_files.write_tensors(tmp_path / "pending", pending)
     atomic_files.write_tensors(
@@ -226,4 +250,3 @@ def test_a_step_releases_pending_snapshots_before_it_changes_the_weights(tmp_pat
         np.testing.assert_array_equal(load_file(tmp_path / "pending")[name], before[name])
         np.testing.assert_array_equal(load_file(tmp_path / "unregistered")[name], value.numpy())
         assert not np.array_equal(value.numpy(), before[name])
-    assert not trainer.pending_snapshots

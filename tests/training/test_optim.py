@@ -115,7 +115,7 @@ def test_gradients_are_clipped(on_gpu):
         optimizer = optim.build_optimizer(layer, parse_args([*NEEDED, *argv]), on_gpu)
         optimizer.set_lr(1.0)
         (layer.weight * 100.0).sum().backward()
-        norm = optim.clip_gradients(optimizer, layer.parameters(), clip, on_gpu)
+        norm = optimizer.clip_gradients(layer.parameters(), clip)
         assert float(norm) == pytest.approx(100.0)
         optimizer.step()
         return -float(layer.weight)
@@ -141,7 +141,7 @@ def test_clipping_by_global_norm_equals_paddles(on_gpu):
         for parameter, gradient in pairs:
             parameter.grad = gradient
 
-    ours = gradients(lambda layer: optim.clip_gradients(None, layer.parameters(), 1.5, on_gpu))
+    ours = gradients(lambda layer: optim.clip_gradients(layer.parameters(), 1.5, on_gpu))
     for our_gradient, their_gradient in zip(ours, gradients(clip_by_paddle), strict=True):
         np.testing.assert_allclose(our_gradient, their_gradient, rtol=1e-6)
     assert sum((g**2).sum() for g in ours) == pytest.approx(1.5**2, rel=1e-5)

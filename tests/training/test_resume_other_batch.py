@@ -165,3 +165,24 @@ def test_more_epochs_after_the_end_are_trained(place, trained, tmp_path, capsys)
     assert "--num_train_epochs was 1 and is 2" in capsys.readouterr().err
     rates = [record["learning_rate"] for record in train_records(out)]
     assert rates[5:] == pytest.approx([5e-4, 4e-4, 3e-4, 2e-4, 1e-4])
+
+
+@pytest.mark.parametrize("program", ["glue", "pretrain"])
+def test_more_max_steps_after_the_end_are_trained(place, trained, tmp_path, capsys, program):
+    out = tmp_path / "out"
+    run(program, place, out, "--max_steps 4 --batch_size 10")
+    seen = list(trained)
+    # An unchanged resume of a finished run trains nothing.
+    flags = "--batch_size 10 --resume_from_checkpoint auto"
+    assert run(program, place, out, f"--max_steps 4 {flags}")["global_step"] == 4
+    assert trained == seen
+    values = run(program, place, out, f"--max_steps 8 {flags}")
+    assert values["global_step"] == 8 and (out / "model_8" / "manifest.json").is_file()
+    assert len(trained) == 80 and len(set(trained[:ROWS])) == ROWS
+    said = capsys.readouterr().err
+    assert "the run had finished, --max_steps was 4 and is 8" in said
+    assert "there are now 8 steps in total, not 4" in said
+    rates = [record["learning_rate"] for record in train_records(out)]
+    assert rates[4:] == pytest.approx([5e-4, 3.75e-4, 2.5e-4, 1.25e-4])
+    # Without a limit, to the planned epochs.
+    assert run(program, place, out, f"--num_train_epochs 2 {flags}")["global_step"] == 10

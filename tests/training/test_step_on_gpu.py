@@ -1,16 +1,21 @@
 """The half of a step that runs on GPUs only, here on the CPU: mixed precision, the loss scaler,
 clipping after unscaling, steps with non-finite gradients. The scaler is Paddle's own."""
 
+import functools
 import io
+import shutil
 
 import fake_amp
 import numpy as np
 import paddle
 import pytest
+import tiny
 
 from bert_paddle.common.errors import RunError
 from bert_paddle.common.run_log import RunLog
+from bert_paddle.glue import finetune
 from bert_paddle.glue.args import parse_args
+from bert_paddle.training import checkpoint, optim
 from bert_paddle.training.loop import fit
 from bert_paddle.training.step import Objective, Trainer
 from bert_paddle.training.train_state import TrainState
@@ -41,6 +46,11 @@ def make_trainer(flags="", gpu=True):
 
     objective = Objective(sums, lambda batch: {"loss": len(batch["x"])} if batch else {})
     return Trainer(network, objective, parse_args(argv.split()), gpu, log)
+
+
+def test_the_first_loss_scale(amp_calls):
+    assert make_trainer(AMP).loss_scale() == 65536
+    assert make_trainer("--fp16 --scale_loss 1024").loss_scale() == 1024
 
 
 def weights(trainer):
@@ -137,6 +147,68 @@ def test_the_scaler_changes_no_result(amp_calls, limit):
     assert scaled.loss_scale() == 65536
 
 
+class HalfLinear(paddle.nn.Layer):
+    """A weight in float16, as decorate leaves it with O2, computed in float32, for which a CPU has
+    kernels."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = paddle.create_parameter([3], "float16")
+
+    def forward(self, x):
+        return x * self.weight.astype("float32")
+
+
+def tiny_gradients_trainer(flags):
+    """A trainer whose gradients, without the loss scale, are below the least float16 number."""
+    argv = f"--task_name sst2 --model_name_or_path m --output_dir o {AMP} {flags}"
+    objective = Objective(
+        lambda network, batch: {"loss": (network(paddle.to_tensor(batch["x"])) * 1e-8).sum()},
+        lambda batch: {"loss": len(batch["x"])},
+    )
+    log = RunLog(stdout=io.StringIO(), stderr=io.StringIO())
+    trainer = Trainer(HalfLinear(), objective, parse_args(argv.split()), True, log)
+    gradients = []
+
+    def step():  # in place of Paddle's kernel for GPUs, which takes them in either type
+        gradient = trainer.parameters[0].grad
+        gradients.append((gradient.dtype, gradient.astype("float32").numpy()))
+
+    trainer.optimizer.step = step
+    return trainer, gradients
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_float16_gradients_are_unscaled_in_float32(amp_calls, parts):
+    trainer, gradients = tiny_gradients_trainer("--amp_level O2 --max_grad_norm 0")
+    for step in (1, 2):  # the second begins without the first one's gradients
+        take(trainer, [{"x": part} for part in np.split(np.abs(ROWS), parts)], step)
+        expected = 1e-8 * np.abs(ROWS).mean(axis=0)
+        dtype, values = gradients[-1]
+        assert dtype == paddle.float32
+        np.testing.assert_allclose(values, expected, rtol=2e-3)
+    assert trainer.log.stderr.getvalue() == ""
+
+
+@pytest.mark.parametrize("flags", ["--optimizer lamb --weight_decay 0.1", "--fused_adamw"])
+def test_optimizers_that_take_float16_gradients_only_keep_them(amp_calls, flags):
+    trainer, gradients = tiny_gradients_trainer(f"--amp_level O2 --max_grad_norm 0 {flags}")
+    # A CPU has no kernel that unscales float16 gradients.
+    trainer.scaler.unscale_ = lambda optimizer: None
+    trainer.scaler.step = lambda optimizer: optimizer.step()
+    take(trainer, GOOD, 1)
+    assert gradients[0][0] == paddle.float16
+    assert "gradients below 6e-8 are lost" in trainer.log.stderr.getvalue()
+
+
+@pytest.mark.parametrize("on_gpu", [False, True])
+def test_the_norm_of_float16_gradients_is_computed_in_float32(on_gpu):
+    """The squares would overflow in float16."""
+    weight = paddle.create_parameter([4], "float16")
+    weight.grad = paddle.full([4], 3000.0, "float16")
+    assert float(optim.clip_gradients([weight], 0.0, on_gpu)) == pytest.approx(6000)
+
+
 def test_a_micro_batch_is_scaled_like_the_whole(amp_calls):
     whole, parts = make_trainer(AMP), make_trainer(AMP)
     take(whole, GOOD, 1)
@@ -184,6 +256,27 @@ def test_the_scale_grows_again_and_is_restored(amp_calls):
     assert resumed.scaler_state() == saved and resumed.loss_scale() == 131072
 
 
+def test_a_resumed_run_goes_on_with_the_loss_scale_of_its_checkpoint(
+    amp_calls, monkeypatch, tmp_path, tiny_dir
+):
+    monkeypatch.setattr(
+        finetune, "Trainer", lambda model, loss, args, gpu, log: Trainer(model, loss, args, 1, log)
+    )
+    scaler = functools.partial(paddle.amp.GradScaler, incr_every_n_steps=1)  # it doubles each step
+    monkeypatch.setattr(paddle.amp, "GradScaler", scaler)
+    tiny.write_sst2(tmp_path / "SST-2", train=16)
+    argv = f"--task_name sst2 --model_name_or_path {tiny_dir} --data_dir {tmp_path} {AMP} "
+    argv += "--do_train --max_seq_length 32 --batch_size 4 --max_steps 4 --save_steps 2 --report 0"
+    for name in ("whole", "resumed"):
+        finetune.run(parse_args(f"{argv} --output_dir {tmp_path / name}".split()))
+    shutil.rmtree(tmp_path / "resumed" / "model_4")
+    resume = f"{argv} --output_dir {tmp_path / 'resumed'} --resume_from_checkpoint auto"
+    finetune.run(parse_args(resume.split()))
+    states = [checkpoint.load(tmp_path / name / "model_4")[0] for name in ("whole", "resumed")]
+    assert [state.scaler["scale"] for state in states] == [65536 * 2**4] * 2
+    assert states[0].scaler == states[1].scaler
+
+
 def test_a_scale_below_one_ends_the_run(amp_calls):
     class Overflowing:
         steps_per_epoch, rows_per_epoch, rows_per_step = 30, 180, 6
@@ -217,7 +310,6 @@ def test_fused_adamw_does_not_take_a_bad_step(monkeypatch):
 def test_gradients_of_all_types_are_cancelled_or_kept(condition):
     """As with --amp_level O2, where some parameters stay in float32. bfloat16 has no such kernel on
     a CPU: here the other type is float64."""
-    from bert_paddle.training import optim
 
     class Optimizer:
         rate = paddle.to_tensor([0.5])

@@ -1,6 +1,5 @@
 """The check as a whole: facts, ways of computing and speed, part by part, then one table."""
 
-import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
@@ -20,6 +19,7 @@ from bert_paddle.cli.selfcheck import (
 from bert_paddle.cli.selfcheck.facts import OFF, OK, Fact
 from bert_paddle.cli.selfcheck.ways import FLOAT32, WAYS, Device, Way, skip_reason
 from bert_paddle.common import gpu_driver
+from bert_paddle.common.printed_lines import print_line
 
 FAILED, SKIPPED = "FAILED", "skipped"
 Content = dict[str, Any]  # of the JSON file
@@ -64,7 +64,7 @@ def run(
 
 def _progress(name: str, function: Callable[[], Any]) -> Any:
     """Call the function, and say on stderr what is being done."""
-    print(f"checking {name} ...", file=sys.stderr, flush=True)
+    print_line(f"checking {name} ...")
     return function()
 
 

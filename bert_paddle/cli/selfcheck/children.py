@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import bert_paddle
 from bert_paddle.common import runtime
 
 _GRACE = 10.0  # seconds between the child's own time limit, at which it prints its stack, and ours
@@ -61,15 +60,13 @@ def run_part(
 def _run(command: list[str], log: Path, limit: float, environment: Mapping[str, str]) -> int | None:
     """The exit code of the command, None if it was killed at the time limit. Its processes are gone
     when this returns or raises."""
-    package = str(Path(bert_paddle.__file__).resolve().parent.parent)
-    path = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **environment, "PYTHONPATH": path},
+            env={**runtime.child_environment(), **environment},
             start_new_session=True,  # so that all its ranks can be killed together
             preexec_fn=runtime.die_with_parent,
         )

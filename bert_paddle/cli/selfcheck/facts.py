@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import bert_paddle
-from bert_paddle.common import hardware, runtime
+from bert_paddle.common import hardware, own_cache, runtime
 from bert_paddle.common.errors import BertPaddleError
 from bert_paddle.glue.data import tsv
 from bert_paddle.glue.tasks import TASKS
@@ -165,6 +165,8 @@ def _folder_facts(name: str, folder_of: Callable[[], Path], way_out: str) -> Ite
         yield Fact(name, f"{text}, not writable ({problem}): {way_out}", OFF)
     elif free < _LITTLE_SPACE:
         yield Fact(name, f"{text}: little for BERT's checkpoints", NOTE)
+    elif name == "cache" and (untrusted := own_cache.problem("kernels")):
+        yield Fact(name, f"{text}, not used: {untrusted}", NOTE)
     else:
         yield Fact(name, text)
 

@@ -17,9 +17,10 @@ from bert_paddle.cli.selfcheck.ways import Device, Way
 from bert_paddle.common import atomic_files
 from bert_paddle.common.run_log import RunLog
 from bert_paddle.distributed import collectives
-from bert_paddle.distributed.launch import set_up_device
-from bert_paddle.models import compute_mode, hub, paddlenlp_bert
-from bert_paddle.training.step import Batch
+from bert_paddle.distributed.device import set_up_device
+from bert_paddle.models import hub, paddlenlp_bert
+from bert_paddle.models.forward_pass import Batch
+from bert_paddle.training.step import Trainer
 
 _MASKED = 0.15  # of the tokens
 # Steps before the timed ones, and the time to fill with timed steps, in seconds.
@@ -138,18 +139,15 @@ def measure(shape: Shape) -> dict[str, Any]:
     }
 
 
-def _make_trainer(config: Mapping[str, Any], shape: Shape) -> Any:
+def _make_trainer(config: Mapping[str, Any], shape: Shape) -> Trainer:
     """The trainer of a model with Paddle's random weights."""
-    from bert_paddle.training.step import Trainer
-
     args = train.training_args(shape.head, Way(shape.name, shape.flags))
     bert, log = paddlenlp_bert.bert_module(), RunLog(active=True)
     if shape.head == FINE_TUNING:
         model = bert.BertForSequenceClassification(bert.BertConfig(**config, num_labels=2))
     else:
         model = bert.BertForPretraining(bert.BertConfig(**config))
-    compute_mode.set_compute_mode(model, args, log)
-    return Trainer(model, train.objective(shape.head), args, collectives.on_gpu(), log)
+    return train.make_trainer(shape.head, model, args, log)
 
 
 def _batch(config: Mapping[str, Any], shape: Shape, seed: int) -> Batch:

@@ -16,7 +16,7 @@ from bert_paddle.distributed.launch import launch
 from bert_paddle.glue.args import GlueArgs
 from bert_paddle.pretrain.args import PretrainArgs
 from bert_paddle.training import optim
-from bert_paddle.training.step import Objective, Trainer
+from bert_paddle.training.step import Trainer
 
 
 @dataclasses.dataclass
@@ -42,33 +42,31 @@ def run(args: PartArgs) -> None:
     collectives.run_on_main(lambda: atomic_files.write_json(Path(args.result), records))
 
 
-class RecordingTrainer(Trainer):
-    """A trainer that records the gradients of each step, as they are before clipping."""
-
-    gradients: dict[str, Any]
-
-    def clip_and_step(self, step: int) -> None:
-        scale = self.loss_scale() or 1.0
-        self.gradients = {
-            parameter.name: parameter.grad.astype("float32").numpy() / scale
-            for parameter in self.parameters
-            if parameter.grad is not None
-        }
-        super().clip_and_step(step)
+def current_gradients(trainer: Trainer) -> dict[str, Any]:
+    """The trainer's gradients by parameter, unscaled; for the hook before its optimizer step."""
+    scale = trainer.loss_scale() or 1.0
+    return {
+        parameter.name: parameter.grad.astype("float32").numpy() / scale
+        for parameter in trainer.parameters
+        if parameter.grad is not None
+    }
 
 
 def train_head(head: str, way: Way, log: RunLog) -> dict[str, Any]:
     """The record of a training of the small model with this head."""
     args = training_args(head, way)
-    model = _build_model(head, args, log)
-    trainer = RecordingTrainer(model, objective(head), args, collectives.on_gpu(), log)
+    model = _build_model(head, args)
+    trainer = make_trainer(head, model, args, log)
+    recorded: list[dict[str, Any]] = []
+    trainer.before_optimizer_step.append(lambda: recorded.append(current_gradients(trainer)))
     names = {parameter.name: name for name, parameter in model.named_parameters()}
     start, record = _weights(model), compare.Recording()
     model.train()
+    warmup = optim.warmup_steps(args, small_model.STEPS)
     world = collectives.get_world()
     for step in range(1, small_model.STEPS + 1):
         lr = optim.learning_rate(
-            step, small_model.STEPS, args.learning_rate, args.warmup_steps, args.lr_scheduler_type
+            step, small_model.STEPS, args.learning_rate, warmup, args.lr_scheduler_type
         )
         batches = small_model.micro_batches(
             head, step, args.gradient_accumulation_steps, world.rank, world.size
@@ -76,7 +74,7 @@ def train_head(head: str, way: Way, log: RunLog) -> dict[str, Any]:
         result = trainer.step(batches, lr, step, {})
         shares = collectives.all_gather({name: float(x) for name, x in result.losses.items()})
         losses = {name: sum(share[name] for share in shares) for name in result.losses}
-        record.add_step(losses, {names[n]: g for n, g in trainer.gradients.items()})
+        record.add_step(losses, {names[n]: g for n, g in recorded.pop().items()})
     return record.finish(start, _weights(model))
 
 
@@ -96,17 +94,25 @@ def training_args(head: str, way: Way) -> GlueArgs | PretrainArgs:
     return flags.parse(PretrainArgs, "", [*argv, "--input_dir=."])
 
 
-def objective(head: str) -> Objective:
-    """The objective of the program that trains this head."""
+def make_trainer(head: str, model: Any, args: GlueArgs | PretrainArgs, log: RunLog) -> Trainer:
+    """The trainer of a model with this head, computed as its program computes it."""
     from bert_paddle.glue import loss
+    from bert_paddle.models import compute_mode
     from bert_paddle.pretrain import model as pretrain_model
 
-    return loss.objective(regression=False) if head == FINE_TUNING else pretrain_model.objective()
+    by_kernels = compute_mode.set_compute_mode(model, args, log)
+    if head == FINE_TUNING:
+        objective = loss.objective(regression=False)
+        forward = loss.forward_pass(model, by_kernels)
+    else:
+        objective = pretrain_model.objective()
+        forward = pretrain_model.forward_pass(model, by_kernels)
+    return Trainer(model, objective, args, collectives.on_gpu(), log, forward)
 
 
-def _build_model(head: str, args: GlueArgs | PretrainArgs, log: RunLog) -> Any:
+def _build_model(head: str, args: GlueArgs | PretrainArgs) -> Any:
     """The model of this head, as the two programs build it."""
-    from bert_paddle.models import classifier, compute_mode
+    from bert_paddle.models import classifier
     from bert_paddle.models.load_weights import LoadedWeights
     from bert_paddle.pretrain import model as pretrain_model
 
@@ -123,5 +129,4 @@ def _build_model(head: str, args: GlueArgs | PretrainArgs, log: RunLog) -> Any:
         loaded = LoadedWeights(config, tensors, "paddle", [])
         model, _ = pretrain_model.build_model(config, args.seed, loaded)
     model.eval()
-    compute_mode.set_compute_mode(model, args, log)
     return model

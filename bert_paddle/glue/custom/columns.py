@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from bert_paddle.common.errors import DataError
-from bert_paddle.common.table_files import TYPE_NAMES, Table, read_field
-from bert_paddle.common.text_lines import quote_value
+from bert_paddle.glue.custom.files import Table
 from bert_paddle.glue.custom.label_values import label_of
+from bert_paddle.glue.data import tsv
 
 # Usual column names, from GLUE and the Hugging Face hub, in lower case; the first match is used.
 _PAIR_NAMES = (
@@ -38,23 +39,15 @@ LABEL_NAMES = (
     *("label", "labels", "gold_label", "class", "target", "category", "score", "sentiment"),
     *("rating", "stars", "similarity", "similarity_score", "is_duplicate", "quality"),
 )
-TEXT_NAMES = (
-    "sentence",
-    "text",
-    "review",
-    "content",
-    "comment",
-    "sentence1",
-    "question",
-    "tweet",
-)
-LABEL_NAMES = (
-    *("label", "labels", "gold_label", "class", "target", "category", "score", "sentiment"),
-    *("rating", "stars", "similarity", "similarity_score", "is_duplicate", "quality"),
-)
+_TYPE_NAMES = {
+    type(None): "nothing (null)",
+    bool: "true or false",
+    list: "a list",
+    dict: "an object",
+}
 TEXT_NAMES = frozenset((*_SINGLE_TEXT_NAMES, *(name for pair in _PAIR_NAMES for name in pair)))
 # Columns that are never taken for a text.
-_INDEX_NAMES = ("id", "idx", "index", "guid", "")
+_INDEX_NAMES = ("id", "idx", "index", "guid", "unnamed: 0", "")
 
 
 @dataclass(frozen=True)
@@ -73,8 +66,10 @@ class ChosenColumns:
 
     def describe(self) -> str:
         """The columns in words, for a log line."""
-        texts = "text from " + " and ".join(map(quote_value, self.texts))
-        return texts + (f", label from {quote_value(self.label)}" if self.label else ", no labels")
+        texts = "text from " + " and ".join(map(tsv.quote_value, self.texts))
+        return texts + (
+            f", label from {tsv.quote_value(self.label)}" if self.label else ", no labels"
+        )
 
     def as_dict(self) -> dict[str, str | None]:
         """The columns as they are saved in a model's config.json."""
@@ -96,6 +91,23 @@ def choose_columns(
     DataError for a missing column, and where the text or, with `need_label`, the label cannot be
     inferred from the column names.
     """
+    chosen = _choose(table, requested, saved, pairs, need_label)
+    for column in (*chosen.texts, chosen.label):
+        if column in table.duplicates:
+            raise DataError(
+                f"{table.path}:1: the header names {tsv.quote_value(column)} twice: rename the one "
+                "that is not to be read"
+            )
+    return chosen
+
+
+def _choose(
+    table: Table,
+    requested: Sequence[str | None],
+    saved: ChosenColumns | None,
+    pairs: bool | None,
+    need_label: bool,
+) -> ChosenColumns:
     text, pair, label = requested
     label = _label_column(table, label, saved, need_label)
     for column in (text, pair):
@@ -131,7 +143,7 @@ def _label_column(
     by_name = _columns_by_lower_name(table)
     label = next((by_name[name] for name in LABEL_NAMES if name in by_name), None)
     if label is None and required:
-        columns = quote_value(", ".join(table.columns), 200)
+        columns = tsv.quote_value(", ".join(table.columns), 200)
         raise DataError(
             f"{table.path}: which column is the label? give --label_column; there are {columns}"
             f"{_header_hint(table)}"
@@ -158,7 +170,7 @@ def _text_columns(table: Table, label: str | None, pairs: bool | None) -> tuple[
                 return by_name[name], None
         if len(candidates) == 1:
             return candidates[0], None
-    columns = quote_value(", ".join(table.columns), 200)
+    columns = tsv.quote_value(", ".join(table.columns), 200)
     question = "columns are the two texts" if pairs else "column is the text"
     flags = "--text_column and --text_pair_column" if pairs else "--text_column"
     pair_flag = "" if pairs is not None else " (and --text_pair_column for text pairs)"
@@ -174,8 +186,15 @@ def _columns_by_lower_name(table: Table) -> dict[str, str]:
 
 def _header_hint(table: Table) -> str:
     """The likely cause of unrecognized column names, for a message."""
-    if len(table.columns) == 1 and ";" in table.columns[0]:
-        return " (semicolons? save the file with commas between the fields)"
+    if len(table.columns) == 1:
+        for delimiter, name in (
+            (";", "semicolons"),
+            ("\t", "tabs"),
+            ("|", "bars"),
+            (",", "commas"),
+        ):
+            if delimiter in table.columns[0]:
+                return f" ({name} between the fields? give --delimiter)"
     return " (no header line? give --column_names)"
 
 
@@ -184,14 +203,43 @@ def is_usual_text_name(column: str) -> bool:
     return column.strip().lower() in TEXT_NAMES
 
 
+def read_text(row: dict[str, Any], column: str, table: Table, number: int) -> str:
+    """The text of row `number`. Raises DataError if it is missing, or neither a string nor a
+    number."""
+    value = _read_field(row, column, table, number)
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        value = str(value)
+    if not isinstance(value, str):
+        type_name = _TYPE_NAMES.get(type(value), "NaN or infinite")
+        raise DataError(
+            f"{table.location(number)}: {tsv.quote_value(column)} is {type_name} "
+            "where a text is expected"
+        )
+    if not value.isascii():
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError:  # half of a surrogate pair, which a JSON escape can spell
+            raise DataError(f"{table.location(number)}: the text has a lone surrogate") from None
+    return value
+
+
 def read_label(row: dict[str, Any], column: str, table: Table, number: int) -> str:
     """The label of row `number` (see label_values.py), "" if it has none. Raises DataError if the
     column is missing or its value is not a string, a number or a boolean."""
-    value = read_field(row, column, table, number)
+    value = _read_field(row, column, table, number)
     if not isinstance(value, str | int | float | None):
-        type_name = TYPE_NAMES[type(value)]
+        type_name = _TYPE_NAMES[type(value)]
         raise DataError(
-            f"{table.location(number)}: {quote_value(column)} is {type_name} "
+            f"{table.location(number)}: {tsv.quote_value(column)} is {type_name} "
             "where a label is expected"
         )
     return label_of(value)
+
+
+def _read_field(row: dict[str, Any], column: str, table: Table, number: int) -> Any:
+    if column not in row:
+        columns = tsv.quote_value(", ".join(row))
+        raise DataError(
+            f"{table.location(number)}: the row has no {tsv.quote_value(column)}; it has {columns}"
+        )
+    return row[column]

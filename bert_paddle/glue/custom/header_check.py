@@ -4,14 +4,13 @@ from collections.abc import Collection, Sequence
 
 from bert_paddle.common.errors import DataError
 from bert_paddle.common.run_log import RunLog
-from bert_paddle.common.table_files import Table
-from bert_paddle.common.text_lines import quote_value
 from bert_paddle.glue.custom.columns import (
     LABEL_NAMES,
     TEXT_NAMES,
     ChosenColumns,
     is_usual_text_name,
 )
+from bert_paddle.glue.custom.files import Table
 from bert_paddle.glue.data import tsv
 
 _SENTENCE_WORDS = 4  # a column's name rarely has as many
@@ -50,7 +49,7 @@ def check_no_header_row(
             way_out = f"; if it is a row, give --labels with {labels[i]}" if labels else ""
             raise DataError(
                 f"{table.location(numbers[i])}: looks like a header line "
-                f"({quote_value(', '.join(fields), 100)}), and --column_names is for files "
+                f"({tsv.quote_value(', '.join(fields), 100)}), and --column_names is for files "
                 f"without one: omit --column_names, or delete the line{way_out}"
             )
 
@@ -77,7 +76,7 @@ def check_header_is_no_row(
     for name in columns.texts:
         if name in given or is_usual_text_name(name) or " " not in name.strip():
             continue
-        quoted = quote_value(name)
+        quoted = tsv.quote_value(name)
         if len(name.split()) >= _SENTENCE_WORDS or name.strip().endswith(_SENTENCE_ENDS):
             raise DataError(
                 f"{table.location(1)}: {quoted} looks like a text, not like a column's name: give "

@@ -7,25 +7,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bert_paddle.common.errors import DataError
 from bert_paddle.common.run_log import RunLog
-from bert_paddle.common.table_files import open_table, read_text
-from bert_paddle.glue import custom_args
+from bert_paddle.glue import custom_args, text_format
 from bert_paddle.glue.args import GlueArgs
+from bert_paddle.glue.custom import class_names, header_check
 from bert_paddle.glue.custom import columns as custom_columns
-from bert_paddle.glue.custom import header_check
+from bert_paddle.glue.custom import files as custom_files
 from bert_paddle.glue.custom import task as custom_task
 from bert_paddle.glue.custom.columns import ChosenColumns
+from bert_paddle.glue.custom.dev_split import split_dev_rows
 from bert_paddle.glue.custom.label_values import MISSING_WORDS
 from bert_paddle.glue.custom.task import LabelColumn
 from bert_paddle.glue.data.load import RawData
 from bert_paddle.glue.data.tsv import Examples
 from bert_paddle.glue.tasks import TASKS, DevSet, Task, TestSet, TrainSet
-from bert_paddle.models import model_config
+from bert_paddle.models import load_weights, model_config
 from bert_paddle.models.model_config import ModelConfig
-from bert_paddle.training import batching
 
 _CONFIG_KEY = "own_data"  # key of the columns in a saved model's config.json
 
@@ -56,6 +54,7 @@ class SavedTask:
 
     name: str = "own"
     labels: tuple[str, ...] | None = None
+    file_labels: tuple[str, ...] | None = None  # as spelled in files, if not by their names
     columns: ChosenColumns | None = None
     pairs: bool | None = None
     glue_task: Task | None = None
@@ -68,6 +67,9 @@ def read_custom_data(args: GlueArgs, config: ModelConfig, log: RunLog) -> tuple[
     DataError for a file that is malformed or incompatible with the model.
     """
     saved = SavedTask() if args.do_train else saved_task(config)
+    if saved.labels is None and not (args.do_train or args.labels or args.regression):
+        outputs = load_weights.count_outputs(config.path.parent) or 2
+        saved = replace(saved, labels=custom_task.unnamed_classes(outputs))
     data, task = RawData(custom=True), None
     if args.do_train or (args.do_eval and not args.validation_file):
         assert args.train_file
@@ -103,7 +105,8 @@ def read_custom_data(args: GlueArgs, config: ModelConfig, log: RunLog) -> tuple[
 
 def add_test_file(task: Task, args: GlueArgs, data: RawData, log: RunLog) -> None:
     """Add --test_file to a GLUE task's data, as the test set to predict."""
-    saved = SavedTask(task.name, task.labels, _glue_test_columns(task), task.is_pair, task)
+    columns = _glue_test_columns(task)
+    saved = SavedTask(task.name, task.labels, None, columns, task.is_pair, task)
     _add_test_set(task, saved, args, data, log)
 
 
@@ -112,37 +115,21 @@ def config_entry(task: Task) -> dict[str, Any]:
     are found."""
     layout = task.labelled_columns
     assert layout
-    return {_CONFIG_KEY: {"text": layout.text_a, "pair": layout.text_b, "label": layout.label}}
-
-
-def split_dev_rows(examples: Examples, share: float, seed: int) -> tuple[Examples, Examples | None]:
-    """Hold out a random share of the rows, at least one row: returns (training rows, dev rows),
-    both in file order; (all rows, None) for share 0 or a single row."""
-    train_rows, dev_rows = batching.hold_out_rows(len(examples), share, seed)
-    if dev_rows is None:
-        return examples, None
-    return (
-        _select_rows(examples, train_rows, "without the held-out rows"),
-        _select_rows(examples, dev_rows, "held-out rows"),
-    )
-
-
-def _select_rows(examples: Examples, rows: np.ndarray, part: str) -> Examples:
-    """The examples at the indices `rows`. part: which part of the file they are, for messages."""
-    texts_b, labels = examples.texts_b, examples.labels
-    return Examples(
-        [examples.texts_a[i] for i in rows],
-        None if texts_b is None else [texts_b[i] for i in rows],
-        None if labels is None else labels[rows],
-        f"{examples.source} ({part})",
-    )
+    entry = {"text": layout.text_a, "pair": layout.text_b, "label": layout.label}
+    return {_CONFIG_KEY: entry | class_names.config_fields(task)}
 
 
 def read_file(
     path: str, args: GlueArgs, saved: SavedTask, log: RunLog, need_label: bool = True
 ) -> CustomFile:
     """Read one file, and log which columns are used. Raises DataError for a malformed file."""
-    table = open_table(path, args.file_format, custom_args.split_names(args.column_names))
+    reading = custom_files.Reading(
+        args.file_format,
+        custom_args.split_names(args.column_names),
+        text_format.delimiter_character(args.delimiter),
+        args.encoding,
+    )
+    table = custom_files.open_table(path, reading, log.note)
     requested = (args.text_column, args.text_pair_column, args.label_column)
     columns = custom_columns.choose_columns(
         table, requested, saved.columns, saved.pairs, need_label
@@ -152,11 +139,12 @@ def read_file(
         header_check.check_header_is_no_row(table, columns, given, log)
     texts: list[list[str]] = [[] for _ in columns.texts]
     label_column = LabelColumn([], [], table.location, path)
-    empty_texts = 0
+    empty_texts = numbers_as_texts = 0
     unusual_texts: dict[str, int] = {}
     for number, row in table.rows:
         for values, column in zip(texts, columns.texts, strict=True):
-            values.append(read_text(row, column, table, number))
+            values.append(custom_columns.read_text(row, column, table, number))
+            numbers_as_texts += not isinstance(row[column], str)
         empty_texts += not all(values[-1].strip() for values in texts)
         for text in (values[-1] for values in texts):
             if text in MISSING_WORDS or text in columns.texts:
@@ -170,6 +158,8 @@ def read_file(
             table, columns, texts, label_column.texts, label_column.numbers, classes
         )
     log.note(f"data: {path}: {len(texts[0])} rows, {columns.describe()}")
+    if numbers_as_texts:
+        log.warning(f"{path}: {numbers_as_texts} text(s) are JSON numbers: used as text")
     if empty_texts:
         log.warning(f"{path}: {empty_texts} row(s) have an empty text")
     for text, count in unusual_texts.items():
@@ -182,10 +172,10 @@ def read_file(
 def _build_task(saved: SavedTask, args: GlueArgs, log: RunLog) -> Task:
     """The task of a run without --task_name; logs its labels."""
     assert saved.columns
-    labels = saved.labels
+    labels, file_labels = saved.labels, saved.file_labels
     if not args.do_train:
         if args.labels:
-            labels = custom_task.listed_classes(args.labels)
+            labels, file_labels = custom_task.listed_classes(args.labels), None
         elif args.regression:
             labels = ()
         elif saved.glue_task:
@@ -193,9 +183,10 @@ def _build_task(saved: SavedTask, args: GlueArgs, log: RunLog) -> Task:
                 return saved.glue_task
             metrics, primary = custom_task.choose_metrics(saved.glue_task.labels, args.metric)
             return replace(saved.glue_task, metrics=metrics, primary=primary)
-    # A config.json without id2label means two unnamed classes.
-    labels = ("LABEL_0", "LABEL_1") if labels is None else labels
-    task = custom_task.make_task(saved.name, labels, saved.columns, args.metric)
+    assert labels is not None
+    if args.label_names:
+        labels, file_labels = class_names.named_classes(args.label_names, labels), labels
+    task = custom_task.make_task(saved.name, labels, saved.columns, args.metric, file_labels)
     if not labels:
         log.note("labels: numbers (regression)")
     else:
@@ -260,10 +251,12 @@ def saved_task(config: ModelConfig) -> SavedTask:
     glue_task = TASKS.get(str(raw.get("finetuning_task")))
     if glue_task and labels == glue_task.labels:
         columns = _glue_test_columns(glue_task)
-        return SavedTask(glue_task.name, labels, columns, glue_task.is_pair, glue_task)
+        return SavedTask(glue_task.name, labels, None, columns, glue_task.is_pair, glue_task)
     columns = _columns_from_config(raw.get(_CONFIG_KEY))
+    file_labels = class_names.file_labels(raw.get(_CONFIG_KEY), labels)
     name = str(raw.get("finetuning_task") or "own") if columns else "own"
-    return SavedTask(name, labels, columns, None if columns is None else columns.pair is not None)
+    pairs = None if columns is None else columns.pair is not None
+    return SavedTask(name, labels, file_labels, columns, pairs)
 
 
 def _columns_from_config(entry: Any) -> ChosenColumns | None:

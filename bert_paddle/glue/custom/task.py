@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bert_paddle.common import limits
 from bert_paddle.common.errors import DataError
 from bert_paddle.common.run_log import RunLog
 from bert_paddle.glue import custom_args
@@ -73,6 +74,7 @@ def infer_labels(column: LabelColumn, args: GlueArgs, log: RunLog) -> tuple[str,
         labels = tuple(sorted(distinct, key=float))
     else:
         labels = tuple(sorted(distinct))
+    limits.check("CLASSES", len(labels), column.path)
     if len(labels) == 1:
         raise DataError(
             f"{column.path}: all {len(column.texts)} rows have the label {labels[0]}: there is "
@@ -105,6 +107,11 @@ def listed_classes(flag: str) -> tuple[str, ...]:
             first = names[listed.index(label)]
             raise DataError(f"--labels {flag}: {first} and {names[i]} are the same label, {label}")
     return listed
+
+
+def unnamed_classes(outputs: int) -> tuple[str, ...]:
+    """The classes of a model that does not name them; () for a regression, with one output."""
+    return tuple(f"LABEL_{i}" for i in range(outputs)) if outputs > 1 else ()
 
 
 def _warn_unusual_classes(column: LabelColumn, labels: Sequence[str], log: RunLog) -> None:
@@ -179,11 +186,16 @@ def _check_labels(column: LabelColumn, valid: Sequence[bool], expected: str) -> 
 
 
 def make_task(
-    name: str, labels: tuple[str, ...], columns: ChosenColumns, metric: str | None
+    name: str,
+    labels: tuple[str, ...],
+    columns: ChosenColumns,
+    metric: str | None,
+    file_labels: tuple[str, ...] | None = None,
 ) -> Task:
     """A task, still without files, for these classes (none: regression) and columns.
 
-    metric: the value of --metric, or None. Raises DataError if the metric is not for such labels.
+    metric: the value of --metric, or None. file_labels: the classes as spelled in the files, if not
+    by their names. Raises DataError if the metric is not for such labels.
     """
     computed, primary = choose_metrics(labels, metric)
     layout = Columns(columns.text, columns.pair, columns.label)
@@ -191,7 +203,7 @@ def make_task(
         name=name,
         folder="",
         labels=labels,
-        file_labels=labels,
+        file_labels=file_labels or labels,
         metrics=computed,
         primary=primary,
         train=None,
@@ -223,11 +235,12 @@ def choose_metrics(
     if not labels:
         scores = ("pearson", "spearmanr", "mse")
         chosen = CORRELATIONS if metric is None else (available[metric],)
-        return scores, PrimaryMetric(chosen, higher_is_better=metric != "mse")
+        return scores, PrimaryMetric(chosen, higher_is_better=metric not in ("mse", "loss"))
     f1 = "f1" if len(labels) == 2 else "f1_macro"
     primary = available[metric or "accuracy"]
     computed = tuple(dict.fromkeys(("accuracy", f1, "matthews_correlation", primary)))
-    return computed, PrimaryMetric((primary,))
+    computed = tuple(name for name in computed if name != "loss")  # computed for every task
+    return computed, PrimaryMetric((primary,), primary != "loss")
 
 
 def task_name(path: str) -> str:

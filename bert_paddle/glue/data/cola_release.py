@@ -9,12 +9,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from bert_paddle.common.download import RemoteFile
 from bert_paddle.common.errors import DataError
 from bert_paddle.glue.data import download, tsv
-from bert_paddle.glue.data.fetch import RemoteFile
 from bert_paddle.glue.tasks import TASKS, DevSet, TrainSet
 
-COLUMNS = ("source", "label", "mark", "sentence")
 # The walk-through evaluates on TEST_FILE as its test set.
 TRAIN_FILE, TEST_FILE = "in_domain_train.tsv", "out_of_domain_dev.tsv"
 # The release as a Task, so that data.tsv and data.download can read and download it.

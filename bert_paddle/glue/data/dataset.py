@@ -8,9 +8,9 @@ import numpy as np
 
 from bert_paddle.glue.data import encoded_cache
 from bert_paddle.glue.data.tsv import Examples
+from bert_paddle.models.forward_pass import Batch
 from bert_paddle.models.tokenizer import EncodedTexts, Tokenizer
 from bert_paddle.training import batching
-from bert_paddle.training.step import Batch
 
 
 @dataclass

@@ -9,7 +9,6 @@ The rename comes last, so that an interrupted run never leaves an incomplete tas
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import shutil
@@ -17,11 +16,17 @@ import stat
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+from bert_paddle.common.download import (
+    CHUNK,
+    DownloadError,
+    RemoteFile,
+    download_lock,
+    fetch_file,
+)
 from bert_paddle.common.errors import DataError, RunError
-from bert_paddle.glue.data.fetch import CHUNK, DownloadError, RemoteFile, fetch_file, print_status
 from bert_paddle.glue.tasks import Task
 
 BASE_URL = "https://dl.fbaipublicfiles.com"
@@ -82,7 +87,7 @@ def ensure_downloaded(
     sources = OFFICIAL_FILES[task.name] if sources is None else sources
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with _exclusive_lock(root / f".{_file_prefix(task)}.lock"):
+        with download_lock(root / f".{_file_prefix(task)}.lock"):
             _download(task, root, base_url, sources)
     except DownloadError as error:
         urls = " and ".join(f"{base_url}/{source.path}" for source in sources)
@@ -137,20 +142,6 @@ def _file_prefix(task: Task) -> str:
 
 def _missing_files(task: Task, folder: Path) -> list[str]:
     return [name for name in task.files if not (folder / name).is_file()]
-
-
-@contextlib.contextmanager
-def _exclusive_lock(lock: Path) -> Iterator[None]:
-    """Hold an exclusive file lock; the system releases it if the process is killed."""
-    import fcntl
-
-    with open(lock, "a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print_status("waiting for another process that is downloading the same task")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _unpack_or_discard(

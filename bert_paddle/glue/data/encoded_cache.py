@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bert_paddle.common import runtime
+from bert_paddle.common import own_cache
 from bert_paddle.glue.data.tsv import Examples
 from bert_paddle.models.tokenizer import EncodedTexts, Tokenizer
 
@@ -31,11 +31,15 @@ def encode(
     then with the number of rows encoded so far."""
     if len(examples.texts_a) < _MIN_ROWS:
         return tokenizer.encode(examples.texts_a, examples.texts_b, max_seq_length)
-    path = runtime.cache_dir() / "encoded" / f"{_key(examples, tokenizer, max_seq_length)}.npz"
+    try:
+        folder = own_cache.open_folder("encoded")
+    except OSError:  # not writable, or writable by other users: run without a cache
+        return _encode_in_parts(examples, tokenizer, max_seq_length, show_rows)
+    path = folder / f"{_key(examples, tokenizer, max_seq_length)}.npz"
     encoded = _read(path)
     if encoded is None:
         encoded = _encode_in_parts(examples, tokenizer, max_seq_length, show_rows)
-        with contextlib.suppress(OSError):  # disk full or not writable: run without a cache
+        with contextlib.suppress(OSError):  # disk full: run without a cache
             _write(path, encoded)
     return encoded
 
@@ -77,7 +81,7 @@ def _read(path: Path) -> EncodedTexts | None:
     """The content of a cache file; None if it is missing or damaged."""
     try:
         with (
-            path.open("rb") as opened,
+            own_cache.open_file(path) as opened,
             np.load(opened) as file,
         ):  # np.load refuses pickles by default
             if any(entry.compress_type != zipfile.ZIP_STORED for entry in file.zip.infolist()):
@@ -97,7 +101,6 @@ def _read(path: Path) -> EncodedTexts | None:
 
 
 def _write(path: Path, encoded: EncodedTexts) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:
@@ -108,6 +111,7 @@ def _write(path: Path, encoded: EncodedTexts) -> None:
                 second=encoded.segment_b_start,
                 cut=encoded.truncated,
             )
+        temporary.chmod(0o600)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

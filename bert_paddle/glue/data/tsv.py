@@ -17,14 +17,9 @@ import numpy as np
 
 from bert_paddle.common import read_files
 from bert_paddle.common.errors import DataError
-from bert_paddle.common.text_lines import (
-    BOM,
-    decode_line,
-    field_count_error,
-    quote_value,
-    strip_line_end,
-)
 from bert_paddle.glue.tasks import TASKS, Column, Columns, Task, normalize_name
+
+BOM = b"\xef\xbb\xbf"
 
 
 @dataclass
@@ -112,6 +107,22 @@ def _split_fields(raw: bytes, path: str, line: int) -> list[str]:
     return strip_line_end(decode_line(raw, path, line)).split("\t")
 
 
+def decode_line(raw: bytes, path: str, line: int) -> str:
+    """One line of a file as text. Raises DataError for bytes that are not UTF-8 text."""
+    if b"\0" in raw:
+        raise DataError(f"{path}:{line}: a NUL byte: the file is not text, or is damaged")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        position = f"byte 0x{raw[error.start]:02x} at byte {error.start + 1} of the line"
+        raise DataError(f"{path}:{line}: not UTF-8 ({position}); save the file as UTF-8") from None
+
+
+def strip_line_end(text: str) -> str:
+    """A line without its LF or CR LF."""
+    return text[:-2] if text.endswith("\r\n") else text.removesuffix("\n")
+
+
 def _column_indices(
     columns: Columns, first_row: list[str], path: str
 ) -> tuple[int, int | None, int | None, int]:
@@ -192,6 +203,21 @@ def label_error(locations: Sequence[str], text: str, expected: str) -> DataError
     label = f"label {quote_value(text)}" if text else "an empty label"
     more = f"; {len(locations)} rows of the file have invalid labels" if len(locations) > 1 else ""
     return DataError(f"{locations[0]}: {label} where {expected} is expected{more}")
+
+
+def field_count_error(
+    path: str, line: int, fields: Sequence[str], count: int, delimiter: str = "tab"
+) -> DataError:
+    """The error for a row that does not have `count` fields."""
+    actual = "an empty line" if fields == [""] else len(fields)
+    return DataError(
+        f"{path}:{line}: expected {count} {delimiter}-separated fields, found {actual}"
+    )
+
+
+def quote_value(text: str, limit: int = 80) -> str:
+    """A value for a message: quoted, on one line, truncated to `limit` characters."""
+    return repr(text if len(text) <= limit else text[:limit] + "...")
 
 
 @dataclass(frozen=True)

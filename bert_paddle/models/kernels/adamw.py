@@ -2,6 +2,7 @@
 clipping and the optimizer step."""
 
 import functools
+import math
 from typing import Any
 
 import numpy as np
@@ -15,27 +16,29 @@ def kernel_adamw_class(kernels: Kernels) -> type:
     """A subclass of paddle.optimizer.AdamW for float32 on the CPU whose step is computed by
     kernels.c. Results equal Paddle's up to rounding; the state's format is Paddle's.
 
-    `global_grad_norm(parameters)` returns the norm of all their gradients together; `step`
-    multiplies each gradient by `gradient_scale`, which clipping sets.
+    Clipping does not touch the gradients: it sets the factor by which `step` multiplies them.
     """
 
     class CpuKernelAdamW(adamw_base.batched_adamw_class()):  # type: ignore[misc]
-        gradient_scale = 1.0
+        _gradient_scale = 1.0
 
-        def global_grad_norm(self, parameters: Any) -> float:
+        def clip_gradients(self, parameters: Any, limit: float) -> float:
+            """See training.optim.clip_gradients."""
             gradients = [p.grad.contiguous() for p in parameters if p.grad is not None]
             # `Tensor` structs of kernels.c; `squares` reads only the gradient and its size.
             structs = [(0, g.data_ptr(), 0, 0, 0, 0, g.size, 0) for g in gradients]
             sum_of_squares = np.zeros(1)
             kernels.run("squares", np.array(structs, np.int64), sum_of_squares, len(structs))
-            return float(np.sqrt(sum_of_squares[0]))
+            norm = float(np.sqrt(sum_of_squares[0]))
+            self._gradient_scale = limit / norm if 0 < limit < norm < math.inf else 1.0
+            return norm
 
         def apply_gradients(self, params_grads: adamw_base.ParamsGrads) -> None:
             # Kept in a list: contiguous copies must not be freed before the kernel returns.
             contiguous = [(parameter, grad.contiguous()) for parameter, grad in params_grads]
             structs = [self._tensor_struct(parameter, grad) for parameter, grad in contiguous]
             rates = self.get_lr(), self._weight_decay, self._beta1, self._beta2
-            scalars = *rates, self._epsilon, self.gradient_scale
+            scalars = *rates, self._epsilon, self._gradient_scale
             kernels.run("adamw", np.array(structs, np.int64), len(structs), *scalars)
 
         def _tensor_struct(self, parameter: Any, gradient: Any) -> tuple[int, ...]:

@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bert_paddle.common import atomic_files, hardware, runtime
+from bert_paddle.common import atomic_files, hardware, own_cache
 
 SOURCE = Path(__file__).with_name("kernels.c")
+CACHE_NAME = "kernels"
 # -ffast-math allows sums to be reordered, without which they are not vectorized;
 # -fno-finite-math-only restores correct results for infinities and NaN.
 _FLAGS = "-O3 -march=native -ffast-math -fno-finite-math-only -fopenmp -fPIC -std=gnu11".split()
@@ -129,31 +130,33 @@ def _load_or_compile(compiler: Sequence[str]) -> Kernels:
         *_FLAGS,
     ]
     key = chr(0).join([*key_parts, SOURCE.read_text("utf-8")])
-    path = runtime.cache_dir() / "kernels" / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
-    if _is_intact(path):
-        with contextlib.suppress(OSError):
-            return Kernels(path)
+    name = f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path = own_cache.open_folder(CACHE_NAME) / name
+        if _is_intact(path):
+            with contextlib.suppress(OSError):
+                return Kernels(path)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as scratch:
             library = _compile(compiler, openmp_library, Path(scratch))
             content = library.read_bytes()
             library.write_bytes(content + hashlib.sha256(content).digest())
-            atomic_files.sync(library)
-            os.replace(library, path)
+            library.chmod(0o700)
+            atomic_files.move_into_place(library, path)
         return Kernels(path)
     except (OSError, subprocess.CalledProcessError):
-        # Perhaps the cache's disk is read-only, full, or mounted noexec: compile without the cache.
-        with tempfile.TemporaryDirectory() as scratch:
+        # Perhaps another user can write to the cache, or its disk is read-only, full, or mounted
+        # noexec: compile without the cache.
+        with own_cache.temporary_folder() as folder:
             # The library stays mapped into memory after its file is deleted.
-            return Kernels(_compile(compiler, openmp_library, Path(scratch)))
+            return Kernels(_compile(compiler, openmp_library, folder))
 
 
 def _is_intact(path: Path) -> bool:
-    """Whether a cached library matches its digest. Loading a truncated one would succeed, and the
-    process would die of SIGBUS when it touches a missing page."""
+    """Whether a cached library is this user's own and matches its digest. Loading a truncated one
+    would succeed, and the process would die of SIGBUS when it touches a missing page."""
     try:
-        content = path.read_bytes()
+        with own_cache.open_file(path) as file:
+            content = file.read()
     except OSError:
         return False
     return hashlib.sha256(content[:-_DIGEST_SIZE]).digest() == content[-_DIGEST_SIZE:]

@@ -5,15 +5,20 @@ from typing import Any
 
 import numpy as np
 
+from bert_paddle.common import own_cache
 from bert_paddle.common.run_log import RunLog
 from bert_paddle.distributed import collectives
-from bert_paddle.models.kernels import encoder
+from bert_paddle.models.kernels import compile_kernels, encoder
 
 Batch = dict[str, np.ndarray]
 
 
-def choose_encoder(model: Any, cpu_kernels: bool, log: RunLog) -> None:
-    """Set `model.use_cpu_kernels`; on a CPU, log why the slower layers of PaddleNLP are used."""
+def choose_kernels(model: Any, cpu_kernels: bool, log: RunLog) -> bool:
+    """Whether our kernels compute the model, the same on all ranks; on a CPU, log why the slower
+    layers of PaddleNLP are used.
+
+    PaddleNLP's layers give the same results up to rounding, with dropout masks from the same
+    distribution."""
     reason = encoder.unsupported_reason(model.bert) if cpu_kernels else "--cpu_kernels 0"
     # All ranks decide alike: the choice covers AdamW too, and with different implementations the
     # ranks' weights would drift apart by rounding.
@@ -21,22 +26,11 @@ def choose_encoder(model: Any, cpu_kernels: bool, log: RunLog) -> None:
     if not reason and any(reasons):
         rank = next(rank for rank, other in enumerate(reasons) if other)
         reason = f"rank {rank} cannot use them: {reasons[rank]}"
-    model.use_cpu_kernels = not reason
+    if not reason and (problem := own_cache.problem(compile_kernels.CACHE_NAME)):
+        log.warning(f"the cache is not used, kernels are compiled for this run alone: {problem}")
     if reason and not collectives.on_gpu():
         log.note(f"encoder: PaddleNLP's layers, slower than our kernels ({reason})")
-
-
-def uses_kernels(model: Any) -> bool:
-    """Whether our kernels compute the model's encoder: as `choose_encoder` decided; if it was not
-    called, whether they can.
-
-    PaddleNLP's layers give the same results up to rounding, with dropout masks from the same
-    distribution."""
-    if not hasattr(model, "bert"):
-        return False
-    if not hasattr(model, "use_cpu_kernels"):
-        model.use_cpu_kernels = not encoder.unsupported_reason(model.bert)
-    return model.use_cpu_kernels
+    return not reason
 
 
 def classification_logits(model: Any, batch: Batch) -> Any:
@@ -48,6 +42,20 @@ def classification_logits(model: Any, batch: Batch) -> Any:
     first_tokens = _encode(model, batch, np.arange(rows) * length)
     pooled = model.bert.pooler(first_tokens.unsqueeze(1))
     return model.classifier(model.dropout(pooled))
+
+
+def masked_lm_logits(model: Any, batch: Batch) -> Any:
+    """The logits of a BertForMaskedLM, a tensor [masked positions, vocab].
+
+    batch: as for `pretraining_logits`.
+    """
+    import paddle
+
+    positions, index = np.unique(batch["masked_positions"], return_inverse=True)
+    if len(positions) == 0:  # the encoder needs a token
+        positions = np.zeros(1, np.int64)
+    encoded = _encode(model, batch, positions)
+    return model.cls(paddle.gather(encoded, paddle.to_tensor(index)))
 
 
 def pretraining_logits(model: Any, batch: Batch) -> tuple[Any, Any]:

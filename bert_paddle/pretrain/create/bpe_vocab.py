@@ -72,7 +72,8 @@ def train(
     rust.train_from_iterator(repeat_words(sorted(words.items())), trainer)
     ids = rust.get_vocab()
     listed = json.loads(rust.to_str())["model"]["merges"]  # texts or pairs, by the version
-    merges = [tuple(m.split(" ")) if isinstance(m, str) else tuple(m) for m in listed]
+    pairs = [merge.split(" ") if isinstance(merge, str) else merge for merge in listed]
+    merges = [(str(a), str(b)) for a, b in pairs]
     vocab = [*sorted(ids, key=lambda token: ids[token]), END_OF_TEXT]
     if len(vocab) < vocab_size:
         warn(

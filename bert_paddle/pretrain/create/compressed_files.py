@@ -17,9 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from bert_paddle.common import limits
 from bert_paddle.common.errors import DataError
 
 _ZSTD_PACKAGES = ("compression.zstd", "backports.zstd")  # the first is in Python 3.14 and later
+_SMALL_BYTES = 1 << 28  # so much may come from a file of any size
 _MAGIC_BYTES = 10  # at most, of a compressed file's first bytes
 
 
@@ -67,11 +69,12 @@ class _Decompressed:
 
     def __init__(self, path: Path, compression: _Compression, stream: Any):
         self._path, self._compression, self._stream = path, compression, stream
+        self._decompressed = 0  # bytes so far
 
     def read(self, size: int) -> bytes:
         """At most `size` bytes; raises DataError for a damaged or incomplete file."""
         try:
-            return self._stream.read(size)
+            content = self._stream.read(size)
         except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
             raise self._damaged(error) from None
         except Exception as error:
@@ -79,6 +82,11 @@ class _Decompressed:
             if type(error).__name__ == "ZstdError" or getattr(error, "errno", 0) is None:
                 raise self._damaged(error) from None
             raise
+        self._decompressed += len(content)
+        if self._decompressed > _SMALL_BYTES:
+            ratio = self._decompressed // max(1, self._path.stat().st_size)
+            limits.check("EXPANSION", ratio, str(self._path))
+        return content
 
     def _damaged(self, error: Exception) -> DataError:
         reason = str(error).rstrip(".")

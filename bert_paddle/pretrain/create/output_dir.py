@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bert_paddle.common import atomic_files
+from bert_paddle.common import atomic_files, read_files
 from bert_paddle.common.errors import OutputError, WeightsError
 from bert_paddle.models.tokenizer import VOCAB_FILE, Tokenizer, load_tokenizer
 from bert_paddle.pretrain.create import partition, tokenizer_files
@@ -222,15 +222,11 @@ class ShardOutputDir:
 
     def _read_json(self, path: Path) -> dict[str, Any]:
         """The content of a JSON file, {} if there is none. Raises OutputError if it is damaged."""
+        content = read_files.read_bytes(path)
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError):
-            return {}
+            return {} if content is None else read_files.parse_json_object(content)
         except ValueError:
-            content = None
-        if not isinstance(content, dict):
-            raise OutputError(f"{path} is damaged: {_START_OVER}")
-        return content
+            raise OutputError(f"{path} is damaged: {_START_OVER}") from None
 
 
 def _describe_difference(recorded: Mapping[str, Any], made_from: Mapping[str, Any]) -> str:

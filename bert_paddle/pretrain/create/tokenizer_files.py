@@ -29,9 +29,7 @@ def save(tokenizer: Tokenizer | BpeTokenizer, folder: Path) -> None:
         vocabularies = (VOCAB_FILE, VOCAB_JSON_FILE)
         names = sorted(os.listdir(temporary), key=lambda name: (name in vocabularies, name))
         for name in names:
-            atomic_files.sync(Path(temporary, name))
-            os.replace(Path(temporary, name), folder / name)
-    atomic_files.sync(folder)
+            atomic_files.move_into_place(Path(temporary, name), folder / name)
 
 
 def describe(tokenizer: Tokenizer) -> dict[str, Any]:

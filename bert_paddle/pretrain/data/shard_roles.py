@@ -57,13 +57,15 @@ class ShardFiles:
         return lines
 
 
-def find_shards(folder: Path, eval_pattern: str | None = None) -> ShardFiles:
+def find_shards(
+    folder: Path, eval_pattern: str | None = None, needs_training: bool = True
+) -> ShardFiles:
     """The shards directly in `folder` by role.
 
     eval_pattern: comma-separated patterns of file names, such as "*_test_*,dev.hdf5", in any case;
     NO_PATTERN holds nothing out; None is the default rule. Hidden files are ignored (such as
     macOS's ._ files and files still being written). Raises DataError when there is no folder, no
-    shard, or no training shard, and for a pattern that no shard matches.
+    shard, or no training shard where `needs_training`, and for a pattern that no shard matches.
     """
     if not folder.exists():
         raise DataError(f"{folder}: no such folder; give the folder of the *.hdf5 shards")
@@ -83,7 +85,7 @@ def find_shards(folder: Path, eval_pattern: str | None = None) -> ShardFiles:
             f"--eval_pattern {eval_pattern}: no shard in {folder} matches; there are "
             f"{_describe_series(training)}"
         )
-    if training:
+    if training or held_out and not needs_training:
         ambiguous = [] if eval_pattern else [p for p in training if _is_ambiguous(p.name)]
         ignored = _ignored_names(set(entries) - set(shards), subfolders)
         return ShardFiles(training, held_out, ambiguous, ignored)

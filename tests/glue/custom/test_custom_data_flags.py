@@ -3,7 +3,6 @@
 import custom_tables
 import pytest
 
-from bert_paddle.common import table_files
 from bert_paddle.common.errors import FlagError
 from bert_paddle.common.flags import save_settings
 from bert_paddle.glue import custom_args
@@ -111,9 +110,9 @@ def test_lists_in_a_settings_file(flags, tmp_path):
 
 def test_formats_by_extension():
     for file_format in custom_tables.FORMATS:
-        assert table_files.detect_format("x.bin", file_format) == file_format
-    assert table_files.detect_format("A.CSV", None) == "csv"
-    assert table_files.detect_format("a.ndjson", None) == "jsonl"
+        assert custom_args.detect_format("x.bin", file_format) == file_format
+    assert custom_args.detect_format("A.CSV", None) == "csv"
+    assert custom_args.detect_format("a.ndjson", None) == "jsonl"
 
 
 @pytest.mark.parametrize(

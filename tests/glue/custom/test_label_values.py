@@ -148,7 +148,7 @@ def test_words_for_missing_texts_are_told(read, capsys):
         assert f"{path}: 1 row(s) have the text 'None'" in err
         assert f"{path}: 1 row(s) have the text 'text': the column's name?" in err
     custom_tables.write(Path("x.jsonl"), [{"text": float("nan"), "label": 1}])
-    with pytest.raises(DataError, match="'text' is a number where a text is expected"):
+    with pytest.raises(DataError, match="'text' is NaN or infinite where a text"):
         read("--train_file x.jsonl")
 
 

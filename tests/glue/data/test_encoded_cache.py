@@ -140,3 +140,14 @@ def test_small_sets_are_not_cached(folder, monkeypatch):
     monkeypatch.setattr(encoded_cache, "_MIN_ROWS", 4)
     encoded_cache.encode(examples(), Tokenizer(tiny.VOCAB), 8)
     assert not folder.exists()
+
+
+@pytest.mark.parametrize("part", ["folder", "file"])
+def test_rows_that_others_could_have_written_are_not_read(folder, encoded_counts, part):
+    tokens = Tokenizer(tiny.VOCAB)
+    encoded_cache.encode(examples(), tokens, 8)
+    (file,) = folder.iterdir()
+    assert file.stat().st_mode & 0o777 == 0o600
+    (folder if part == "folder" else file).chmod(0o777)
+    encoded_cache.encode(examples(), tokens, 8)
+    assert encoded_counts == [3, 3]

@@ -1,3 +1,4 @@
+import hashlib
 import os
 import subprocess
 import sys
@@ -5,10 +6,11 @@ import sys
 import pytest
 
 from bert_paddle.common import run_log
+from bert_paddle.glue import loss
 from bert_paddle.glue.args import parse_args
 from bert_paddle.models import paddlenlp_bert
-from bert_paddle.models.kernels import compile_kernels, dispatch
-from bert_paddle.training import optim
+from bert_paddle.models.kernels import adamw_base, compile_kernels, dispatch
+from bert_paddle.training.step import Trainer
 
 
 @pytest.fixture
@@ -42,6 +44,46 @@ def test_unwritable_cache(cache_dir, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     compile_kernels.load_kernels.cache_clear()
     assert compile_kernels.load_kernels()[0] is not None
+
+
+@pytest.mark.parametrize("part", ["folder", "library", "relative"])
+def test_planted_library_is_not_loaded(cache_dir, monkeypatch, tmp_path, part):
+    """The name and the digest of a library can be computed: only its owner and mode tell whose it
+    is. The planted one speaks when it is loaded, which a new process does."""
+    if compile_kernels.load_kernels()[0] is None:
+        pytest.skip(f"no kernels: {compile_kernels.load_kernels()[1]}")
+    (library,) = cache_dir.iterdir()
+    source = tmp_path / "planted.c"
+    source.write_text(
+        "#include <stdio.h>\n__attribute__((constructor)) void f(void) {"
+        'fputs("planted code ran", stderr);}\n'
+    )
+    planted = tmp_path / "planted.so"
+    subprocess.run(["gcc", "-shared", "-fPIC", source, "-o", planted], check=True)
+    content = planted.read_bytes()
+    library.unlink()
+    library.write_bytes(content + hashlib.sha256(content).digest())
+    environment = dict(os.environ)
+    if part == "relative":
+        environment |= {"XDG_CACHE_HOME": "cache", "HOME": str(tmp_path / "home")}
+    else:
+        (cache_dir if part == "folder" else library).chmod(0o777)
+    code = (
+        f"import sys; sys.path.insert(0, {os.getcwd()!r}); "
+        "from bert_paddle.models import paddlenlp_bert; bert = paddlenlp_bert.bert_module(); "
+        "from bert_paddle.common import run_log; from bert_paddle.models.kernels import dispatch; "
+        "sizes = dict(vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=1); "
+        "model = bert.BertForPretraining(bert.BertConfig(**sizes, intermediate_size=8)); "
+        "assert dispatch.choose_kernels(model, True, run_log.RunLog())"
+    )
+    command = [sys.executable, "-c", code]
+    process = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    assert "planted code" not in process.stderr
+    warning = f"kernels are compiled for this run alone: {cache_dir} can be written by other users"
+    assert (warning in process.stderr) == (part == "folder")
+    if part == "library":  # replaced
+        assert library.stat().st_mode & 0o777 == 0o700
 
 
 def test_unloadable_library_is_recompiled(cache_dir, monkeypatch):
@@ -100,11 +142,14 @@ def test_all_ranks_use_the_same_encoder(cache_dir, monkeypatch, capsys):
         dispatch.collectives, "all_gather", lambda value: [value, "no C compiler found"]
     )
     model = make_model()
-    dispatch.choose_encoder(model, True, run_log.RunLog())
-    assert not dispatch.uses_kernels(model)
+    assert not dispatch.choose_kernels(model, True, run_log.RunLog())
     assert "rank 1 cannot use them: no C compiler found" in capsys.readouterr().err
-    flags = "--task_name sst2 --model_name_or_path m --output_dir o".split()
-    assert not hasattr(optim.build_optimizer(model, parse_args(flags)), "global_grad_norm")
+    args = parse_args("--task_name sst2 --model_name_or_path m --output_dir o".split())
+    trainer = Trainer(
+        model, loss.objective(False), args, False, run_log.RunLog(), loss.forward_pass(model, False)
+    )
+    # AdamW too is Paddle's own, not ours.
+    assert not isinstance(trainer.optimizer, adamw_base.batched_adamw_class())
 
 
 @pytest.mark.parametrize(
@@ -127,10 +172,9 @@ def test_without_a_working_compiler_paddlenlp_layers_are_used(
         os.chmod(compiler, 0o755)
     monkeypatch.setenv("CC", f"{compiler} -m64")
     model = make_model()
-    dispatch.choose_encoder(model, True, run_log.RunLog())
-    assert not dispatch.uses_kernels(model)
+    assert not dispatch.choose_kernels(model, True, run_log.RunLog())
     assert reason in capsys.readouterr().err
-    dispatch.choose_encoder(model, False, run_log.RunLog())
+    assert not dispatch.choose_kernels(model, False, run_log.RunLog())
     assert "--cpu_kernels 0" in capsys.readouterr().err
 
 

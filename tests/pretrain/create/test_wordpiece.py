@@ -1,3 +1,6 @@
+import marshal
+import tempfile
+
 import numpy as np
 import pytest
 import tiny
@@ -5,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bert_paddle.models.tokenizer import SPECIAL_TOKENS, Tokenizer
-from bert_paddle.pretrain.create import wordpiece
-from bert_paddle.pretrain.create.wordpiece import WordPieceEncoder, replacement_ids
+from bert_paddle.pretrain.create import segmenter, wordpiece
+from bert_paddle.pretrain.create.wordpiece import WordPieceEncoder
+from bert_paddle.pretrain.data.masking import replacement_ids
 
 CHINESE = "我们喜欢北京大学的图书馆"
 VOCAB = [*tiny.VOCAB, *"Théé!-[]#", *dict.fromkeys(CHINESE), "##é", "maß", "[unused3]"]
@@ -111,3 +115,16 @@ def test_jieba_joins_chinese_characters_without_changing_ids():
 def test_replacement_ids_exclude_special_tokens():
     encoded = [VOCAB[i] for i in replacement_ids(VOCAB)]
     assert set(VOCAB) - set(encoded) == {*SPECIAL_TOKENS, "[unused3]"}
+
+
+def test_jieba_does_not_read_its_cache_of_any_user(monkeypatch, tmp_path):
+    """Its default is a fixed name in the folder for temporary files, read as Python's marshal."""
+    pytest.importorskip("jieba")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own"))
+    planted = ({"我们喜欢": 10**6, "我们喜": 0, "我们": 0, "我": 0}, 10**6)
+    (tmp_path / "jieba.cache").write_bytes(marshal.dumps(planted))
+    assert list(segmenter.load_segmenter("jieba")("我们喜欢")) == ["我们", "喜欢"]
+    assert (tmp_path / "own" / "bert_paddle" / "jieba" / "jieba.cache").is_file()
+    (tmp_path / "own").chmod(0o777)
+    assert list(segmenter.load_segmenter("jieba")("我们喜欢")) == ["我们", "喜欢"]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import shard_files
 
+from bert_paddle.common.errors import DataError
 from bert_paddle.pretrain.data import schema
 from bert_paddle.pretrain.data.row_checks import used_predictions
 from bert_paddle.pretrain.data.shard_roles import find_shards
@@ -191,3 +192,40 @@ def test_shards_of_nvidias_tool(real_shards):
     # Most masked tokens are [MASK].
     masked_ids = np.take_along_axis(rows["input_ids"], rows["masked_lm_positions"], 1)[used]
     assert 0.75 < np.mean(masked_ids == 103) < 0.85
+
+
+def test_shard_that_claims_rows_it_does_not_have(tmp_path, monkeypatch):
+    import h5py
+
+    path = tmp_path / "a.hdf5"
+    with h5py.File(path, "w") as file:
+        for key, dtype in schema.DTYPES.items():
+            shape = (10**10, *schema.row_shape(key, 16, 4))
+            file.create_dataset(key, shape, dtype, chunks=(1000, *shape[1:]))
+    with pytest.raises(DataError, match="bytes for each byte of the file or more, and 200 are"):
+        check_shards([path], 100, 16, 2)
+    monkeypatch.setenv("BERT_PADDLE_MAX_EXPANSION", "1000000000000")
+    assert check_shards([path], 100, 16, 2).total == 10**10
+
+
+@pytest.mark.parametrize("readable", [False, True])
+def test_filter_that_is_not_installed_is_named(tmp_path, readable):
+    import h5py
+
+    path = tmp_path / "a.hdf5"
+    with h5py.File(path, "w") as file:
+        for key, values in shard_files.make_rows(3).items():
+            plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+            plist.set_chunk(values.shape)
+            # Optional: without the filter, h5py could write the rows uncompressed.
+            plist.set_filter(32015, h5py.h5z.FLAG_OPTIONAL, (3,))
+            kind = h5py.h5t.py_create(values.dtype)
+            space = h5py.h5s.create_simple(values.shape)
+            dataset = h5py.h5d.create(file.id, key.encode(), kind, space, plist)
+            skipped = int(readable)  # bit 0: the first filter was not used
+            dataset.write_direct_chunk((0,) * values.ndim, values.tobytes(), skipped)
+    if readable:
+        assert check_shards([path], 100, 16, 2).total == 3
+        return
+    with pytest.raises(DataError, match=r"compressed with the HDF5 filter 32015 \(zstd\), which"):
+        check_shards([path], 100, 16, 2)

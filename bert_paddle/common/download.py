@@ -1,4 +1,5 @@
-"""Download a published file: resume after broken connections, verify the SHA-256."""
+"""Download a published file: resume after broken connections, verify size and SHA-256. One process
+at a time."""
 
 import contextlib
 import http.client
@@ -11,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from bert_paddle.common import atomic_files
+from bert_paddle.common.printed_lines import print_line
 
 TIMEOUT_S = 15.0  # to connect, and between two reads
 ATTEMPTS = 5  # each resumes from the bytes received
@@ -20,7 +22,7 @@ CHUNK = 1 << 18  # bytes per read
 @dataclass(frozen=True)
 class RemoteFile:
     """A published file: its path relative to the base URL, its size in bytes and its SHA-256; None
-    if not published. An unpublished size is requested from the server."""
+    if not published. An unpublished size is that which the server states."""
 
     path: str
     size: int | None
@@ -32,12 +34,30 @@ class RemoteFile:
 
 
 class DownloadError(Exception):
-    """A file could not be downloaded or used. The message becomes part of a DataError."""
+    """A file could not be downloaded or used. The message becomes part of a UserError."""
 
 
 def print_status(text: str, end: str = "\n") -> None:
     """Print a progress line to stderr."""
-    print(text, end=end, file=sys.stderr, flush=True)
+    print_line(text, end=end)
+
+
+@contextlib.contextmanager
+def download_lock(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock on the file `path`; the system releases it if the process is killed.
+    Raises OSError."""
+    import filelock  # PaddleNLP needs it too
+
+    lock = filelock.FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        print_status("waiting for another process that is downloading the same files")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def fetch_file(url: str, source: RemoteFile, root: Path) -> Path:
@@ -83,6 +103,8 @@ def _remote_size(url: str) -> int:
     with response:
         if response.length is None:
             raise DownloadError(f"{url}: the server does not state the file's size")
+        if response.length == 0:
+            raise DownloadError(f"{url}: the server sends an empty file")
         return int(response.length)
 
 
@@ -128,7 +150,7 @@ def _download_rest(url: str, size: int, part: Path) -> None:
                     raise DownloadError(f"{url}: more than the {size} bytes expected")
                 file.write(chunk)
                 if sys.stderr.isatty():
-                    print_status(f"\r{received / 1e6:.1f} MB", end="\n" if received == size else "")
+                    print_status(f"{received / 1e6:.1f} MB", end="\n" if received == size else "\r")
 
 
 def _read_chunks(response: Any) -> Iterator[bytes]:

@@ -1,0 +1,36 @@
+"""Prints lines: the one place where text reaches a terminal or a log.
+
+Names and values from files get into errors, notes and progress, and their control characters could
+make a terminal hide, recolor or forge lines. They are escaped here, so no message need think of it.
+"""
+
+import sys
+import unicodedata
+from typing import TextIO
+
+# Not printable for Python, but harmless and part of words (the joiners of Persian and Hindi) or of
+# our own tables.
+_KEPT = "\t\u200c\u200d"
+# Characters that fonts may know and Python does not: private and new ones.
+_UNKNOWN_CATEGORIES = ("Co", "Cn")
+
+
+def escape(text: str) -> str:
+    """The text in one line: line ends become spaces; control characters, invisible ones, those that
+    reverse the order of letters, and lone surrogates their escapes, such as \\x1b."""
+    return text if text.isprintable() else "".join(map(_escape_character, text))
+
+
+def _escape_character(character: str) -> str:
+    if character.isprintable() or character in _KEPT:
+        return character
+    if character.isspace():
+        return " "
+    if unicodedata.category(character) in _UNKNOWN_CATEGORIES:
+        return character
+    return repr(character)[1:-1]
+
+
+def print_line(text: str, stream: TextIO | None = None, end: str = "\n") -> None:
+    """Print one line, escaped, to `stream`: sys.stderr if it is None. Raises OSError."""
+    print(escape(text), file=sys.stderr if stream is None else stream, end=end, flush=True)

@@ -1,0 +1,51 @@
+"""Did you mean ...? The name that was meant by one that does not exist: a typing mistake, never an
+unrelated name."""
+
+from collections.abc import Iterable
+
+_MAX_DISTANCE = 3
+_CHARACTERS_PER_MISTAKE = 5
+
+
+def did_you_mean(name: str, names: Iterable[str], otherwise: str = "") -> str:
+    """The end of a message about an unknown name: ", did you mean seed?", or `otherwise` if none is
+    near."""
+    near = nearest(name, names)
+    return f", did you mean {near[0]}?" if near else otherwise
+
+
+def nearest(name: str, names: Iterable[str], most: int = 1) -> list[str]:
+    """Up to `most` of the names that this one may be a mistyped form of, the nearest first: with
+    few typing mistakes, one for five characters, or other case, order or separators of words."""
+    wanted = _words(name)
+    limit = min(_MAX_DISTANCE, max(1, len(name.lstrip("-")) // _CHARACTERS_PER_MISTAKE))
+    distances = {}
+    for other in names:
+        words = _words(other)
+        same_words = sorted(words) == sorted(wanted)
+        distance = 0 if same_words else _distance("_".join(wanted), "_".join(words), limit + 1)
+        if distance <= limit:
+            distances[other] = distance
+    return sorted(distances, key=lambda other: distances[other])[:most]
+
+
+def _words(name: str) -> list[str]:
+    return name.lower().lstrip("-").replace("-", "_").replace(" ", "_").split("_")
+
+
+def _distance(a: str, b: str, limit: int) -> int:
+    """How many characters must be inserted, deleted, replaced or swapped with their neighbour to
+    make `a` into `b` (optimal string alignment); `limit` if it is that many or more."""
+    if abs(len(a) - len(b)) >= limit:
+        return limit
+    rows = [list(range(len(b) + 1))]
+    for i, x in enumerate(a, 1):
+        row = [i]
+        for j, y in enumerate(b, 1):
+            above = rows[i - 1]
+            value = min(row[j - 1] + 1, above[j] + 1, above[j - 1] + (x != y))
+            if i > 1 and j > 1 and x == b[j - 2] and y == a[i - 2]:
+                value = min(value, rows[i - 2][j - 2] + 1)
+            row.append(value)
+        rows.append(row)
+    return min(rows[-1][-1], limit)
