@@ -77,6 +77,7 @@ def _own_home(monkeypatch, tmp_path_factory, _cache):
 
 
 _GLUE = os.environ.get("GLUE_DATA_DIR", "")
+_GPT2_VOCAB = runtime.bert_paddle_home() / "vocabularies" / "gpt2"
 _MINILM = runtime.bert_paddle_home() / "models" / "all-minilm-l6-v2"
 
 
@@ -94,6 +95,14 @@ def minilm_dir() -> Path:
     if not (_MINILM / "model.safetensors").is_file():
         pytest.skip(f"no packaged weights in {_MINILM} (scripts/fetch_minilm.sh fetches them)")
     return _MINILM
+
+
+@pytest.fixture
+def gpt2_vocab_dir() -> Path:
+    """GPT-2's real vocabulary; the test is skipped without it."""
+    if not (_GPT2_VOCAB / "merges.txt").is_file():
+        pytest.skip(f"no vocabulary in {_GPT2_VOCAB} (scripts/fetch_gpt2_vocab.sh fetches it)")
+    return _GPT2_VOCAB
 
 
 @pytest.fixture(scope="session")

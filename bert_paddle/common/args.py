@@ -121,8 +121,12 @@ class CommonArgs(RunArgs, TrainArgs):
 
     def problems(self) -> Iterator[str]:
         """A message for each flag that contradicts another one or names an unusable path."""
-        if self.model_type != "bert":
-            yield f"--model_type must be bert, not {self.model_type!r}: no other model is supported"
+        supported = type(self).__dataclass_fields__["model_type"].default
+        if self.model_type != supported:
+            yield (
+                f"--model_type must be {supported}, not {self.model_type!r}: no other model is "
+                "supported"
+            )
         if self.warmup_steps and self.warmup_ratio:
             yield "--warmup_steps and --warmup_ratio are both set: give one of them"
         if self.vocab_file and not Path(self.vocab_file).is_file():
