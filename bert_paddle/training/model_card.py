@@ -4,7 +4,6 @@ A Hugging Face model card: YAML front matter, then Markdown. Nothing in it depen
 run's path, so that an interrupted and resumed run writes the same card as an uninterrupted one.
 """
 
-import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from bert_paddle.common import hardware, limits
 from bert_paddle.common.args import CommonArgs
 from bert_paddle.common.flag_fields import declared_flags
 from bert_paddle.models import hub
-from bert_paddle.training import optim
+from bert_paddle.training import card_kinds, optim
 from bert_paddle.training.train_state import TrainState
 
 CARD_FILE = "README.md"
@@ -25,56 +24,6 @@ USAGE_HEADING = "## How to use it"
 _SPECIAL = re.compile(r"([\\`*_\[\]<>#|~&$]|:(?=//)|(?<=www)\.)")
 # Metric names in all_results.json that differ in Hugging Face's `evaluate`, and the names there.
 _METRIC_IDS = {"pearson": "pearsonr", "f1_macro": "f1"}
-
-
-@dataclass(frozen=True)
-class _Kind:
-    """What the cards of a kind of models have in common. pipeline: its name on Hugging Face's hub.
-    model_class, tokenizer_class: PaddleNLP's; auto_class: transformers'. command: of this package,
-    with {folder}."""
-
-    pipeline: str
-    model_class: str
-    auto_class: str
-    command: str
-    architecture: str = "bert"
-    tokenizer_class: str = "BertTokenizer"
-
-
-_CLASSIFIER = _Kind(
-    "text-classification",
-    "BertForSequenceClassification",
-    "AutoModelForSequenceClassification",
-    'bert-paddle predict {folder} "A text."',
-)
-_KINDS = {
-    "classification": _CLASSIFIER,
-    "regression": _CLASSIFIER,
-    "pretraining": _Kind(
-        "fill-mask",
-        "BertForPretraining",
-        "AutoModelForPreTraining",
-        "run_glue.py --model_name_or_path {folder} --task_name SST-2 --output_dir out",
-    ),
-    "generation": _Kind(
-        "text-generation",
-        "GPTForCausalLM",
-        "AutoModelForCausalLM",
-        'bert-paddle generate {folder} --prompt "A text"',
-        architecture="gpt2",
-        tokenizer_class="GPTTokenizer",
-    ),
-}
-
-
-_MASKED_LM = dataclasses.replace(
-    _KINDS["pretraining"], model_class="BertForMaskedLM", auto_class="AutoModelForMaskedLM"
-)
-
-
-def _kind(facts: "CardFacts") -> _Kind:
-    is_masked_lm = facts.kind == "pretraining" and not facts.next_sentences
-    return _MASKED_LM if is_masked_lm else _KINDS[facts.kind]
 
 
 @dataclass(frozen=True)
@@ -205,7 +154,7 @@ def card_writer(facts: CardFacts) -> Callable[[Path], None]:
 
 def front_matter(facts: CardFacts) -> dict[str, Any]:
     """The metadata, in the format of Hugging Face's hub."""
-    kind = _kind(facts)
+    kind = card_kinds.find_kind(facts.kind, facts.next_sentences)
     front: dict[str, Any] = {}
     if facts.language:
         front["language"] = facts.language
@@ -274,39 +223,11 @@ def _results(facts: CardFacts) -> str:
 
 
 def _usage(facts: CardFacts) -> str:
-    """How to load the folder with this package, with PaddleNLP and, after an export, with
-    transformers."""
-    folder, kind = f"model_{facts.step}", _kind(facts)
-    model_class, auto_class = kind.model_class, kind.auto_class
-    tokenizer_class = kind.tokenizer_class
-    command = kind.command.format(folder=folder)
-    command += ' --pair "Another text."' if facts.pairs and facts.kind != "pretraining" else ""
-    versions = ", ".join(f"{name} {version}" for name, version in hardware.versions().items())
+    kind, versions = card_kinds.find_kind(facts.kind, facts.next_sentences), hardware.versions()
+    listed = ", ".join(f"{name} {version}" for name, version in versions.items())
+    how = kind.how_to_load(f"model_{facts.step}", facts.pairs)
     return f"""{USAGE_HEADING}
 
-With bert_paddle, in the folder that contains {folder}:
-
-```shell
-{command}
-```
-
-With PaddleNLP:
-
-```python
-from paddlenlp.transformers import {model_class}, {tokenizer_class}
-
-model = {model_class}.from_pretrained("{folder}")
-tokenizer = {tokenizer_class}.from_pretrained("{folder}")
-```
-
-With transformers, after `bert-paddle export {folder} --format hf -o exported`:
-
-```python
-from transformers import {auto_class}, AutoTokenizer
-
-model = {auto_class}.from_pretrained("exported")
-tokenizer = AutoTokenizer.from_pretrained("exported")
-```
-
-Saved with {escape_markdown(versions)}. The date of the run is in its run.json.
+{how}
+Saved with {escape_markdown(listed)}. The date of the run is in its run.json.
 """
