@@ -1,10 +1,14 @@
-"""The Python API: fine-tune a model, evaluate it, load it and predict.
+"""The Python API: fine-tune a model, evaluate it, load it and predict or generate texts.
 
     from bert_paddle import api
 
     run = api.fine_tune("SST-2", model_name_or_path="bert-base-uncased", output_dir="out")
     model = api.load(run.model_dir)
     model.predict(["a gripping film"])[0].label
+
+    run = api.fine_tune(model_type="gpt2", model_name_or_path="gpt2", train_file="bios.csv",
+                        output_dir="out")
+    api.generate(run.model_dir, "She was born in", num_samples=3)[0].text
 
 Everything runs in this process; for several GPUs use `bert-paddle glue --n_gpu N`. The first call
 imports Paddle, unless it is already imported, with the same threads and memory settings as the
@@ -17,6 +21,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bert_paddle.clm.args import ClmArgs
+from bert_paddle.clm.generate_args import GenerateArgs
 from bert_paddle.common import flags
 from bert_paddle.common.errors import FlagError
 from bert_paddle.common.flag_texts import FlagText, peer_flags, resolve
@@ -24,9 +30,11 @@ from bert_paddle.common.printed_lines import print_line
 from bert_paddle.common.suggest import did_you_mean
 from bert_paddle.distributed.device import set_up_device
 from bert_paddle.glue.args import GlueArgs
+from bert_paddle.models.gpt2_config import MODEL_TYPE
 from bert_paddle.training import checkpoint
 
 if TYPE_CHECKING:
+    from bert_paddle.clm.generator import Generated
     from bert_paddle.glue.predictor import Predictor
 
 
@@ -61,13 +69,48 @@ def load(
     return Predictor(str(model_dir), max_seq_length, do_lower_case, print_line)
 
 
-def fine_tune(task_name: str | None = None, **flags_of_glue: Any) -> FineTuned:
-    """Fine-tune as `bert-paddle glue` does, with its flags as keyword arguments.
+def generate(
+    model_dir: str | Path,
+    prompt: str = "",
+    num_samples: int = 1,
+    max_new_tokens: int = -1,
+    top_k: int = 50,
+    top_p: float = 0.95,
+    temperature: float = 1.0,
+    repetition_penalty: float = 1.0,
+    seed: int = 42,
+    device: str = "auto",
+) -> "list[Generated]":
+    """Continue a prompt with a GPT-2 as `bert-paddle generate` does, `num_samples` times; `text` of
+    each result is the continuation. For many prompts, load a `clm.generator.Generator` once.
+
+    max_new_tokens: -1: 200, or as many as the model's positions allow. Raises FlagError for values
+    out of range, WeightsError for a folder without a GPT-2, UserError for a prompt that is too
+    long.
+    """
+    values = dict(locals())
+    del values["model_dir"], values["prompt"]
+    texts = {name: FlagText(_text(value), name) for name, value in values.items()}
+    args = flags.build_args(GenerateArgs, texts, positional_values=(str(model_dir),))
+    set_up_device(args.device)
+    from bert_paddle.clm.generator import Generator
+    from bert_paddle.clm.sampling import SamplingSettings
+
+    settings = SamplingSettings(
+        args.max_new_tokens, args.top_k, args.top_p, args.temperature, args.repetition_penalty
+    )
+    return Generator(str(model_dir)).generate(prompt, args.num_samples, settings, args.seed)
+
+
+def fine_tune(task_name: str | None = None, **flags_of_program: Any) -> FineTuned:
+    """Fine-tune as `bert-paddle glue` does, with its flags as keyword arguments; with
+    model_type="gpt2", as `bert-paddle clm` does.
 
     model_name_or_path and output_dir are required; the log lines are printed. Raises FlagError with
-    all problems of the flags, and the errors of `bert_paddle.glue.finetune.run`.
+    all problems of the flags, and the errors of `glue.finetune.run` or `clm.finetune.run`.
     """
-    args = _build_args({"task_name": task_name, **flags_of_glue})
+    values = flags_of_program if task_name is None else {"task_name": task_name, **flags_of_program}
+    args = _build_args(values)
     if not args.do_train:
         raise FlagError(["fine_tune trains: omit do_train, or set it to True"])
     results = _run(args)
@@ -90,33 +133,42 @@ def evaluate(
     return _run(_build_args(values | {"do_train": False, "do_eval": True}))
 
 
-def _run(args: GlueArgs) -> dict[str, Any]:
+def _run(args: GlueArgs | ClmArgs) -> dict[str, Any]:
     set_up_device(args.device, args.n_gpu)
     for note in args.notes:
         print_line(note)
+    if isinstance(args, ClmArgs):
+        from bert_paddle.clm import finetune as clm_finetune
+
+        return clm_finetune.run(args)
     from bert_paddle.glue import finetune
 
     return finetune.run(args)
 
 
-def _build_args(values: Mapping[str, Any]) -> GlueArgs:
-    """The flags of run_glue.py from keyword arguments, converted and checked like command line
-    flags. Raises FlagError with all problems."""
-    names = {*flags.fields_by_name(GlueArgs), *peer_flags(GlueArgs)}
+def _build_args(values: Mapping[str, Any]) -> GlueArgs | ClmArgs:
+    """The flags of run_glue.py, or with model_type "gpt2" of run_clm.py, from keyword arguments,
+    converted and checked like command line flags. Raises FlagError with all problems."""
+    is_clm = values.get("model_type") == MODEL_TYPE
+    args_class: type[GlueArgs | ClmArgs] = ClmArgs if is_clm else GlueArgs
+    command = "clm" if is_clm else "glue"
+    names = {*flags.fields_by_name(args_class), *peer_flags(args_class)}
     problems, given = list[str](), list[tuple[str, FlagText]]()
     for name, value in values.items():
         if name not in names:
             hint = did_you_mean(name, sorted(names))
-            problems.append(f"{name} is not a flag of bert-paddle glue{hint}")
+            problems.append(f"{name} is not a flag of bert-paddle {command}{hint}")
         elif value is not None:
             given.append((name, FlagText(_text(value), name)))
-    resolved = resolve(GlueArgs, given, problems)
+    resolved = resolve(args_class, given, problems)
     texts = resolved.texts
     if str(values.get("n_gpu", 1)) not in ("0", "1"):
-        problems.append("n_gpu must be 0 or 1 here: for more GPUs run bert-paddle glue --n_gpu N")
+        problems.append(
+            f"n_gpu must be 0 or 1 here: for more GPUs run bert-paddle {command} --n_gpu N"
+        )
     if "seeds" in texts:
         problems.append("seeds starts processes: call this once for each seed, with seed=...")
-    args = flags.build_args(GlueArgs, texts, problems)
+    args = flags.build_args(args_class, texts, problems)
     args.notes = tuple(resolved.notes)
     return args
 

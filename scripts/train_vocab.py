@@ -1,9 +1,12 @@
-"""Train a BERT WordPiece vocabulary on text files: vocab.txt and tokenizer_config.json.
+"""Train a BERT WordPiece vocabulary on text files: vocab.txt and tokenizer_config.json; or with
+--kind bpe a byte-level BPE vocabulary, GPT-2's kind: vocab.json, merges.txt and tokenizer.json.
 
     python scripts/train_vocab.py --input_files corpus/ --output_dir vocab/
     python scripts/train_vocab.py --input_files 'books/*.txt.gz' --form prose --output_dir vocab/
     python scripts/train_vocab.py --input_files zh.txt --language zh --limit_alphabet 7000 \
         --vocab_size 21128 --output_dir vocab/
+    python scripts/train_vocab.py --kind bpe --input_files corpus/ --vocab_size 8000 \
+        --output_dir vocab/
 
 All flags: `python scripts/train_vocab.py --help`.
 Implementation: bert_paddle/pretrain/create/vocab.py.

@@ -13,7 +13,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 NO_PADDLE = (
     "common.args common.atomic_files common.background_writer common.config_file common.error_exit "
     "common.errors common.flag_values common.flags common.hardware common.run_log common.signals "
-    "common.tensor_file distributed.heartbeat distributed.shutdown models.hub models.load_weights "
+    "common.tensor_file distributed.heartbeat distributed.shutdown models.bpe_files "
+    "models.byte_level_bpe models.gpt2_config models.gpt2_weights models.hub models.load_weights "
     "models.model_config models.safe_pickle models.tokenizer models.weight_names training.batching "
     "training.visualdl_writer glue.args glue.custom_args glue.metrics glue.tasks glue.custom.* "
     "glue.data.cola_release glue.data.download common.download glue.data.tsv pretrain.args "

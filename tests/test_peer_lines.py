@@ -218,6 +218,26 @@ def test_numbers_of_rows(place):
     assert info["steps"]["per_epoch"] == 3
 
 
+def pretrained(flags: str, out: str = "out") -> Path:
+    argv = "--model_name_or_path google-bert/bert-base-uncased --input_dir data --output_dir "
+    argv += f"{out} --max_steps 4 --batch_size 4 --logging_steps 1 --report 0 --device cpu "
+    sizes = {name: value for name, value in tiny.CONFIG.items() if name != "type_vocab_size"}
+    argv += " ".join(f"--{name}={value}" for name, value in sizes.items())
+    pretrain.run(pretrain_args(f"{argv} {flags}".split()))
+    return Path(out)
+
+
+def test_a_pre_training_is_evaluated_apart(place):
+    shard = next(path for path in (place / "data").iterdir() if path.suffix == ".hdf5")
+    shutil.copy(shard, place / "data" / "held_test_0.hdf5")
+    out = pretrained("--do_train --evaluation_strategy steps --eval_steps 3 --save_strategy no")
+    assert evaluated(out) == [3, 4] and checkpoint.saved_steps(out) == [4]
+    settings = json.loads((out / "run.json").read_text())["settings"]
+    assert settings["model_name_or_path"] == "bert-base-uncased" and settings["do_eval"]
+    with pytest.raises(DataError, match="--max_eval_samples 99: the held-out shards have 70 rows"):
+        pretrained("--max_eval_samples 99", out="b")
+
+
 @pytest.mark.parametrize("name", ["train", "eval", "predict"])
 def test_more_samples_than_rows(place, name):
     with pytest.raises(DataError, match=rf"--max_{name}_samples 99: .* has \d+ rows"):
@@ -429,7 +449,6 @@ UNKNOWN = {
     "dataloader_prefetch_factor": None,
     "past_index": None,
     "run_name": None,
-    "label_names": None,
     "length_column_name": None,
     "include_inputs_for_metrics": None,
     "neftune_noise_alpha": None,

@@ -22,6 +22,7 @@ from bert_paddle.pretrain import args as pretrain_args
 from bert_paddle.pretrain import model as pretraining
 from bert_paddle.training import loop
 from bert_paddle.training.step import Trainer
+from bert_paddle.training.train_loader import TrainLoader
 from bert_paddle.training.train_state import TrainState
 
 Spec = dict[str, Any]
@@ -64,7 +65,7 @@ def _rows(spec: Spec) -> tuple[EncodedDataset, list[str]]:
 def _training(spec: Spec) -> protocol.Block:
     train, labels = _rows(spec)
     forward, flags = _classifier(spec, labels), _flags(spec)
-    batches = dataset.TrainLoader(train, flags)
+    batches = TrainLoader(train, flags, flags.group_by_length)
     trainer = _classifier_trainer(forward, flags)
     return _fitting(trainer, batches, len(train), _tokens(train), spec["warmup"])
 

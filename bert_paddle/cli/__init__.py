@@ -13,9 +13,11 @@ from bert_paddle.common.errors import FlagError
 COMMANDS: dict[str, str] = {
     "glue": "fine-tune on a GLUE task, evaluate, predict test sets (run_glue.py)",
     "pretrain": "pre-train on HDF5 shards, masked words and next sentences (run_pretrain.py)",
+    "clm": "fine-tune GPT-2 on texts of your own (run_clm.py)",
     "create-data": "make pre-training shards from plain text",
     "report": "rebuild a run's report.html, or compare several runs in one page",
     "predict": "classify or score texts, given as arguments or on stdin, with a fine-tuned model",
+    "generate": "continue prompts with a GPT-2",
     "submission": "assemble a GLUE submission from runs, or check one",
     "export": "write a model as a Hugging Face folder, ONNX or Paddle Inference",
     "sweep": "train over several seeds or a grid of settings, and rank the runs",

@@ -81,4 +81,4 @@ def main(argv: Sequence[str]) -> None:
         print_line,
     )
     print_line(f"exported: {result.folder} ({args.format}, {result.size / 1e6:.1f} MB)", sys.stdout)
-    print_line(result.check, sys.stdout)
+    print_line(str(result.check), sys.stdout)

@@ -121,8 +121,12 @@ class CommonArgs(RunArgs, TrainArgs):
 
     def problems(self) -> Iterator[str]:
         """A message for each flag that contradicts another one or names an unusable path."""
-        if self.model_type != "bert":
-            yield f"--model_type must be bert, not {self.model_type!r}: no other model is supported"
+        supported = type(self).__dataclass_fields__["model_type"].default
+        if self.model_type != supported:
+            yield (
+                f"--model_type must be {supported}, not {self.model_type!r}: no other model is "
+                "supported"
+            )
         if self.warmup_steps and self.warmup_ratio:
             yield "--warmup_steps and --warmup_ratio are both set: give one of them"
         if self.vocab_file and not Path(self.vocab_file).is_file():
@@ -140,8 +144,11 @@ class CommonArgs(RunArgs, TrainArgs):
             )
         if self.tokenizer_name_or_path and self.vocab_file:
             yield "--tokenizer_name_or_path and --vocab_file are both set: give one of them"
-        evaluates = self.evaluates_apart() and self.eval_strategy != "no"
-        if evaluates and "do_eval" in self.explicit_flags and not vars(self)["do_eval"]:
+        if (
+            self.asks_for_evaluations()
+            and "do_eval" in self.explicit_flags
+            and not vars(self)["do_eval"]
+        ):
             flag = "--eval_strategy" if self.eval_strategy else "--eval_steps"
             yield f"{flag} and --do_eval 0 contradict each other"
         if self.eval_steps > 0 and self.eval_strategy in ("epoch", "no"):
@@ -167,6 +174,10 @@ class CommonArgs(RunArgs, TrainArgs):
     def evaluates_apart(self) -> bool:
         """Whether evaluations have steps of their own: else each save has one."""
         return self.eval_strategy is not None or self.eval_steps > 0
+
+    def asks_for_evaluations(self) -> bool:
+        """Whether an --eval_... flag asks for evaluations during training."""
+        return self.evaluates_apart() and self.eval_strategy != "no"
 
     def needs_problems(self, actions: Mapping[str, bool]) -> Iterator[str]:
         """A message for each flag that is set, but needs what the run does not do. actions: whether

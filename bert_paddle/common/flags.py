@@ -47,6 +47,7 @@ __all__ = [  # with the declaration, so that most modules import only this one
 
 Args = TypeVar("Args")
 _PEERS = "flags of PaddleNLP's and Hugging Face's programs (docs/FLAGS.md)"
+_GIVEN = "given flags"  # in argparse's namespace; no flag has a blank in its name
 _SWITCH = "0|1"  # how --help shows the value of a bool flag
 
 
@@ -56,10 +57,10 @@ class _Parser(argparse.ArgumentParser):
 
 
 class _Record(argparse.Action):
-    """Collects (name, FlagText) in the order of the command line, in `given`."""
+    """Collects (name, FlagText) in the order of the command line, under _GIVEN."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option: str | None = None) -> None:
-        given = vars(namespace).setdefault("given", [])
+        given = vars(namespace).setdefault(_GIVEN, [])
         name = (option or "").lstrip("-")
         given.append((name, FlagText(values, f"--{self.dest if len(name) == 1 else name}")))
 
@@ -102,7 +103,7 @@ def parse(args_class: type[Args], description: str, argv: Sequence[str] | None =
         elif not _is_flag(previous):  # else the value of an unknown flag
             positional_values.append(argument)
     positional_values += after_dashes
-    given = resolve(args_class, getattr(parsed, "given", ()), problems)
+    given = resolve(args_class, vars(parsed).get(_GIVEN, ()), problems)
     texts, notes = given.texts, given.notes
     if parsed.config and len(parsed.config) > 1:
         problems.append("--config is given more than once: put the settings into one file")

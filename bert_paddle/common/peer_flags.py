@@ -203,7 +203,6 @@ PRETRAIN: tuple[PeerFlag, ...] = (
     *refused("train_file validation_file", _SHARDS),
     *refused("validation_split_percentage", "give bert-paddle create-data --test_share"),
     *refused("max_train_samples", "give --max_steps, or a folder with fewer shards"),
-    *refused("mlm_probability", "give bert-paddle create-data --masked_lm_prob"),
     *refused("line_by_line", "give bert-paddle create-data --document_format line", _OFF),
     *refused("max_seq_length", "give it to bert-paddle create-data"),
     *refused("config_overrides", "give --hidden_size, --num_hidden_layers and the other sizes"),

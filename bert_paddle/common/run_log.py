@@ -83,8 +83,8 @@ class RunLog:
         self, folder: Path, step: float = math.inf, is_evaluated: bool = True
     ) -> None:
         """Remove the records of steps after `step` from `folder`/metrics.jsonl, then append new
-        ones to it. is_evaluated: False if `step` is to be evaluated anew: only its training record
-        is kept."""
+        ones to it. is_evaluated: False if `step` is to be evaluated anew: its evaluation is not
+        kept."""
         self.metrics_path = folder / METRICS_FILE
         if self.active:
             kept = [
@@ -92,7 +92,7 @@ class RunLog:
                 for r in read_metrics(folder)
                 if r["step"] < step
                 or r["step"] == step
-                and (is_evaluated or r.get("kind") == "train")
+                and (is_evaluated or r.get("kind") in ("train", "sample"))
             ]
             atomic_files.write_text(self.metrics_path, "".join(json.dumps(r) + "\n" for r in kept))
 

@@ -49,7 +49,7 @@ def launch(program: str, args: CommonArgs) -> None:
     if gpus and not from_launcher and args.n_gpu > gpus:
         raise FlagError([f"--n_gpu {args.n_gpu}, but only {gpus} GPU(s) are visible here"])
     if processes == 1:
-        if from_launcher and collectives.on_cpu():
+        if from_launcher and not gpus and collectives.on_cpu():
             _choose_gloo()
         _run_in_this_process(program, args)
     else:
@@ -101,8 +101,9 @@ def _startup_notes(
         yield f"warning: no GPU is visible; running {args.n_gpu} process(es) on the CPU"
         if problem := gpu_driver.unfit_build():
             yield f"warning: {problem}"
-    if collectives.on_cpu():
-        yield f"CPU: {cpu_settings}"
+    if not gpus:
+        on_cpu = collectives.on_cpu()
+        yield f"CPU: {cpu_settings}" if on_cpu else f"device: {args.device}"
     elif from_launcher:
         size = collectives.get_world().size
         yield f"GPU: {size} process(es), one GPU each; on this host: {_gpus(range(gpus))}"

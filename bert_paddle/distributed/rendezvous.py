@@ -22,12 +22,13 @@ _RANK_BYTES = 4
 
 def check_environment() -> None:
     """Check the variables of a job of several processes. Raises UserError if some are missing."""
-    if os.environ.get("PADDLE_TRAINERS_NUM", "1") == "1":
+    processes = os.environ.get("PADDLE_TRAINERS_NUM", "1")
+    if processes == "1":
         return
     missing = [name for name in _NEEDED if not os.environ.get(name)]
     if missing:
         raise UserError(
-            f"PADDLE_TRAINERS_NUM={os.environ['PADDLE_TRAINERS_NUM'][:20]} says that this process "
+            f"PADDLE_TRAINERS_NUM={processes[:20]} says that this process "
             f"is one of several, but {', '.join(missing)} is not set: unset PADDLE_TRAINERS_NUM, "
             "or start the job with python -m paddle.distributed.launch"
         )
@@ -46,8 +47,9 @@ def meeting_address() -> tuple[str, int] | None:
     listen there, so that nothing else may."""
     endpoint = os.environ.get("PADDLE_TRAINER_ENDPOINTS", "").split(",")[0]
     master = os.environ.get("PADDLE_MASTER", "")
-    if os.environ.get("MASTER_ADDR") and os.environ.get("MASTER_PORT"):
-        master = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+    address, address_port = os.environ.get("MASTER_ADDR"), os.environ.get("MASTER_PORT")
+    if address and address_port:
+        master = f"{address}:{address_port}"
     host, _, port = endpoint.rpartition(":")
     if not master or master == endpoint or not port.isdigit():
         return None

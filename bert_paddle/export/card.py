@@ -113,6 +113,8 @@ def _usage_section(source: ExportSource, export_format: str, name: str) -> str:
     auto_class = "AutoModelForSequenceClassification"
     if source.is_pretraining_model:
         auto_class = "AutoModelForPreTraining"
+        if not source.predicts_next_sentences:
+            auto_class = "AutoModelForMaskedLM"
     templates = {"hf": _HF_CODE, "onnx": _ONNX_CODE, "paddle_inference": _PADDLE_CODE}
     # The name is inserted into a string literal of a Markdown code block.
     safe_name = "".join(c for c in name if c.isprintable() and c not in '"`\\')

@@ -34,6 +34,8 @@ def write(source: ExportSource, folder: Path) -> None:
     if source.is_pretraining_model:  # transformers restores tied weights when it loads a model
         tied = {name for name, _ in BERT.tied} & tensors.keys()
         tensors = {name: value for name, value in tensors.items() if name not in tied}
+        if not source.predicts_next_sentences:  # transformers' BertForMaskedLM has no pooler
+            tensors = {k: v for k, v in tensors.items() if not k.startswith("bert.pooler.")}
     atomic_files.write_tensors(folder / model_state.WEIGHTS_FILE, tensors, framework="pt")
 
 
@@ -41,7 +43,7 @@ def build_config(source: ExportSource) -> dict[str, Any]:
     """The content of config.json, with the fields of transformers' BertConfig."""
     architecture = "BertForSequenceClassification"
     if source.is_pretraining_model:
-        architecture = "BertForPreTraining"
+        architecture = "BertForPreTraining" if source.predicts_next_sentences else "BertForMaskedLM"
     config: dict[str, Any] = {"architectures": [architecture]}
     config |= {"model_type": "bert", "dtype": "float32"}
     config |= {name: getattr(source.config, name) for name in _CONFIG_FIELDS}

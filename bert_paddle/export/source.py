@@ -16,7 +16,8 @@ from bert_paddle.models.tokenizer import Tokenizer
 from bert_paddle.pretrain import model as pretrain_model
 from bert_paddle.training.verify_model_dir import verify_model_dir
 
-_PRETRAINING_ARCHITECTURES = ("BertForPretraining", "BertForPreTraining")
+_MASKED_LM = "BertForMaskedLM"  # a pre-training model without an NSP head
+_PRETRAINING_ARCHITECTURES = ("BertForPretraining", "BertForPreTraining", _MASKED_LM)
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,11 @@ class ExportSource:
     labels: tuple[str, ...]
     tokenizer: Tokenizer | None
     is_pretraining_model: bool
+
+    @property
+    def predicts_next_sentences(self) -> bool:
+        """Whether it is a pre-training model with an NSP head."""
+        return self.is_pretraining_model and type(self.model).__name__ != _MASKED_LM
 
     def tensors(self) -> dict[str, np.ndarray]:
         """The float32 weights by Paddle's names; Linear weights are [in, out]."""
@@ -53,8 +59,9 @@ def load_source(
     """Load the model in a folder, given by its path or by its name in $BERT_PADDLE_HOME/models.
 
     do_lower_case, log: as in `Predictor`.
-    Raises WeightsError unless the folder has a complete BERT with a classifier or with both
-    pre-training heads, and for a checkpoint that does not match its manifest.
+    Raises WeightsError unless the folder has a complete BERT with a classifier or with the heads of
+    a pre-training model (a BertForMaskedLM has no next-sentence head), and for a checkpoint that
+    does not match its manifest.
     """
     folder = find_model_dir(name_or_path)
     config = model_config.read_config(folder)
@@ -95,14 +102,16 @@ def _load_pretraining_model(
     folder: Path, config_json: Mapping[str, Any], loaded_tokenizer: Tokenizer | None
 ) -> ExportSource:
     weights = load_weights.load_weights(folder)
-    for head in (*pretrain_model.HEADS, "bert.pooler."):
+    nsp = config_json.get("architectures") != [_MASKED_LM]
+    heads = pretrain_model.needed_heads(nsp)
+    for head in (*heads, "bert.pooler.") if nsp else heads:
         if not any(name.startswith(head) for name in weights.tensors):
             raise WeightsError(
                 f"{folder} is a pre-training model according to its config.json, but its "
                 f"weights have no {head}*: give the complete model"
             )
     config = {name: value for name, value in weights.config.items() if name != "labels"}
-    model, _ = pretrain_model.build_model(config, 0, weights)
+    model, _ = pretrain_model.build_model(config, 0, weights, nsp)
     model.eval()
     if loaded_tokenizer is not None:
         check_embeddings(loaded_tokenizer.added_tokens, config["vocab_size"], folder)

@@ -207,8 +207,7 @@ class GlueArgs(PredictionArgs, CommonArgs):
         """Whether to (train, evaluate, predict); with no --do_... flag, all that the task or the
         files allow."""
         if set(flags.flag_names(type(self), part=_ACTION)) & set(self.explicit_flags):
-            evaluates = self.evaluates_apart() and self.eval_strategy != "no"
-            implied = evaluates and self.do_train and "do_eval" not in self.explicit_flags
+            implied = self.do_train and self.asks_for_evaluations()
             return self.do_train, self.do_eval or implied, self.do_predict
         if task is None:
             return self.custom_actions()

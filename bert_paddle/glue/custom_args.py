@@ -19,7 +19,7 @@ from bert_paddle.glue import text_format
 CUSTOM = "your own data, instead of --task_name (docs/OWN_DATA.md)"
 TSV, QUOTED_TSV, CSV, JSON, JSON_LINES = "tsv", "quoted_tsv", "csv", "json", "jsonl"
 FORMATS = (TSV, QUOTED_TSV, CSV, JSON, JSON_LINES)
-_EXTENSIONS = {".tsv": TSV, ".csv": CSV, ".json": JSON, ".jsonl": JSON_LINES, ".ndjson": JSON_LINES}
+EXTENSIONS = {".tsv": TSV, ".csv": CSV, ".json": JSON, ".jsonl": JSON_LINES, ".ndjson": JSON_LINES}
 # Value of --metric -> name of the metric in all_results.json.
 CLASSIFICATION_METRICS = {
     "accuracy": "accuracy",
@@ -39,7 +39,7 @@ _COLUMN = "column"  # names a column that is read
 
 def detect_format(path: str, file_format: str | None) -> str | None:
     """The format of a file, by --file_format or its extension; None for an unknown extension."""
-    return file_format or _EXTENSIONS.get(Path(path).suffix.lower())
+    return file_format or EXTENSIONS.get(Path(path).suffix.lower())
 
 
 def split_names(text: str | None) -> tuple[str, ...]:
@@ -252,7 +252,7 @@ class CustomDataArgs:
         elif detect_format(path, self.file_format) is None:
             extension = Path(path).suffix
             problem = f"unknown extension {extension}" if extension else "the name has no extension"
-            yield f"--{name} {path}: {problem} ({' '.join(_EXTENSIONS)}); or give --file_format"
+            yield f"--{name} {path}: {problem} ({' '.join(EXTENSIONS)}); or give --file_format"
         elif self.delimiter and detect_format(path, self.file_format) in (JSON, JSON_LINES):
             yield f"--delimiter is for delimited files: {path} is JSON"
         elif self.column_names and detect_format(path, self.file_format) in (JSON, JSON_LINES):

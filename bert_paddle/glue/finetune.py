@@ -14,7 +14,6 @@ from bert_paddle.glue import card, evaluate, loss, output_check, rank_facts, res
 from bert_paddle.glue.args import GlueArgs
 from bert_paddle.glue.best_metric import with_metric
 from bert_paddle.glue.custom import load as custom_data
-from bert_paddle.glue.data.dataset import TrainLoader
 from bert_paddle.glue.data.load import EncodedData, RawData, encode_data, read_task_data
 from bert_paddle.glue.data.row_limits import limit_rows
 from bert_paddle.glue.fingerprints import glue_fingerprints
@@ -37,6 +36,7 @@ from bert_paddle.training.job import TrainingJob
 from bert_paddle.training.output_lock import lock_output_dir
 from bert_paddle.training.run_info import RunInfo
 from bert_paddle.training.step import Trainer
+from bert_paddle.training.train_loader import TrainLoader
 from bert_paddle.training.train_state import TrainState
 
 
@@ -174,7 +174,8 @@ class FineTuningJob(TrainingJob):
         glue.fingerprints."""
         train_set = self.data.train
         assert train_set is not None
-        loader = TrainLoader(train_set, self.args, self.pad_multiple)
+        args = self.args
+        loader = TrainLoader(train_set, args, args.group_by_length, self.pad_multiple)
         objective = loss.objective(self.task.is_regression)
         trainer = Trainer(
             self.model, objective, self.args, collectives.on_gpu(), self.log, self.forward

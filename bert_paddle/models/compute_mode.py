@@ -81,6 +81,8 @@ def flag_text(value: Any) -> str:
 def kernels_unavailable_reason(model: Any) -> str:
     """Why our CPU kernels cannot compute this model on some rank's machine, whatever the flags; ""
     if they can. All ranks must call this together."""
+    if not hasattr(model, "bert"):
+        return ""  # of another architecture, which they do not compute anywhere
     reasons = collectives.all_gather(encoder.unsupported_reason(model.bert))
     return next((reason for reason in reasons if reason), "")
 

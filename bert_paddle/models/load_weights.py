@@ -91,7 +91,7 @@ def load_weights(folder: Path) -> LoadedWeights:
         to_paddle(tensors) if weights_format == HUGGING_FACE else normalize_paddle(tensors)
     )
     tensors, skipped = _skip_extra(tensors)
-    tensors, widened = _as_float32(tensors, file)
+    tensors, widened = as_float32(tensors, file)
     tensors, tied = fill_tied_weights(tensors)
     values = _check_config_agrees(config, tensors, file)
     notes += unwrapped + renamed + skipped + widened + tied
@@ -154,7 +154,7 @@ def match_weights(
     body = [name for name in shapes if not name.startswith(new)]
     unused = [name for name in tensors if name not in shapes]
     unused_heads = [n for n in unused if n.startswith((*heads, *BERT.head_prefixes))]
-    _raise_if_mismatched(
+    raise_if_mismatched(
         missing=[name for name in body if name not in tensors],
         unexpected=sorted(set(unused) - set(unused_heads)),
         misshapen=[
@@ -190,7 +190,7 @@ def _head_mismatch(
     return None
 
 
-def _raise_if_mismatched(**problems: list[str]) -> None:
+def raise_if_mismatched(**problems: list[str]) -> None:
     """Raise WeightsError with the count and up to five names of each kind of problem, if any."""
     parts = []
     for kind, names in problems.items():
@@ -250,7 +250,7 @@ def _other_classes(config: ModelConfig, tensors: Tensors, file: Path) -> str | N
     )
 
 
-def _as_float32(tensors: Tensors, file: Path) -> tuple[Tensors, list[str]]:
+def as_float32(tensors: Tensors, file: Path) -> tuple[Tensors, list[str]]:
     """Convert all tensors to float32; also returns notes. Raises WeightsError for integers."""
     out: Tensors = {}
     notes: dict[str, None] = {}  # an ordered set

@@ -7,7 +7,8 @@ A checkpoint has the weights in config.json and model.safetensors, which PaddleN
 import ctypes
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,13 @@ def set_tensors(model: Any, tensors: dict[str, np.ndarray]) -> None:
     for name, value in tensors.items():
         tensor = paddle.to_tensor(np.ascontiguousarray(value))
         state[name].set_value(tensor.astype(state[name].dtype))
+
+
+def seeded_normal(name: str, shape: Sequence[int], std: float, seed: int) -> np.ndarray:
+    """float32 values from N(0, std) that depend only on a parameter's name, its shape and the seed:
+    they are the same in every process."""
+    rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
+    return rng.standard_normal(tuple(shape), np.float32) * np.float32(std)
 
 
 def numpy_state_dict(model: Any) -> dict[str, np.ndarray]:

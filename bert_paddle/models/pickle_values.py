@@ -9,7 +9,7 @@ and a name is resolved, called and given its state only by the functions of a `N
 import io
 import pickletools
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import IO, Any, Protocol, cast
 
 from bert_paddle.common import limits
 from bert_paddle.common.errors import WeightsError
@@ -72,7 +72,9 @@ def read_pickle(file: Any, names: Names, place: str) -> Any:
     """
     bounded, allowed = _BoundedFile(file), limits.limit("PICKLE_OPERATIONS")
     machine = _Machine(names, bounded.size)
-    for count, (opcode, argument, _) in enumerate(pickletools.genops(bounded), 1):
+    for count, (opcode, argument, _) in enumerate(
+        pickletools.genops(cast("IO[bytes]", bounded)), 1
+    ):
         if count > allowed:
             raise WeightsError(limits.exceeded("PICKLE_OPERATIONS", count, place))
         if opcode.name in _LITERALS:
@@ -132,7 +134,7 @@ class _Machine:
         self.stack.append(tuple(self.pop_to_mark()))
 
     def push_dict(self, argument: Any) -> None:
-        items, content = self.pop_to_mark(), {}
+        items, content = self.pop_to_mark(), dict[Any, Any]()
         _set_items(content, items)
         self.stack.append(content)
 

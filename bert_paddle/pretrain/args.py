@@ -21,7 +21,8 @@ from bert_paddle.common.peer_flags import PeerFlag
 
 DATA = "data"
 
-DESCRIPTION = """Pre-train BERT (masked LM and next-sentence prediction) on HDF5 shards.
+DESCRIPTION = """Pre-train BERT (masked LM and next-sentence prediction, or masked LM alone) on HDF5
+shards.
 
   python run_pretrain.py --model_name_or_path bert-base-uncased --input_dir shards --output_dir out
   python run_pretrain.py --model_name_or_path bert-base-uncased --num_hidden_layers 4 \\
@@ -30,6 +31,8 @@ DESCRIPTION = """Pre-train BERT (masked LM and next-sentence prediction) on HDF5
       --output_dir scores
   python run_pretrain.py --model_name_or_path out/model_7038 --init_from out/model_7038 \\
       --input_dir shards_512 --output_dir phase2 --max_predictions_per_seq 80
+  python run_pretrain.py --model_name_or_path bert-base-uncased --nsp 0 --dynamic_masking 1 \\
+      --input_dir shards --output_dir out
 
 --model_name_or_path gives the configuration: a published name, a model folder or a config.json.
 Weights are random, or loaded from --init_from. scripts/create_pretraining_data.py creates the
@@ -77,6 +80,34 @@ class PretrainArgs(CommonArgs):
         "maximum number of masked positions used per row",
         group=DATA,
         minimum=1,
+        on_ranks=OnRanks.SAME_LATER,
+    )
+    nsp: bool = flag(
+        True,
+        "train next-sentence prediction beside masked words; 0: masked words alone, on sentence "
+        "pairs or on shards created with --nsp 0",
+        group=DATA,
+    )
+    dynamic_masking: bool = flag(
+        False,
+        "draw the masks of each epoch anew when rows are read, in place of those in the shards; "
+        "needs the vocabulary",
+        group=DATA,
+    )
+    mlm_probability: float = flag(
+        0.15,
+        "with --dynamic_masking: share of a row's tokens that are predicted",
+        group=DATA,
+        alias="masked_lm_prob",
+        exclusive_minimum=0,
+        maximum=0.9,
+        on_ranks=OnRanks.SAME_LATER,
+    )
+    whole_word_mask: bool = flag(
+        False,
+        "with --dynamic_masking: mask all word pieces of a word together (those that begin with "
+        "## continue one)",
+        group=DATA,
         on_ranks=OnRanks.SAME_LATER,
     )
     init_from: str | None = flag(
@@ -127,6 +158,12 @@ class PretrainArgs(CommonArgs):
         yield from super().problems()
         if self.input_dir and not Path(self.input_dir).is_dir():
             yield f"--input_dir {self.input_dir}: no such folder"
+        for name in ("mlm_probability", "whole_word_mask"):
+            if name in self.explicit_flags and getattr(self, name) and not self.dynamic_masking:
+                yield (
+                    f"--{name} needs --dynamic_masking 1: without it, rows are masked as "
+                    "create-data has written them"
+                )
         train, evaluate = self._actions()
         if not (train or evaluate):
             yield "nothing to do: --do_train and --do_eval are both off"
@@ -134,13 +171,15 @@ class PretrainArgs(CommonArgs):
 
     def finalize(self) -> None:
         """Set --do_train and --do_eval to what the run does."""
+        super().finalize()
         self.do_train, self.do_eval = self._actions()
 
     def _actions(self) -> tuple[bool, bool]:
         """Whether to (train, evaluate). In a settings file do_eval alone does not stop the
         training: those of versions without --do_train have it."""
         if "do_train" in self.explicit_flags:
-            return self.do_train, self.do_eval and "do_eval" in self.explicit_flags
+            evaluates = "do_eval" in self.explicit_flags or self.asks_for_evaluations()
+            return self.do_train, self.do_eval and evaluates
         if "do_eval" in self.command_line_flags and self.do_eval:
             return False, True
         return True, self.do_eval

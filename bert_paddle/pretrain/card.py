@@ -21,13 +21,19 @@ def card_facts(
         "configuration": Path(args.model_name_or_path).name,
         "predictions per row": f"up to {args.max_predictions_per_seq}",
     }
+    if args.dynamic_masking:
+        words = "whole words" if args.whole_word_mask else "word pieces"
+        settings["masks"] = (
+            f"drawn anew in each epoch, {args.mlm_probability:g} of the tokens, {words}"
+        )
     return CardFacts(
-        task="Masked words and next sentences",
+        task="Masked words and next sentences" if args.nsp else "Masked words",
         kind="pretraining",
+        next_sentences=args.nsp,
         step=state.step,
         base=args.init_from or "",
         pairs=True,
-        results={name: values[f"eval_{name}"] for name in _RESULTS} if values else {},
+        results={n: values[f"eval_{n}"] for n in _RESULTS if values and f"eval_{n}" in values},
         rows=rows,
         settings=model_card.training_settings(args, state) | settings,
     )

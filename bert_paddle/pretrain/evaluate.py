@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -10,9 +11,10 @@ from bert_paddle.distributed import collectives
 from bert_paddle.models.forward_pass import Batch, ForwardPass
 
 
-def evaluate(forward: ForwardPass, batches: Iterable[Batch]) -> dict[str, float]:
+def evaluate(forward: ForwardPass, batches: Iterable[Batch], nsp: bool = True) -> dict[str, float]:
     """Evaluate a model, which must be in evaluation mode; returns the metrics over all held-out
-    rows, the same on every rank.
+    rows, the same on every rank. nsp: whether the model predicts next sentences; else `loss` is the
+    masked-LM loss alone.
 
     Raises DataError if no row has a masked token: the mean of nothing is no loss.
     batches: this rank's share, as assigned by `collectives.sharded_rounds`. The sums of all batches
@@ -27,27 +29,35 @@ def evaluate(forward: ForwardPass, batches: Iterable[Batch]) -> dict[str, float]
     masked_tokens, rows = total[0], total[3]
     if masked_tokens == 0:
         raise DataError("no evaluated row has a masked token: there is no masked-LM loss")
-    mlm_loss, nsp_loss = float(total[1] / masked_tokens), float(total[4] / rows)
-    return {
-        "loss": mlm_loss + nsp_loss,
+    mlm_loss = float(total[1] / masked_tokens)
+    metrics = {
+        "loss": mlm_loss,
         "mlm_loss": mlm_loss,
         "mlm_accuracy": float(total[2] / masked_tokens),
         "perplexity": math.exp(min(mlm_loss, 700.0)),  # exp(710) overflows
-        "nsp_loss": nsp_loss,
-        "nsp_accuracy": float(total[5] / rows),
-        "samples": int(total[3]),
     }
+    if nsp:
+        nsp_loss = float(total[4] / rows)
+        metrics |= {"loss": mlm_loss + nsp_loss, "nsp_loss": nsp_loss}
+        metrics["nsp_accuracy"] = float(total[5] / rows)
+    return metrics | {"samples": int(rows)}
 
 
-def _logits(forward: ForwardPass, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+def _logits(forward: ForwardPass, batch: Batch) -> tuple[np.ndarray, np.ndarray | None]:
     mlm_logits, nsp_logits = forward(batch)
-    return mlm_logits.astype("float32").numpy(), nsp_logits.astype("float32").numpy()
+    return _as_numpy(mlm_logits), None if nsp_logits is None else _as_numpy(nsp_logits)
 
 
-def _sum_scores(mlm_logits: np.ndarray, nsp_logits: np.ndarray, batch: Batch) -> np.ndarray:
+def _as_numpy(logits: Any) -> np.ndarray:
+    return logits.astype("float32").numpy()
+
+
+def _sum_scores(mlm_logits: np.ndarray, nsp_logits: np.ndarray | None, batch: Batch) -> np.ndarray:
     """float64 [6]: `_score` of the masked tokens (MLM), then of the rows (NSP)."""
     mlm = _score(mlm_logits, batch["masked_lm_ids"])
-    nsp = _score(nsp_logits, batch["next_sentence_labels"])
+    nsp = (float(len(batch["input_ids"])), 0.0, 0.0)
+    if nsp_logits is not None:
+        nsp = _score(nsp_logits, batch["next_sentence_labels"])
     return np.array([*mlm, *nsp], np.float64)
 
 

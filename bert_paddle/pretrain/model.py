@@ -1,4 +1,5 @@
-"""PaddleNLP's BertForPretraining with random or loaded weights, and its loss."""
+"""PaddleNLP's BertForPretraining, or BertForMaskedLM without next-sentence prediction (NSP), with
+random or loaded weights, and its loss."""
 
 import zlib
 from collections.abc import Mapping, Sequence
@@ -16,26 +17,30 @@ from bert_paddle.models.kernels import dispatch
 from bert_paddle.pretrain.args import SIZES
 from bert_paddle.training.step import Objective
 
-# Prefixes of the weights that a checkpoint may lack.
-HEADS = ("cls.predictions.", "cls.seq_relationship.")
-
 _EMBEDDINGS = "bert.embeddings.word_embeddings.weight"
+
+
+def needed_heads(nsp: bool) -> tuple[str, ...]:
+    """Prefixes of the heads' weights, which a checkpoint may lack."""
+    return ("cls.predictions.", "cls.seq_relationship.") if nsp else ("cls.predictions.",)
 
 
 def build_model(
     config: Mapping[str, Any],
     seed: int,
     checkpoint: load_weights.LoadedWeights | None,
+    nsp: bool = True,
     need_heads: bool = False,
 ) -> tuple[Any, list[str]]:
-    """Returns a BertForPretraining, and notes for the log on where its weights come from.
+    """Returns a BertForPretraining, or with nsp=False a BertForMaskedLM, whose pooler is not
+    trained, and notes for the log on where its weights come from.
 
     config: keyword arguments of BertConfig. Without a checkpoint all weights are drawn from `seed`;
-    with one, only heads that it does not contain. Raises WeightsError when the checkpoint does not
-    match the configuration, and with `need_heads` for one that lacks a head.
+    with one, only heads (and a pooler) that it does not contain. Raises WeightsError when the
+    checkpoint does not match the configuration, and with `need_heads` for one that lacks a head.
     """
     try:
-        model = build_bert("BertForPretraining", config)
+        model = build_bert("BertForPretraining" if nsp else "BertForMaskedLM", config)
     except MemoryError:
         sizes = ", ".join(f"{name} {config[name]}" for name in SIZES)
         raise WeightsError(
@@ -47,12 +52,12 @@ def build_model(
         notes = [f"random weights from seed {seed}"]
     else:
         checkpoint, grown = _grow_vocabulary(checkpoint, tensors)
-        matched = _match_weights(checkpoint, shapes)
+        matched = _match_weights(checkpoint, shapes, needed_heads(nsp))
         _check_tied(matched.tensors)
         if need_heads and matched.new_head_reason:
             raise WeightsError(
                 f"the model cannot be evaluated without training ({matched.new_head_reason}): give "
-                "a model with both pre-training heads, such as a run's model_<step>"
+                "a model with its pre-training heads, such as a run's model_<step>"
             )
         tensors |= matched.tensors
         # One parameter with two names: a new head must not replace the loaded word embeddings.
@@ -61,15 +66,20 @@ def build_model(
         if matched.new_head_reason:
             notes.append(f"new head ({matched.new_head_reason})")
     model_state.set_tensors(model, tensors)
+    if not nsp:
+        for parameter in model.bert.pooler.parameters():
+            parameter.stop_gradient = True
     return model, notes
 
 
 def _match_weights(
-    checkpoint: load_weights.LoadedWeights, shapes: Mapping[str, Sequence[int]]
+    checkpoint: load_weights.LoadedWeights,
+    shapes: Mapping[str, Sequence[int]],
+    heads: Sequence[str],
 ) -> load_weights.MatchedWeights:
     """The checkpoint's tensors for the model's names; errors say which flags disagree."""
     try:
-        return load_weights.match_weights(checkpoint.tensors, shapes, HEADS)
+        return load_weights.match_weights(checkpoint.tensors, shapes, heads)
     except WeightsError as error:
         raise WeightsError(
             f"--init_from: {error} (the configuration comes from --model_name_or_path and the size "
@@ -137,42 +147,57 @@ def _truncated_normal(rng: np.random.Generator, shape: Sequence[int], std: float
     return values * np.float32(std)
 
 
-def objective() -> Objective:
+def objective(nsp: bool = True) -> Objective:
     """BERT's loss: the masked-LM loss, averaged over the masked positions of the global batch, plus
-    the next-sentence (NSP) loss, averaged over its rows. Both are cross-entropies with natural
-    logarithms."""
+    (with `nsp`) the next-sentence loss, averaged over its rows. Both are cross-entropies with
+    natural logarithms."""
     import paddle.nn.functional as F
 
     def sums(forward: ForwardPass, batch: Batch) -> dict[str, Any]:
         mlm_logits, nsp_logits = forward(batch)
         masked_lm_ids = to_device(batch["masked_lm_ids"])
-        next_sentence_labels = to_device(batch["next_sentence_labels"])
-        return {
-            "mlm": F.cross_entropy(mlm_logits.astype("float32"), masked_lm_ids, reduction="sum"),
-            "nsp": F.cross_entropy(
-                nsp_logits.astype("float32"), next_sentence_labels, reduction="sum"
-            ),
-        }
+        terms = {"mlm": F.cross_entropy(_float32(mlm_logits), masked_lm_ids, reduction="sum")}
+        if nsp:
+            labels = to_device(batch["next_sentence_labels"])
+            terms["nsp"] = F.cross_entropy(_float32(nsp_logits), labels, reduction="sum")
+        return terms
+
+    rows = "nsp" if nsp else "rows"
 
     def counts(batch: Batch) -> dict[str, int]:
         if not batch:  # no rows for this rank
             return {}
-        return {"mlm": len(batch["masked_lm_ids"]), "nsp": len(batch["next_sentence_labels"])}
+        return {"mlm": len(batch["masked_lm_ids"]), rows: len(batch["input_ids"])}
 
-    return Objective(sums, counts, rows="nsp")
+    return Objective(sums, counts, rows, rows_are_a_term=nsp)
 
 
-def forward_pass(model: Any, by_kernels: bool) -> ForwardPass:
-    """The forward pass: masked-LM logits [masked positions, vocab] and NSP logits [rows, 2].
-    by_kernels: whether our CPU kernels compute it, otherwise PaddleNLP's layers.
+def _float32(logits: Any) -> Any:
+    return logits.astype("float32")
+
+
+def forward_pass(model: Any, by_kernels: bool, nsp: bool = True) -> ForwardPass:
+    """The forward pass: masked-LM logits [masked positions, vocab] and NSP logits [rows, 2]; None
+    instead of these for a model without an NSP head (nsp=False). by_kernels: whether our CPU
+    kernels compute it, otherwise PaddleNLP's layers.
 
     The vocabulary projection is computed for the masked positions only, about 15 % of all.
     """
     function = dispatch.pretraining_logits if by_kernels else _logits_by_layers
+    if not nsp:
+        function = _mlm_logits_by_kernels if by_kernels else _mlm_logits_by_layers
     return ForwardPass(model, function, by_kernels)
 
 
-def _logits_by_layers(model: Any, batch: Batch) -> tuple[Any, Any]:
+def _mlm_logits_by_kernels(model: Any, batch: Batch) -> tuple[Any, None]:
+    return dispatch.masked_lm_logits(model, batch), None
+
+
+def _mlm_logits_by_layers(model: Any, batch: Batch) -> tuple[Any, None]:
+    return _logits_by_layers(model, batch), None
+
+
+def _logits_by_layers(model: Any, batch: Batch) -> Any:
     return model(
         to_device(batch["input_ids"]),
         token_type_ids=to_device(batch["segment_ids"]),

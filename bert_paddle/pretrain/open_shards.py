@@ -1,5 +1,6 @@
 """The shards of a run: which files are trained on and which are held out, headers, log lines."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from bert_paddle.distributed import collectives
 from bert_paddle.pretrain.args import PretrainArgs
 from bert_paddle.pretrain.data.epoch_order import BLOCK_ROWS, split_into_blocks
 from bert_paddle.pretrain.data.loader import eval_row_ranges
+from bert_paddle.pretrain.data.schema import NSP_KEY
 from bert_paddle.pretrain.data.shard_roles import (
     NO_PATTERN,
     PATTERN_BEFORE_THE_FLAG,
@@ -17,58 +19,78 @@ from bert_paddle.pretrain.data.shard_roles import (
     is_held_out,
 )
 from bert_paddle.pretrain.data.shards import ShardSet, check_shards
+from bert_paddle.pretrain.masks import RunMasks, choose_masks
+from bert_paddle.pretrain.model_source import ModelSource
 from bert_paddle.training import resume_check
 from bert_paddle.training import run as training_run
 
 _MAX_NAMED = 3
 
 
+@dataclass(frozen=True)
+class RunShards:
+    """The shards of a run. held_out: None unless they are evaluated. masks: of the rows."""
+
+    train: ShardSet
+    held_out: ShardSet | None
+    masks: RunMasks
+
+
 def open_shards(
-    args: PretrainArgs, config: dict[str, Any], resume_from: str | None, log: RunLog
-) -> tuple[ShardSet, ShardSet | None]:
+    args: PretrainArgs, source: ModelSource, resume_from: str | None, log: RunLog
+) -> RunShards:
     """The training shards, and the held-out shards unless --do_eval is off or there are none; logs
     the role of every file. Headers are checked, and that there are masked tokens at all.
 
-    config: the model's. resume_from: the checkpoint, or None; unless they are given, its run's
-    --eval_pattern and --max_eval_samples are set in `args`, so that the best step is chosen by one
-    measure. Raises DataError.
+    resume_from: the checkpoint, or None; unless they are given, its run's --eval_pattern and
+    --max_eval_samples are set in `args`, so that the best step is chosen by one measure. Raises
+    DataError.
     """
     if resume_from is not None:
         _keep_evaluation_flags(args, resume_from, log)
     files = find_shards(Path(args.input_dir), args.eval_pattern)
     _log_roles(args, files, log)
-    limits = _limits(config)
-    held_out = check_shards(files.held_out, *limits) if files.held_out and args.do_eval else None
-    train_shards = check_shards(files.training, *limits)
-    collectives.run_on_main(lambda: _check_predictions(args, train_shards, held_out))
-    _log_rows(args, train_shards, held_out, log)
-    return train_shards, held_out
+    limits = _limits(source.config)
+    held_out = None
+    if files.held_out and args.do_eval:
+        held_out = check_shards(files.held_out, *limits, nsp=args.nsp, own_masks=False)
+    train = check_shards(files.training, *limits, nsp=args.nsp, own_masks=not args.dynamic_masking)
+    masks = collectives.run_on_main_first(lambda: choose_masks(args, source, train, held_out))
+    collectives.run_on_main(lambda: _check_predictions(args, train, held_out, masks))
+    _log_rows(args, train, held_out, masks, log)
+    return RunShards(train, held_out, masks)
 
 
-def open_held_out(args: PretrainArgs, config: dict[str, Any], log: RunLog) -> ShardSet:
-    """The held-out shards, to evaluate a model without training; training shards are not opened.
-    Raises DataError if there are none."""
+def open_held_out(
+    args: PretrainArgs, source: ModelSource, log: RunLog
+) -> tuple[ShardSet, RunMasks]:
+    """The held-out shards and their masks, to evaluate a model without training; training shards
+    are not opened. Raises DataError if there are none."""
     files = find_shards(Path(args.input_dir), args.eval_pattern, needs_training=False)
     if not files.held_out:
         raise DataError(
             f"{args.input_dir}: no held-out shard to evaluate on: --eval_pattern says which they "
             "are ('*': all)"
         )
-    held_out = check_shards(files.held_out, *_limits(config))
+    held_out = check_shards(files.held_out, *_limits(source.config), nsp=args.nsp, own_masks=False)
+    masks = collectives.run_on_main_first(lambda: choose_masks(args, source, None, held_out))
+    collectives.run_on_main(lambda: _check_predictions(args, None, held_out, masks))
+    _log_masks(masks, log)
     ranges = eval_row_ranges(held_out, args.eval_batch_size, args.max_eval_samples)
-    collectives.run_on_main(lambda: held_out.check_predictions(ranges))
     rows = sum(r.stop - r.start for r in ranges)
     log.note(
         f"evaluation: {rows:,} of {held_out.total:,} held-out rows in {len(held_out.paths)} "
         "shard(s) (--max_eval_samples -1: all)"
     )
-    return held_out
+    return held_out, masks
 
 
 def _limits(config: dict[str, Any]) -> tuple[int, int, int, int]:
     """What the ids and lengths in shards may be."""
-    names = ("vocab_size", "max_position_embeddings", "type_vocab_size", "pad_token_id")
-    return tuple(config[name] for name in names)  # type: ignore[return-value]
+    return (
+        *(config["vocab_size"], config["max_position_embeddings"]),
+        *(config["type_vocab_size"], config["pad_token_id"]),
+    )
 
 
 def warn_rows_without_predictions(shards: ShardSet, log: RunLog) -> None:
@@ -119,22 +141,47 @@ def _log_roles(args: PretrainArgs, files: ShardFiles, log: RunLog) -> None:
         log.warning("no shard is held out (--eval_pattern): the model is not evaluated")
 
 
-def _check_predictions(args: PretrainArgs, train: ShardSet, held_out: ShardSet | None) -> None:
-    train.check_predictions(split_into_blocks(train.rows, BLOCK_ROWS))
-    if held_out is not None:
+def _check_predictions(
+    args: PretrainArgs, train: ShardSet | None, held_out: ShardSet | None, masks: RunMasks
+) -> None:
+    if train is not None and masks.training is None:
+        train.check_predictions(split_into_blocks(train.rows, BLOCK_ROWS))
+    if held_out is not None and not masks.held_out:
         held_out.check_predictions(
             eval_row_ranges(held_out, args.eval_batch_size, args.max_eval_samples)
         )
 
 
+def _log_masks(masks: RunMasks, log: RunLog) -> None:
+    for line in masks.lines:
+        log.note(line)
+    for warning in masks.warnings:
+        log.warning(warning)
+
+
 def _log_rows(
-    args: PretrainArgs, train_shards: ShardSet, held_out: ShardSet | None, log: RunLog
+    args: PretrainArgs,
+    train_shards: ShardSet,
+    held_out: ShardSet | None,
+    masks: RunMasks,
+    log: RunLog,
 ) -> None:
+    masker, most = masks.training, train_shards.predictions
+    if masker is not None:
+        most = masker.config.max_predictions
     log.note(
         f"data: {args.input_dir}: {train_shards.total} rows in {len(train_shards.paths)} shard(s), "
-        f"sequence length {train_shards.length}, at most {train_shards.predictions} masked tokens "
-        "per row" + (f"; {held_out.total} held-out rows" if held_out else "")
+        f"sequence length {train_shards.length}, at most {most} masked tokens per row"
+        + (f"; {held_out.total} held-out rows" if held_out else "")
     )
+    has_pairs = [i for i, lacking in enumerate(train_shards.lacking) if NSP_KEY not in lacking]
+    if not args.nsp and (has_pairs or not train_shards.lacking):
+        name = train_shards.paths[has_pairs[0] if has_pairs else 0].name
+        log.note(
+            f"--nsp 0: the rows of {name} are sentence pairs, perhaps half of them with a random "
+            "second text; only masked words are trained"
+        )
+    _log_masks(masks, log)
     if held_out and "max_eval_samples" in args.explicit_flags:
         if args.max_eval_samples > held_out.total:
             raise DataError(
@@ -146,7 +193,7 @@ def _log_rows(
             f"evaluation: {args.max_eval_samples:,} of {held_out.total:,} held-out rows, spread "
             "evenly over them (--max_eval_samples -1: all)"
         )
-    if args.max_predictions_per_seq < train_shards.predictions:
+    if masker is None and args.max_predictions_per_seq < train_shards.predictions:
         log.note(
             f"--max_predictions_per_seq: the first {args.max_predictions_per_seq} of up to "
             f"{train_shards.predictions} predictions per row are used"

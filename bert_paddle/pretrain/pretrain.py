@@ -20,6 +20,7 @@ from bert_paddle.pretrain.data.loader import PretrainLoader, eval_row_ranges, re
 from bert_paddle.pretrain.data.shards import ShardSet
 from bert_paddle.pretrain.evaluate import evaluate
 from bert_paddle.pretrain.fingerprints import pretrain_fingerprints
+from bert_paddle.pretrain.masks import RunMasks
 from bert_paddle.pretrain.model_source import ModelSource
 from bert_paddle.pretrain.open_shards import (
     open_held_out,
@@ -55,15 +56,18 @@ def _evaluate_only(args: PretrainArgs) -> dict[str, Any]:
 
     collectives.run_on_main(prepare)
     source = _read_source(args, log)
-    held_out = open_held_out(args, source.config, log)
+    held_out, masks = open_held_out(args, source, log)
     name = args.init_from or args.model_name_or_path
     folder = training_run.find_initial_model(name, log)
     weights = load_weights.load_weights(folder)
-    model, notes = pretrain_model.build_model(source.config, args.seed, weights, need_heads=True)
+    model, notes = pretrain_model.build_model(
+        source.config, args.seed, weights, args.nsp, need_heads=True
+    )
     model.eval()
     log.note("; ".join([f"model: {name}, {_describe_size(model)}", *notes]))
-    forward = pretrain_model.forward_pass(model, compute_mode.set_compute_mode(model, args, log))
-    job = PretrainJob(args, output_dir, forward, source, held_out, log)
+    by_kernels = compute_mode.set_compute_mode(model, args, log)
+    forward = pretrain_model.forward_pass(model, by_kernels, args.nsp)
+    job = PretrainJob(args, output_dir, forward, source, held_out, masks, log)
     job.evaluate_only(str(folder))
     job.write_results()
     report.write_after_run(args, output_dir, log)
@@ -78,24 +82,25 @@ def _run(args: PretrainArgs) -> dict[str, Any]:
     )
     resume_from = rank_contents.local_checkpoint(args, resume_from)
     source = _read_source(args, log)
-    train_shards, held_out = open_shards(args, source.config, resume_from, log)
+    data = open_shards(args, source, resume_from, log)
 
     # The loaded weights, as large as the model, are not bound to a name, so that they are freed.
     model, notes = pretrain_model.build_model(
-        source.config, args.seed, None if resume_from else _load_init_weights(args, log)
+        source.config,
+        args.seed,
+        None if resume_from else _load_init_weights(args, log),
+        args.nsp,
     )
     log.note(
         f"model: {source.name}, {_describe_size(model)}" + "".join(f"; {note}" for note in notes)
     )
 
     by_kernels = compute_mode.set_compute_mode(model, args, log)
-    forward = pretrain_model.forward_pass(model, by_kernels)
-    rank_facts.check_same_contents(args, source, train_shards, held_out, model, resume_from)
-    job = PretrainJob(args, output_dir, forward, source, held_out, log)
-    digests = pretrain_fingerprints(
-        args, source, train_shards, held_out, runtime.bert_paddle_home()
-    )
-    job.pretrain(train_shards, resume_from, digests)
+    forward = pretrain_model.forward_pass(model, by_kernels, args.nsp)
+    rank_facts.check_same_contents(args, source, data, model, resume_from)
+    job = PretrainJob(args, output_dir, forward, source, data.held_out, data.masks, log)
+    marks = pretrain_fingerprints(args, source, data, runtime.bert_paddle_home())
+    job.pretrain(data.train, resume_from, marks)
     job.write_results()
     report.write_after_run(args, output_dir, log)
     return job.values
@@ -122,7 +127,7 @@ def _check_outputs(args: PretrainArgs) -> None:
 
 
 class PretrainJob(TrainingJob):
-    """The training job of a model with masked-LM and NSP heads."""
+    """The training job of a model with a masked-LM head and, unless --nsp is off, an NSP head."""
 
     def __init__(
         self,
@@ -131,12 +136,13 @@ class PretrainJob(TrainingJob):
         forward: ForwardPass,
         source: ModelSource,
         held_out: ShardSet | None,
+        masks: RunMasks,
         log: run_log.RunLog,
     ):
         super().__init__(args, output_dir, forward.model, log, "pretraining")
         self.forward = forward
         self.args: PretrainArgs = args
-        self.source, self.held_out = source, held_out
+        self.source, self.held_out, self.masks = source, held_out, masks
         self.evaluated_step: int | None = None
         self.autocast: Callable[[], AbstractContextManager] = nullcontext
         self.rows: dict[str, int] = {}  # of "train" and "dev" (the held-out shards)
@@ -152,7 +158,7 @@ class PretrainJob(TrainingJob):
             self.rows["dev"] = self.held_out.total
         self.trainer = Trainer(
             self.model,
-            pretrain_model.objective(),
+            pretrain_model.objective(args.nsp),
             args,
             collectives.on_gpu(),
             self.log,
@@ -167,6 +173,7 @@ class PretrainJob(TrainingJob):
             rank=world.rank,
             world_size=world.size,
             max_predictions=args.max_predictions_per_seq,
+            masker=self.masks.training,
         )
         rows = train_shards.total
         state, model_step = self.train(self.trainer, loader, rows, fingerprints, resume_from)
@@ -220,8 +227,13 @@ class PretrainJob(TrainingJob):
             self.log.row_progress("evaluation", rows_before[-1]) as show_rows,
         ):
             own = collectives.sharded_rounds(ranges, lambda done: show_rows(rows_before[done]))
-            batches = read_batches(self.held_out, own, args.max_predictions_per_seq)
-            metrics = evaluate(self.forward, batches)
+            batches = read_batches(
+                self.held_out,
+                own,
+                args.max_predictions_per_seq,
+                maskers=self.masks.held_out,
+            )
+            metrics = evaluate(self.forward, batches, args.nsp)
         seconds = time.perf_counter() - start_time
         if self.evaluated_step is None:
             warn_rows_without_predictions(self.held_out, self.log)
@@ -229,9 +241,9 @@ class PretrainJob(TrainingJob):
             ("mlm loss", metrics["mlm_loss"]),
             ("mlm accu", metrics["mlm_accuracy"]),
             ("perplexity", metrics["perplexity"]),
-            ("nsp loss", metrics["nsp_loss"]),
-            ("nsp accu", metrics["nsp_accuracy"]),
         ]
+        if args.nsp:
+            fields += [("nsp loss", metrics["nsp_loss"]), ("nsp accu", metrics["nsp_accuracy"])]
         self.log.line(run_log.eval_line(metrics["loss"], fields, []))
         self.evaluated_step = state.step
         self.values |= {f"eval_{name}": value for name, value in metrics.items()}

@@ -5,16 +5,15 @@ from typing import Any
 
 from bert_paddle.distributed import collectives, rank_agreement
 from bert_paddle.pretrain.args import PretrainArgs
-from bert_paddle.pretrain.data.shards import ShardSet
 from bert_paddle.pretrain.model_source import ModelSource
+from bert_paddle.pretrain.open_shards import RunShards
 from bert_paddle.training import rank_contents
 
 
 def check_same_contents(
     args: PretrainArgs,
     source: ModelSource,
-    train_shards: ShardSet,
-    held_out: ShardSet | None,
+    data: RunShards,
     model: Any,
     resume_from: str | None,
 ) -> None:
@@ -22,9 +21,9 @@ def check_same_contents(
     ranks must call this together."""
     if collectives.get_world().size == 1:
         return
-    shards = {"the training shards": train_shards}
-    if held_out is not None:
-        shards["the held-out shards"] = held_out
+    shards = {"the training shards": data.train}
+    if data.held_out is not None:
+        shards["the held-out shards"] = data.held_out
     files = {name: list(shard_set.paths) for name, shard_set in shards.items()}
     files["checkpoint"] = rank_contents.checkpoint_files(resume_from)
     shared = rank_contents.read_by_all(files)

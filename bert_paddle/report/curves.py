@@ -57,7 +57,7 @@ def _single_run_pictures(run: RunData) -> list[Picture | None]:
         _epoch_picture(run),
         _picture("loss_terms", "Terms of the loss", "loss", _loss_term_lines(run)),
         _picture("metrics", "Metrics", _SCORE_LABEL, metrics, reading.metrics(run)),
-        _picture("perplexity", "Perplexity of masked tokens", "perplexity", perplexity),
+        _picture("perplexity", _perplexity_title(run), "perplexity", perplexity),
         _picture("learning_rate", "Learning rate", _LR_LABEL, lr, reading.learning_rate(run)),
         _picture(
             "throughput", "Throughput", _THROUGHPUT_LABEL, throughput, reading.throughput(run)
@@ -80,6 +80,10 @@ def _epoch_picture(run: RunData) -> Picture | None:
     marked = float(since.split()[1]) if since.startswith("epoch ") else None
     note = f"Overfitting since {since}: the gap widens." if since else ""
     return _picture("loss_by_epoch", "Loss by epoch", "loss", lines, note, "epoch", marked)
+
+
+def _perplexity_title(run: RunData) -> str:
+    return "Perplexity" if run.is_of_texts else "Perplexity of masked tokens"
 
 
 def _loss_lines(run: RunData) -> list[Line]:

@@ -33,7 +33,9 @@ def pictures(run: RunData) -> list[Picture]:
     if run.selection_metrics == ["matthews_correlation"] and run.predictions:
         result.append(mcc_picture(run.predictions[-1]))
     if run.lengths is not None:
-        result.append(_histogram(run.lengths))
+        unit = "tokens" if run.is_of_texts else "word pieces"
+        added = "the tokens around a text" if run.is_of_texts else "[CLS] and [SEP]"
+        result.append(_histogram(run.lengths, unit, f"{unit} per row, with {added}"))
     return result
 
 
@@ -179,13 +181,14 @@ def _cell_colors(shares: np.ndarray) -> np.ndarray:
     return colors
 
 
-def _histogram(lengths: Lengths) -> Picture:
-    """The histogram of row lengths, with truncated rows in a second colour."""
+def _histogram(lengths: Lengths, unit: str, axis: str) -> Picture:
+    """The histogram of row lengths, with truncated rows in a second colour. unit: what lengths are
+    counted in; axis: the label of the x axis."""
     longest = max(n for n, count in enumerate(lengths.counts) if count)
     width = -(-(longest + 1) // _MAX_BARS)  # lengths per bar, rounded up
     counts = [sum(lengths.counts[i : i + width]) for i in range(0, longest + 1, width)]
     mean = sum(n * count for n, count in enumerate(lengths.counts)) / lengths.rows
-    note = f"mean {mean:.1f} word pieces; "
+    note = f"mean {mean:.1f} {unit}; "
     if lengths.truncated:
         note += f"{lengths.truncated} of {lengths.rows} rows "
         note += f"({lengths.truncated / lengths.rows:.1%}) were truncated to {lengths.max_length}"
@@ -209,7 +212,7 @@ def _histogram(lengths: Lengths) -> Picture:
                 label=f"truncated to {lengths.max_length}",
             )
             axes.legend(loc="upper left")
-        axes.set_xlabel("word pieces per row, with [CLS] and [SEP]")
+        axes.set_xlabel(axis)
         axes.set_ylabel("rows")
 
     return Picture("lengths", "Lengths of the rows", note, draw)

@@ -60,6 +60,7 @@ class RunData:
     # Records by the name of the dev set; "" if there is only one.
     evals: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     epochs: list[dict[str, Any]] = field(default_factory=list)
+    samples: list[dict[str, Any]] = field(default_factory=list)  # texts of a language model
     predictions: list[PredictionSet] = field(default_factory=list)
     lengths: Lengths | None = None
     problems: list[str] = field(default_factory=list)  # warnings for the page
@@ -69,6 +70,11 @@ class RunData:
     def task(self) -> str:
         """The task's name, or "run"."""
         return str(self.run_info.get("task") or self.results.get("task") or "run")
+
+    @property
+    def is_of_texts(self) -> bool:
+        """Whether the model continues texts, and its rows are texts without [CLS] and [SEP]."""
+        return self.run_info.get("program") == "run_clm"
 
     @property
     def is_demo(self) -> bool:
@@ -216,6 +222,8 @@ def _add_records(run: RunData, records: Iterable[dict[str, Any]]) -> None:
             run.evals.setdefault(str(record.get("dev", "")), []).append(record)
         elif kind == "epoch":
             run.epochs.append(record)
+        elif kind == "sample":
+            run.samples.append(record)
 
 
 def _parse_lengths(values: Any) -> Lengths | None:

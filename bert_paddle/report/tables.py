@@ -10,6 +10,7 @@ from bert_paddle.report import result_names
 from bert_paddle.report.run_data import PredictionSet, RunData, finite_float_or_none
 
 MAX_MISTAKES = 10
+MAX_SAMPLES = 8
 _MAX_CHARACTERS = 1200  # longer texts of the data are truncated on the page
 
 
@@ -192,6 +193,16 @@ def epochs(run: RunData) -> Table | None:
         for record in run.epochs
     ]
     return Table(head, rows)
+
+
+def samples(run: RunData) -> list[tuple[str, str]]:
+    """(step, text) of at most MAX_SAMPLES sampled texts, spread over the training: the first and
+    the last are among them."""
+    records = [record for record in run.samples if isinstance(record.get("text"), str)]
+    if len(records) > MAX_SAMPLES:
+        last = len(records) - 1
+        records = [records[round(i * last / (MAX_SAMPLES - 1))] for i in range(MAX_SAMPLES)]
+    return [(format_setting(record["step"]), _truncate(record["text"])) for record in records]
 
 
 def top_mistakes(dataset: PredictionSet, labels: list[str]) -> list[Mistake]:

@@ -9,6 +9,7 @@ micro-batch among the ranks:
     rank                0 1 0 1 0 1       0 1 0 1 0 1
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ Item = TypeVar("Item")
 # Rows are sorted by length within pools of this many global batches: enough for little padding, few
 # enough that batches differ from epoch to epoch.
 _POOL_BATCHES = 50
+_SPLIT_SEED = 0x5B117  # makes the split's random numbers independent of the row order's
 
 
 def plan_epoch(
@@ -85,6 +87,17 @@ def prefetch(items: Sequence[Item], function: Callable[[Item], Any], workers: in
             yield futures.pop(0).result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def hold_out_rows(count: int, share: float, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """A random share of `count` rows, at least one, for evaluation: returns the indices of the
+    (training rows, dev rows), both ascending; (all rows, None) for share 0 or a single row."""
+    # 1e-9: a product such as 0.07 * 100 = 7.000000000000001 is not rounded up to 8.
+    held_out = min(math.ceil(share * count - 1e-9), count - 1)
+    if held_out < 1:
+        return np.arange(count), None
+    order = np.random.default_rng([_SPLIT_SEED, seed]).permutation(count)
+    return np.sort(order[held_out:]), np.sort(order[:held_out])
 
 
 def format_rows(rows: Sequence[Any], limit: int = 64) -> str:

@@ -5,7 +5,7 @@ contains.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from bert_paddle.common.tensor_file import TensorSnapshot
 from bert_paddle.distributed import collectives
 from bert_paddle.training import epoch_metrics
 from bert_paddle.training import run as training_run
-from bert_paddle.training.loop import TrainData
+from bert_paddle.training.loop import Hook, TrainData
 from bert_paddle.training.run import TrainingRun
 from bert_paddle.training.run_info import RunInfo, RunInfoFile
 from bert_paddle.training.step import Trainer
@@ -45,6 +45,11 @@ class TrainingJob(ABC):
         """Return a function that writes the model's files into a folder; it is called in another
         thread. weights: a snapshot of the model's weights at this step."""
 
+    def hooks(self, state: TrainState) -> Sequence[Hook]:
+        """What is to be done every so many steps besides evaluating and saving. It must not change
+        the training."""
+        return ()
+
     def train(
         self,
         trainer: Trainer,
@@ -71,7 +76,7 @@ class TrainingJob(ABC):
             f"training: {rows} rows, {batches.rows_per_step} rows per step, "
             f"{batches.steps_per_epoch} steps per epoch, {state.total} steps in total"
         )
-        run.fit(batches, state, lambda: self.evaluate_at_step(state))
+        run.fit(batches, state, lambda: self.evaluate_at_step(state), self.hooks(state))
         step = run.load_best(state)
         self.values |= _training_results(state, batches.steps_per_epoch, rows)
         return state, step

@@ -55,6 +55,7 @@ class Hook:
     every: int | None
     action: Callable[[], None]
     saves: bool = True
+    evaluates: bool = True  # and so is repeated when a resumed run has a pending evaluation
 
     def is_due(self, step: int, epoch_over: bool) -> bool:
         """Whether to run after this step."""
@@ -102,8 +103,9 @@ def _loop(
     log_every = plan.logging_steps(args.logging_steps, state.total)
     window = _LogWindow(trainer, batches, state)
     trainer.model.eval()  # also if no step is left
-    for hook in hooks if state.evaluation_pending else ():
-        hook.action()
+    for hook in hooks:
+        if hook.evaluates and state.evaluation_pending:
+            hook.action()
     while state.step < until and not state.stopped:
         trainer.model.train()
         for micro_batches in batches.steps(state.epoch, state.rows):

@@ -4,6 +4,7 @@ A Hugging Face model card: YAML front matter, then Markdown. Nothing in it depen
 run's path, so that an interrupted and resumed run writes the same card as an uninterrupted one.
 """
 
+import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,15 +28,66 @@ _METRIC_IDS = {"pearson": "pearsonr", "f1_macro": "f1"}
 
 
 @dataclass(frozen=True)
+class _Kind:
+    """What the cards of a kind of models have in common. pipeline: its name on Hugging Face's hub.
+    model_class, tokenizer_class: PaddleNLP's; auto_class: transformers'. command: of this package,
+    with {folder}."""
+
+    pipeline: str
+    model_class: str
+    auto_class: str
+    command: str
+    architecture: str = "bert"
+    tokenizer_class: str = "BertTokenizer"
+
+
+_CLASSIFIER = _Kind(
+    "text-classification",
+    "BertForSequenceClassification",
+    "AutoModelForSequenceClassification",
+    'bert-paddle predict {folder} "A text."',
+)
+_KINDS = {
+    "classification": _CLASSIFIER,
+    "regression": _CLASSIFIER,
+    "pretraining": _Kind(
+        "fill-mask",
+        "BertForPretraining",
+        "AutoModelForPreTraining",
+        "run_glue.py --model_name_or_path {folder} --task_name SST-2 --output_dir out",
+    ),
+    "generation": _Kind(
+        "text-generation",
+        "GPTForCausalLM",
+        "AutoModelForCausalLM",
+        'bert-paddle generate {folder} --prompt "A text"',
+        architecture="gpt2",
+        tokenizer_class="GPTTokenizer",
+    ),
+}
+
+
+_MASKED_LM = dataclasses.replace(
+    _KINDS["pretraining"], model_class="BertForMaskedLM", auto_class="AutoModelForMaskedLM"
+)
+
+
+def _kind(facts: "CardFacts") -> _Kind:
+    is_masked_lm = facts.kind == "pretraining" and not facts.next_sentences
+    return _MASKED_LM if is_masked_lm else _KINDS[facts.kind]
+
+
+@dataclass(frozen=True)
 class CardFacts:
     """The content of a card.
 
-    task: its name. kind: classification, regression or pretraining. pairs: whether a row has two
-    texts. base: name or path of the initial model, "" for none. labels: class names in the order of
-    the logits. results: the metrics, by name, of the weights that the card describes; empty if they
-    were not evaluated. hub_dataset: {"type", "name", "config"} of the dataset on Hugging Face's
-    hub; None if the results are not comparable with others on that dataset. rows: number of rows by
-    dataset split. remarks: sentences about the data. settings: by display name.
+    task: its name. kind: classification, regression, pretraining or generation. pairs: whether a
+    row has two texts. next_sentences: whether a pre-training predicted them. base: name or path of
+    the initial model, "" for none. labels: class names in the order of the logits. results: the
+    metrics, by name, of the weights that the card describes; empty if they were not evaluated.
+    hub_dataset: {"type", "name", "config"} of the dataset on Hugging Face's hub; None if the
+    results are not comparable with others on that dataset. rows: number of rows by dataset split.
+    remarks: sentences about the data. settings: by display name.
     """
 
     task: str
@@ -43,6 +95,7 @@ class CardFacts:
     step: int
     base: str = ""
     pairs: bool = False
+    next_sentences: bool = True
     language: str | None = None
     labels: Sequence[str] = ()
     results: Mapping[str, float] = field(default_factory=dict)
@@ -152,19 +205,19 @@ def card_writer(facts: CardFacts) -> Callable[[Path], None]:
 
 def front_matter(facts: CardFacts) -> dict[str, Any]:
     """The metadata, in the format of Hugging Face's hub."""
-    pretraining = facts.kind == "pretraining"
+    kind = _kind(facts)
     front: dict[str, Any] = {}
     if facts.language:
         front["language"] = facts.language
     front["library_name"] = "paddlenlp"
-    front["pipeline_tag"] = "fill-mask" if pretraining else "text-classification"
-    front["tags"] = ["bert", "paddlepaddle", "bert_paddle", facts.kind]
+    front["pipeline_tag"] = kind.pipeline
+    front["tags"] = [kind.architecture, "paddlepaddle", "bert_paddle", facts.kind]
     if _is_model_name(facts.base):
         front["base_model"] = facts.base
     if facts.hub_dataset:
         front["datasets"] = [facts.hub_dataset["type"]]
     metrics = [name for name in facts.results if name != "loss"]
-    if metrics and not pretraining:
+    if metrics and kind.pipeline == "text-classification":
         front["metrics"] = list(dict.fromkeys(_METRIC_IDS.get(name, name) for name in metrics))
     if facts.hub_dataset and metrics:
         front["model-index"] = [_model_index(facts, metrics)]
@@ -195,9 +248,14 @@ def _is_model_name(base: str) -> bool:
 def _summary(facts: CardFacts) -> str:
     base = escape_markdown(facts.base if _is_model_name(facts.base) else Path(facts.base).name)
     task = escape_markdown(facts.task)
-    if facts.kind == "pretraining":
+    if facts.kind == "generation":
+        start = f"the weights of {base}" if facts.base else "random weights"
+        summary = f"A GPT-2 model trained on texts, from {start}: it continues a text."
+    elif facts.kind == "pretraining":
+        nsp = "and" if facts.next_sentences else "without"
         summary = (
-            "A BERT model pre-trained with masked language modeling and next-sentence prediction."
+            f"A BERT model pre-trained with masked language modeling {nsp} next-sentence "
+            "prediction."
         )
         summary += f" Training started from the weights of {base}." if facts.base else ""
     else:
@@ -218,17 +276,11 @@ def _results(facts: CardFacts) -> str:
 def _usage(facts: CardFacts) -> str:
     """How to load the folder with this package, with PaddleNLP and, after an export, with
     transformers."""
-    folder = f"model_{facts.step}"
-    if facts.kind == "pretraining":
-        model_class, auto_class = "BertForPretraining", "AutoModelForPreTraining"
-        command = f"run_glue.py --model_name_or_path {folder} --task_name SST-2 --output_dir out"
-    else:
-        model_class, auto_class = (
-            "BertForSequenceClassification",
-            "AutoModelForSequenceClassification",
-        )
-        command = f'bert-paddle predict {folder} "A text."'
-        command += ' --pair "Another text."' if facts.pairs else ""
+    folder, kind = f"model_{facts.step}", _kind(facts)
+    model_class, auto_class = kind.model_class, kind.auto_class
+    tokenizer_class = kind.tokenizer_class
+    command = kind.command.format(folder=folder)
+    command += ' --pair "Another text."' if facts.pairs and facts.kind != "pretraining" else ""
     versions = ", ".join(f"{name} {version}" for name, version in hardware.versions().items())
     return f"""{USAGE_HEADING}
 
@@ -241,10 +293,10 @@ With bert_paddle, in the folder that contains {folder}:
 With PaddleNLP:
 
 ```python
-from paddlenlp.transformers import {model_class}, BertTokenizer
+from paddlenlp.transformers import {model_class}, {tokenizer_class}
 
 model = {model_class}.from_pretrained("{folder}")
-tokenizer = BertTokenizer.from_pretrained("{folder}")
+tokenizer = {tokenizer_class}.from_pretrained("{folder}")
 ```
 
 With transformers, after `bert-paddle export {folder} --format hf -o exported`:

@@ -3,7 +3,7 @@ write the results. Shared by all programs."""
 
 import copy
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -184,15 +184,20 @@ class TrainingRun:
         checkpoint.prune(self.output_dir, limit, state.best_step, self.warn_once)
 
     def fit(
-        self, batches: TrainData, state: TrainState, evaluate: Callable[[], Mapping[str, float]]
+        self,
+        batches: TrainData,
+        state: TrainState,
+        evaluate: Callable[[], Mapping[str, float]],
+        other_hooks: Sequence[Hook] = (),
     ) -> None:
         """Train to the end. `evaluate` is called before every save, or where the --eval_... flags
         say; it returns the metrics for the epoch's record, or an empty mapping if nothing is
         evaluated. A stop signal that interrupts it does not prevent the save; the resumed run
-        evaluates that step first."""
+        evaluates that step first. other_hooks: run before it; they do not save."""
         args = self.args
         until = min(state.total, args.max_steps) if args.max_steps > 0 else state.total
-        hooks = save_hooks.make_hooks(
+        hooks = [*other_hooks]
+        hooks += save_hooks.make_hooks(
             args,
             batches,
             state,

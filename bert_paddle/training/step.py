@@ -26,12 +26,18 @@ class Objective:
     sums(forward, batch): the summed loss of each term, scalar tensors by name; `forward` computes
     the model's outputs. counts(batch): the number of rows or masked tokens in each term's sum, {}
     for an empty batch. Each sum is divided by its count over all micro-batches and ranks. rows:
-    name of the term whose count is the number of rows.
+    name of the count that is the number of rows; rows_are_a_term: whether that is a term's count,
+    too.
     """
 
     sums: Callable[[Any, Batch], dict[str, Any]]
     counts: Callable[[Batch], dict[str, int]]
     rows: str = "loss"
+    rows_are_a_term: bool = True
+
+    def terms(self, counts: Iterable[str]) -> list[str]:
+        """Those names of counts that are terms of the loss."""
+        return [name for name in counts if self.rows_are_a_term or name != self.rows]
 
 
 @dataclass(frozen=True)
@@ -109,7 +115,7 @@ class Trainer:
         )
         received = frozenset(name for name in totals if name in STOP | SAVE)
         totals = {name: count for name, count in totals.items() if name not in received}
-        losses: dict[str, Any] = dict.fromkeys(totals, 0.0)
+        losses: dict[str, Any] = dict.fromkeys(self.objective.terms(totals), 0.0)
         for batch in micro_batches:
             if not batch:
                 continue

@@ -39,7 +39,7 @@ def test_every_command_has_its_module_and_help(name, capsys, monkeypatch):
     ("word", "message"),
     [
         ("submision", "did you mean submission?"),
-        ("zzz", "the commands are glue, pretrain, create-data"),
+        ("zzz", "the commands are glue, pretrain, clm, create-data"),
         ("--n_gpu", "comes before the command"),
     ],
 )

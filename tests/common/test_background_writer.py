@@ -1,6 +1,9 @@
 """Background writing: one job at a time; errors are raised in the calling thread."""
 
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -41,3 +44,14 @@ def test_an_error_is_raised_once_and_prevents_the_next_job():
 
 def test_waiting_without_a_job_returns():
     BackgroundWriter().wait()
+
+
+def test_a_job_is_finished_before_the_interpreter_ends(tmp_path):
+    script = (
+        "import sys, time; from pathlib import Path\n"
+        "from bert_paddle.common.background_writer import BackgroundWriter\n"
+        "BackgroundWriter().start(lambda: (time.sleep(0.5), Path(sys.argv[1]).touch()))\n"
+    )
+    root = Path(__file__).parents[2]
+    subprocess.run([sys.executable, "-c", script, str(tmp_path / "made")], cwd=root, check=True)
+    assert (tmp_path / "made").exists()

@@ -136,7 +136,7 @@ def test_settings_are_grouped_and_have_the_help(tmp_path):
     )
     lines = (tmp_path / "settings.yaml").read_text().splitlines()
     assert "# learning-rate schedule" in lines
-    assert "warmup_steps: 0  # steps of linear warm-up" in lines
+    assert "warmup_steps: 0  # steps of linear warm-up; below 1 a share of all steps" in lines
     assert "# init_from:  # load the initial weights" in "\n".join(lines)
 
 

@@ -18,7 +18,7 @@ from bert_paddle.common.errors import FlagError
 from bert_paddle.glue.args import GlueArgs, parse_args
 from bert_paddle.pretrain.args import SIZE, PretrainArgs
 from bert_paddle.pretrain.create.args import CreateArgs
-from bert_paddle.pretrain.create.examples import Recipe
+from bert_paddle.pretrain.create.recipe import Recipe
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = {

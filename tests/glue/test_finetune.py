@@ -383,7 +383,7 @@ def test_missing_data_names_every_location(run, tmp_path, monkeypatch):
 
 
 def test_saved_folder_loads_in_paddlenlp_bit_for_bit(run, tmp_path):
-    from paddlenlp.transformers import BertForSequenceClassification
+    from paddlenlp.transformers.bert.modeling import BertForSequenceClassification
 
     run("--max_steps", "2")
     folder = tmp_path / "out/model_2"

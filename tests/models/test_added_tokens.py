@@ -78,7 +78,7 @@ def test_paddlenlp_loads_the_saved_folder_with_the_same_ids(tmp_path):
     from bert_paddle.models import paddlenlp_bert
 
     paddlenlp_bert.bert_module()
-    from paddlenlp.transformers import BertTokenizer
+    from paddlenlp.transformers.bert.tokenizer import BertTokenizer
 
     # PaddleNLP has no flags such as single_word, and lower-cases special tokens in a text.
     for name in ("own, tokenizer_config", "own and new", "added_tokens.json", "two words"):

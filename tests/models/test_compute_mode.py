@@ -7,7 +7,11 @@ import shutil
 import numpy as np
 import pytest
 import tiny
-from paddlenlp.transformers import BertConfig, BertForPretraining, BertForSequenceClassification
+from paddlenlp.transformers.bert.modeling import (
+    BertConfig,
+    BertForPretraining,
+    BertForSequenceClassification,
+)
 
 from bert_paddle.common.errors import FlagError, OutputError
 from bert_paddle.common.run_log import RunLog

@@ -127,3 +127,9 @@ def test_missing_configuration_suggests_a_folder_inside(tmp_path):
     write(tmp_path / "model_500", SIZES)
     with pytest.raises(WeightsError, match="did you mean .*model_500"):
         model_config.read_config(tmp_path)
+
+
+@pytest.mark.parametrize("inner", [{"vocab_size": 9}, {"init_class": "BertModel"}])
+def test_an_inner_object_is_known_by_either_key(inner):
+    assert model_config._flatten({"bert": inner, "other": {"x": 1}}).items() >= inner.items()
+    assert "x" not in model_config._flatten({"bert": inner, "other": {"x": 1}})

@@ -153,9 +153,11 @@ def test_paddlenlp_works_after_bert_alone(script):
 
 
 def test_several_threads_get_the_same_module():
-    run_script(IN_THREADS)
+    """And nothing else of PaddleNLP."""
+    run_script(IN_THREADS + "import sys; assert not {'datasets', 'seqeval'} & set(sys.modules)\n")
 
 
+@pytest.mark.slow  # imports all of PaddleNLP, as the fast test_model_card.py does once
 def test_another_thread_imports_a_name_meanwhile():
     run_script(DURING_IMPORT)
 
@@ -177,6 +179,7 @@ print(*order)
 """
 
 
+@pytest.mark.slow  # imports all of PaddleNLP twice
 def test_all_modules_are_imported_in_paddlenlps_order():
     alone, after_bert = (
         run_script(IMPORT_ORDER.replace("LOAD_BERT", first)).split() for first in ("", LOAD_BERT)

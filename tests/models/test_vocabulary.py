@@ -1,11 +1,17 @@
 """Files that are given as a vocab.txt, and are something else or almost one."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from bert_paddle.common.errors import WeightsError
-from bert_paddle.models.vocabulary import SPECIAL_TOKENS, check_vocabulary, read_vocab
+from bert_paddle.models.vocabulary import (
+    SPECIAL_TOKENS,
+    check_vocabulary,
+    extract_vocab,
+    read_vocab,
+)
 
 PIECES = [*SPECIAL_TOKENS, "a", "##b"]
 
@@ -39,3 +45,13 @@ def test_other_files_are_named(tmp_path, content, message):
 def test_what_vocab_txt_cannot_store_is_refused(vocab):
     with pytest.raises(WeightsError, match="cannot store"):
         check_vocabulary(vocab, {token: i for i, token in enumerate(vocab)})
+
+
+def test_the_tokens_of_a_tokenizer_json_are_in_the_order_of_their_ids():
+    def extract(vocab):
+        return extract_vocab(Path("tokenizer.json"), {"model": {"vocab": vocab}})
+
+    assert extract({"b": 1, "a": 0}) == ["a", "b"]
+    for vocab in ({"a": 0, "b": 2}, {"a": 0, "b": 0}, {"a": 1, "b": 2}):
+        with pytest.raises(WeightsError, match="the ids of its vocabulary are not 0 to 1"):
+            extract(vocab)

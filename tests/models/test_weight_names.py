@@ -175,7 +175,11 @@ def test_other_architectures_by_name(name, architecture):
 
 def test_every_parameter_of_paddlenlp_has_a_name(tmp_path):
     """No parameter of PaddleNLP's models lacks a rule or is transposed wrongly."""
-    from paddlenlp.transformers import BertConfig, BertForPretraining, BertForSequenceClassification
+    from paddlenlp.transformers.bert.modeling import (
+        BertConfig,
+        BertForPretraining,
+        BertForSequenceClassification,
+    )
 
     config = BertConfig(
         vocab_size=9,
@@ -200,7 +204,7 @@ def test_every_parameter_of_paddlenlp_has_a_name(tmp_path):
 def test_encoder_equals_hugging_face():
     """Converted weights in PaddleNLP's model give the logits of transformers."""
     import paddle
-    from paddlenlp.transformers import BertConfig, BertForSequenceClassification
+    from paddlenlp.transformers.bert.modeling import BertConfig, BertForSequenceClassification
     from safetensors.numpy import load_file
 
     from bert_paddle.models import load_weights
@@ -232,7 +236,7 @@ def test_encoder_equals_hugging_face():
 @pytest.mark.real_weights
 def test_packaged_encoder_equals_hugging_face(minilm_dir):
     import paddle
-    from paddlenlp.transformers import BertConfig, BertModel
+    from paddlenlp.transformers.bert.modeling import BertConfig, BertModel
 
     from bert_paddle.models import load_weights
 

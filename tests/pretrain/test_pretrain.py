@@ -156,7 +156,7 @@ def test_phase_two_starts_with_the_weights_of_phase_one(run, tmp_path):
 
 
 def test_the_model_fine_tunes_and_loads_in_paddlenlp(run, tmp_path):
-    from paddlenlp.transformers import BertForPretraining
+    from paddlenlp.transformers.bert.modeling import BertForPretraining
 
     from bert_paddle.glue import finetune
     from bert_paddle.glue.args import parse_args as glue_args

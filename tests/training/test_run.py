@@ -1,5 +1,6 @@
 """A run in its output folder: what all_results.json keeps, and the lock on the folder."""
 
+import fcntl
 import json
 import math
 import os
@@ -36,6 +37,34 @@ def test_output_dir_in_use_is_refused(tmp_path):
     assert list(folder.iterdir()) == []
     with output_lock.lock_output_dir(folder):
         pass
+
+
+@pytest.mark.parametrize("next_run", [False, True])
+def test_a_lock_on_a_file_that_its_owner_has_removed_is_none(tmp_path, monkeypatch, next_run):
+    """The owner may end between another run's opening of the file and its locking; a third run may
+    have made a new file then."""
+    path, flock, others = tmp_path / output_lock.LOCK_FILE, fcntl.flock, []
+
+    def flock_after_the_owners_end(file, operation):
+        monkeypatch.setattr(fcntl, "flock", flock)
+        path.unlink()
+        if next_run:
+            others.append(path.open("w"))
+            flock(others[0], fcntl.LOCK_EX)
+        return flock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock_after_the_owners_end)
+    if next_run:
+        with pytest.raises(OutputError, match="in use by another run"):
+            with output_lock.lock_output_dir(tmp_path):
+                pass
+        others[0].close()
+        return
+    with output_lock.lock_output_dir(tmp_path):
+        assert path.exists()
+        with pytest.raises(OutputError, match="in use by another run"):
+            with output_lock.lock_output_dir(tmp_path):
+                pass
 
 
 def test_killed_run_leaves_no_lock(tmp_path):

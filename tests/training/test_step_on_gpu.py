@@ -1,17 +1,21 @@
 """The half of a step that runs on GPUs only, here on the CPU: mixed precision, the loss scaler,
 clipping after unscaling, steps with non-finite gradients. The scaler is Paddle's own."""
 
+import functools
 import io
+import shutil
 
 import fake_amp
 import numpy as np
 import paddle
 import pytest
+import tiny
 
 from bert_paddle.common.errors import RunError
 from bert_paddle.common.run_log import RunLog
+from bert_paddle.glue import finetune
 from bert_paddle.glue.args import parse_args
-from bert_paddle.training import optim
+from bert_paddle.training import checkpoint, optim
 from bert_paddle.training.loop import fit
 from bert_paddle.training.step import Objective, Trainer
 from bert_paddle.training.train_state import TrainState
@@ -250,6 +254,27 @@ def test_the_scale_grows_again_and_is_restored(amp_calls):
     resumed = make_trainer(AMP)
     resumed.restore_scaler(saved)
     assert resumed.scaler_state() == saved and resumed.loss_scale() == 131072
+
+
+def test_a_resumed_run_goes_on_with_the_loss_scale_of_its_checkpoint(
+    amp_calls, monkeypatch, tmp_path, tiny_dir
+):
+    monkeypatch.setattr(
+        finetune, "Trainer", lambda model, loss, args, gpu, log: Trainer(model, loss, args, 1, log)
+    )
+    scaler = functools.partial(paddle.amp.GradScaler, incr_every_n_steps=1)  # it doubles each step
+    monkeypatch.setattr(paddle.amp, "GradScaler", scaler)
+    tiny.write_sst2(tmp_path / "SST-2", train=16)
+    argv = f"--task_name sst2 --model_name_or_path {tiny_dir} --data_dir {tmp_path} {AMP} "
+    argv += "--do_train --max_seq_length 32 --batch_size 4 --max_steps 4 --save_steps 2 --report 0"
+    for name in ("whole", "resumed"):
+        finetune.run(parse_args(f"{argv} --output_dir {tmp_path / name}".split()))
+    shutil.rmtree(tmp_path / "resumed" / "model_4")
+    resume = f"{argv} --output_dir {tmp_path / 'resumed'} --resume_from_checkpoint auto"
+    finetune.run(parse_args(resume.split()))
+    states = [checkpoint.load(tmp_path / name / "model_4")[0] for name in ("whole", "resumed")]
+    assert [state.scaler["scale"] for state in states] == [65536 * 2**4] * 2
+    assert states[0].scaler == states[1].scaler
 
 
 def test_a_scale_below_one_ends_the_run(amp_calls):

@@ -54,9 +54,14 @@ def run_transformers(folder, batches, texts):
         check_token_ids(transformers.AutoTokenizer.from_pretrained(folder), batches, texts)
     with open(os.path.join(folder, "config.json"), encoding="utf-8") as file:
         architecture = json.load(file)["architectures"][0]
-    auto_class = "AutoModelForPreTraining"
-    if architecture == "BertForSequenceClassification":
-        auto_class = "AutoModelForSequenceClassification"
+    auto_class, names = {
+        "BertForSequenceClassification": ("AutoModelForSequenceClassification", ["logits"]),
+        "BertForMaskedLM": ("AutoModelForMaskedLM", ["logits"]),
+        "BertForPreTraining": (
+            "AutoModelForPreTraining",
+            ["prediction_logits", "seq_relationship_logits"],
+        ),
+    }[architecture]
     model, info = getattr(transformers, auto_class).from_pretrained(
         folder, output_loading_info=True
     )
@@ -70,9 +75,6 @@ def run_transformers(folder, batches, texts):
     with torch.no_grad():
         for batch in batches:
             output = model(**{name: torch.from_numpy(value) for name, value in batch.items()})
-            names = ["logits"]
-            if architecture != "BertForSequenceClassification":
-                names = ["prediction_logits", "seq_relationship_logits"]
             outputs.append([output[name].float().numpy() for name in names])
     return outputs, f"transformers {transformers.__version__}"
 

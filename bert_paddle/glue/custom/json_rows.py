@@ -112,8 +112,8 @@ def _rows_of_object(content: dict[str, Any], path: str) -> tuple[list[dict[str, 
         keys = values[0].keys()
         if all(value.keys() == keys for value in values):
             if all(key.isdecimal() for key in keys):
-                rows = ({name: content[name][key] for name in content} for key in keys)
-                return list(rows), "one object per column"
+                by_key = [{name: content[name][key] for name in content} for key in keys]
+                return by_key, "one object per column"
             if all(key.isdecimal() for key in content):
                 return values, "one object per row"
     shown = ", ".join(map(tsv.quote_value, list(content)[:5]))

@@ -44,6 +44,20 @@ def classification_logits(model: Any, batch: Batch) -> Any:
     return model.classifier(model.dropout(pooled))
 
 
+def masked_lm_logits(model: Any, batch: Batch) -> Any:
+    """The logits of a BertForMaskedLM, a tensor [masked positions, vocab].
+
+    batch: as for `pretraining_logits`.
+    """
+    import paddle
+
+    positions, index = np.unique(batch["masked_positions"], return_inverse=True)
+    if len(positions) == 0:  # the encoder needs a token
+        positions = np.zeros(1, np.int64)
+    encoded = _encode(model, batch, positions)
+    return model.cls(paddle.gather(encoded, paddle.to_tensor(index)))
+
+
 def pretraining_logits(model: Any, batch: Batch) -> tuple[Any, Any]:
     """The MLM logits [masked positions, vocab] and NSP logits [rows, 2] of a BertForPretraining.
 

@@ -10,9 +10,11 @@ from bert_paddle.common import flags, peer_flags, runtime
 from bert_paddle.common.flag_fields import OnResume, PathUse
 from bert_paddle.common.flags import REQUIRED, flag, optional_switch
 from bert_paddle.common.peer_flags import PeerFlag
-from bert_paddle.pretrain.create import masking
+from bert_paddle.pretrain.create import sequences
+from bert_paddle.pretrain.create.recipe import MASK_SETTINGS
 from bert_paddle.pretrain.create.segmenter import SEGMENTERS
 from bert_paddle.pretrain.create.text_args import INPUT, TextArgs
+from bert_paddle.pretrain.data import masking
 
 ROWS, OUTPUT, CHECKS, EXECUTION = "rows", "output", "checks of the result", "execution"
 
@@ -27,6 +29,8 @@ DESCRIPTION = """Create pre-training shards (HDF5, NVIDIA's layout) from plain t
       --vocab_file vocab.txt --output_dir shards
   python scripts/create_pretraining_data.py --input_files novels --form prose \\
       --vocab_file vocab.txt --output_dir shards --scheduler tcp://head:8786
+  python scripts/create_pretraining_data.py --input_files books --vocab_file vocab.txt \\
+      --nsp 0 --dynamic_masking 1 --output_dir shards
 
 After an interruption the same command resumes: complete shards are kept. The shards do not depend
 on the number of workers.
@@ -55,6 +59,25 @@ class CreateArgs(TextArgs):
     max_seq_length: int = flag(
         128, "word pieces per row", group=ROWS, minimum=8, maximum=masking.MAX_SEQ_LENGTH
     )
+    nsp: bool = flag(
+        True,
+        "rows are sentence pairs for next-sentence prediction, half of them random; with 0 single "
+        "sequences, to be trained with run_pretrain.py --nsp 0",
+        group=ROWS,
+    )
+    sequences: str = flag(
+        sequences.FULL_SENTENCES,
+        "with --nsp 0, as RoBERTa's: full_sentences: rows are filled across the ends of documents; "
+        "doc_sentences: a row's text is of one document",
+        group=ROWS,
+        choices=sequences.SEQUENCES,
+    )
+    dynamic_masking: bool = flag(
+        False,
+        "write smaller shards without masks: run_pretrain.py --dynamic_masking draws them anew in "
+        "each epoch",
+        group=ROWS,
+    )
     max_predictions_per_seq: int = flag(
         20, "maximum number of masked word pieces per row", group=ROWS, minimum=1
     )
@@ -62,6 +85,7 @@ class CreateArgs(TextArgs):
         0.15,
         "share of a row's word pieces that are masked",
         group=ROWS,
+        alias="mlm_probability",
         exclusive_minimum=0,
         maximum=0.9,
     )
@@ -74,13 +98,14 @@ class CreateArgs(TextArgs):
     )
     dupe_factor: int = flag(
         5,
-        "passes over the text, each with different sentence pairs and masks",
+        "passes over the text, each with different sentence pairs and masks (1 unless given with "
+        "--nsp 0 --dynamic_masking 1, where passes are alike)",
         group=ROWS,
         minimum=1,
     )
     short_seq_prob: float = flag(
         0.1,
-        "share of rows that are built shorter, with a random length",
+        "share of rows that are built shorter, with a random length (0 unless given with --nsp 0)",
         group=ROWS,
         minimum=0,
         maximum=1,
@@ -169,14 +194,23 @@ class CreateArgs(TextArgs):
 
     def problems(self) -> Iterator[str]:
         """Problems with the arguments, one message each."""
-        yield from self.text_problems()
-        if self.max_predictions_per_seq > self.max_seq_length - 3:
+        yield from self.text_problems(single_sequences=not self.nsp)
+        if self.dynamic_masking:
+            given = [f"--{name}" for name in MASK_SETTINGS if name in self.explicit_flags]
+            if given:
+                yield (
+                    f"--dynamic_masking writes no masks, so {', '.join(given)} cannot be used: "
+                    "give the flags of the masks to run_pretrain.py"
+                )
+        elif self.max_predictions_per_seq > self.max_seq_length - 3:
             yield (
                 f"--max_predictions_per_seq {self.max_predictions_per_seq}: at most "
                 f"{self.max_seq_length - 3} word pieces can be masked with --max_seq_length "
                 f"{self.max_seq_length}"
             )
-        if self.segmenter != "none" and not self.whole_word_mask:
+        if self.nsp and "sequences" in self.explicit_flags:
+            yield f"--sequences {self.sequences} needs --nsp 0: other rows are sentence pairs"
+        if self.segmenter != "none" and not (self.whole_word_mask or self.dynamic_masking):
             yield f"--segmenter {self.segmenter} needs --whole_word_mask"
         if self.scheduler and "workers" in self.explicit_flags:
             yield "--workers and --scheduler: give only one of them"
@@ -187,6 +221,13 @@ class CreateArgs(TextArgs):
         if self.vocab_file and not self.vocabulary_path().exists():
             candidates = f"{self.vocab_file} or {self.vocabulary_path()}"
             yield f"--vocab_file {self.vocab_file}: no such file or folder (tried {candidates})"
+
+    def finalize(self) -> None:
+        """Set the defaults that depend on other flags."""
+        if not self.nsp and "short_seq_prob" not in self.explicit_flags:
+            self.short_seq_prob = 0.0
+        if not self.nsp and self.dynamic_masking and "dupe_factor" not in self.explicit_flags:
+            self.dupe_factor = 1
 
     def _output_problems(self) -> Iterator[str]:
         """Problems with --output_dir and --corpus_name."""

@@ -14,7 +14,6 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-import bert_paddle
 from bert_paddle.common import atomic_files
 from bert_paddle.common.errors import RunError
 from bert_paddle.common.flag_fields import OnResume, flags_with
@@ -26,13 +25,12 @@ from bert_paddle.pretrain.create import (
     result_checks,
     segmenter,
     tokenizer_files,
-    wordpiece,
     workers,
 )
 from bert_paddle.pretrain.create.args import CreateArgs
 from bert_paddle.pretrain.create.compressed_files import SUFFIXES
 from bert_paddle.pretrain.create.documents import LINES, TextFormat, read_documents
-from bert_paddle.pretrain.create.examples import Recipe, ShardCounts, ShardJob
+from bert_paddle.pretrain.create.examples import ShardJob
 from bert_paddle.pretrain.create.input_files import (
     VOCAB_FLAG,
     FoundFiles,
@@ -41,7 +39,9 @@ from bert_paddle.pretrain.create.input_files import (
     find_files,
 )
 from bert_paddle.pretrain.create.output_dir import ShardOutputDir
-from bert_paddle.pretrain.data import schema
+from bert_paddle.pretrain.create.recipe import Recipe
+from bert_paddle.pretrain.create.shard_metadata import build_metadata, summarize
+from bert_paddle.pretrain.data import masking, schema
 
 SHARD_BYTES = 64_000_000  # text per training shard when --shards is not given
 _COMPRESSION_RATIO = 3  # approximate size of text relative to its compressed file
@@ -66,7 +66,7 @@ def run(args: CreateArgs) -> None:
     recipe = Recipe(**{field.name: getattr(args, field.name) for field in fields(Recipe)})
     made_from = {
         "format": FORMAT_VERSION,
-        "recipe": asdict(recipe),
+        "recipe": recipe.as_recorded(),
         "form": args.form,
         "language": args.language,
         "shards": args.shards,
@@ -77,7 +77,7 @@ def run(args: CreateArgs) -> None:
         **_describe_reading(found.files, args.text_format),
     }
     made_from |= _other_flags(args, {*made_from, *made_from["recipe"]})
-    wordpiece.replacement_ids(tokenizer.vocab)  # raises an error if there are none
+    masking.replacement_ids(tokenizer.vocab)  # raises an error if there are none
     try:
         output.check_vocabulary(tokenizer)
         if not output.prepare(made_from, args.overwrite_output_dir):
@@ -98,7 +98,7 @@ def run(args: CreateArgs) -> None:
             sentences += shard_counts.sentences
             _log(f"{name}: {shard_counts.rows:,} rows ({len(complete)} of {total} shards)")
         shards = [complete[name] for name in output.shard_names(counts)]
-        metadata = _build_metadata(made_from, counts, shards)
+        metadata = build_metadata(made_from, counts, shards)
         warnings = result_checks.check_result(metadata, counts, tokenizer, args)
         output.finish(metadata)
     except OSError as error:
@@ -108,20 +108,7 @@ def run(args: CreateArgs) -> None:
         ) from error
     for warning in warnings:
         _warn(warning)
-    _log(_summary(metadata, total, sentences, time.monotonic() - start_time, output.path))
-
-
-def _summary(
-    metadata: dict[str, Any], shards: int, sentences: int, seconds: float, folder: Path
-) -> str:
-    """The last line: what was made. sentences: those of this run's shards."""
-    unknown = metadata["unknown_share"]
-    unknown_text = "" if unknown is None else f", {unknown:.2%} of the word pieces [UNK]"
-    return (
-        f"{metadata['rows']:,} rows in {shards} shards, {metadata['random_next_share']:.1%} with a "
-        f"random next sentence{unknown_text}; "
-        f"{sentences:,} sentences in {seconds:.1f} s ({sentences / seconds:,.0f}/s) -> {folder}"
-    )
+    _log(summarize(metadata, total, sentences, time.monotonic() - start_time, output.path))
 
 
 def _find_inputs(args: CreateArgs, output: ShardOutputDir) -> FoundFiles:
@@ -201,25 +188,31 @@ def _partition_input(
             args.random_seed,
         )
         total = sum(split.documents for split in counts.values())
-        too_few = counts[schema.TEST].documents < 2 <= total
+        too_few = counts[schema.TEST].documents < _least_documents(args) <= total
         if not (test_share and too_few and "test_share" not in args.explicit_flags):
             break
         # Once more without a test set: the input is too small for the default of --test_share.
         _log(f"no test shard: too few documents for --test_share {test_share:g}")
         test_share = 0.0
-    partition.check_counts(counts, args.shards > 0)
-    result_checks.check_documents(counts, args)
+    partition.check_counts(counts, args.shards > 0, _least_documents(args))
+    if args.nsp:
+        result_checks.check_documents(counts, args)
     warnings = [result_checks.check_vocabulary_fits(sample, tokenizer, args.max_unknown_share)]
     tokenizer.save(output.work_dir)
     output.save_plan(counts)
     all_lines = all(args.text_format.form_of(file.layout) == LINES for file in inputs)
-    if all_lines:
+    if all_lines and args.nsp:
         warnings.append(result_checks.find_long_lines(sample))
     for warning in filter(None, warnings):
         _warn(warning)
     for name, split in counts.items():
         _log(f"{name}: {split.documents:,} documents, {split.sentences:,} sentences")
     return counts
+
+
+def _least_documents(args: CreateArgs) -> int:
+    """How many documents a set needs: a random next sentence is one of another document."""
+    return 2 if args.nsp else 1
 
 
 def _default_shards(inputs: Sequence[InputFile], training_share: float) -> int:
@@ -253,32 +246,6 @@ def _describe_file(path: Path) -> dict[str, Any]:
     """An input file as recorded in the metadata."""
     name = os.fsencode(path.name).decode("utf-8", "backslashreplace")
     return {"name": name, "size": path.stat().st_size, "sha256": atomic_files.sha256(path)}
-
-
-def _build_metadata(
-    made_from: dict[str, Any],
-    counts: dict[str, partition.SplitCounts],
-    shards: list[dict[str, Any]],
-) -> dict[str, Any]:
-    """The content of the metadata file. shards: the statistics of each (ShardCounts as a dict)."""
-    names = [f.name for f in fields(ShardCounts) if f.name not in ("name", "unknown_words")]
-    # Shards of an earlier version have no count of word pieces.
-    total = {name: sum(shard.get(name, 0) for shard in shards) for name in names}
-    is_counted = all("pieces" in shard for shard in shards)
-    predictions, rows = total["predictions"], total["rows"]
-    return {
-        "bert_paddle": bert_paddle.__version__,
-        "made_from": made_from,
-        "sets": partition.counts_to_json(counts),
-        **total,
-        "unknown_share": total["unknown"] / total["pieces"] if is_counted else None,
-        "random_next_share": total["random_next"] / rows,
-        "masked_share": total["masked"] / predictions,
-        "random_share": total["random"] / predictions,
-        "kept_share": total["kept"] / predictions,
-        "tokens_per_row": total["tokens"] / rows,
-        "shards": shards,
-    }
 
 
 def _log(message: str) -> None:

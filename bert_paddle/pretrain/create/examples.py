@@ -7,41 +7,29 @@ dupe_factor times. All pairs of a block are shuffled, built into rows, masked an
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import numpy as np
 
 from bert_paddle.common.errors import DataError, RunError
 from bert_paddle.models.tokenizer import load_tokenizer
-from bert_paddle.pretrain.create import masking, partition, sentence_pairs
+from bert_paddle.pretrain.create import partition, sentence_pairs
 from bert_paddle.pretrain.create.added_token_encoder import make_encoder
 from bert_paddle.pretrain.create.documents import Document
-from bert_paddle.pretrain.create.masking import MaskingConfig, TokenPool
-from bert_paddle.pretrain.create.sentence_pairs import BalancedLabels, TokenizedDocuments
+from bert_paddle.pretrain.create.recipe import Recipe, ShardCounts
+from bert_paddle.pretrain.create.row_sampler import RowSampler
+from bert_paddle.pretrain.create.rows import TokenPool
+from bert_paddle.pretrain.create.sentence_pairs import TokenizedDocuments
 from bert_paddle.pretrain.create.shard_writer import ShardWriter
 from bert_paddle.pretrain.create.unknown_words import UnknownWords
-from bert_paddle.pretrain.create.wordpiece import WordPieceEncoder, replacement_ids
-from bert_paddle.pretrain.data import schema
+from bert_paddle.pretrain.create.wordpiece import WordPieceEncoder
+from bert_paddle.pretrain.data import masking, schema
+from bert_paddle.pretrain.data.masking import MaskingConfig
 
 BLOCK_CHARS, BLOCK_SENTENCES = 4_000_000, 40_000  # a block of text ends when either is reached
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """The settings for making rows; the names are those of the flags."""
-
-    max_seq_length: int
-    max_predictions_per_seq: int
-    masked_lm_prob: float
-    whole_word_mask: bool
-    segmenter: str
-    dupe_factor: int
-    short_seq_prob: float
-    random_seed: int
 
 
 @dataclass(frozen=True)
@@ -58,28 +46,6 @@ class ShardJob:
     recipe: Recipe
 
 
-@dataclass
-class ShardCounts:
-    """Statistics of a shard. size: bytes of the file. sentences: in its text. tokens: in all rows,
-    with [CLS] and [SEP], without padding. random_next: rows whose B is random. predictions: masked
-    (replaced by [MASK]) + random (by a random word piece) + kept. pieces: word pieces of the text,
-    and unknown: how many of them are [UNK]; unknown_words: UnknownWords.to_json()."""
-
-    name: str
-    size: int = 0
-    rows: int = 0
-    sentences: int = 0
-    tokens: int = 0
-    random_next: int = 0
-    predictions: int = 0
-    masked: int = 0
-    random: int = 0
-    kept: int = 0
-    pieces: int = 0
-    unknown: int = 0
-    unknown_words: dict[str, Any] = field(default_factory=dict)
-
-
 def create_shard(job: ShardJob) -> ShardCounts:
     """Create the shard of a job; the file appears complete or not at all.
 
@@ -93,7 +59,11 @@ def create_shard(job: ShardJob) -> ShardCounts:
     writer = None
     try:
         recipe = job.recipe
-        writer = ShardWriter(job.path, recipe.max_seq_length, recipe.max_predictions_per_seq)
+        shapes = {
+            key: schema.row_shape(key, recipe.max_seq_length, recipe.max_predictions_per_seq)
+            for key in recipe.keys
+        }
+        writer = ShardWriter(job.path, shapes)
         counts = ShardCounts(job.path.name)
         _write_rows(job, writer, counts)
         counts.rows = writer.rows
@@ -117,17 +87,18 @@ def _write_rows(job: ShardJob, writer: ShardWriter, counts: ShardCounts) -> None
     encoder, special_ids, config = _load_encoder(job.work_dir, job.tokenizer_cache_key, recipe)
     seed = [recipe.random_seed, int(job.split == schema.TEST), job.index]
     # repr: Random accepts no list as a seed.
-    pair_rng, rng = Random(repr(seed)), np.random.Generator(np.random.SFC64(seed))
-    labels = BalancedLabels(pair_rng)
+    sampler = RowSampler(
+        recipe, Random(repr(seed)), np.random.Generator(np.random.SFC64(seed)), config
+    )
     encoder.unknown = UnknownWords()
     extra = list(partition.read_parts(partition.extra_documents_path(job.work_dir, job.split)))
     parts = partition.read_parts(partition.shard_text_path(job.work_dir, job.split, job.index))
     for block in group_into_blocks(parts):
         counts.sentences += sum(len(document.sentences) for document in block)
-        text, pool = _encode_block(block, extra, encoder, special_ids)
+        text, pool = _encode_block(block, extra if recipe.nsp else (), encoder, special_ids)
         if not text.num_primary:
             continue
-        if len({number for _, _, number in text.documents}) < 2:
+        if recipe.nsp and len({number for _, _, number in text.documents}) < 2:
             raise DataError(
                 f"{job.path.name}: all but one of its documents have no word pieces (only "
                 "control characters?): give more text"
@@ -135,27 +106,8 @@ def _write_rows(job: ShardJob, writer: ShardWriter, counts: ShardCounts) -> None
         own_ids = pool.ids[: text.offsets[text.documents[text.num_primary - 1][1]]]
         counts.pieces += len(own_ids)
         counts.unknown += int((own_ids == encoder.unk_id).sum())
-        passes = [
-            sentence_pairs.make_sentence_pairs(
-                text, recipe.max_seq_length, recipe.short_seq_prob, pair_rng, labels
-            )
-            for _ in range(recipe.dupe_factor)
-        ]
-        pairs = sentence_pairs.truncate_pairs(np.concatenate(passes), recipe.max_seq_length, rng)
-        pairs = pairs[rng.permutation(len(pairs))]
-        start = 0
-        while start < len(pairs):
-            chunk = pairs[start : start + writer.rows_left_in_chunk]
-            start += len(chunk)
-            rows, pool_index = masking.build_rows(chunk, pool, recipe.max_seq_length)
-            masked, random, kept = masking.mask_tokens(rows, pool_index, pool, config, rng)
-            writer.add(rows)
-            counts.tokens += int(rows["input_mask"].sum(dtype=np.int64))
-            counts.random_next += int(rows["next_sentence_labels"].sum(dtype=np.int64))
-            counts.predictions += masked + random + kept
-            counts.masked += masked
-            counts.random += random
-            counts.kept += kept
+        for chunk in sampler.make_rows(text, pool, writer, counts):
+            writer.add(chunk)
     counts.unknown_words = encoder.unknown.to_json()
     if not writer.rows:
         raise DataError(
@@ -224,7 +176,7 @@ def _load_encoder(
         recipe.masked_lm_prob,
         recipe.whole_word_mask,
         tokenizer.mask_id,
-        replacement_ids(tokenizer.vocab),
+        masking.replacement_ids(tokenizer.vocab),
     )
     encoder = make_encoder(tokenizer, recipe.segmenter)
     return encoder, (tokenizer.cls_id, tokenizer.sep_id, tokenizer.pad_id), config

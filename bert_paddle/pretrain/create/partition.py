@@ -127,23 +127,28 @@ def partition_documents(
     return {name: split.counts for name, split in splits.items()}
 
 
-def check_counts(counts: dict[str, SplitCounts], shards_given: bool) -> None:
+def check_counts(
+    counts: dict[str, SplitCounts], shards_given: bool, least_documents: int = 2
+) -> None:
     """Raise DataError when a set has too few documents for the flags. shards_given: whether
-    --shards was given; else the number of training shards is not checked."""
+    --shards was given; else the number of training shards is not checked. least_documents: that a
+    set needs."""
     training, test = counts[schema.TRAINING], counts[schema.TEST]
     total = training.documents + test.documents
     if not total:
         raise DataError("the input has no text: give files with at least two documents")
-    if total == 1:
+    if total < least_documents:
         raise DataError(
             "the input has only one document, but half of the sentence pairs need a text from "
             "another document: give more files, or say with --document_format what a document "
-            "is: blank_line (the text between blank lines), line, ..."
+            "is: blank_line (the text between blank lines), line, ... (--nsp 0 needs no pairs)"
         )
-    if training.documents < 2 or (test.shards and test.documents < 2):
+    fewest = min(training.documents, test.documents) if test.shards else training.documents
+    if fewest < least_documents:
+        needed = {1: "one", 2: "two"}[least_documents]
         raise DataError(
             f"of {total} documents, {training.documents} are for training and {test.documents} "
-            "for the test set, and each needs at least two: give more documents, or another "
+            f"for the test set, and each needs at least {needed}: give more documents, or another "
             "--test_share (0: no test set)"
         )
     for flag, name, is_checked in (

@@ -148,8 +148,8 @@ def check_result(
         if share > args.max_unknown_share:
             raise DataError(message + _KEPT.format(flag="--max_unknown_share"))
         warnings.append(message)
-    random_share = metadata["random_next_share"]
-    if metadata["rows"] >= _MIN_ROWS and random_share > WARNING_RANDOM_SHARE:
+    random_share = metadata["random_next_share"]  # None: rows of single sequences
+    if metadata["rows"] >= _MIN_ROWS and (random_share or 0) > WARNING_RANDOM_SHARE:
         message = (
             f"{random_share:.1%} of the pairs have a random next sentence, not half of them: "
             f"{_describe_single(counts, args)}"

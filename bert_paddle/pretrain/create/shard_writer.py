@@ -8,15 +8,15 @@ memory use is one chunk of rows.
 import os
 import socket
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bert_paddle.common import atomic_files
-from bert_paddle.pretrain.create.masking import RowArrays
 from bert_paddle.pretrain.data import schema
+from bert_paddle.pretrain.data.row_checks import RowArrays
 
 CHUNK_ROWS = 1024
 # The datasets declare gzip level 4, but readers decompress any level. zlib at level 4 would take as
@@ -39,20 +39,19 @@ class ShardWriter:
     """A shard being written: call `add` with at most `rows_left_in_chunk` rows at a time, then
     `close`. rows: number of rows so far."""
 
-    def __init__(self, path: Path, length: int, max_predictions: int):
+    def __init__(self, path: Path, shapes: Mapping[str, tuple[int, ...]]):
+        """shapes: of a row, by the dataset's name."""
         self.path, self.rows = path, 0
         prefix = f".{path.name}.{socket.gethostname()}-{os.getpid()}"
         self._chunk_file_path = path.with_name(f"{prefix}.chunks")
         self._partial_path = path.with_name(f"{prefix}.part")
-        self._shapes = {
-            key: schema.row_shape(key, length, max_predictions) for key in schema.DTYPES
-        }
+        self._shapes = dict(shapes)
         self._chunk = {
-            key: np.zeros((CHUNK_ROWS, *self._shapes[key]), dtype)
-            for key, dtype in schema.DTYPES.items()
+            key: np.zeros((CHUNK_ROWS, *shape), schema.DTYPES[key])
+            for key, shape in self._shapes.items()
         }
         # (offset in the temporary file, size in bytes) of each compressed chunk
-        self._chunk_locations: dict[str, list[tuple[int, int]]] = {key: [] for key in schema.DTYPES}
+        self._chunk_locations: dict[str, list[tuple[int, int]]] = {key: [] for key in shapes}
         self._chunk_file = self._chunk_file_path.open("w+b")
 
     @property
@@ -63,7 +62,7 @@ class ShardWriter:
     def add(self, rows: RowArrays) -> None:
         """Add at most `rows_left_in_chunk` rows."""
         start = self.rows % CHUNK_ROWS
-        count = len(rows["next_sentence_labels"])
+        count = len(rows["input_ids"])
         for key, chunk in self._chunk.items():
             chunk[start : start + count] = rows[key]
         self.rows += count
@@ -82,8 +81,8 @@ class ShardWriter:
             # rows than its dataset: a shard of fewer than CHUNK_ROWS rows is one smaller chunk.
             self._flush_chunk(last_rows if last_rows == self.rows else CHUNK_ROWS)
         with h5py.File(self._partial_path, "w") as file:
-            for key, dtype in schema.DTYPES.items():
-                self._write_dataset(file, key, dtype)
+            for key in self._shapes:
+                self._write_dataset(file, key, schema.DTYPES[key])
         size = self._partial_path.stat().st_size
         atomic_files.move_into_place(self._partial_path, self.path)
         self.remove_temporary_files()

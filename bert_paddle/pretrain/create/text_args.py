@@ -66,14 +66,16 @@ class TextArgs:
             form, self.document_format, self.language, self.text_field, self.encoding_errors
         )
 
-    def text_problems(self) -> Iterator[str]:
-        """Problems with the flags of this class, one message each."""
+    def text_problems(self, single_sequences: bool = False) -> Iterator[str]:
+        """Problems with the flags of this class, one message each. single_sequences: whether a
+        document may be a single sentence, since no pairs are made of it."""
         if self.input_files is not None and not self.inputs:
             yield "--input_files names no file"
-        if self.document_format == "line" and self.text_format.form == documents.LINES:
+        one_sentence = self.document_format == "line" and self.text_format.form == documents.LINES
+        if one_sentence and not single_sequences:
             yield (
                 "--document_format line and --form lines: a document would be one sentence, "
-                "without a next one; give --form prose"
+                "without a next one; give --form prose, or --nsp 0"
             )
         try:
             documents.language_code(self.language)

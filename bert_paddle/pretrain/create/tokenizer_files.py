@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from bert_paddle.common import atomic_files
+from bert_paddle.models.bpe_files import VOCAB_JSON_FILE
+from bert_paddle.models.byte_level_bpe import BpeTokenizer
 from bert_paddle.models.tokenizer import (
     TOKENIZER_CONFIG_FILE,
     TOKENIZER_JSON_FILE,
@@ -18,12 +20,14 @@ from bert_paddle.pretrain.data import schema
 TOKENIZER_FILES = (VOCAB_FILE, TOKENIZER_CONFIG_FILE, TOKENIZER_JSON_FILE, ADDED_TOKENS_FILE)
 
 
-def save(tokenizer: Tokenizer, folder: Path) -> None:
-    """Write the tokenizer's files into `folder`, each atomically; vocab.txt is written last."""
+def save(tokenizer: Tokenizer | BpeTokenizer, folder: Path) -> None:
+    """Write the tokenizer's files into `folder`, each atomically; the vocabulary is written
+    last."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".vocab.", dir=folder) as temporary:
         tokenizer.save(Path(temporary))
-        names = sorted(os.listdir(temporary), key=lambda name: (name == VOCAB_FILE, name))
+        vocabularies = (VOCAB_FILE, VOCAB_JSON_FILE)
+        names = sorted(os.listdir(temporary), key=lambda name: (name in vocabularies, name))
         for name in names:
             atomic_files.move_into_place(Path(temporary, name), folder / name)
 

@@ -19,25 +19,29 @@ from bert_paddle.common.errors import DataError
 from bert_paddle.common.flag_fields import PathUse
 from bert_paddle.common.flags import REQUIRED, flag
 from bert_paddle.common.run_log import RunLog
+from bert_paddle.models.bpe_files import MERGES_FILE, VOCAB_JSON_FILE
 from bert_paddle.models.tokenizer import SPECIAL_TOKENS, VOCAB_FILE, Tokenizer
-from bert_paddle.pretrain.create import tokenizer_files
+from bert_paddle.pretrain.create import bpe_vocab, tokenizer_files
 from bert_paddle.pretrain.create.documents import Document, Warn, read_documents
 from bert_paddle.pretrain.create.input_files import ReservedPaths, find_files
 from bert_paddle.pretrain.create.text_args import TextArgs
 from bert_paddle.pretrain.create.unknown_words import MAX_WORD_CHARS
+from bert_paddle.pretrain.create.word_counts import repeat_words
 
 OUTPUT, VOCABULARY = "output", "vocabulary"
 PREFIX = "##"
 
-DESCRIPTION = """Train a BERT WordPiece vocabulary on text files.
+DESCRIPTION = """Train a vocabulary on text files: BERT's WordPiece, or GPT-2's byte-level BPE.
 
   python scripts/train_vocab.py --input_files corpus/ --output_dir vocab/
   python scripts/train_vocab.py --input_files 'books/*.txt.gz' --form prose --do_lower_case 0 \\
       --output_dir vocab/
+  python scripts/train_vocab.py --kind bpe --input_files corpus/ --vocab_size 8000 \\
+      --output_dir vocab/
 """
+_BPE_FILES = (VOCAB_JSON_FILE, MERGES_FILE)
 
 _MAX_RAW_STRINGS = 200_000  # distinct strings that are collected before they are split into words
-_WORDS_PER_TEXT = 10_000  # repetitions of a word in one text passed to the library
 
 
 @dataclass
@@ -49,6 +53,13 @@ class VocabArgs(TextArgs):
         "folder for vocab.txt and tokenizer_config.json; created if missing",
         group=OUTPUT,
         path=PathUse.OUTPUT,
+    )
+    kind: str = flag(
+        "wordpiece",
+        "wordpiece: BERT's kind, vocab.txt; bpe: GPT-2's, vocab.json and merges.txt "
+        "(--do_lower_case and --limit_alphabet are not for it: its tokens spell every text)",
+        group=VOCABULARY,
+        choices=("wordpiece", "bpe"),
     )
     overwrite: bool = flag(False, "replace a vocabulary in --output_dir", group=OUTPUT)
     vocab_size: int = flag(
@@ -72,13 +83,18 @@ class VocabArgs(TextArgs):
         minimum=1,
     )
 
+    def file_names(self) -> tuple[str, ...]:
+        """The files that are written into --output_dir."""
+        bpe = _BPE_FILES if self.kind == "bpe" else ()
+        return (*tokenizer_files.TOKENIZER_FILES, *bpe)
+
     def problems(self) -> Iterator[str]:
         """Problems with the arguments, one message each."""
         yield from self.text_problems()
         if self.output_dir is None:
             return
         folder = Path(self.output_dir)
-        existing = [n for n in tokenizer_files.TOKENIZER_FILES if (folder / n).exists()]
+        existing = [n for n in self.file_names() if (folder / n).exists()]
         if folder.exists() and not folder.is_dir():
             yield f"--output_dir {folder} is a file: give a folder"
         elif existing and not self.overwrite:
@@ -97,12 +113,15 @@ def run(args: VocabArgs) -> None:
     """Train a vocabulary on the text and write it. Raises DataError for unusable input."""
     log = RunLog()
     folder = Path(args.output_dir)
-    written = [folder / name for name in tokenizer_files.TOKENIZER_FILES]
+    written = [folder / name for name in args.file_names()]
     found = find_files(args.inputs, args.document_format, ReservedPaths(folder, None, written))
     for line in found.describe(args.text_format.form_of):
         log.note(line)
     inputs = found.files
     documents = read_documents(inputs, args.text_format, log.warning)
+    if args.kind == "bpe":
+        _run_bpe(args, documents, len(inputs), log)
+        return
     words = count_words(documents, args.do_lower_case, log.warning)
     if not words:
         raise DataError(f"--input_files {args.input_files}: no words in {len(inputs)} file(s)")
@@ -111,6 +130,19 @@ def run(args: VocabArgs) -> None:
     log.line(
         f"{folder / VOCAB_FILE}: {len(vocab):,} word pieces from {words.total():,} words "
         f"({len(words):,} distinct) in {len(inputs)} file(s)"
+    )
+
+
+def _run_bpe(args: VocabArgs, documents: Iterable[Document], files: int, log: RunLog) -> None:
+    words = bpe_vocab.count_words(documents)
+    if not words:
+        raise DataError(f"--input_files {args.input_files}: no words in {files} file(s)")
+    tokenizer = bpe_vocab.train(words, args.vocab_size, args.min_frequency, log.warning)
+    folder = Path(args.output_dir)
+    tokenizer_files.save(tokenizer, folder)
+    log.line(
+        f"{folder / VOCAB_JSON_FILE}: {len(tokenizer):,} tokens from {words.total():,} words "
+        f"({len(words):,} distinct) in {files} file(s)"
     )
 
 
@@ -231,15 +263,6 @@ def _train_wordpiece(
         continuing_subword_prefix=PREFIX,
         show_progress=False,
     )
-    rust.train_from_iterator(_repeat_words(words), trainer)
+    rust.train_from_iterator(repeat_words(words.items()), trainer)
     ids = rust.get_vocab()
     return sorted(ids, key=lambda token: ids[token])
-
-
-def _repeat_words(words: Mapping[str, int]) -> Iterator[str]:
-    """Yield texts that repeat each word as often as counted: the library accepts no counts."""
-    for word, count in words.items():
-        full_texts, rest = divmod(count, _WORDS_PER_TEXT)
-        for _ in range(full_texts):
-            yield " ".join([word] * _WORDS_PER_TEXT)
-        yield " ".join([word] * rest)

@@ -21,15 +21,13 @@ from typing import Any
 
 import numpy as np
 
-from bert_paddle.common.errors import WeightsError
-from bert_paddle.models.tokenizer import SPECIAL_TOKENS, Tokenizer
+from bert_paddle.models.tokenizer import Tokenizer
 from bert_paddle.pretrain.create.segmenter import load_segmenter
 from bert_paddle.pretrain.create.unknown_words import MAX_WORD_CHARS, UnknownWords
 
 _MAX_CACHED_WORDS = 1_000_000  # the cache is cleared when it has more distinct words
 _SLICE_CHARS = 400_000  # processed at once: a few MB of arrays, which fit in the CPU cache
 _NEWLINE, _SPACE = 10, 32
-_UNUSED = re.compile(r"\[unused\d+\]")
 _CHINESE = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002fa1f]")
 
 
@@ -44,23 +42,6 @@ class EncodedSentences:
     ids: np.ndarray
     offsets: np.ndarray
     starts: np.ndarray
-
-
-def replacement_ids(vocab: Sequence[str]) -> np.ndarray:
-    """int32: the ids that may replace masked tokens: all but special tokens and [unusedN].
-
-    Raises WeightsError when the vocabulary has none.
-    """
-    ids = [
-        i
-        for i, token in enumerate(vocab)
-        if token not in SPECIAL_TOKENS and not _UNUSED.fullmatch(token)
-    ]
-    if not ids:
-        raise WeightsError(
-            f"the vocabulary of {len(vocab)} entries has special tokens only: give one with words"
-        )
-    return np.array(ids, np.int32)
 
 
 class WordPieceEncoder:

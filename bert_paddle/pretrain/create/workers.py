@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 
 from bert_paddle.common import extras, runtime
 from bert_paddle.common.errors import DataError, RunError
-from bert_paddle.pretrain.create.examples import ShardCounts, ShardJob, create_shard
+from bert_paddle.pretrain.create.examples import ShardJob, create_shard
+from bert_paddle.pretrain.create.recipe import ShardCounts
 
 _DASK_TIMEOUT = 15  # seconds to wait for the scheduler
 _DIED = "died (out of memory?); run the same command again: complete shards are kept"

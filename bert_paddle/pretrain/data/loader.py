@@ -1,8 +1,9 @@
 """Batches of pre-training rows, read ahead in a background thread. Does not import paddle."""
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
+from types import MappingProxyType
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from bert_paddle.pretrain.data.epoch_order import (
     RowRange,
     split_into_blocks,
 )
+from bert_paddle.pretrain.data.read_masking import RowMasker
 from bert_paddle.pretrain.data.row_checks import RowArrays, used_predictions
 from bert_paddle.pretrain.data.shards import ShardSet
 from bert_paddle.training import batching
@@ -69,16 +71,18 @@ class PretrainLoader:
         trim: bool = True,
         block_rows: int = BLOCK_ROWS,
         window_rows: int = WINDOW_ROWS,
+        masker: RowMasker | None = None,
     ):
         """global_micro_batch_size: rows of a micro-batch over all ranks, a multiple of world_size.
-        accumulation: micro-batches per step. trim: see collate()."""
+        accumulation: micro-batches per step. trim: see collate(). masker: draws the masks of each
+        epoch in place of those in the shards."""
         if global_micro_batch_size % world_size:
             raise ValueError(
                 f"{global_micro_batch_size} rows cannot be split evenly among {world_size} ranks"
             )
         self.shards, self.seed, self.rank, self.world_size = shards, seed, rank, world_size
         self.global_micro_batch_size = global_micro_batch_size
-        self.max_predictions, self.trim = max_predictions, trim
+        self.max_predictions, self.trim, self.masker = max_predictions, trim, masker
         self.block_rows, self.window_rows = block_rows, window_rows
         self.rows_per_step = global_micro_batch_size * accumulation
         self.steps_per_epoch = -(-shards.total // self.rows_per_step)  # rounded up
@@ -170,25 +174,41 @@ class PretrainLoader:
         first = window_index + (self.rank - rows_since_start) % self.world_size
         indices = order.permutation(window)[first :: self.world_size]
         rows = self._allocate(len(indices))
+        sources = np.empty((len(indices), 2), np.int64)  # shard, and row in it
         rows_before = 0  # in earlier blocks of the window
         for block in order.blocks(window):
             if stop_event.is_set():
-                break
+                return rows
             size = block.stop - block.start
             in_block = (rows_before <= indices) & (indices < rows_before + size)
             targets = np.flatnonzero(in_block)
-            for key, values in self.shards.read(*block).items():
+            for key, values in _read(self.shards, *block, self.masker).items():
                 rows[key][targets] = values[indices[targets] - rows_before]
+            sources[targets, 0] = block.shard
+            sources[targets, 1] = indices[targets] - rows_before + block.start
             rows_before += size
+        if self.masker is not None:
+            return self.masker.mask(rows, sources[:, 0], sources[:, 1], order.epoch)
         return rows
 
     def _allocate(self, count: int) -> RowArrays:
         """Uninitialized arrays for `count` rows."""
-        length, predictions = self.shards.length, self.shards.predictions
+        masker, length = self.masker, self.shards.length
+        predictions = masker.config.max_predictions if masker else self.shards.predictions
         return {
             key: np.empty((count, *schema.row_shape(key, length, predictions)), dtype)
             for key, dtype in schema.DTYPES.items()
         }
+
+
+def _read(
+    shards: ShardSet, shard: int, start: int, stop: int, masker: RowMasker | None
+) -> RowArrays:
+    """ShardSet.read; where the masker is to draw the masks, the text without any."""
+    if masker is None:
+        return shards.read(shard, start, stop)
+    rows = shards.read(shard, start, stop, own_masks=False)
+    return masker.unmask(rows, str(shards.paths[shard]), start)
 
 
 def eval_row_ranges(shards: ShardSet, batch_size: int, max_rows: int = -1) -> list[RowRange]:
@@ -226,20 +246,29 @@ def _split_blocks(shards: ShardSet, size: int) -> list[RowRange]:
 
 
 def read_batches(
-    shards: ShardSet, row_ranges: Iterable[RowRange], max_predictions: int, trim: bool = True
+    shards: ShardSet,
+    row_ranges: Iterable[RowRange],
+    max_predictions: int,
+    trim: bool = True,
+    maskers: Mapping[int, RowMasker] = MappingProxyType({}),
 ) -> Iterator[Batch]:
     """Yield the batch of each of the eval_row_ranges(); if they are in order, a block is read only
-    once. Raises DataError as ShardSet.read does."""
+    once. maskers: by the number of the shard, draw its masks, which max_predictions does not limit.
+    Raises DataError as ShardSet.read does."""
     loaded_block: tuple[int, int] | None = None
     rows: RowArrays = {}
     for shard, start, stop in row_ranges:
-        block_start = start - start % BLOCK_ROWS
+        block_start, masker = start - start % BLOCK_ROWS, maskers.get(shard)
         if loaded_block != (shard, block_start):
             block_stop = min(block_start + BLOCK_ROWS, shards.rows[shard])
-            rows = shards.read(shard, block_start, block_stop)
+            rows = _read(shards, shard, block_start, block_stop, masker)
             loaded_block = shard, block_start
         batch_rows = _slice_rows(rows, start - block_start, stop - block_start)
-        yield collate(batch_rows, max_predictions, trim)
+        if masker is not None:
+            numbers = np.arange(start, stop)
+            batch_rows = masker.mask(batch_rows, np.full_like(numbers, shard), numbers, epoch=0)
+        limit = masker.config.max_predictions if masker else max_predictions
+        yield collate(batch_rows, limit, trim)
 
 
 def _count(rows: RowArrays) -> int:

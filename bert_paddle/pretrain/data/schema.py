@@ -9,6 +9,9 @@ N rows of sequence length L with up to P predictions; gzip level 4, chunked, no 
     masked_lm_positions   int32 [N, P]  ascending, padded with 0: position 0 is [CLS], never masked
     masked_lm_ids         int32 [N, P]  the original ids at those positions
     next_sentence_labels  int8  [N]     1 = B is random text, 0 = B follows A
+
+Shards of rows whose masks are drawn when they are read (create-data --dynamic_masking) lack the two
+masked_lm datasets, those of single sequences (--nsp 0) lack next_sentence_labels.
 """
 
 import hashlib
@@ -27,6 +30,9 @@ DTYPES: dict[str, np.dtype] = {
     "masked_lm_ids": np.dtype(np.int32),
     "next_sentence_labels": np.dtype(np.int8),
 }
+NSP_KEY = "next_sentence_labels"
+MASK_KEYS = ("masked_lm_positions", "masked_lm_ids")
+BASE_KEYS = frozenset(DTYPES) - {NSP_KEY, *MASK_KEYS}  # those of all shards
 
 
 def row_shape(key: str, length: int, predictions: int) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ from bert_paddle.common.errors import DataError, OutputError, WeightsError
 from bert_paddle.glue import finetune
 from bert_paddle.glue.args import parse_args
 from bert_paddle.glue.custom import load
+from bert_paddle.glue.custom.task import task_name
 from bert_paddle.glue.data.tsv import Examples
 
 
@@ -306,3 +307,7 @@ def test_many_classes_and_empty_texts_give_warnings(run, capsys):
     message = capsys.readouterr().err
     assert "30 classes in 30 rows: give --regression if the labels are scores" in message
     assert "1 row(s) have an empty text" in message
+
+
+def test_a_long_file_name_gives_a_task_name_of_60_characters():
+    assert task_name(f"/data/{'x' * 80}.csv") == "x" * 60

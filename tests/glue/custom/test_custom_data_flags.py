@@ -53,7 +53,7 @@ def test_actions_follow_from_the_files(flags, given, actions, share):
             "--task_name sst2 --train_file train.csv",
             "--train_file and --task_name are mutually exclusive",
         ),
-        ("--task_name sst2 --metric f1", "--metric and --task_name are mutually exclusive"),
+        ("--task_name sst2 --metric f1", "--metric f1: SST-2 has accuracy, loss"),
         ("--task_name sst2 --text_column x", "--text_column: no data file is given"),
         ("--train_file train.csv --data_dir .", "--data_dir is for GLUE tasks"),
         ("--train_file no.csv", "--train_file no.csv: no such file"),

@@ -1,5 +1,6 @@
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 
@@ -20,6 +21,27 @@ def cache_dir(monkeypatch, tmp_path):
     compile_kernels.load_kernels.cache_clear()
     yield tmp_path / "cache" / "bert_paddle" / "kernels"
     compile_kernels.load_kernels.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    """A cache with the compiled library."""
+    cache = tmp_path_factory.mktemp("compiled")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+        compile_kernels.load_kernels.cache_clear()
+        kernels, reason = compile_kernels.load_kernels()
+    compile_kernels.load_kernels.cache_clear()
+    if kernels is None:
+        pytest.skip(f"no kernels: {reason}")
+    return cache
+
+
+@pytest.fixture
+def filled_cache_dir(cache_dir, compiled):
+    """A cache of its own with the compiled library, with nothing loaded from it yet."""
+    shutil.copytree(compiled, cache_dir.parents[1])
+    return cache_dir
 
 
 def make_model():
@@ -86,10 +108,8 @@ def test_planted_library_is_not_loaded(cache_dir, monkeypatch, tmp_path, part):
         assert library.stat().st_mode & 0o777 == 0o700
 
 
-def test_unloadable_library_is_recompiled(cache_dir, monkeypatch):
-    if compile_kernels.load_kernels()[0] is None:
-        pytest.skip(f"no kernels: {compile_kernels.load_kernels()[1]}")
-    (library,) = cache_dir.iterdir()
+def test_unloadable_library_is_recompiled(filled_cache_dir, monkeypatch):
+    (library,) = filled_cache_dir.iterdir()
     library.unlink()
     library.write_bytes(b"\x7fELF")
     compile_kernels.load_kernels.cache_clear()
@@ -108,11 +128,9 @@ def test_unloadable_library_is_recompiled(cache_dir, monkeypatch):
 @pytest.mark.parametrize(
     "keep", [0, -1, *(pytest.param(n, marks=pytest.mark.slow) for n in (64, 4096, 16384, -40))]
 )
-def test_truncated_library_is_recompiled(cache_dir, keep):
+def test_truncated_library_is_recompiled(filled_cache_dir, keep):
     """In a new process, which would be killed at a missing page."""
-    if compile_kernels.load_kernels()[0] is None:
-        pytest.skip(f"no kernels: {compile_kernels.load_kernels()[1]}")
-    (library,) = cache_dir.iterdir()
+    (library,) = filled_cache_dir.iterdir()
     complete = library.read_bytes()
     library.unlink()  # not truncated in place: this process has it mapped
     library.write_bytes(complete[:keep])
@@ -126,18 +144,20 @@ def test_truncated_library_is_recompiled(cache_dir, keep):
     assert library.stat().st_size == len(complete)
 
 
-def test_same_processor_name_with_other_instructions_recompiles(cache_dir, monkeypatch):
-    if compile_kernels.load_kernels()[0] is None:
-        pytest.skip(f"no kernels: {compile_kernels.load_kernels()[1]}")
+def test_same_processor_name_with_other_instructions_recompiles(filled_cache_dir, monkeypatch):
     monkeypatch.setattr(compile_kernels.hardware, "instruction_sets", lambda: "fpu sse")
     compile_kernels.load_kernels.cache_clear()
     assert compile_kernels.load_kernels()[0] is not None
-    assert len(list(cache_dir.iterdir())) == 2
+    assert len(list(filled_cache_dir.iterdir())) == 2
 
 
-def test_all_ranks_use_the_same_encoder(cache_dir, monkeypatch, capsys):
-    if compile_kernels.load_kernels()[0] is None:
-        pytest.skip(f"no kernels: {compile_kernels.load_kernels()[1]}")
+def test_a_model_uses_them(filled_cache_dir):
+    model = make_model()
+    for chosen in (False, True):
+        assert dispatch.choose_kernels(model, chosen, run_log.RunLog()) == chosen
+
+
+def test_all_ranks_use_the_same_encoder(filled_cache_dir, monkeypatch, capsys):
     monkeypatch.setattr(
         dispatch.collectives, "all_gather", lambda value: [value, "no C compiler found"]
     )

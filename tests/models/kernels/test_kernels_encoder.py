@@ -2,7 +2,11 @@
 
 import numpy as np
 import pytest
-from paddlenlp.transformers import BertConfig, BertForPretraining, BertForSequenceClassification
+from paddlenlp.transformers.bert.modeling import (
+    BertConfig,
+    BertForPretraining,
+    BertForSequenceClassification,
+)
 
 from bert_paddle.glue import loss
 from bert_paddle.models.kernels import compile_kernels, dispatch, encoder, encoder_layer

@@ -10,7 +10,8 @@ from bert_paddle.common.errors import DataError, RunError
 from bert_paddle.models.tokenizer import Tokenizer
 from bert_paddle.pretrain.create import examples, partition, shard_writer
 from bert_paddle.pretrain.create.documents import Document
-from bert_paddle.pretrain.create.examples import Recipe, ShardJob, create_shard
+from bert_paddle.pretrain.create.examples import ShardJob, create_shard
+from bert_paddle.pretrain.create.recipe import Recipe
 from bert_paddle.pretrain.data import schema
 
 RECIPE = Recipe(32, 6, 0.15, False, "none", 2, 0.1, 7)

@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bert_paddle.pretrain.create.masking import MaskingConfig, TokenPool, build_rows, mask_tokens
+from bert_paddle.pretrain.create.rows import TokenPool, build_rows
+from bert_paddle.pretrain.data.masking import MaskingConfig, SequentialDraws, mask_tokens
 
 CLS, SEP, PAD, MASK = 1, 2, 0, 3
 ORDINARY = np.arange(10, 60, dtype=np.int32)
@@ -29,14 +30,18 @@ def make_pairs(count, length, size, seed):
     return np.stack([a0, a0 + a, b0, b0 + b, rng.integers(0, 2, count)], 1)
 
 
+def mask(rows, pool_index, pool, config, seed):
+    draws = SequentialDraws(np.random.default_rng(seed))
+    maskable = pool.is_word_piece(pool_index)
+    return mask_tokens(rows, maskable, pool.starts[pool_index], config, draws)
+
+
 def make_masked_rows(count=300, length=32, settings=None, seed=0, starts=0.6):
     pool = make_pool(500, seed, starts)
     pairs = make_pairs(count, length, 500, seed)
     rows, pool_index = build_rows(pairs, pool, length)
     unmasked = rows["input_ids"].copy()
-    counts = mask_tokens(
-        rows, pool_index, pool, settings or make_config(), np.random.default_rng(seed)
-    )
+    counts = mask(rows, pool_index, pool, settings or make_config(), seed)
     return pool, pairs, unmasked, rows, counts
 
 
@@ -97,7 +102,7 @@ def test_positions_are_chosen_uniformly():
     pool = make_pool(500)
     pairs = np.tile(np.array([0, 9, 20, 30, 0]), (20_000, 1))
     rows, pool_index = build_rows(pairs, pool, 24)
-    mask_tokens(rows, pool_index, pool, make_config(5, 0.2), np.random.default_rng(1))
+    mask(rows, pool_index, pool, make_config(5, 0.2), 1)
     hits = np.bincount(rows["masked_lm_positions"].ravel(), minlength=24)[1:]
     free = np.array([i for i in range(22) if i not in (0, 10, 21)]) - 1
     expected = 20_000 * 4 / len(free)
@@ -138,7 +143,7 @@ def test_whole_words_fill_up_with_words_that_fit():
     )
     pairs = np.tile(np.array([0, 10, 10, 20, 0]), (200, 1))
     rows, pool_index = build_rows(pairs, pool, 23)
-    mask_tokens(rows, pool_index, pool, make_config(20, 0.15, whole=True), np.random.default_rng(0))
+    mask(rows, pool_index, pool, make_config(20, 0.15, whole=True), 0)
     assert ((rows["masked_lm_positions"] > 0).sum(axis=1) == 3).all()
     assert (rows["masked_lm_positions"][:, :3] > 11).all()
 
@@ -148,7 +153,7 @@ def test_a_row_of_one_long_word_has_predictions_nonetheless():
         np.arange(100, 140, dtype=np.int32), np.zeros(40, bool), (CLS, SEP, PAD)
     )
     rows, pool_index = build_rows(np.array([[0, 20, 20, 40, 0]]), pool, 43)
-    mask_tokens(rows, pool_index, pool, make_config(3, 0.15, whole=True), np.random.default_rng(0))
+    mask(rows, pool_index, pool, make_config(3, 0.15, whole=True), 0)
     assert (rows["masked_lm_positions"] > 0).sum() == 3
 
 

@@ -12,7 +12,7 @@ import pytest
 from bert_paddle.common.errors import DataError, FlagError
 from bert_paddle.models import tokenizer
 from bert_paddle.models.tokenizer import SPECIAL_TOKENS
-from bert_paddle.pretrain.create import vocab
+from bert_paddle.pretrain.create import vocab, word_counts
 from bert_paddle.pretrain.create.documents import Document
 
 SCRIPT = Path(__file__).resolve().parents[3] / "scripts" / "train_vocab.py"
@@ -94,7 +94,7 @@ def test_splitting_in_batches_counts_the_same(monkeypatch):
 
 def test_counts_beyond_one_library_text_are_kept(monkeypatch):
     """The most frequent pair is merged first, also where a word is repeated in several texts."""
-    monkeypatch.setattr(vocab, "_WORDS_PER_TEXT", 3)
+    monkeypatch.setattr(word_counts, "_WORDS_PER_TEXT", 3)
     pieces, _ = train(Counter({"ab": 7, "cd": 6, "ef": 8}), size=15)
     assert pieces[-3:] == ["##d", "##f", "ef"]
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from bert_paddle.models.tokenizer import SPECIAL_TOKENS, Tokenizer
 from bert_paddle.pretrain.create import segmenter, wordpiece
-from bert_paddle.pretrain.create.wordpiece import WordPieceEncoder, replacement_ids
+from bert_paddle.pretrain.create.wordpiece import WordPieceEncoder
+from bert_paddle.pretrain.data.masking import replacement_ids
 
 CHINESE = "我们喜欢北京大学的图书馆"
 VOCAB = [*tiny.VOCAB, *"Théé!-[]#", *dict.fromkeys(CHINESE), "##é", "maß", "[unused3]"]

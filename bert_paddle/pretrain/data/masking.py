@@ -1,39 +1,29 @@
-"""Build pre-training rows from word pieces and apply masked-LM masking. Does not import paddle.
+"""BERT's masking rule, for rows as they are created and as they are read. Does not import paddle.
 
     [CLS] the cat [MASK] [SEP] it did [SEP] [PAD] [PAD]     masked positions: 3 (sat), 6 (did)
-      0    0   0    0      0    1  1    1     0     0       segment_ids
 
 Of the masked word pieces 80 % become [MASK], 10 % a random word piece, 10 % stay (Devlin et al.,
 2019, 3.1). Everything is vectorized over rows; pass a few thousand at most, so that the arrays
 fit in the CPU cache.
 """
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
-RowArrays = dict[str, np.ndarray]
+from bert_paddle.common.errors import WeightsError
+from bert_paddle.models.tokenizer import SPECIAL_TOKENS
+from bert_paddle.pretrain.data.row_checks import RowArrays
+
 # Of a uniform draw: below the first [MASK], else below the second a random word piece, else kept.
 _MASK_BELOW, _RANDOM_BELOW = 0.8, 0.9
-
-
-@dataclass(frozen=True)
-class TokenPool:
-    """The word pieces that rows are built from. ids: int32 [m]. starts: bool [m], whether a word
-    piece begins a word. The last three are [CLS], [SEP] and [PAD], for which starts is True."""
-
-    ids: np.ndarray
-    starts: np.ndarray
-
-    @classmethod
-    def with_special_tokens(
-        cls, ids: np.ndarray, starts: np.ndarray, special_ids: tuple[int, int, int]
-    ) -> "TokenPool":
-        """ids, starts: without special tokens. special_ids: the ids of [CLS], [SEP] and [PAD]."""
-        return cls(
-            np.concatenate([ids, np.array(special_ids, np.int32)]),
-            np.concatenate([starts, np.ones(3, bool)]),
-        )
+_UNUSED = re.compile(r"\[unused\d+\]")
+_POSITION_BITS = 12  # low bits of a sort key, which hold the column
+_LAST = np.int32(2**31 - 1)  # sorts after all keys
+MAX_SEQ_LENGTH = 2**_POSITION_BITS - 1
 
 
 @dataclass(frozen=True)
@@ -48,57 +38,75 @@ class MaskingConfig:
     replacement_ids: np.ndarray
 
 
-def build_rows(pairs: np.ndarray, pool: TokenPool, length: int) -> tuple[RowArrays, np.ndarray]:
-    """Build rows without masking. Returns their input_ids, input_mask, segment_ids and
-    next_sentence_labels, and intp [N, length], each token's index in the pool.
+class Draws(Protocol):
+    """The random numbers for the rows of one call of `mask_tokens`."""
 
-    pairs: int64 [N, 5] from sentence_pairs.truncate_pairs, each fitting into `length`.
+    def sort_bits(self, count: int, length: int) -> np.ndarray:
+        """int32 [count, length], uniform in [0, 2^31)."""
+
+    def outcomes(self, row: np.ndarray, column: np.ndarray) -> np.ndarray:
+        """float32 [n], uniform in [0, 1), for n tokens by their row and column."""
+
+    def choices(self, row: np.ndarray, column: np.ndarray, size: int) -> np.ndarray:
+        """Integers [n], uniform in [0, size), for n tokens by their row and column."""
+
+
+class SequentialDraws:
+    """The next numbers of a generator, as shards are created: they depend on all earlier rows."""
+
+    def __init__(self, rng: np.random.Generator):
+        self._rng = rng
+
+    def sort_bits(self, count: int, length: int) -> np.ndarray:  # noqa: D102
+        return self._rng.integers(0, 2**31, (count, length), np.int32)
+
+    def outcomes(self, row: np.ndarray, column: np.ndarray) -> np.ndarray:  # noqa: D102
+        return self._rng.random(len(row), np.float32)
+
+    def choices(self, row: np.ndarray, column: np.ndarray, size: int) -> np.ndarray:  # noqa: D102
+        return self._rng.integers(size, size=len(row))
+
+
+def replacement_ids(vocab: Sequence[str]) -> np.ndarray:
+    """int32: the ids that may replace masked tokens: all but special tokens and [unusedN].
+
+    Raises WeightsError when the vocabulary has none.
     """
-    count = len(pairs)
-    a0, a1, b0, b1, labels = (pairs[:, k, None] for k in range(5))
-    first_sep = a1 - a0 + 1
-    last_sep = first_sep + b1 - b0 + 1
-    columns = np.arange(length)
-    in_b = columns > first_sep
-    # Column 1 has the token a0, the column after the first [SEP] the token b0.
-    pool_index = columns + np.where(in_b, b0 - first_sep - 1, a0 - 1)
-    cls_index, sep_index, pad_index = range(len(pool.ids) - 3, len(pool.ids))
-    pool_index[columns > last_sep] = pad_index
-    pool_index[:, 0] = cls_index
-    rows = np.arange(count)
-    pool_index[rows, first_sep[:, 0]] = pool_index[rows, last_sep[:, 0]] = sep_index
-    is_token = columns <= last_sep
-    return {
-        "input_ids": pool.ids[pool_index],
-        "input_mask": is_token.view(np.int8),
-        "segment_ids": (in_b & is_token).view(np.int8),
-        "next_sentence_labels": labels[:, 0].astype(np.int8),
-    }, pool_index
+    ids = [
+        i
+        for i, token in enumerate(vocab)
+        if token not in SPECIAL_TOKENS and not _UNUSED.fullmatch(token)
+    ]
+    if not ids:
+        raise WeightsError(
+            f"the vocabulary of {len(vocab)} entries has special tokens only: give one with words"
+        )
+    return np.array(ids, np.int32)
 
 
 def mask_tokens(
     rows: RowArrays,
-    pool_index: np.ndarray,
-    pool: TokenPool,
+    maskable: np.ndarray,
+    starts: np.ndarray,
     config: MaskingConfig,
-    rng: np.random.Generator,
+    draws: Draws,
 ) -> tuple[int, int, int]:
     """Choose word pieces of each row, replace them in rows["input_ids"] in place, and add
     masked_lm_positions and masked_lm_ids, int32 [N, P] with P = max_predictions, padded with zeros.
 
-    The number of predictions is `prob` times the tokens of the row ([CLS] and [SEP] included), at
-    least 1 and at most P; fewer with whole_words, where a word that would exceed it is skipped.
-    [CLS] and [SEP] are never chosen. Returns how many word pieces were replaced by [MASK], replaced
-    at random, and kept.
+    maskable, starts: bool [N, length], whether a token may be chosen (no special tokens), and
+    whether it begins a word; starts is used with whole_words only. The number of predictions is
+    `prob` times the tokens of the row ([CLS] and [SEP] included), at least 1 and at most P; fewer
+    with whole_words, where a word that would exceed it is skipped. Returns how many word pieces
+    were replaced by [MASK], replaced at random, and kept.
     """
     ids = rows["input_ids"]
     count, length = ids.shape
-    maskable = pool_index < len(pool.ids) - 3  # no special tokens
     num_to_predict = np.rint(config.prob * rows["input_mask"].sum(axis=1)).astype(np.int64)
     num_to_predict = np.clip(num_to_predict, 1, config.max_predictions)
-    keys = _random_sort_keys(count, length, rng)
+    keys = _sort_keys(draws.sort_bits(count, length))
     if config.whole_words:
-        begins = pool.starts[pool_index] & maskable
+        begins = starts & maskable
         # The first word piece of A, and of B (after [SEP]), begins a word even if truncation has
         # removed the beginning of that word.
         begins[:, 1] = maskable[:, 1]
@@ -114,11 +122,12 @@ def mask_tokens(
     row, slot = np.nonzero(used)
     column = positions[row, slot]
     labels = ids[row, column]
-    draw = rng.random(len(row), np.float32)
+    draw = draws.outcomes(row, column)
     ids[row, column] = np.where(draw < _MASK_BELOW, np.int32(config.mask_id), labels)
     replaced = np.flatnonzero((draw >= _MASK_BELOW) & (draw < _RANDOM_BELOW))
-    choices = rng.integers(len(config.replacement_ids), size=len(replaced))
-    ids[row[replaced], column[replaced]] = config.replacement_ids[choices]
+    row_of, column_of = row[replaced], column[replaced]
+    choices = draws.choices(row_of, column_of, len(config.replacement_ids))
+    ids[row_of, column_of] = config.replacement_ids[choices]
     rows["masked_lm_positions"] = np.where(used, positions, 0)
     masked_lm_ids = np.zeros((count, config.max_predictions), np.int32)
     masked_lm_ids[row, slot] = labels
@@ -127,21 +136,15 @@ def mask_tokens(
     return masked, len(replaced), len(row) - masked - len(replaced)
 
 
-_POSITION_BITS = 12  # low bits of a sort key, which hold the column
-_LAST = np.int32(2**31 - 1)  # sorts after all keys
-MAX_SEQ_LENGTH = 2**_POSITION_BITS - 1
-
-
-def _random_sort_keys(count: int, length: int, rng: np.random.Generator) -> np.ndarray:
-    """int32 [count, length]: 19 random bits, then the column. The low bits of a sorted row are
-    therefore its columns in random order.
+def _sort_keys(keys: np.ndarray) -> np.ndarray:
+    """Random bits, int32 [count, length] below 2^31, as sort keys: 19 random bits, then the column.
+    The low bits of a sorted row are therefore its columns in random order. Changes `keys`.
 
     Keys with the same random bits sort by column. At 128 columns this is one key in 4,000, too few
     to change the distribution measurably.
     """
-    keys = rng.integers(0, 2**31, (count, length), np.int32)
     keys &= np.int32(-(2**_POSITION_BITS))  # clears the low bits
-    keys |= np.arange(length, dtype=np.int32)
+    keys |= np.arange(keys.shape[1], dtype=np.int32)
     return keys
 
 

@@ -1,0 +1,161 @@
+"""Where a run's model comes from: its configuration, tokenizer and weights."""
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bert_paddle.clm.args import SIZE, ClmArgs
+from bert_paddle.common import runtime
+from bert_paddle.common.errors import UserError, WeightsError
+from bert_paddle.common.flag_fields import flag_names
+from bert_paddle.common.run_log import RunLog
+from bert_paddle.models import gpt2, gpt2_config, gpt2_weights
+from bert_paddle.models.bpe_files import has_bpe_files
+from bert_paddle.models.byte_level_bpe import BpeTokenizer, load_bpe_tokenizer
+from bert_paddle.models.gpt2_config import Gpt2Config
+from bert_paddle.models.weight_names import Tensors
+from bert_paddle.training import run as training_run
+
+_HEAD_SIZE = 64
+_MIN_SHARE = 0.9  # of a model's word embeddings that its vocabulary must have
+
+
+@dataclass
+class ModelSource:
+    """The model to start from. tensors: its weights, with rows for all tokens of the tokenizer.
+    folder: None for a published configuration or a file. notes: what was done, for the log."""
+
+    config: Gpt2Config
+    tokenizer: BpeTokenizer
+    tensors: Tensors
+    folder: Path | None
+    notes: list[str]
+
+
+def read_model_source(args: ClmArgs, log: RunLog) -> ModelSource:
+    """Read or draw the weights, and read the tokenizer with the special tokens of the flags.
+
+    Raises WeightsError for a model that is missing or not a GPT-2 and for a vocabulary that does
+    not fit its weights, UserError for flags that do not fit the model.
+    """
+    if args.random_weights:
+        source = _random_source(args)
+    else:
+        folder = training_run.find_initial_model(args.model_name_or_path, log)
+        loaded = gpt2_weights.load_gpt2_weights(folder)
+        tokenizer = load_bpe_tokenizer(folder, args.vocab_file)
+        check_vocabulary(tokenizer, loaded.config, folder)
+        source = ModelSource(loaded.config, tokenizer, loaded.tensors, folder, loaded.notes)
+    for message in source.tokenizer.messages:
+        log.note(message)
+    source.tokenizer = source.tokenizer.with_roles(args.roles())
+    log.note(f"special tokens: {_describe_roles(source.tokenizer)}")
+    _resize(source, args.seed)
+    positions = source.config.max_position_embeddings
+    if args.max_seq_length > positions:
+        raise UserError(
+            f"--max_seq_length {args.max_seq_length} is more than the model's {positions} positions"
+        )
+    layers = source.config.num_hidden_layers
+    if args.freeze_layers > layers:
+        raise UserError(f"--freeze_layers {args.freeze_layers}: the model has {layers} layers")
+    return source
+
+
+@dataclass(frozen=True)
+class ParameterCounts:
+    """How many parameters a model has, and how many of them are trained."""
+
+    total: int
+    trainable: int
+
+
+def freeze(model: Any, layers: int, embeddings: bool) -> ParameterCounts:
+    """Exclude the first `layers` layers, and the embeddings, from training."""
+    frozen: list[Any] = []
+    for layer in list(model.gpt.decoder.layers)[:layers]:
+        frozen += layer.parameters()
+    if embeddings:
+        frozen += model.gpt.embeddings.parameters()
+    for parameter in frozen:
+        parameter.stop_gradient = True
+    sizes = [(p.size, p.stop_gradient) for p in model.parameters()]
+    total = sum(size for size, _ in sizes)
+    return ParameterCounts(total, total - sum(size for size, is_frozen in sizes if is_frozen))
+
+
+def _random_source(args: ClmArgs) -> ModelSource:
+    name, home = args.model_name_or_path, runtime.bert_paddle_home()
+    path, in_home = Path(name).expanduser(), home / "models" / name
+    config = gpt2_config.published_config(name)
+    folder = next((p for p in (path, in_home) if p.is_dir()), None)
+    if folder is not None:
+        config = gpt2_config.read_gpt2_config(folder)
+    elif path.is_file():
+        config = gpt2_config.read_gpt2_config_file(path)
+    if config is None:
+        names = ", ".join(gpt2_config.PUBLISHED_SIZES)
+        raise WeightsError(
+            f"--model_name_or_path {name}: no folder or config.json, and no published GPT-2 "
+            f"({names}): with --random_weights it gives the configuration"
+        )
+    vocabularies = [p for p in (folder, home / "vocabularies" / name) if p is not None]
+    found = next((p for p in vocabularies if has_bpe_files(p)), None)
+    if found is None and not args.vocab_file:
+        looked = " and ".join(map(str, vocabularies))
+        raise WeightsError(
+            f"no vocabulary for {name} (looked in {looked}): give --vocab_file, a tokenizer.json "
+            "or a vocab.json with merges.txt beside it; scripts/fetch_gpt2_vocab.sh fetches GPT-2's"
+        )
+    tokenizer = load_bpe_tokenizer(found or Path(name), args.vocab_file)
+    config = _override_sizes(replace(config, vocab_size=len(tokenizer)), args)
+    tensors = gpt2.initial_tensors(config, args.seed)
+    return ModelSource(
+        config, tokenizer, tensors, folder, [f"random weights from seed {args.seed}"]
+    )
+
+
+def _override_sizes(config: Gpt2Config, args: ClmArgs) -> Gpt2Config:
+    """The configuration with the sizes that are given as flags; --hidden_size also sets the number
+    of heads and the feed-forward width unless these are given. Raises WeightsError."""
+    names = flag_names(ClmArgs, part=SIZE)
+    sizes: dict[str, Any] = {n: getattr(args, n) for n in names if getattr(args, n) > 0}
+    if "hidden_size" in sizes:
+        sizes.setdefault("intermediate_size", 4 * sizes["hidden_size"])
+        sizes.setdefault("num_attention_heads", max(1, sizes["hidden_size"] // _HEAD_SIZE))
+    changed = Gpt2Config(**asdict(config) | sizes)
+    flags = ", ".join(f"--{name}" for name in sizes)
+    gpt2_config.check_config(changed, f"the model's sizes ({flags})")
+    return changed
+
+
+def check_vocabulary(tokenizer: BpeTokenizer, config: Gpt2Config, folder: Path) -> None:
+    """Raise WeightsError for a vocabulary of another model. A model may have a few more embeddings
+    than tokens: their number is often rounded up."""
+    count, rows = len(tokenizer), config.vocab_size
+    if not _MIN_SHARE * rows <= count <= rows:
+        raise WeightsError(
+            f"{folder}: the vocabulary has {count:,} tokens, but the model {rows:,} word "
+            "embeddings: give the model's own vocabulary (tokens of your own: --bos_token, "
+            "--eos_token, --pad_token)"
+        )
+
+
+def _resize(source: ModelSource, seed: int) -> None:
+    """Give the model embeddings for all tokens."""
+    config, count = source.config, len(source.tokenizer)
+    new = count - config.vocab_size
+    if new <= 0:
+        return
+    source.tensors = gpt2.resize_embeddings(source.tensors, count, config.initializer_range, seed)
+    source.config = replace(config, vocab_size=count)
+    source.notes.append(f"{new} word embedding(s) added, drawn from seed {seed}")
+
+
+def _describe_roles(tokenizer: BpeTokenizer) -> str:
+    """The special tokens with their ids."""
+    parts = []
+    for role in ("bos", "eos", "pad"):
+        token = tokenizer.roles.get(role)
+        parts.append(f"{role} {token} (id {tokenizer.id_of(role)})" if token else f"no {role}")
+    return ", ".join(parts)
