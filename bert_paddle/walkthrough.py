@@ -89,7 +89,7 @@ def _show_random_rows(train: Examples, print_line: PrintLine) -> None:
 def run_state(run: Path, flags: Sequence[str]) -> str:
     """The state of the run in a folder, and so what to do with these flags of run_glue.py (which
     lack the data files): "overwrite" with --overwrite_output_dir, "finished", or "start" for a new
-    or unfinished run.
+    or unfinished run, and for --seeds, which leaves out the seeds that are finished.
 
     Raises FlagError for invalid flags, OutputError for a finished run with other or unknown
     settings.
@@ -102,7 +102,7 @@ def run_state(run: Path, flags: Sequence[str]) -> str:
         args = parse_args([*file_flags, *flags, f"--output_dir={run}"])
     if args.overwrite_output_dir:
         return "overwrite"
-    if not (run / RESULTS_FILE).is_file():
+    if args.seeds is not None or not (run / RESULTS_FILE).is_file():
         return "start"
     settings = run_info.read(run).get("settings")
     if not isinstance(settings, dict):

@@ -9,7 +9,8 @@ set -euo pipefail
 . "$(dirname "$0")/recipe.sh"
 . "$(dirname "$0")/several_tasks.sh"
 
-output=${OUTPUT_DIR:-$RUNS/all_tasks}
+output=$(flag_value output_dir "${OUTPUT_DIR:-$RUNS/all_tasks}" "$@" "${EXTRA_FLAGS[@]}")
+length=$(flag_value max_seq_length 128 "$@" "${EXTRA_FLAGS[@]}")
 read -ra tasks <<<"${TASKS:-CoLA SST-2 MRPC STS-B QQP MNLI QNLI RTE WNLI}"
 for task in "${tasks[@]}"; do
     fine_tune "$task" "$output/$task" --logging_steps 100 --save_steps "${SAVE_STEPS:-500}" \
@@ -17,11 +18,11 @@ for task in "${tasks[@]}"; do
 done
 
 if [[ -f $output/MNLI/all_results.json && ! -f $output/AX/predictions/AX.tsv ]]; then
-    mnli=$(find "$output/MNLI" -maxdepth 1 -regex '.*/model_[0-9]+' | sort -V | tail -n 1)
+    mnli=$(find "$output/MNLI" -maxdepth 2 -regex '.*/model_[0-9]+' | sort -V | tail -n 1)
     if "$PY" "$REPO/scripts/find_data.py" AX --download >/dev/null 2>&1; then
         code=0
         run_logged AX "$output/AX.log" --model_type bert --model_name_or_path "$mnli" \
-            --task_name AX --max_seq_length 128 --output_dir "$output/AX" --n_gpu "$N_GPU" \
+            --task_name AX --max_seq_length "$length" --output_dir "$output/AX" --n_gpu "$N_GPU" \
             --do_predict || code=$?
         note_failure AX "$output/AX.log" "$code"
     else

@@ -6,12 +6,14 @@
 # Variables: those of recipe.sh, with EPOCHS (4; 2 is often enough); OUTPUT_DIR (runs/cola)
 #            SENTENCE  that the fine-tuned model classifies
 # --data_dir DIR (or the variable COLA_PUBLIC_DIR): the folder of the release, cola_public or its
-# raw/; without it the release is downloaded. More flags of run_glue.py may follow.
+# raw/; without it the release is downloaded. More flags of run_glue.py may follow, such as
+# --output_dir, --max_seq_length, or --seeds 1,2 (of which the first seed's model is shown).
 set -euo pipefail
 EPOCHS=${EPOCHS:-4}
 . "$(dirname "$0")/recipe.sh"
 
 data_dir=() more=()
+set -- "${EXTRA_FLAGS[@]}" "$@"
 while (($#)); do
     case $1 in
     --data_dir)
@@ -30,18 +32,26 @@ while (($#)); do
     esac
 done
 walkthrough=$REPO/scripts/walkthrough.py
-output=${OUTPUT_DIR:-$RUNS/cola}
+output=$(flag_value output_dir "${OUTPUT_DIR:-$RUNS/cola}" "${more[@]}")
+model=$(flag_value model_name_or_path "$MODEL" "${more[@]}")
+length=$(flag_value max_seq_length 64 "${more[@]}")
+seeds=$(flag_value seeds "" "${more[@]}")
+run=$output # the folder of the run that is shown
+if [[ -n $seeds ]]; then
+    first=${seeds%%,*}
+    run=$output/seed_${first// /}
+fi
 flags=(--model_type bert --model_name_or_path "$MODEL"
     --validation_share 0.1 --column_names source,label,mark,sentence
     --text_column sentence --label_column label --labels 0,1
     --label_names unacceptable,acceptable --metric matthews --max_seq_length 64
     --batch_size "$BATCH_SIZE" --learning_rate "$LR" --warmup_steps 0
     --num_train_epochs "$EPOCHS" --save_strategy epoch --save_total_limit 2
-    --logging_steps 20 --seed "$SEED" --n_gpu "$N_GPU" "${EXTRA_FLAGS[@]}" "${more[@]}")
+    --logging_steps 20 --seed "$SEED" --n_gpu "$N_GPU" "${more[@]}")
 
 # Before the data, which may be downloaded: check the flags, and whether the run is finished.
 state=$("$PY" "$walkthrough" check "$output" "${flags[@]}")
-data=$("$PY" "$walkthrough" data --model "$MODEL" "${data_dir[@]}" --max_seq_length 64)
+data=$("$PY" "$walkthrough" data --model "$model" "${data_dir[@]}" --max_seq_length "$length")
 
 shown=()
 if [[ $state == finished ]]; then
@@ -62,6 +72,6 @@ else
     fi
 fi
 
-"$PY" "$walkthrough" end "$output" --sentence "${SENTENCE:-The cat the dog chased sleeps.}" \
+"$PY" "$walkthrough" end "$run" --sentence "${SENTENCE:-The cat the dog chased sleeps.}" \
     "${shown[@]}"
-echo "The report of the run, with the pictures: $output/report.html"
+echo "The report of the run, with the pictures: $run/report.html"

@@ -17,7 +17,9 @@ N_GPU=${N_GPU:-2}
 . "$(dirname "$0")/recipe.sh"
 . "$(dirname "$0")/pretraining.sh"
 
-at_once=$((BATCH_SIZE * (N_GPU > 0 ? N_GPU : 1)))
+batch_size=$(flag_value batch_size "$BATCH_SIZE" "${EXTRA_FLAGS[@]}" "$@")
+n_gpu=$(flag_value n_gpu "$N_GPU" "${EXTRA_FLAGS[@]}" "$@")
+at_once=$((batch_size * (n_gpu > 0 ? n_gpu : 1)))
 exec "$PY" -u "$PROGRAM" "${COMMON[@]}" --init_from "$PHASE1" \
     --output_dir "${OUTPUT_DIR:-$RUNS/pretrain_phase2}" --max_predictions_per_seq 80 \
     --optimizer lamb --learning_rate "$LR" --lr_scheduler_type poly --warmup_ratio 0.128 \

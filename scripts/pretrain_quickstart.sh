@@ -6,6 +6,10 @@
 # Variables: QUICKSTART_DIR (runs/pretrain_quickstart), STEPS (400, of pre-training)
 set -euo pipefail
 MODEL=tiny
+if (($#)); then
+    echo "error: this script takes no flags, only the variables at its beginning: $*" >&2
+    exit 2
+fi
 . "$(dirname "$0")/recipe.sh"
 
 folder=${QUICKSTART_DIR:-$RUNS/pretrain_quickstart}

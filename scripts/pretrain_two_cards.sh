@@ -8,7 +8,7 @@ LR=${LR:-1e-4}
 . "$(dirname "$0")/pretraining.sh"
 . "$(dirname "$0")/launcher.sh"
 
-output=${OUTPUT_DIR:-$RUNS/pretrain_two_cards}
+output=$(flag_value output_dir "${OUTPUT_DIR:-$RUNS/pretrain_two_cards}" "${EXTRA_FLAGS[@]}" "$@")
 launch_into "${output%/}_workers"
 exec "${LAUNCH[@]}" "$PROGRAM" "${COMMON[@]}" --output_dir "$output" \
     --max_predictions_per_seq 20 --learning_rate "$LR" --weight_decay 1e-2 --adam_epsilon 1e-6 \

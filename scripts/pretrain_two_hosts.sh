@@ -10,7 +10,7 @@ LR=${LR:-1e-4}
 . "$(dirname "$0")/pretraining.sh"
 . "$(dirname "$0")/hosts.sh"
 
-output=${OUTPUT_DIR:-$RUNS/pretrain_two_hosts}
+output=$(flag_value output_dir "${OUTPUT_DIR:-$RUNS/pretrain_two_hosts}" ${EXTRA_FLAGS[@]+"${EXTRA_FLAGS[@]}"} "$@")
 on_hosts "${output%/}_workers/${NODE_RANK:-$(hostname)-$$}" "$PROGRAM" "${COMMON[@]}" \
     --output_dir "$output" --max_predictions_per_seq 20 --learning_rate "$LR" \
     --weight_decay 1e-2 --adam_epsilon 1e-6 --warmup_steps 10000 --num_train_epochs 1e5 \

@@ -13,7 +13,7 @@ home=${BERT_PADDLE_HOME:-$HOME/.cache/bert_paddle}
 
 show() { # folder of a finished run
     echo
-    echo "result:   $(grep '^eval loss' "$1/train.log" | tail -n 1)"
+    echo "result:   $(grep -E '^(eval loss|tables:)' "$1/train.log" | tail -n 1)"
     echo "written:  $1: model_<step>/ (weights, vocabulary), all_results.json, metrics.jsonl,"
     echo "          train.log"
     if grep -q '"data": "demo"' "$1/all_results.json"; then
@@ -30,7 +30,9 @@ show() { # folder of a finished run
     echo "            every flag"
 }
 
-folder=${QUICKSTART_DIR:-$RUNS/quickstart}
+given=$(flag_value output_dir "" "${EXTRA_FLAGS[@]}" "$@")
+folder=${given:-${QUICKSTART_DIR:-$RUNS/quickstart}}
+DATA_DIR=$(flag_value data_dir "${DATA_DIR:-}" "${EXTRA_FLAGS[@]}" "$@")
 first=$folder number=1
 while [[ -e $folder ]]; do
     if [[ -f $folder/all_results.json ]]; then
@@ -38,6 +40,7 @@ while [[ -e $folder ]]; do
         show "$folder"
         exit 0
     fi
+    if [[ -n $given ]]; then break; fi # run_glue.py says what is in it, or resumes
     number=$((number + 1))
     folder=$first-$number # the one before is unfinished, or running: it is left alone
 done

@@ -27,6 +27,19 @@ if [[ $PWD == "$REPO" ]]; then # short paths in what is printed
     RUNS=runs
 fi
 
+flag_value() { # NAME DEFAULT [flags]: the value of the last --NAME among the flags, or DEFAULT
+    local name=$1 value=$2
+    shift 2
+    while (($#)); do
+        case $1 in
+        "--$name="*) value=${1#*=} ;;
+        "--$name") value=${2:-} ;;
+        esac
+        shift
+    done
+    printf '%s' "$value"
+}
+
 if [[ $MODEL == all-minilm-l6-v2 ]]; then
     PY=$PY bash "$REPO/scripts/fetch_minilm.sh"
 fi

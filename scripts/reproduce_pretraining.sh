@@ -9,6 +9,10 @@
 set -euo pipefail
 MODEL=all-minilm-l6-v2 # for its vocabulary, that of bert-base-uncased
 N_GPU=${N_GPU:-0}
+if (($#)); then
+    echo "error: this script takes no flags, only the variables at its beginning: $*" >&2
+    exit 2
+fi
 . "$(dirname "$0")/recipe.sh"
 
 home=${BERT_PADDLE_HOME:-$HOME/.cache/bert_paddle}

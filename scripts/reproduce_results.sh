@@ -10,8 +10,9 @@ MODEL=${MODEL:-all-minilm-l6-v2}
 . "$(dirname "$0")/recipe.sh"
 . "$(dirname "$0")/several_tasks.sh"
 
-results=${RESULTS_DIR:-$RUNS/results}
-model_name=$(basename "$MODEL")
+results=$(flag_value output_dir "${RESULTS_DIR:-$RUNS/results}" "$@" "${EXTRA_FLAGS[@]}")
+model_name=$(basename "$(flag_value model_name_or_path "$MODEL" "$@" "${EXTRA_FLAGS[@]}")")
+batch_size=$(flag_value batch_size "$BATCH_SIZE" "$@" "${EXTRA_FLAGS[@]}")
 read -ra tasks <<<"${TASKS:-MRPC CoLA RTE STS-B SST-2 QNLI}"
 for task in "${tasks[@]}"; do
     code=0
@@ -20,7 +21,7 @@ for task in "${tasks[@]}"; do
         note_failure "$task" "the line before" "$code"
         continue
     fi
-    steps_per_epoch=$(((${found##*$'\t'} + BATCH_SIZE - 1) / BATCH_SIZE))
+    steps_per_epoch=$(((${found##*$'\t'} + batch_size - 1) / batch_size))
     fine_tune "$task" "$results/$model_name/$task" --logging_steps 50 \
         --save_steps "$steps_per_epoch" --save_total_limit 1 "$@"
     "$PY" "$REPO/scripts/make_results.py" "$results" \

@@ -18,8 +18,8 @@ fine_tune() { # TASK FOLDER [flags]
     fi
     local command=(--model_type bert --model_name_or_path "$MODEL" --task_name "$task"
         --max_seq_length 128 --batch_size "$BATCH_SIZE" --learning_rate "$LR"
-        --num_train_epochs "$EPOCHS" --seed "$SEED" --output_dir "$folder" --n_gpu "$N_GPU"
-        --resume_from_checkpoint auto "$@" "${EXTRA_FLAGS[@]}")
+        --num_train_epochs "$EPOCHS" --seed "$SEED" --n_gpu "$N_GPU"
+        --resume_from_checkpoint auto "$@" "${EXTRA_FLAGS[@]}" --output_dir "$folder")
     run_logged "$task" "$folder.log" "${command[@]}" || code=$?
     note_failure "$task" "$folder.log" "$code"
 }

@@ -8,7 +8,7 @@ set -euo pipefail
 . "$(dirname "$0")/recipe.sh"
 . "$(dirname "$0")/launcher.sh"
 
-output=${OUTPUT_DIR:-$RUNS/two_cards}
+output=$(flag_value output_dir "${OUTPUT_DIR:-$RUNS/two_cards}" "${EXTRA_FLAGS[@]}" "$@")
 launch_into "${output%/}_workers"
 exec "${LAUNCH[@]}" "${GLUE[@]:2}" --model_type bert --model_name_or_path "$MODEL" \
     --task_name "${TASK_NAME:-SST-2}" --max_seq_length 128 --batch_size "$BATCH_SIZE" \

@@ -10,7 +10,7 @@ set -euo pipefail
 . "$(dirname "$0")/recipe.sh"
 . "$(dirname "$0")/hosts.sh"
 
-output=${OUTPUT_DIR:-$RUNS/two_hosts}
+output=$(flag_value output_dir "${OUTPUT_DIR:-$RUNS/two_hosts}" ${EXTRA_FLAGS[@]+"${EXTRA_FLAGS[@]}"} "$@")
 on_hosts "${output%/}_workers/${NODE_RANK:-$(hostname)-$$}" "${GLUE[@]:2}" --model_type bert \
     --model_name_or_path "$MODEL" --task_name "${TASK_NAME:-SST-2}" --max_seq_length 128 \
     --batch_size "$BATCH_SIZE" --learning_rate "$LR" --num_train_epochs "$EPOCHS" \

@@ -127,6 +127,13 @@ def test_run_state_and_a_finished_run_with_other_settings(tmp_path):
     assert walkthrough.run_state(tmp_path, overwrite) == "overwrite"
 
 
+def test_run_state_of_several_seeds(tmp_path):
+    """The folder of several seeds has their means, and no run.json."""
+    (tmp_path / "all_results.json").write_text("{}")
+    flags = ["--model_name_or_path=m", "--label_column=label", "--seeds=1,2"]
+    assert walkthrough.run_state(tmp_path, flags) == "start"
+
+
 @pytest.mark.parametrize("content", [None, "", "{", "[]", "{}", '{"settings": 3}'])
 def test_a_finished_run_with_a_damaged_run_json_is_refused(tmp_path, content):
     """Nothing tells whether it is the run that the flags ask for."""

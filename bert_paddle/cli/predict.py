@@ -23,9 +23,9 @@ DESCRIPTION = """Classify or score texts with a fine-tuned model, Paddle or Hugg
   bert-paddle predict out/model_300 < lines.txt
   bert-paddle predict mrpc/model_345 "He left." --pair "He has gone." --json
 
-Prints one line for each text, in input order: the class, the probability of every class, and the
-text; or the score and the text. Without TEXT, each line of stdin is a text. A TAB separates the two
-texts of a pair.
+Prints one line for each text, in input order: the class, the probability of every class (of more
+than 100 classes, of the ten most likely), and the text; or the score and the text. Without TEXT,
+each line of stdin is a text. A TAB separates the two texts of a pair.
 """
 INPUT, OUTPUT, MODEL = "input", "output", "model and device"
 # DEL, C1 controls, and what reverses the order of letters; JSON escapes C0 itself.
@@ -44,6 +44,14 @@ class PredictArgs:
     )
     pair: str | None = flag(None, "the second text of a pair whose first is TEXT", group=INPUT)
     json: bool = flag(False, "print one JSON object per line, with unrounded numbers", group=OUTPUT)
+    top_k: int = flag(
+        -1,
+        "print the probabilities of the N most likely classes, largest first (-1: of all classes, "
+        "or of the ten most likely if there are more than 100)",
+        group=OUTPUT,
+        minimum=1,
+        sentinel=-1,
+    )
     max_seq_length: int = flag(
         -1,
         "tokens per text or pair; longer ones are truncated (-1: the model's maximum)",
@@ -99,13 +107,16 @@ def main(argv: Sequence[str]) -> None:
         args.do_lower_case,
         print_line,
     )
+    if args.top_k > 0 and model.is_regression:
+        raise DataError(f"--top_k is for classes, and {model.folder} predicts a score")
     batch_size = 1 if interactive else args.batch_size
     if interactive:
         print_line("type one text per line, Ctrl-D to end:")
     while batch := _read_batch(islice(inputs, batch_size)):
         predictions = _predict(model, batch.inputs, batch_size)
         for input_, prediction in zip(batch.inputs, predictions, strict=True):
-            line = _as_json(input_, prediction) if args.json else _as_text(input_, prediction)
+            as_line = _as_json if args.json else _as_text
+            line = as_line(input_, prediction, args.top_k)
             print(line, flush=False)
         sys.stdout.flush()
         if batch.error:
@@ -196,13 +207,16 @@ def _predict(model: "Predictor", inputs: list[Input], batch_size: int) -> list["
     return model.predict([input_.text for input_ in inputs], pairs or None, batch_size)
 
 
-def _as_json(input_: Input, prediction: "Prediction") -> str:
-    """A JSON object: text(s), then label and probabilities, or score."""
+def _as_json(input_: Input, prediction: "Prediction", top_k: int) -> str:
+    """A JSON object: text(s), then label and probabilities (top_probabilities if they are not those
+    of every class in the model's order), or score. top_k: as the flag."""
     row: dict = {"text_a": input_.text}
     if input_.pair is not None:
         row["text_b"] = input_.pair
     if prediction.score is None:
-        row |= {"label": prediction.label, "probabilities": prediction.probabilities}
+        listed = prediction.listed(top_k)
+        key = "probabilities" if listed is prediction.probabilities else "top_probabilities"
+        row |= {"label": prediction.label, key: listed}
     else:
         row["score"] = prediction.score
     line = json.dumps(row, ensure_ascii=False)
@@ -210,11 +224,11 @@ def _as_json(input_: Input, prediction: "Prediction") -> str:
     return _UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", line)
 
 
-def _as_text(input_: Input, prediction: "Prediction") -> str:
+def _as_text(input_: Input, prediction: "Prediction", top_k: int) -> str:
     """TAB-separated: class, probabilities, text(s); or score, text(s). Control characters in the
-    fields are replaced by spaces."""
+    fields are replaced by spaces. top_k: as the flag."""
     if prediction.score is None:
-        items = prediction.probabilities.items()
+        items = prediction.listed(top_k).items()
         probabilities = ", ".join(f"{name} {value:.4f}" for name, value in items)
         fields = [str(prediction.label), probabilities]
     else:

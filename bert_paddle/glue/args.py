@@ -14,7 +14,8 @@ from bert_paddle.common.flags import flag
 from bert_paddle.common.peer_flags import PeerFlag
 from bert_paddle.glue import tasks
 from bert_paddle.glue.best_metric import with_metric
-from bert_paddle.glue.custom_args import CustomDataArgs, overridden_flags
+from bert_paddle.glue.custom_args import overridden_flags
+from bert_paddle.glue.prediction_args import PredictionArgs
 
 TASK = "task and data"
 _ACTION = "what the run does"  # given one, only those given are done
@@ -30,7 +31,7 @@ DESCRIPTION = """Fine-tune BERT on a GLUE task or data of your own, evaluate it,
 
 
 @dataclasses.dataclass
-class GlueArgs(CustomDataArgs, CommonArgs):
+class GlueArgs(PredictionArgs, CommonArgs):
     """All flags of `run_glue.py`; `CommonArgs` has those shared with pre-training."""
 
     task_name: str | None = flag(
@@ -130,7 +131,10 @@ class GlueArgs(CustomDataArgs, CommonArgs):
     ) -> frozenset[str]:
         """Names of the --config file's flags to ignore, since flags on the command line contradict
         them; see `custom_args.overridden_flags`."""
-        return overridden_flags(on_command_line, in_config)
+        overridden = overridden_flags(on_command_line, in_config)
+        # A file of one's own takes what its predictions have with it.
+        own = flags.flag_names(PredictionArgs) if "test_file" in overridden else ()
+        return overridden | {*own}
 
     def problems(self) -> Iterator[str]:
         """Problems with the arguments, one message each."""
@@ -138,6 +142,7 @@ class GlueArgs(CustomDataArgs, CommonArgs):
         if self.data_dir and not Path(self.data_dir).is_dir():
             yield f"--data_dir {self.data_dir}: no such folder"
         yield from self.custom_data_problems(self.task_name, self.data_dir)
+        yield from self.prediction_problems()
         if self.task_name is None and self.data_file_flags():
             yield from self.missing_files(self.do_train, self.do_eval, self.do_predict)
         task = None

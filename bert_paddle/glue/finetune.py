@@ -255,7 +255,8 @@ class FineTuningJob(TrainingJob):
             predicted.append((task, test_set, dataset, logits))
 
         def write() -> list[Path]:
-            return [write_test_predictions(*test, self.output_dir) for test in predicted]
+            shares = self.args.predict_probabilities
+            return [write_test_predictions(*test, self.output_dir, shares) for test in predicted]
 
         paths = collectives.run_on_main(write)
         demo = "demo " if self.data.demo else ""

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from heapq import nlargest
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from bert_paddle.glue import evaluate, loss
 from bert_paddle.glue.custom.load import saved_task
 from bert_paddle.glue.data.dataset import encode_examples, unknown_share
 from bert_paddle.glue.data.tsv import Examples
-from bert_paddle.glue.predictions import probabilities
+from bert_paddle.glue.predictions import MAX_CLASSES_LISTED, TOP_CLASSES, probabilities
 from bert_paddle.models import classifier, hub, load_weights, model_config, tokenizer
 from bert_paddle.models.added_tokens import check_embeddings
 from bert_paddle.models.kernels import encoder
@@ -31,6 +33,14 @@ class Prediction:
     label: str | None
     probabilities: dict[str, float]
     score: float | None = None
+
+    def listed(self, top_k: int = -1) -> dict[str, float]:
+        """The probabilities to show: those of the `top_k` most likely classes, largest first. -1:
+        of all classes, or of the ten most likely if there are more than 100."""
+        if top_k < 0 and len(self.probabilities) <= MAX_CLASSES_LISTED:
+            return self.probabilities
+        count = TOP_CLASSES if top_k < 0 else top_k
+        return dict(nlargest(count, self.probabilities.items(), key=itemgetter(1)))
 
 
 class Predictor:

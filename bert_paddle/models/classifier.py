@@ -113,7 +113,8 @@ def _align_head(
     if not same_names or not len(index_of) == len(labels) == len(saved_labels):
         for name in [name for name in tensors if name.startswith("classifier.")]:
             del tensors[name]
-        return tensors, f"the model's head is for {', '.join(saved_labels)}"
+        listed = ", ".join(saved_labels[:20]) + (", ..." if len(saved_labels) > 20 else "")
+        return tensors, f"the model's head is for {listed}"
     order = [index_of[normalize(name)] for name in labels]
     tensors["classifier.weight"] = tensors["classifier.weight"][:, order]
     tensors["classifier.bias"] = tensors["classifier.bias"][order]

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from bert_paddle.common import limits
 from bert_paddle.common.errors import WeightsError
 from bert_paddle.models.model_config import ModelConfig, check_classifier_kind, read_config
 from bert_paddle.models.weight_files import read_tensors, shorten
@@ -102,6 +103,7 @@ def load_weights(folder: Path) -> LoadedWeights:
     elif head_problem := _other_classes(config, tensors, file):
         values["labels"] = None
         tensors = _without(tensors, "classifier.")
+    limits.check("CLASSES", _outputs(tensors) or 0, str(file), WeightsError)
     return LoadedWeights(values, tensors, weights_format, notes, head_problem)
 
 

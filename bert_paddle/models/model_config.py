@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bert_paddle.common import read_files
+from bert_paddle.common import limits, read_files
 from bert_paddle.common.errors import WeightsError
 from bert_paddle.models.activations import ACTIVATIONS
 
@@ -197,8 +197,8 @@ def _find_problems(values: Mapping[str, Any], raw: Mapping[str, Any]) -> list[st
             shown = _shorten(values[name])
             problems.append(f"{name} is {shown}, but must be an integer from 1 to {_MAX_SIZE}")
     dropouts = [name for name in values if name.endswith(("dropout_prob", "_dropout"))]
-    limits = dict.fromkeys([*dropouts, "initializer_range"], 1) | {"layer_norm_eps": _MAX_EPSILON}
-    for name, limit in limits.items():
+    maxima = dict.fromkeys([*dropouts, "initializer_range"], 1) | {"layer_norm_eps": _MAX_EPSILON}
+    for name, limit in maxima.items():
         if type(values[name]) not in (int, float) or not 0 <= values[name] <= limit:
             shown = _shorten(values[name])
             problems.append(f"{name} is {shown}, but must be a number from 0 to {limit}")
@@ -233,6 +233,8 @@ def _read_labels(id2label: Any, path: Path) -> tuple[str, ...] | None:
     for names that are not unique and printable."""
     if not id2label:
         return None
+    if isinstance(id2label, dict):
+        limits.check("CLASSES", len(id2label), str(path), WeightsError)
     try:
         names = {int(key): str(value) for key, value in id2label.items()}
         labels = tuple(names[i] for i in range(len(id2label)))

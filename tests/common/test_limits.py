@@ -100,10 +100,10 @@ def test_columns(tmp_path, monkeypatch):
     names = [f"c{i}" for i in range(200_000)]
     path.write_text(",".join(names) + "\n" + ",".join(names[::-1]) + "\n")
     with pytest.raises(DataError, match="t.csv has 200,000 columns or more, and 10,000 are"):
-        files.open_table(str(path), None)
+        files.open_table(str(path), files.Reading())
     monkeypatch.setenv("BERT_PADDLE_MAX_COLUMNS", "300000")
     # Comparing each name with each other would take an hour.
-    assert len(files.open_table(str(path), None).columns) == 200_000
+    assert len(files.open_table(str(path), files.Reading()).columns) == 200_000
 
 
 def test_text_that_expands(tmp_path, monkeypatch):
@@ -119,3 +119,18 @@ def test_text_that_expands(tmp_path, monkeypatch):
     monkeypatch.setenv("BERT_PADDLE_MAX_EXPANSION", "2000")
     with compressed_files.open_bytes(path) as file:
         assert len(file.read(1 << 21)) == 1 << 20
+
+
+@pytest.mark.parametrize("content", ['[{"text": "a"}, {"text": "b"}]', '{"text": ["a", "b"]}'])
+def test_json_rows_that_are_read_as_a_whole(tmp_path, monkeypatch, content):
+    path = tmp_path / "t.json"
+    path.write_text(content)
+    monkeypatch.setenv("BERT_PADDLE_MAX_JSON_BYTES", "19")
+    with pytest.raises(DataError, match="and 19 are allowed: .* or give one object per line"):
+        files.open_table(str(path), files.Reading())
+    monkeypatch.setenv("BERT_PADDLE_MAX_JSON_BYTES", "100")
+    rows = files.open_table(str(path), files.Reading()).rows
+    assert [row["text"] for _, row in rows] == ["a", "b"]
+    path = tmp_path / "t.jsonl"
+    path.write_text('{"text": "a"}\n' * 100)
+    assert len(list(files.open_table(str(path), files.Reading()).rows)) == 100

@@ -1,19 +1,24 @@
 """Nothing grows with the square of the number of classes."""
 
 import json
+import shutil
 import tracemalloc
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tiny
 from sklearn.metrics import matthews_corrcoef
 
+from bert_paddle import api
+from bert_paddle.cli import predict
 from bert_paddle.common import run_log
-from bert_paddle.common.errors import DataError
+from bert_paddle.common.errors import DataError, WeightsError
 from bert_paddle.glue import metrics, predictions
 from bert_paddle.glue.custom import task as custom_task
 from bert_paddle.glue.custom.columns import ChosenColumns
 from bert_paddle.glue.data.tsv import Examples
+from bert_paddle.models import classifier, load_weights
 from bert_paddle.report import plots, tables
 from bert_paddle.report.run_data import PredictionSet
 
@@ -71,3 +76,53 @@ def test_the_limit_of_classes(monkeypatch):
     column = custom_task.LabelColumn(texts, list(range(120)), str, "a.csv")
     with pytest.raises(DataError, match="a.csv has 4 classes or more, and 3 are allowed"):
         custom_task.infer_labels(column, args, log)
+
+
+@pytest.fixture(scope="module")
+def wide_model(tmp_path_factory):
+    return tiny.write_model(tmp_path_factory.mktemp("wide") / "model", labels=LABELS[:200])
+
+
+def test_predict_prints_the_most_likely_classes(wide_model, tiny_dir, capsys):
+    def lines(*argv):
+        capsys.readouterr()
+        predict.main([*map(str, argv), "a good film", "a bad film"])
+        return capsys.readouterr().out.splitlines()
+
+    shares = api.load(wide_model).predict(["a good film", "a bad film"])[0].probabilities
+    ranked = sorted(shares.items(), key=lambda item: -item[1])
+    label, listed, text = lines(wide_model)[0].split("\t")
+    assert listed == ", ".join(f"{name} {value:.4f}" for name, value in ranked[:10])
+    assert (label, text) == (ranked[0][0], "a good film")
+    row = json.loads(lines(wide_model, "--json")[0])
+    assert row["top_probabilities"] == dict(ranked[:10])
+    assert "probabilities" not in row
+    row = json.loads(lines(wide_model, "--json", "--top_k", "150")[0])
+    assert list(row["top_probabilities"]) == [name for name, _ in ranked[:150]]
+    # A model of few classes: all of them in the model's order, or as many as asked for.
+    assert list(json.loads(lines(tiny_dir, "--json")[0])["probabilities"]) == ["no", "yes"]
+    assert lines(tiny_dir, "--top_k", "1")[0].split("\t")[1].count(" ") == 1
+
+
+def test_top_k_is_for_classes(tmp_path):
+    model = tiny.write_model(tmp_path / "model", labels=())
+    with pytest.raises(DataError, match="--top_k is for classes, and .* predicts a score"):
+        predict.main([str(model), "--top_k", "3", "a film"])
+
+
+def test_a_model_of_too_many_classes(wide_model, tmp_path, monkeypatch):
+    monkeypatch.setenv("BERT_PADDLE_MAX_CLASSES", "199")
+    with pytest.raises(WeightsError, match="config.json has 200 classes or more, and 199 are"):
+        api.load(wide_model)
+    unnamed = shutil.copytree(wide_model, tmp_path / "unnamed")
+    config = json.loads((unnamed / "config.json").read_text())
+    (unnamed / "config.json").write_text(json.dumps({**config, "id2label": None}))
+    (unnamed / "manifest.json").unlink(missing_ok=True)
+    with pytest.raises(WeightsError, match="model.safetensors has 200 classes or more, and 199"):
+        api.load(unnamed)
+
+
+def test_the_line_about_a_head_of_other_classes_is_short(wide_model):
+    weights = load_weights.load_weights(wide_model)
+    notes = classifier.build_classifier(weights, ("a", "b"), seed=0, need_head=False).notes
+    assert "the model's head is for c0, c1" in notes[-1] and len(notes[-1]) < 200

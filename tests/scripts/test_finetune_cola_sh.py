@@ -111,6 +111,25 @@ def test_default_flags_and_overrides(copy):
     assert (second["--seed"], second["--debug"], second["--max_steps"]) == ("7", "1", "9")
 
 
+@pytest.mark.parametrize("by_variable", [False, True])
+def test_flags_that_the_script_uses_itself(copy, by_variable):
+    """They count wherever the script needs them, not only in the training."""
+    copy.use_fakes()
+    fake = (copy.root / "scripts" / "walkthrough.py").read_text()
+    (copy.root / "scripts" / "walkthrough.py").write_text(
+        fake + "print('step', sys.argv[1:], file=sys.stderr)\n"
+    )
+    flags = "--output_dir=W --max_seq_length 8 --model_name_or_path other --seeds 3,4"
+    done = copy.run(EXTRA=flags) if by_variable else copy.run(*flags.split())
+    assert done.returncode == 0, done.stderr
+    (call,) = copy.calls()
+    assert call["--output_dir"] == "W" and (copy.root / "W" / "train.log").exists()
+    data = next(line for line in done.stderr.splitlines() if line.startswith("step ['data'"))
+    assert "'--model', 'other'" in data and "'--max_seq_length', '8'" in data
+    assert "step ['end', 'W/seed_3'" in done.stderr
+    assert "W/seed_3/report.html" in done.stdout and not (copy.root / "runs").exists()
+
+
 @pytest.mark.parametrize("given", [("--data_dir", "no_such"), ("--data_dir=no_such",)])
 def test_data_dir_is_not_passed_to_run_glue(copy, given):
     copy.use_fakes()

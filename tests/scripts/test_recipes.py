@@ -186,3 +186,34 @@ def test_ax_is_predicted_by_the_mnli_model_if_its_file_exists(copy):
     assert mnli["--max_steps"] == "3" and mnli["--task_name"] == "MNLI"
     assert ax["--task_name"] == "AX"
     assert ax["--model_name_or_path"] == "runs/all_tasks/MNLI/model_7"
+
+
+def test_quickstart_honours_the_output_and_data_folders_of_flags(copy):
+    (copy.data / "SST-2").mkdir()
+    for split in ("train", "dev"):
+        (copy.data / "SST-2" / f"{split}.tsv").write_text("sentence\tlabel\ngood\t1\n")
+    flags = ["--output_dir", "W", f"--data_dir={copy.data}"]
+    done = copy.run("quickstart.sh", *flags, GLUE_DATA_DIR="/no_such")
+    assert done.returncode == 0, done.stderr
+    assert "eval loss: 0.500000" in done.stdout and "written:  W:" in done.stdout
+    assert "demo" not in done.stdout and (copy.root / "W" / "train.log").exists()
+    again = copy.run("quickstart.sh", *flags)
+    assert "W holds a finished run" in again.stdout and len(copy.calls()) == 1
+
+
+@pytest.mark.parametrize("script", ["all_tasks.sh", "reproduce_results.sh"])
+def test_each_of_several_tasks_has_its_folder_in_the_output_folder(copy, script):
+    variables = {"TASKS": "RTE WNLI", "RESULTS_FILE": str(copy.root / "R.md")}
+    copy.run(script, "--output_dir", "W", "--batch_size", "13", **variables)
+    first, second = copy.calls()
+    model = "" if script == "all_tasks.sh" else "all-minilm-l6-v2/"
+    assert first["--output_dir"] == f"W/{model}RTE" and second["--output_dir"] == f"W/{model}WNLI"
+    if model:
+        assert first["--save_steps"] == "5"  # 65 rows
+
+
+@pytest.mark.parametrize("script", ["pretrain_quickstart.sh", "reproduce_pretraining.sh"])
+def test_a_script_without_flags_refuses_them(copy, script):
+    done = copy.run(script, "--max_steps", "5")
+    assert done.returncode == 2 and "takes no flags" in done.stderr
+    assert done.stderr.strip().endswith("--max_steps 5")

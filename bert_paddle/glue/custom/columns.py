@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from bert_paddle.common.errors import DataError
@@ -93,12 +93,29 @@ def choose_columns(
     """
     chosen = _choose(table, requested, saved, pairs, need_label)
     for column in (*chosen.texts, chosen.label):
-        if column in table.duplicates:
-            raise DataError(
-                f"{table.path}:1: the header names {tsv.quote_value(column)} twice: rename the one "
-                "that is not to be read"
-            )
+        if column is not None:
+            _check_single(table, column)
     return chosen
+
+
+def _check_single(table: Table, column: str) -> None:
+    """Raise DataError for a column of whose name the header has two."""
+    if column in table.duplicates:
+        raise DataError(
+            f"{table.path}:1: the header names {tsv.quote_value(column)} twice: rename the one "
+            "that is not to be read"
+        )
+
+
+def without_ids(table: Table, column: str, named: Collection[str | None]) -> Table:
+    """The table without the --id_column, to choose the others from, unless it is also `named` as
+    one of them. Raises DataError for a column that the file does not have, or has twice."""
+    if column not in table.columns:
+        raise table.missing_column_error(column)
+    _check_single(table, column)
+    if column in named:
+        return table
+    return replace(table, columns=tuple(name for name in table.columns if name != column))
 
 
 def _choose(
@@ -221,6 +238,18 @@ def read_text(row: dict[str, Any], column: str, table: Table, number: int) -> st
         except UnicodeEncodeError:  # half of a surrogate pair, which a JSON escape can spell
             raise DataError(f"{table.location(number)}: the text has a lone surrogate") from None
     return value
+
+
+def read_id(row: dict[str, Any], column: str, table: Table, number: int) -> str:
+    """The id of row `number` as text. Raises DataError as `read_text` does, and for an id that
+    cannot be a field of a TSV file."""
+    text = read_text(row, column, table, number)
+    if {"\t", "\n", "\r"} & set(text):
+        raise DataError(
+            f"{table.location(number)}: the id {tsv.quote_value(text)} has a tab or a line break, "
+            "which prediction files cannot have"
+        )
+    return text
 
 
 def read_label(row: dict[str, Any], column: str, table: Table, number: int) -> str:

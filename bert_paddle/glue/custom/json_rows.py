@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
+from bert_paddle.common import limits
 from bert_paddle.common.errors import DataError
 from bert_paddle.glue.custom.text_lines import TextFile
 from bert_paddle.glue.data import tsv
@@ -29,6 +30,7 @@ def is_single_value(file: TextFile) -> bool:
     if file.first_character() != "{":
         return file.first_character() == "["
     texts = [text for _, text in islice((t for t in file.lines() if t[1].strip()), 2)]
+    _check_size(len(texts[0]), file.path)
     try:
         first = json.loads(texts[0])
     except (ValueError, RecursionError):
@@ -41,6 +43,7 @@ def line_rows(file: TextFile) -> Iterator[Row]:
     """One object per line; empty lines are skipped, as in most readers of JSON Lines."""
     for number, text in file.lines():
         if text.strip():
+            _check_size(len(text), f"{file.path}:{number}")
             try:
                 value = json.loads(text)
             except (ValueError, RecursionError) as error:
@@ -52,10 +55,11 @@ def line_rows(file: TextFile) -> Iterator[Row]:
 
 
 def whole_rows(file: TextFile, note: Callable[[str], None]) -> Iterator[Row]:
-    """The rows of a file that is one list or object; it is read into memory as a whole."""
+    """The rows of a file that is one list or object; it is read into memory as a whole. Raises
+    DataError for a file above the limit of JSON or that has no such rows."""
     path = file.path
     try:
-        content = json.loads("".join(text for _, text in file.lines()))
+        content = json.loads("".join(_bounded_lines(file)))
     except ValueError as error:
         raise DataError(f"{path} is not JSON ({error})") from None
     except RecursionError:
@@ -68,6 +72,23 @@ def whole_rows(file: TextFile, note: Callable[[str], None]) -> Iterator[Row]:
         if isinstance(value, list):
             raise DataError(f"{path}, object {number}: a list has no column names: {_LAYOUTS}")
         yield number, _check_object(value, f"{path}, object {number}")
+
+
+def _bounded_lines(file: TextFile) -> Iterator[str]:
+    """The lines of a file that is read as a whole. Raises DataError, before any of it is parsed,
+    for one above the limit."""
+    size = 0
+    for _, text in file.lines():
+        size += len(text)
+        _check_size(size, file.path)
+        yield text
+
+
+def _check_size(size: int, path: str) -> None:
+    """Raise DataError for JSON of so many characters, which has at least as many bytes."""
+    if size > limits.limit("JSON_BYTES"):
+        message = limits.exceeded("JSON_BYTES", size, path)
+        raise DataError(f"{message}, or give one object per line")
 
 
 def _rows_of_object(content: dict[str, Any], path: str) -> tuple[list[dict[str, Any]], str]:

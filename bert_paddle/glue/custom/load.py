@@ -37,13 +37,14 @@ class CustomFile:
     label_column: LabelColumn | None
     columns: ChosenColumns
     path: str
+    ids: list[str] | None = None  # the values of --id_column
 
     def examples(self, task: Task) -> Examples:
         """The rows with their labels encoded for a task. Raises DataError for a label that the task
         does not have."""
         column = self.label_column
         labels = None if column is None else custom_task.encode_labels(column, task)
-        return Examples(self.texts_a, self.texts_b, labels, self.path)
+        return Examples(self.texts_a, self.texts_b, labels, self.path, ids=self.ids)
 
 
 @dataclass(frozen=True)
@@ -131,14 +132,18 @@ def read_file(
     )
     table = custom_files.open_table(path, reading, log.note)
     requested = (args.text_column, args.text_pair_column, args.label_column)
+    given = {*requested, *(saved.columns.texts if saved.columns else ())}
+    # Files to train on and evaluate need no ids; a test file is the one that needs no labels.
+    id_column = None if need_label else args.id_column
+    others = table if id_column is None else custom_columns.without_ids(table, id_column, given)
     columns = custom_columns.choose_columns(
-        table, requested, saved.columns, saved.pairs, need_label
+        others, requested, saved.columns, saved.pairs, need_label
     )
     if table.has_header:
-        given = {*requested, *(saved.columns.texts if saved.columns else ())}
         header_check.check_header_is_no_row(table, columns, given, log)
     texts: list[list[str]] = [[] for _ in columns.texts]
     label_column = LabelColumn([], [], table.location, path)
+    ids: list[str] | None = None if id_column is None else []
     empty_texts = numbers_as_texts = 0
     unusual_texts: dict[str, int] = {}
     for number, row in table.rows:
@@ -150,6 +155,8 @@ def read_file(
             if text in MISSING_WORDS or text in columns.texts:
                 unusual_texts[text] = unusual_texts.get(text, 0) + 1
         label_column.numbers.append(number)
+        if ids is not None and id_column is not None:
+            ids.append(custom_columns.read_id(row, id_column, table, number))
         if columns.label is not None:
             label_column.texts.append(custom_columns.read_label(row, columns.label, table, number))
     if args.column_names:
@@ -166,7 +173,8 @@ def read_file(
         reason = "the column's name" if text in columns.texts else "a missing value"
         log.warning(f"{path}: {count} row(s) have the text {text!r}: {reason}? It is used as text")
     texts_b = texts[1] if len(texts) > 1 else None
-    return CustomFile(texts[0], texts_b, label_column if columns.label else None, columns, path)
+    labels = label_column if columns.label else None
+    return CustomFile(texts[0], texts_b, labels, columns, path, ids)
 
 
 def _build_task(saved: SavedTask, args: GlueArgs, log: RunLog) -> Task:
@@ -204,6 +212,8 @@ def _add_test_set(
     file = read_file(args.test_file, args, saved, log, need_label=False)
     saved = replace(saved, columns=file.columns)
     task = task or _build_task(saved, args, log)
+    if args.predict_probabilities and task.is_regression:
+        raise DataError(f"--predict_probabilities is for classes, and {task.name} predicts numbers")
     file.label_column = _test_labels(file, task, args, log)
     path = Path(args.test_file)
     test_set = TestSet(path.name, len(file.texts_a), f"{path.stem}.tsv", custom=True)

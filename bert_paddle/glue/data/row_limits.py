@@ -27,6 +27,7 @@ def limit_rows(data: RawData, args: GlueArgs, log: RunLog) -> None:
             texts_a=examples.texts_a[:count],
             texts_b=None if examples.texts_b is None else examples.texts_b[:count],
             labels=None if examples.labels is None else examples.labels[:count],
+            ids=None if examples.ids is None else examples.ids[:count],
         )
 
     if data.train is not None:

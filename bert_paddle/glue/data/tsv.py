@@ -28,7 +28,7 @@ class Examples:
 
     `texts_b` is None for single-text tasks. `labels` is int64 [n] (indices into `Task.labels`) or,
     for regression, float32 [n]; None without labels. `source`: the file, for messages. `skipped`:
-    the number of rows skipped.
+    the number of rows skipped. `ids`: the values of --id_column; None without it.
     """
 
     texts_a: list[str]
@@ -36,6 +36,7 @@ class Examples:
     labels: np.ndarray | None
     source: str
     skipped: int = 0
+    ids: list[str] | None = None
 
     def __len__(self) -> int:
         return len(self.texts_a)
