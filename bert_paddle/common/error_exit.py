@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 
 from bert_paddle.common import signals
 from bert_paddle.common.errors import BertPaddleError, Interrupted, OutputError, UserError
-from bert_paddle.common.printed_lines import print_line
+from bert_paddle.common.printed_lines import print_line, shorten_words
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # As atomic_files.write_text names its temporary files.
@@ -46,6 +46,7 @@ def exit_with_one_line(
         debug = _debug_requested(sys.argv)
     try:
         _check_platform()
+        _check_working_directory()
         with signals.requests.installed():
             try:
                 yield
@@ -58,7 +59,8 @@ def exit_with_one_line(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)  # 128 + SIGPIPE, as a shell reports it
     except (BertPaddleError, KeyboardInterrupt, OSError) as error:
-        line, code = _message_and_code(error)
+        message, code = _message_and_code(error)
+        line = shorten_words(message)
         if debug:
             traceback.print_exc()
         (report or _print_error)(line, code)
@@ -84,6 +86,16 @@ def _check_platform() -> None:
         raise UserError(
             "bert_paddle runs on Linux and macOS: on Windows, install it in WSL2 (wsl --install)"
         )
+
+
+def _check_working_directory() -> None:
+    """Raise UserError if it has been deleted: no relative path, and not even an import, works."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise UserError(
+            "the working directory has been deleted: change to another one (cd) and start again"
+        ) from None
 
 
 def _debug_requested(argv: Sequence[str]) -> bool:
