@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 
 from bert_paddle.common import signals
 from bert_paddle.common.errors import BertPaddleError, Interrupted, OutputError, UserError
+from bert_paddle.common.memory_limit import memory_errors
 from bert_paddle.common.printed_lines import print_line, shorten_words
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -49,7 +50,8 @@ def exit_with_one_line(
         _check_working_directory()
         with signals.requests.installed():
             try:
-                yield
+                with memory_errors():
+                    yield
             except signals.StopSignal as stop:
                 # Its message is forgotten when the block ends.
                 message = f"{stop.name}: {signals.requests.status}"

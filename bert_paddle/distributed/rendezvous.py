@@ -45,10 +45,10 @@ def check_environment() -> None:
     missing = [name for name in _NEEDED if not os.environ.get(name)]
     if missing:
         raise UserError(
-            f"PADDLE_TRAINERS_NUM={os.environ['PADDLE_TRAINERS_NUM'][:20]} says that this process "
+            f"PADDLE_TRAINERS_NUM={size} says that this process "
             f"is one of several, but {', '.join(missing)} is not set: {_WAY_OUT}"
         )
-    endpoints = os.environ["PADDLE_TRAINER_ENDPOINTS"].split(",")
+    endpoints = os.environ.get("PADDLE_TRAINER_ENDPOINTS", "").split(",")
     wrong = [name for name in endpoints if not name.rpartition(":")[2].isdigit()]
     if wrong or len(endpoints) <= rank:
         raise UserError(
