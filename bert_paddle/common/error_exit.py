@@ -82,6 +82,18 @@ def output_errors(target: str, way_out: str) -> Iterator[None]:
         raise OutputError(f"{target} cannot be written ({error.strerror}): {way_out}") from None
 
 
+@contextmanager
+def disk_full_names(folder: str) -> Iterator[None]:
+    """Add `folder` to the error of a full disk in the block that names no file, as that of a
+    write does."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _DISK_FULL and error.filename is None:
+            error.filename = folder
+        raise
+
+
 def _check_platform() -> None:
     """Raise UserError on Windows, which has none of the signals and locks that runs rely on."""
     if sys.platform == "win32":
@@ -125,10 +137,16 @@ def _message_and_code(error: BaseException) -> tuple[str, int]:
             1,
         )
     if isinstance(error, OSError) and error.errno in SYSTEM_ERRNOS and error.filename:
-        return f"{_target_path(error)}: {error.strerror}; fix this and run again", 1
+        return f"{_target_path(error)}: {error.strerror}; {_way_out(error)}", 1
     if isinstance(error, OSError) and error.errno in _DEVICE_ERRORS:
-        return f"{error.strerror}; fix this and run again", 1
+        return f"{error.strerror}; {_way_out(error)}", 1
     raise error
+
+
+def _way_out(error: OSError) -> str:
+    if error.errno == errno.EMFILE:
+        return "allow more with ulimit -n 1024, and run again"
+    return "fix this and run again"
 
 
 def _target_path(error: OSError) -> str:

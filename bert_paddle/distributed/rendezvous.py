@@ -70,8 +70,9 @@ def meeting_address() -> tuple[str, int] | None:
     listen there, so that nothing else may."""
     endpoint = os.environ.get("PADDLE_TRAINER_ENDPOINTS", "").split(",")[0]
     master = os.environ.get("PADDLE_MASTER", "")
-    if os.environ.get("MASTER_ADDR") and os.environ.get("MASTER_PORT"):
-        master = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+    master_host, master_port = os.environ.get("MASTER_ADDR"), os.environ.get("MASTER_PORT")
+    if master_host and master_port:
+        master = f"{master_host}:{master_port}"
     host, _, port = endpoint.rpartition(":")
     if not master or master == endpoint or not port.isdigit():
         return None
