@@ -124,8 +124,8 @@ def show_epochs(run: Path, print_line: PrintLine) -> None:
     epochs = [
         entry for entry in run_log.read_metrics(run) if entry.get("kind") == epoch_metrics.KIND
     ]
-    if epochs:
-        print_line(epoch_metrics.format_epoch_table(epochs))
+    for line in epoch_metrics.format_epoch_table(epochs).splitlines() if epochs else ():
+        print_line(line)
 
 
 def last_checkpoint_dir(run: Path) -> Path:

@@ -153,7 +153,7 @@ def test_the_epochs_of_a_finished_run_are_shown(tmp_path):
     entry = {"kind": "epoch", "step": 5, "epoch": 1, "train_loss": 0.5, "eval_loss": 0.25}
     (tmp_path / "metrics.jsonl").write_text(json.dumps(entry) + "\n")
     walkthrough.show_epochs(tmp_path, lines.append)
-    assert "train loss" in lines[0] and "0.2500" in lines[0]
+    assert "train loss" in lines[0] and "0.2500" in lines[1]
 
 
 def test_an_empty_data_dir_is_refused(tmp_path):

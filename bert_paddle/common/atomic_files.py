@@ -41,8 +41,9 @@ def write_bytes(path: Path, content: bytes) -> None:
 def _replace(path: Path, write: Callable[[Path], Any]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL_SUFFIX}")
     try:
-        write(temporary)
-        move_into_place(temporary, path)
+        with read_files.errors_name(temporary):
+            write(temporary)
+            move_into_place(temporary, path)
     except OSError:
         with contextlib.suppress(OSError):  # if the disk is full, this frees space
             temporary.unlink()

@@ -10,7 +10,8 @@ from contextlib import contextmanager, suppress
 
 from bert_paddle.common import signals
 from bert_paddle.common.errors import BertPaddleError, Interrupted, OutputError, UserError
-from bert_paddle.common.printed_lines import print_line
+from bert_paddle.common.memory_limit import memory_errors
+from bert_paddle.common.printed_lines import print_line, shorten_words
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # As atomic_files.write_text names its temporary files.
@@ -46,9 +47,11 @@ def exit_with_one_line(
         debug = _debug_requested(sys.argv)
     try:
         _check_platform()
+        _check_working_directory()
         with signals.requests.installed():
             try:
-                yield
+                with memory_errors():
+                    yield
             except signals.StopSignal as stop:
                 # Its message is forgotten when the block ends.
                 message = f"{stop.name}: {signals.requests.status}"
@@ -58,7 +61,8 @@ def exit_with_one_line(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)  # 128 + SIGPIPE, as a shell reports it
     except (BertPaddleError, KeyboardInterrupt, OSError) as error:
-        line, code = _message_and_code(error)
+        message, code = _message_and_code(error)
+        line = shorten_words(message)
         if debug:
             traceback.print_exc()
         (report or _print_error)(line, code)
@@ -78,12 +82,34 @@ def output_errors(target: str, way_out: str) -> Iterator[None]:
         raise OutputError(f"{target} cannot be written ({error.strerror}): {way_out}") from None
 
 
+@contextmanager
+def disk_full_names(folder: str) -> Iterator[None]:
+    """Add `folder` to the error of a full disk in the block that names no file, as that of a
+    write does."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _DISK_FULL and error.filename is None:
+            error.filename = folder
+        raise
+
+
 def _check_platform() -> None:
     """Raise UserError on Windows, which has none of the signals and locks that runs rely on."""
     if sys.platform == "win32":
         raise UserError(
             "bert_paddle runs on Linux and macOS: on Windows, install it in WSL2 (wsl --install)"
         )
+
+
+def _check_working_directory() -> None:
+    """Raise UserError if it has been deleted: no relative path, and not even an import, works."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise UserError(
+            "the working directory has been deleted: change to another one (cd) and start again"
+        ) from None
 
 
 def _debug_requested(argv: Sequence[str]) -> bool:
@@ -111,10 +137,16 @@ def _message_and_code(error: BaseException) -> tuple[str, int]:
             1,
         )
     if isinstance(error, OSError) and error.errno in SYSTEM_ERRNOS and error.filename:
-        return f"{_target_path(error)}: {error.strerror}; fix this and run again", 1
+        return f"{_target_path(error)}: {error.strerror}; {_way_out(error)}", 1
     if isinstance(error, OSError) and error.errno in _DEVICE_ERRORS:
-        return f"{error.strerror}; fix this and run again", 1
+        return f"{error.strerror}; {_way_out(error)}", 1
     raise error
+
+
+def _way_out(error: OSError) -> str:
+    if error.errno == errno.EMFILE:
+        return "allow more with ulimit -n 1024, and run again"
+    return "fix this and run again"
 
 
 def _target_path(error: OSError) -> str:

@@ -1,12 +1,15 @@
 """Converting the text of a flag into its value: number, switch or choice."""
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
 # The text of a flag given without a value; no argument of a process can contain "\0".
 NO_VALUE = "\0no value"
 TRUE, FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+
+_MAX_NAME_BYTES = 255  # of a file or folder, on all usual file systems
 
 
 def convert(metadata: Any, text: str) -> Any:
@@ -23,13 +26,30 @@ def convert(metadata: Any, text: str) -> Any:
     if text == NO_VALUE:
         raise ValueError("needs a value")
     if metadata["kind"] == "str":
-        if not text.strip():
-            raise ValueError("must not be empty")
+        _check_text(text, metadata["path"] is not None and text not in metadata["keywords"])
         return _choice(metadata["choices"], text) if metadata["choices"] else text
     value = _number(metadata["kind"], text, metadata["share_below_1"])
     if expected := _range_violation(metadata, value):
         raise ValueError(f"must be {expected}, not {text}")
     return value
+
+
+def _check_text(text: str, is_path: bool) -> None:
+    """Raise ValueError for what can be written into no settings file, or be no file's name."""
+    if not text.strip():
+        raise ValueError("must not be empty")
+    if "\0" in text:
+        raise ValueError(f"must not contain a NUL character: {text!r}")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"must be UTF-8, not {text!r}: rename it, or give a link to it") from None
+    longest = max(len(name.encode()) for name in re.split("[/,]", text))
+    if is_path and longest > _MAX_NAME_BYTES:
+        raise ValueError(
+            f"has a name of {longest:,} bytes, and file systems allow {_MAX_NAME_BYTES}: give a "
+            "shorter one"
+        )
 
 
 def _choice(choices: Sequence[str], text: str) -> str:

@@ -4,6 +4,7 @@ Names and values from files get into errors, notes and progress, and their contr
 make a terminal hide, recolor or forge lines. They are escaped here, so no message need think of it.
 """
 
+import re
 import sys
 import unicodedata
 from typing import TextIO
@@ -14,11 +15,20 @@ _KEPT = "\t\u200c\u200d"
 # Characters that fonts may know and Python does not: private and new ones.
 _UNKNOWN_CATEGORIES = ("Co", "Cn")
 
+# Longer than a path usually is.
+_LONG_WORD = re.compile(r"(\S{400})\S{500,}")
+
 
 def escape(text: str) -> str:
     """The text in one line: line ends become spaces; control characters, invisible ones, those that
     reverse the order of letters, and lone surrogates their escapes, such as \\x1b."""
     return text if text.isprintable() else "".join(map(_escape_character, text))
+
+
+def shorten_words(text: str) -> str:
+    """The text with words of more than 900 characters, such as a file may have as names, cut
+    after 400."""
+    return _LONG_WORD.sub(lambda word: f"{word[1]}...({len(word[0]):,} characters)", text)
 
 
 def _escape_character(character: str) -> str:

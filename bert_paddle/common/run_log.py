@@ -17,6 +17,7 @@ from bert_paddle.common.printed_lines import print_line
 from bert_paddle.common.row_progress import RowProgress
 
 METRICS_FILE = "metrics.jsonl"
+_MAX_STEP = (1 << 63) - 1
 
 
 class RecordSink(Protocol):
@@ -87,9 +88,12 @@ class RunLog:
         kept."""
         self.metrics_path = folder / METRICS_FILE
         if self.active:
+            records, other_lines = _parse_records(folder)
+            if other_lines:
+                self.warning(_other_lines_message(self.metrics_path, other_lines))
             kept = [
                 r
-                for r in read_metrics(folder)
+                for r in records
                 if r["step"] < step
                 or r["step"] == step
                 and (is_evaluated or r.get("kind") in ("train", "sample"))
@@ -115,16 +119,31 @@ class RunLog:
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """The records in `folder`/metrics.jsonl, without invalid lines (a crash truncates the last).
     Raises OSError if the file exists but cannot be read."""
+    return _parse_records(folder)[0]
+
+
+def _parse_records(folder: Path) -> tuple[list[dict[str, Any]], list[int]]:
+    """The records in `folder`/metrics.jsonl, and the numbers, from 1, of the lines that are none.
+    A last line without its end is not among these: so a crash leaves it."""
     content = read_files.read_bytes(folder / METRICS_FILE) or b""
-    records = []
-    for line in content.decode("utf-8", errors="replace").splitlines():
+    lines = content.split(b"\n")
+    records, other_lines = [], []
+    for number, line in enumerate(lines, 1):
         try:
-            record = json.loads(line)
+            record = read_files.parse_json_object(line)
         except ValueError:
-            continue
-        if isinstance(record, dict) and isinstance(record.get("step"), int):
+            record = {}
+        step = record.get("step")
+        if isinstance(step, int) and not isinstance(step, bool) and 0 <= step <= _MAX_STEP:
             records.append(record)
-    return records
+        elif line.strip() and number < len(lines):
+            other_lines.append(number)
+    return records, other_lines
+
+
+def _other_lines_message(path: Path, numbers: list[int]) -> str:
+    listed = ", ".join(map(str, numbers[:5])) + (", ..." if len(numbers) > 5 else "")
+    return f"{path}: removed what is not a record of a run: line {listed}"
 
 
 def finite_or_none(value: Any) -> Any:
@@ -137,6 +156,16 @@ def finite_or_none(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def finite_float_or_none(value: Any) -> float | None:
+    """A JSON value as a float; None if it is not a finite number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:  # an integer too large for a float
+        return None
 
 
 class Progress:

@@ -10,15 +10,26 @@ import io
 import os
 import signal
 import sys
+import tempfile
 import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 from bert_paddle.common import hardware
+from bert_paddle.common.errors import RunError
+from bert_paddle.common.memory_limit import memory_errors
 from bert_paddle.common.printed_lines import print_line
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from malloc.h
+# Made by the libraries when they are imported, although we use none of them.
+_LIBRARY_FOLDERS = (
+    *("~/.cache/paddle/dataset", "~/.paddlenlp/models"),
+    *("~/.paddlenlp/datasets", "~/.paddlenlp/packages"),
+)
+# What paddle prints when it is imported: about threads, which `configure` sets, and, beside the
+# error, that it cannot be imported.
+_PADDLES_LINES = ("OMP_NUM_THREADS", "Can not import paddle core")
 _PR_SET_PDEATHSIG = 1  # from sys/prctl.h
 
 
@@ -181,13 +192,49 @@ def suppress_lines(*patterns: str) -> Iterator[None]:
                 print_line(line)
 
 
+@contextlib.contextmanager
+def writable_home() -> Iterator[None]:
+    """Have the libraries make their folders in a temporary one during the block, if they cannot
+    make them in the home directory: it may be read-only, or none."""
+    if _can_make_folders():
+        yield
+        return
+    before = os.environ.get("HOME")
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="bert_paddle_home_")
+    except OSError as error:
+        raise RunError(
+            f"PaddlePaddle cannot make its folders in the home directory, nor in that for "
+            f"temporary files ({error.strerror}): set HOME or TMPDIR to a folder that can be "
+            "written"
+        ) from None
+    with folder as temporary:
+        os.environ["HOME"] = temporary
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ["HOME"]
+            else:
+                os.environ["HOME"] = before
+
+
+def _can_make_folders() -> bool:
+    try:
+        for folder in _LIBRARY_FOLDERS:
+            Path(folder).expanduser().mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):  # RuntimeError: no home directory
+        return False
+    return True
+
+
 def import_paddle() -> None:
     """Import paddle without its warning about thread counts, which `configure` sets, and without
     its signal handler, which prints a C++ traceback on SIGTERM. A SIGTERM during the import is
     delivered after it."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     try:
-        with suppress_lines("OMP_NUM_THREADS"):
+        with suppress_lines(*_PADDLES_LINES), writable_home(), memory_errors():
             import paddle
 
         paddle.disable_signal_handler()

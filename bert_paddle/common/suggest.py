@@ -5,6 +5,8 @@ from collections.abc import Iterable
 
 _MAX_DISTANCE = 3
 _CHARACTERS_PER_MISTAKE = 5
+# The comparison takes time quadratic in the length; longer names are not typed.
+_MAX_CHARACTERS = 200
 
 
 def did_you_mean(name: str, names: Iterable[str], otherwise: str = "") -> str:
@@ -17,10 +19,12 @@ def did_you_mean(name: str, names: Iterable[str], otherwise: str = "") -> str:
 def nearest(name: str, names: Iterable[str], most: int = 1) -> list[str]:
     """Up to `most` of the names that this one may be a mistyped form of, the nearest first: with
     few typing mistakes, one for five characters, or other case, order or separators of words."""
+    if len(name) > _MAX_CHARACTERS:
+        return []
     wanted = _words(name)
     limit = min(_MAX_DISTANCE, max(1, len(name.lstrip("-")) // _CHARACTERS_PER_MISTAKE))
     distances = {}
-    for other in names:
+    for other in (other for other in names if len(other) <= _MAX_CHARACTERS):
         words = _words(other)
         same_words = sorted(words) == sorted(wanted)
         distance = 0 if same_words else _distance("_".join(wanted), "_".join(words), limit + 1)

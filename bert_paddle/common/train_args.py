@@ -107,9 +107,9 @@ class TrainArgs:
     )
     adam_epsilon: float = flag(
         1e-8,
-        "epsilon of Adam and LAMB",
+        "epsilon of Adam and LAMB, in float32: below 1.2e-38 it would be 0",
         group=TRAIN,
-        exclusive_minimum=0,
+        minimum=1.2e-38,
         on_ranks=OnRanks.SAME_LATER,
     )
     adam_beta1: float = flag(

@@ -14,7 +14,7 @@ import numpy as np
 
 from bert_paddle.common import error_exit, signals
 from bert_paddle.common.errors import BertPaddleError, RunError, UserError
-from bert_paddle.distributed import heartbeat, values
+from bert_paddle.distributed import environment, heartbeat, values
 
 Result = TypeVar("Result")
 # While one rank runs a function alone, all ranks communicate this often, so that none times out.
@@ -35,10 +35,11 @@ class World:
 
 
 def get_world() -> World:
-    """This process's rank and the world size, from its environment."""
+    """This process's rank and the world size, from its environment. Raises UserError if that has
+    no such numbers."""
     return World(
-        int(os.environ.get("PADDLE_TRAINER_ID", "0")),
-        int(os.environ.get("PADDLE_TRAINERS_NUM", "1")),
+        environment.whole_number("PADDLE_TRAINER_ID", 0),
+        environment.whole_number("PADDLE_TRAINERS_NUM", 1),
     )
 
 

@@ -18,7 +18,6 @@ one rank reaches a collective operation 30 seconds after another.
 
 import contextlib
 import hmac
-import os
 import secrets
 import select
 import socket
@@ -28,6 +27,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bert_paddle.common.errors import RunError
+from bert_paddle.distributed import environment
 
 _HEARTBEAT_SECONDS = 1.0
 # Delay between losing a rank and ending this process, which may be about to raise the same error
@@ -46,12 +46,12 @@ class LostRankError(RunError):
 
 def heartbeat_timeout() -> float:
     """Seconds without a heartbeat after which a rank counts as dead; 0: never (for a debugger)."""
-    return float(os.environ.get("BERT_PADDLE_SILENCE") or 30)
+    return environment.seconds("BERT_PADDLE_SILENCE", 30)
 
 
 def collective_timeout() -> float:
     """Seconds that rank 0 waits in a collective operation; other ranks wait twice as long."""
-    return float(os.environ.get("BERT_PADDLE_PATIENCE") or 600)
+    return environment.seconds("BERT_PADDLE_PATIENCE", 600)
 
 
 class Listener:

@@ -20,7 +20,7 @@ from typing import Any
 
 from bert_paddle.common import gpu_driver, runtime, signals
 from bert_paddle.common.args import CommonArgs
-from bert_paddle.common.error_exit import exit_with_one_line
+from bert_paddle.common.error_exit import disk_full_names, exit_with_one_line
 from bert_paddle.common.errors import BertPaddleError, FlagError, Interrupted, RunError
 from bert_paddle.common.printed_lines import print_line
 from bert_paddle.distributed import collectives, rank_agreement, rendezvous, shutdown
@@ -118,7 +118,8 @@ def _run_program(program: str, args: CommonArgs, on_lost: Callable[[str], Any]) 
     lost; ends the process."""
     module, function = program.split(":")
     if collectives.get_world().size == 1:
-        getattr(importlib.import_module(module), function)(args)
+        with disk_full_names(args.output_dir):
+            getattr(importlib.import_module(module), function)(args)
         return
     import paddle.distributed
 
@@ -133,7 +134,8 @@ def _run_program(program: str, args: CommonArgs, on_lost: Callable[[str], Any]) 
             paddle.distributed.init_parallel_env()
         collectives.connect(on_lost)
         rank_agreement.check_flags(program, args)
-        getattr(importlib.import_module(module), function)(args)
+        with disk_full_names(args.output_dir):
+            getattr(importlib.import_module(module), function)(args)
 
 
 @contextlib.contextmanager

@@ -12,25 +12,48 @@ import time
 from collections.abc import Callable
 
 from bert_paddle.common.errors import UserError
-from bert_paddle.distributed.heartbeat import LostRankError, rank_names, receive_exactly
+from bert_paddle.distributed import environment
+from bert_paddle.distributed.heartbeat import (
+    LostRankError,
+    collective_timeout,
+    heartbeat_timeout,
+    rank_names,
+    receive_exactly,
+)
 
 _NEEDED = ("PADDLE_TRAINER_ID", "PADDLE_TRAINER_ENDPOINTS", "PADDLE_CURRENT_ENDPOINT")
+_WAY_OUT = "unset PADDLE_TRAINERS_NUM, or start the job with python -m paddle.distributed.launch"
 _FIRST_NOTE_SECONDS, _NOTE_SECONDS = 10.0, 60.0
 _HELLO, _GO = b"bert_paddle", b"go"
 _RANK_BYTES = 4
 
 
 def check_environment() -> None:
-    """Check the variables of a job of several processes. Raises UserError if some are missing."""
-    processes = os.environ.get("PADDLE_TRAINERS_NUM", "1")
-    if processes == "1":
+    """Check the variables of a job, before anything is read. Raises UserError if some are missing
+    or wrong."""
+    heartbeat_timeout()
+    collective_timeout()
+    rank = environment.whole_number("PADDLE_TRAINER_ID", 0)
+    size = environment.whole_number("PADDLE_TRAINERS_NUM", 1)
+    if rank >= max(1, size):
+        raise UserError(
+            f"PADDLE_TRAINER_ID={rank} is no rank of PADDLE_TRAINERS_NUM={size} processes, which "
+            f"are numbered from 0: {_WAY_OUT}"
+        )
+    if size <= 1:
         return
     missing = [name for name in _NEEDED if not os.environ.get(name)]
     if missing:
         raise UserError(
-            f"PADDLE_TRAINERS_NUM={processes[:20]} says that this process "
-            f"is one of several, but {', '.join(missing)} is not set: unset PADDLE_TRAINERS_NUM, "
-            "or start the job with python -m paddle.distributed.launch"
+            f"PADDLE_TRAINERS_NUM={size} says that this process "
+            f"is one of several, but {', '.join(missing)} is not set: {_WAY_OUT}"
+        )
+    endpoints = os.environ.get("PADDLE_TRAINER_ENDPOINTS", "").split(",")
+    wrong = [name for name in endpoints if not name.rpartition(":")[2].isdigit()]
+    if wrong or len(endpoints) <= rank:
+        raise UserError(
+            f"PADDLE_TRAINER_ENDPOINTS={','.join(endpoints)[:80]} must be the host:port of each of "
+            f"{size} processes: {_WAY_OUT}"
         )
 
 
@@ -47,9 +70,9 @@ def meeting_address() -> tuple[str, int] | None:
     listen there, so that nothing else may."""
     endpoint = os.environ.get("PADDLE_TRAINER_ENDPOINTS", "").split(",")[0]
     master = os.environ.get("PADDLE_MASTER", "")
-    address, address_port = os.environ.get("MASTER_ADDR"), os.environ.get("MASTER_PORT")
-    if address and address_port:
-        master = f"{address}:{address_port}"
+    master_host, master_port = os.environ.get("MASTER_ADDR"), os.environ.get("MASTER_PORT")
+    if master_host and master_port:
+        master = f"{master_host}:{master_port}"
     host, _, port = endpoint.rpartition(":")
     if not master or master == endpoint or not port.isdigit():
         return None

@@ -2,6 +2,7 @@
 PaddleNLP's hub. Does not import paddle."""
 
 import contextlib
+import errno
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from bert_paddle.common.errors import WeightsError
 _HUB = "https://bj.bcebos.com"
 _WEIGHTS_URL = f"{_HUB}/paddlenlp/models/transformers/"
 _VOCAB_URL = f"{_HUB}/paddle-hapi/models/bert/"
+
+# Of a home directory that is read-only, or none.
+_UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR)
 
 
 @dataclass(frozen=True)
@@ -155,7 +159,7 @@ def download_model(name: str, home: Path, log: Callable[[str], None] = lambda li
         raise WeightsError(
             f"model {name!r} not found: no folder {name} here, none at {target}, and "
             f"the download from PaddleNLP's hub failed ({error}); give the path of a folder "
-            f"with config.json, weights and vocab.txt, or put one at {target}"
+            f"with config.json, weights and vocab.txt, or put one at {target}{_other_home(error)}"
         ) from error
     finally:
         _remove_if_empty(folder)
@@ -176,9 +180,16 @@ def download_vocabulary(name: str, home: Path) -> Path:
     except (OSError, DownloadError) as error:
         raise WeightsError(
             f"the vocabulary of {name} is not at {target} and the download from PaddleNLP's hub "
-            f"failed ({error})"
+            f"failed ({error}){_other_home(error)}"
         ) from error
     return target
+
+
+def _other_home(error: Exception) -> str:
+    """The end of a message on a folder for models that cannot be made or written; else ""."""
+    if isinstance(error, DownloadError) or getattr(error, "errno", None) not in _UNWRITABLE:
+        return ""
+    return "; or set BERT_PADDLE_HOME to a folder that can be written"
 
 
 def _tokenizer_config(model: HubModel) -> dict[str, Any]:

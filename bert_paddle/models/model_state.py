@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from bert_paddle.common import atomic_files
+from bert_paddle.common import atomic_files, read_files
 from bert_paddle.common.errors import OutputError
 from bert_paddle.common.tensor_file import TensorSnapshot
 
@@ -122,7 +122,7 @@ def model_writer(
 
 def check_same_config(model: Any, folder: Path) -> None:
     """Raise OutputError if the checkpoint in `folder` has another configuration than `model`."""
-    saved = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    saved = read_files.read_json_object(folder / CONFIG_FILE) or {}
     current = config_values(model)
     differences = [
         f"{name} was {saved[name]!r} and is {current[name]!r}"

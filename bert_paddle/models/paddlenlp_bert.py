@@ -18,6 +18,8 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from typing import Any
 
+from bert_paddle.common import runtime
+
 _PACKAGES = "paddlenlp", "paddlenlp.transformers", "paddlenlp.data"
 # Locked while BERT is imported. This cannot deadlock: a thread that waits for it inside an import
 # has locked only a module that BERT does not import.
@@ -28,7 +30,7 @@ _threads_without_full_import: set[int] = set()  # threads whose accesses start n
 
 def bert_module() -> Any:
     """The module paddlenlp.transformers.bert.modeling: BertModel and its heads, BertConfig."""
-    with _lock:
+    with _lock, runtime.writable_home():
         return _load_bert_module()
 
 

@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bert_paddle.common.run_log import finite_float_or_none
 from bert_paddle.report import reading, run_data
 from bert_paddle.report.figures import PRINT_PALETTE, Palette, Picture, downsample
-from bert_paddle.report.run_data import RunData, finite_float_or_none
+from bert_paddle.report.run_data import RunData
 
 # Fields of metrics.jsonl that are not losses or metrics.
 _NOT_METRICS = {"kind", "step", "epoch", "batch", "samples", "dev", "data"}

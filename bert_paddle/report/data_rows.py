@@ -6,7 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from bert_paddle.report.run_data import PredictionSet, RunData, finite_float_or_none
+from bert_paddle.common.run_log import finite_float_or_none
+from bert_paddle.report.run_data import PredictionSet, RunData
 
 _ROWS, _WRONG_ROWS = 10, 4  # shown rows, at most so many of them wrong
 _MAX_CLASSES = 20  # with more, the balance lists the largest

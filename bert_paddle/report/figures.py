@@ -20,6 +20,8 @@ from bert_paddle.common import atomic_files
 WIDTH, HEIGHT = 3.7, 2.6  # inches; below a phone's width, so that text is not scaled down there
 _DPI = 200
 _TITLE_CHARACTERS = 34  # of a line of a title, in a picture of WIDTH
+# Of a text in a picture. Matplotlib lays out every line: 100,000 characters would take minutes.
+_MAX_CHARACTERS = 300
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,9 @@ def render_svg(picture: Picture, salt: str) -> str:
 
 def wrap(text: str, width: int) -> str:
     """A text in lines of at most `width` characters, broken at blanks, else at "_", "-", "." or
-    "/", else anywhere; nothing is left out."""
+    "/", else anywhere; nothing but what is above _MAX_CHARACTERS is left out."""
+    if len(text) > _MAX_CHARACTERS:
+        text = text[:_MAX_CHARACTERS] + "..."
     lines = [""]
     for part in re.findall(r"[^\s_./-]*[\s_./-]*", text):
         while part:

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from bert_paddle.common.matthews import matthews_correlation
+from bert_paddle.common.run_log import finite_float_or_none
 from bert_paddle.report.figures import Palette, Picture, wrap
-from bert_paddle.report.run_data import Lengths, PredictionSet, RunData, finite_float_or_none
+from bert_paddle.report.run_data import Lengths, PredictionSet, RunData
 
 BATCH = 32  # rows per bar of the picture mcc_by_batch
 _MAX_CLASSES_WITH_COUNTS = 12  # with more, the cells have no numbers

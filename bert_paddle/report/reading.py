@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+from bert_paddle.common.run_log import finite_float_or_none
 from bert_paddle.report import run_data
-from bert_paddle.report.run_data import PredictionSet, RunData, finite_float_or_none
+from bert_paddle.report.run_data import PredictionSet, RunData
 
 _RISE = 0.01  # share by which the validation loss must exceed its minimum to count as rising
 _FALL = 0.02  # share of the training loss that counts as a fall

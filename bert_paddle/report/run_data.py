@@ -6,7 +6,6 @@ results is rejected.
 """
 
 import json
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 from bert_paddle.common import run_log
 from bert_paddle.common.errors import OutputError
+from bert_paddle.common.run_log import finite_float_or_none
 from bert_paddle.training.checkpoint import STATE_FILE
 from bert_paddle.training.output_lock import LOCK_FILE
 from bert_paddle.training.run import RESULTS_FILE
@@ -145,16 +145,6 @@ def runs_inside(folder: Path) -> list[Path]:
     if not folder.is_dir() or (folder / run_log.METRICS_FILE).is_file():
         return []
     return sorted(path.parent for path in folder.glob(f"*/{run_log.METRICS_FILE}"))
-
-
-def finite_float_or_none(value: Any) -> float | None:
-    """A JSON value as a float; None if it is not a finite number."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        return float(value) if math.isfinite(value) else None
-    except OverflowError:  # an integer too large for a float
-        return None
 
 
 def _settings_of_checkpoint(folder: Path) -> Any:

@@ -3,8 +3,9 @@
 import statistics
 from collections.abc import Sequence
 
+from bert_paddle.common.run_log import finite_float_or_none
 from bert_paddle.report import result_names, tables
-from bert_paddle.report.run_data import RunData, finite_float_or_none
+from bert_paddle.report.run_data import RunData
 from bert_paddle.report.tables import Table
 
 

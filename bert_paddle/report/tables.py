@@ -6,8 +6,9 @@ from typing import Any
 
 from bert_paddle.common.args import CommonArgs
 from bert_paddle.common.flag_fields import flag_names
+from bert_paddle.common.run_log import finite_float_or_none
 from bert_paddle.report import result_names
-from bert_paddle.report.run_data import PredictionSet, RunData, finite_float_or_none
+from bert_paddle.report.run_data import PredictionSet, RunData
 
 MAX_MISTAKES = 10
 MAX_SAMPLES = 8

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bert_paddle.common import run_log
+from bert_paddle.common.run_log import finite_float_or_none
 from bert_paddle.training.loop import TrainData
 from bert_paddle.training.train_state import TrainState
 
@@ -54,7 +55,8 @@ def print_epoch_table(log: run_log.RunLog, output_dir: Path) -> None:
     """Print the recorded epochs as a table on stderr, if there are several."""
     records = [r for r in run_log.read_metrics(output_dir) if r.get("kind") == KIND]
     if len(records) > 1:
-        log.note(format_epoch_table(records))
+        for line in format_epoch_table(records).splitlines():
+            log.note(line)
 
 
 def format_epoch_table(records: list[dict[str, Any]]) -> str:
@@ -64,7 +66,8 @@ def format_epoch_table(records: list[dict[str, Any]]) -> str:
     rows = [["epoch", "step", *(name.replace("_", " ") for name in names)]]
     for record in records:
         values = [_format_value(record.get(name), name) for name in names]
-        rows.append([f"{record['epoch']:g}", str(record["step"]), *values])
+        epoch = finite_float_or_none(record.get("epoch"))
+        rows.append(["-" if epoch is None else f"{epoch:g}", str(record["step"]), *values])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join(map(str.rjust, row, widths)) for row in rows)
     return "\n".join(lines)
@@ -72,6 +75,7 @@ def format_epoch_table(records: list[dict[str, Any]]) -> str:
 
 def _format_value(value: Any, name: str) -> str:
     """Seconds with one decimal, other numbers with four; "-" for a value that is not a number."""
-    if not isinstance(value, int | float):
+    number = finite_float_or_none(value)
+    if number is None:
         return "-"
-    return f"{value:.1f}" if name.endswith("seconds") else f"{value:.4f}"
+    return f"{number:.1f}" if name.endswith("seconds") else f"{number:.4f}"

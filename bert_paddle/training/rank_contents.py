@@ -2,13 +2,13 @@
 each rank's own path of the checkpoint to resume from."""
 
 import hashlib
-import json
 import os
 import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bert_paddle.common import read_files
 from bert_paddle.common.args import CommonArgs
 from bert_paddle.distributed import collectives
 from bert_paddle.models import model_state
@@ -107,7 +107,7 @@ def _describe_checkpoint(folder: Path) -> str:
     if damage:
         return f"{folder}, which is not a complete checkpoint ({damage})"
     digest = hashlib.sha256((folder / checkpoint.MANIFEST_FILE).read_bytes()).hexdigest()
-    state = json.loads((folder / checkpoint.STATE_FILE).read_text(encoding="utf-8"))
+    state = read_files.read_json_object(folder / checkpoint.STATE_FILE) or {}
     return f"step {state.get('step')} with {_digest_text(digest)}"
 
 

@@ -27,6 +27,7 @@ _TEMPORARY = re.compile(
     rf"\.(({_PREDICTIONS_JSONL})|all_results\.json|metrics\.jsonl|run\.json|report\.html"
     r"|settings\.yaml)\.\d+\.part"
 )
+_TEMPORARY_INSIDE = re.compile(r"\.(.+)\.\d+\.part")  # in the folders of _CONTENTS
 # How settings.yaml begins, also in earlier versions, and how report.html ends.
 _SETTINGS_START = (b"# All settings of this run", b"# The settings of this run")
 _PAGE_END = re.compile(rb"<footer>(Generated|Made) by bert_paddle [^<]*<code>python -m bert_paddle")
@@ -56,8 +57,9 @@ def run_artifacts(output_dir: Path) -> list[Path]:
     artifacts = []
     for path in output_dir.iterdir():
         if path.name in _CONTENTS and read_files.is_dir(path):
-            artifacts += [inner for inner in path.iterdir() if is_own(inner)]
-        elif _TEMPORARY.fullmatch(path.name) or is_own(path):
+            inside = path.iterdir()
+            artifacts += [inner for inner in inside if _is_temporary(inner) or is_own(inner)]
+        elif _is_temporary(path) or is_own(path):
             artifacts.append(path)
     return artifacts
 
@@ -78,9 +80,18 @@ def remove_run(output_dir: Path) -> None:
 
 def remove_temporary_files(output_dir: Path) -> None:
     """Delete files that a crash left half written."""
-    for path in output_dir.iterdir() if read_files.is_dir(output_dir) else ():
-        if _TEMPORARY.fullmatch(path.name):
-            path.unlink()
+    for folder in (output_dir, *(output_dir / name for name in _CONTENTS)):
+        for path in folder.iterdir() if read_files.is_dir(folder) else ():
+            if _is_temporary(path):
+                path.unlink()
+
+
+def _is_temporary(path: Path) -> bool:
+    """Whether a file has the name under which one of a run's files is written."""
+    if path.parent.name not in _CONTENTS:
+        return _TEMPORARY.fullmatch(path.name) is not None
+    name = _TEMPORARY_INSIDE.fullmatch(path.name)
+    return name is not None and bool(_CONTENTS[path.parent.name][0].fullmatch(name[1]))
 
 
 def check_outputs(

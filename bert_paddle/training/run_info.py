@@ -73,7 +73,8 @@ class RunInfoFile:
         if not is_training and previous.get("trains") and previous.get("task") == run_info.task:
             return
         now = _now()
-        started = previous.get("started") if resumed and previous else None
+        started = previous.get("started") if resumed else None
+        resumes = previous.get("resumed")
         self.values = {
             **asdict(run_info),
             "trains": is_training,
@@ -86,7 +87,7 @@ class RunInfoFile:
             "versions": hardware.versions(),
             "started": started or now,
             # The time of each resume.
-            "resumed": [*(previous.get("resumed") or []), now] if started and previous else [],
+            "resumed": [*(resumes if isinstance(resumes, list) else []), now] if started else [],
             "finished": None,
         }
         collectives.run_on_main(self._write)

@@ -12,7 +12,7 @@ from bert_paddle.cli.export import ExportArgs
 from bert_paddle.cli.predict import PredictArgs
 from bert_paddle.cli.submission import SubmissionArgs
 from bert_paddle.cli.sweep import SweepArgs
-from bert_paddle.common import flags
+from bert_paddle.common import flags, suggest
 from bert_paddle.common.args import CommonArgs
 from bert_paddle.common.errors import FlagError
 from bert_paddle.glue.args import GlueArgs, parse_args
@@ -167,3 +167,33 @@ def test_help_and_mistakes_import_no_heavy_packages(argv):
         [sys.executable, "-c", probe, *argv], cwd=ROOT, capture_output=True, text=True
     )
     assert done.stdout.splitlines()[-1] == f"[] {0 if argv == ['--help'] else 2}", done
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "message"),
+    [
+        ("output_dir", "a" * 300, "has a name of 300 bytes, and file systems allow 255"),
+        ("data_dir", "/x/" + "\u00e9" * 128, "has a name of 256 bytes"),
+        ("output_dir", "a\0b", "must not contain a NUL character: 'a\\x00b'"),
+        ("output_dir", "a\udcff", "must be UTF-8, not 'a\\udcff'"),
+        ("adam_epsilon", "1e-300", "must be at least 1.2e-38, not 1e-300"),
+    ],
+)
+def test_values_that_cannot_be_used(flag, value, message):
+    assert any(
+        problem.startswith(f"--{flag} {message}")
+        for problem in problems(*REQUIRED_FLAGS, f"--{flag}", value)
+    )
+
+
+def test_a_nul_character_in_a_settings_file(tmp_path):
+    path = tmp_path / "settings.yaml"
+    path.write_text('output_dir: "a\\0b"\n')
+    (problem,) = problems(*REQUIRED_FLAGS[:4], "--config", str(path))
+    assert problem.startswith(f"{path}:1: output_dir must not contain a NUL character")
+
+
+def test_no_name_is_proposed_for_a_very_long_one():
+    """The comparison takes time quadratic in the length."""
+    assert suggest.nearest("n" * 100_000, ["n" * 100_001]) == []
+    assert suggest.nearest("seet", ["n" * 100_000, "seed"]) == ["seed"]

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import tiny
 
-from bert_paddle.common import atomic_files, printed_lines, run_log
+from bert_paddle.common import atomic_files, error_exit, printed_lines, run_log
+from bert_paddle.common.errors import UserError
 from bert_paddle.common.row_progress import RowProgress
 
 PACKAGE = Path(__file__).parents[2] / "bert_paddle"
@@ -99,3 +100,19 @@ def test_json_of_predict_escapes_in_its_own_way():
     row = predict._as_json(predict.Input("t\x7f", None, ""), Prediction(**fields))
     assert row.isprintable()
     assert json.loads(row)["label"] == "a\x9b\u202e"
+
+
+def test_a_deleted_working_directory_is_told_and_long_names_are_cut(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended, error_exit.exit_with_one_line(debug=False):
+        raise UserError("no column " + "n" * 100_000)
+    expected = f"error: no column {'n' * 400}...(100,000 characters)\n"
+    assert (ended.value.code, capsys.readouterr().err) == (2, expected)
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(SystemExit) as ended, error_exit.exit_with_one_line(debug=False):
+        pass
+    assert ended.value.code == 2
+    assert "the working directory has been deleted: change to" in capsys.readouterr().err

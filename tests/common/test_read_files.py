@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bert_paddle.common import read_files
-from bert_paddle.common.error_exit import exit_with_one_line
+from bert_paddle.common import atomic_files, read_files
+from bert_paddle.common.error_exit import disk_full_names, exit_with_one_line
 
 
 def unreadable_files(folder: Path) -> dict[int, Path]:
@@ -89,11 +89,27 @@ def test_system_errors_are_one_line(name, capsys):
     with pytest.raises(SystemExit) as caught, exit_with_one_line():
         raise OSError(number, os.strerror(number), "out/model_2/manifest.json")
     assert caught.value.code == 1
-    line = f"error: out/model_2/manifest.json: {os.strerror(number)}; fix this and run again\n"
-    assert capsys.readouterr().err == line
+    line = f"error: out/model_2/manifest.json: {os.strerror(number)}; "
+    way_out = "allow more with ulimit -n 1024, and" if name == "EMFILE" else "fix this and"
+    assert capsys.readouterr().err == f"{line}{way_out} run again\n"
 
 
 def test_an_error_of_a_device_needs_no_file_name(capsys):
     with pytest.raises(SystemExit), exit_with_one_line():
         raise OSError(errno.EIO, "Input/output error")
     assert capsys.readouterr().err == "error: Input/output error; fix this and run again\n"
+
+
+def test_a_full_disk_names_the_file_or_the_folder(tmp_path, capsys):
+    def fail(temporary: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")  # write() names no file
+
+    with pytest.raises(SystemExit), exit_with_one_line():
+        atomic_files._replace(tmp_path / "a.json", fail)
+    assert f"the disk is full ({tmp_path / 'a.json'}): No space" in capsys.readouterr().err
+    with pytest.raises(SystemExit), exit_with_one_line(), disk_full_names("out"):
+        fail(tmp_path)
+    assert "the disk is full (out): No space" in capsys.readouterr().err
+    with pytest.raises(SystemExit), exit_with_one_line(), disk_full_names("out"):
+        raise OSError(errno.EIO, "Input/output error")  # may be of any disk
+    assert capsys.readouterr().err.startswith("error: Input/output error; ")

@@ -3,6 +3,8 @@
 import io
 import json
 
+import pytest
+
 from bert_paddle.common import run_log
 
 
@@ -37,6 +39,27 @@ def test_records_beyond_the_step_and_a_truncated_line_are_removed(tmp_path):
         {"step": 2},
         {"kind": "train", "step": 3, "loss": None},
     ]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b'{"step": 2, "lo\xffss": 1}',
+        b"[" * 100_000,
+        b'{"step": -5}',
+        b'{"step": true}',
+        b'{"step": 1%s}' % (b"0" * 400),
+        b"\0\0\0",
+    ],
+    ids=["bad byte", "deep", "negative", "boolean", "huge", "zeros"],
+)
+def test_a_resume_removes_damaged_lines_and_names_them(tmp_path, damage):
+    path = tmp_path / run_log.METRICS_FILE
+    path.write_bytes(b'{"step": 1}\n' + damage + b'\n{"step": 3}\n')
+    err = io.StringIO()
+    run_log.RunLog(stderr=err).write_metrics_to(tmp_path, 3)
+    assert path.read_text() == '{"step": 1}\n{"step": 3}\n'
+    assert err.getvalue() == (f"warning: {path}: removed what is not a record of a run: line 2\n")
 
 
 def test_a_new_run_removes_old_records(tmp_path):

@@ -113,6 +113,33 @@ def test_missing_variables(monkeypatch, missing):
         rendezvous.check_environment()
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("PADDLE_TRAINER_ID", "abc", "must be a whole number"),
+        ("PADDLE_TRAINER_ID", "", "must be a whole number"),
+        ("PADDLE_TRAINER_ID", "-1", "must be a whole number"),
+        ("PADDLE_TRAINER_ID", "2", "is no rank of PADDLE_TRAINERS_NUM=2 processes"),
+        ("PADDLE_TRAINERS_NUM", "x", "must be a whole number"),
+        ("PADDLE_TRAINERS_NUM", "1" * 5000, "must be a whole number"),
+        ("PADDLE_TRAINER_ENDPOINTS", "x", "must be the host:port of each of 2 processes"),
+        ("PADDLE_TRAINER_ENDPOINTS", "h:1", "must be the host:port of each of 2 processes"),
+        ("BERT_PADDLE_SILENCE", "abc", "must be a number of seconds"),
+        ("BERT_PADDLE_PATIENCE", "nan", "must be a number of seconds"),
+    ],
+)
+def test_wrong_variables_are_told_at_the_start(monkeypatch, name, text, message):
+    monkeypatch.setenv("PADDLE_TRAINERS_NUM", "2")
+    monkeypatch.setenv("PADDLE_TRAINER_ID", "1")
+    monkeypatch.setenv("PADDLE_TRAINER_ENDPOINTS", "h:1,h:2")
+    monkeypatch.setenv("PADDLE_CURRENT_ENDPOINT", "h:2")
+    rendezvous.check_environment()
+    monkeypatch.setenv(name, text)
+    with pytest.raises(UserError, match=f"{name}=.*{message}") as caught:
+        rendezvous.check_environment()
+    assert len(str(caught.value)) < 300
+
+
 def test_no_meeting_where_paddles_store_listens(monkeypatch):
     monkeypatch.setenv("PADDLE_TRAINER_ENDPOINTS", "10.0.0.1:80,10.0.0.2:80")
     for master, expected in (("", None), ("10.0.0.1:80", None), ("h:1", ("10.0.0.1", 80))):

@@ -246,3 +246,19 @@ def test_test_file_among_the_predictions_is_refused(run, tmp_path, tiny_dir):
         run(f"--test_file {path} --do_predict --model_name_or_path {model}")
     assert path.read_text() == "sentence\na film\n"
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["predictions"]
+
+
+def test_files_that_a_kill_left_half_written_are_removed(tmp_path):
+    """Also those in the folders of a run; files of others with like names are kept."""
+    own = [
+        *("predictions/.SST-2.tsv.12.part", "pictures/.loss.png.12.part"),
+        *("profile/.trace_1.json.12.part", ".dev_predictions.jsonl.12.part"),
+    ]
+    others = ["predictions/.notes.txt.12.part", "predictions/a.tsv.part", "pictures/.me.png.1.part"]
+    for name in (*own, *others):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    assert {str(p.relative_to(tmp_path)) for p in run_files.run_artifacts(tmp_path)} == set(own)
+    run_files.remove_temporary_files(tmp_path)
+    left = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*.part")}
+    assert left == set(others)

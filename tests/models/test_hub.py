@@ -4,6 +4,7 @@ import json
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -195,3 +196,9 @@ def test_built_in_config_is_a_new_dict():
     hub.built_in_config(NAME)["vocab_size"] = 1
     assert hub.built_in_config(NAME)["vocab_size"] == 28996
     assert hub.built_in_config("no-such-bert") is None
+
+
+@pytest.mark.parametrize("download", [hub.download_model, hub.download_vocabulary])
+def test_a_home_that_cannot_be_written_names_the_variable(download):
+    with pytest.raises(WeightsError, match="; or set BERT_PADDLE_HOME to a folder that can be wri"):
+        download("bert-base-uncased", Path("/proc/none"))

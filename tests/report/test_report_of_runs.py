@@ -4,12 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
+import run_folders
 import tiny
 
+from bert_paddle.common import run_log
 from bert_paddle.glue import finetune
 from bert_paddle.glue.args import parse_args
 from bert_paddle.report import build
-from bert_paddle.training import checkpoint
+from bert_paddle.training import checkpoint, run_info
 
 
 @pytest.fixture(scope="module")
@@ -79,8 +81,6 @@ def test_predictions_are_of_the_best_step_with_load_best_model_at_end(run, tmp_p
 
 
 def test_a_resumed_run_keeps_its_start_time(run, tmp_path, monkeypatch):
-    from bert_paddle.training import run_info
-
     times = iter(f"2026-01-0{i}" for i in range(1, 9))
     monkeypatch.setattr(run_info, "_now", lambda: next(times))
     run("--max_steps 4 --save_steps 2 --report 0")
@@ -88,6 +88,19 @@ def test_a_resumed_run_keeps_its_start_time(run, tmp_path, monkeypatch):
     run_json = read_run_json(tmp_path / "out")
     assert (run_json["started"], run_json["resumed"]) == ("2026-01-01", ["2026-01-03"])
     assert run_json["finished"] == "2026-01-04"
+
+
+@pytest.mark.parametrize("odd", [5, "yesterday", {"a": 1}], ids=repr)
+def test_a_resume_after_odd_times_in_run_json(tmp_path, odd):
+    """run.json may have been edited; what cannot be a list of times is not continued."""
+    folder = run_folders.write_run(tmp_path / "out", resumed=odd)
+    args = parse_args(
+        ["--task_name", "mrpc", "--model_name_or_path", "m", "--output_dir", str(folder)]
+    )
+    info = run_info.RunInfo("run_glue", "MRPC", "glue", 1, [])
+    run_info.RunInfoFile(args, folder, run_log.RunLog()).start(info, True, resumed=True)
+    run_json = read_run_json(folder)
+    assert run_json["started"] == "2026-01-02T03:04:05+00:00" and len(run_json["resumed"]) == 1
 
 
 def test_an_interrupted_run_is_reported_as_unfinished(run, tmp_path, monkeypatch):

@@ -195,3 +195,8 @@ def test_cells_of_epochs_name_their_column_for_phones(tmp_path):
         file.write(json.dumps(epoch) + "\n")
     text = build.write_run_report(folder).read_text()
     assert '<td data-name="eval loss">0.4321</td>' in text
+
+
+def test_a_very_long_text_is_cut():
+    lines = figures.wrap("n" * 100_000, 16).split("\n")
+    assert len(lines) == 19 and lines[-1].endswith("...")

@@ -137,3 +137,9 @@ def test_the_table_is_aligned_and_has_a_dash_for_a_missing_number():
         "    1     9      0.5000           61.3",
         "    2    18           -            5.0",
     ]
+
+
+@pytest.mark.parametrize("odd", ["x", None, [1], {}, True, 10**400, float("nan")], ids=repr)
+def test_the_table_shows_odd_values_as_a_dash(odd):
+    table = epoch_metrics.format_epoch_table([{"step": 1, "epoch": odd, "train_loss": odd}])
+    assert table.splitlines()[1].split() == ["-", "1", "-"]

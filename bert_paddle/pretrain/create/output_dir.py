@@ -198,7 +198,7 @@ class ShardOutputDir:
         """Whether a JSON file is not the record of a corpus. A damaged one is not foreign."""
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
+        except (ValueError, RecursionError):
             return False
         return not (isinstance(content, dict) and {"made_from", "sets"} <= content.keys())
 
