@@ -68,7 +68,9 @@ def test_environment_and_rank_have_one_owner(path):
     text, name = path.read_text(encoding="utf-8"), name_of(path)
     if name != "common.runtime":
         assert "os.environ[" not in text and "environ.setdefault" not in text
-    if name not in tuple(f"distributed.{part}" for part in ("collectives", "heartbeat", "launch")):
+    if name not in tuple(
+        f"distributed.{part}" for part in ("collectives", "heartbeat", "launch", "rendezvous")
+    ):
         assert "rank == 0" not in text and ".is_main:" not in text and "log.active" not in text
 
 
