@@ -76,14 +76,7 @@ def read_data(args: ClmArgs, tokenizer: BpeTokenizer, positions: int, log: RunLo
         log.note(_describe_packing(datasets["train"], limit))
     unigram = None
     if train is not None and dev is not None:
-        train_tokens, dev_tokens = (
-            np.concatenate([text[1:] for text in datasets[name].texts]) for name in ("train", "dev")
-        )
-        unigram = unigram_perplexity(train_tokens, dev_tokens, len(tokenizer))
-        log.note(
-            "perplexity of the texts to evaluate on by the frequencies of tokens alone: "
-            f"{unigram:.1f}"
-        )
+        unigram = _unigram_perplexity(datasets["train"], datasets["dev"], len(tokenizer), log)
     return ClmData(
         datasets.get("train"),
         datasets.get("dev"),
@@ -99,6 +92,20 @@ def _encode(
 ) -> tuple[list[np.ndarray], np.ndarray]:
     with log.row_progress(f"encoding {Path(texts.path).name}", len(texts)) as show_rows:
         return encode_texts(texts.texts, tokenizer, limit, show_rows)
+
+
+def _unigram_perplexity(
+    train: TextDataset, dev: TextDataset, vocab_size: int, log: RunLog
+) -> float:
+    train_tokens, dev_tokens = (
+        np.concatenate([text[1:] for text in dataset.texts]) for dataset in (train, dev)
+    )
+    perplexity = unigram_perplexity(train_tokens, dev_tokens, vocab_size)
+    log.note(
+        "perplexity of the texts to evaluate on by the frequencies of tokens alone: "
+        f"{perplexity:.1f}"
+    )
+    return perplexity
 
 
 def _describe_packing(dataset: TextDataset, limit: int) -> str:

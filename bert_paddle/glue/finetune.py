@@ -52,7 +52,7 @@ def run(args: GlueArgs) -> dict[str, Any]:
         resume_from = collectives.run_on_main(lambda: _prepare_output_dir(args, output_dir, log))
         resume_from = rank_contents.local_checkpoint(args, resume_from)
         if resume_from is not None:
-            resume_check.take_flags_of_run(args, training_run.saved_flags(resume_from))
+            resume_check.take_flags_of_run(args, resume_check.saved_flags(resume_from))
         model_name = args.model_name_or_path
         model_dir = training_run.find_initial_model(model_name, log)
         tokenizer = _load_tokenizer(args, model_dir)

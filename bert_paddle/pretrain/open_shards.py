@@ -22,7 +22,6 @@ from bert_paddle.pretrain.data.shards import ShardSet, check_shards
 from bert_paddle.pretrain.masks import RunMasks, choose_masks
 from bert_paddle.pretrain.model_source import ModelSource
 from bert_paddle.training import resume_check
-from bert_paddle.training import run as training_run
 
 _MAX_NAMED = 3
 
@@ -107,7 +106,7 @@ def warn_rows_without_predictions(shards: ShardSet, log: RunLog) -> None:
 
 
 def _keep_evaluation_flags(args: PretrainArgs, resume_from: str, log: RunLog) -> None:
-    saved = training_run.saved_flags(resume_from)
+    saved = resume_check.saved_flags(resume_from)
     if "eval_pattern" not in {*saved, *args.explicit_flags}:
         saved["eval_pattern"] = _pattern_of_run(Path(args.input_dir), log)
     # Its earlier name, when the default was all rows.

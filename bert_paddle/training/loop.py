@@ -79,8 +79,7 @@ def fit(
     stopping, and on SIGUSR1, `on_signal` is called to save a checkpoint, unless a hook is due at
     that step that saves too.
 
-    Raises RunError when the loss or the gradients are not finite; earlier checkpoints remain valid.
-    Raises Interrupted when a signal stopped the training.
+    Raises RunError when the loss or the gradients are not finite, Interrupted for a signal.
     """
     try:
         with signals.requests.deferred():

@@ -11,12 +11,18 @@ from typing import Any
 from bert_paddle.common.args import CommonArgs
 from bert_paddle.common.errors import OutputError
 from bert_paddle.common.flag_fields import OnResume, declared_flags, flags_with
+from bert_paddle.distributed import collectives
 from bert_paddle.models import compute_mode
-from bert_paddle.training import fingerprints
+from bert_paddle.training import checkpoint, fingerprints
 from bert_paddle.training.train_state import TRAINING_DATA, TrainState
 
 # What checkpoints before version 6 recorded of how a model is computed.
 _MODE_FLAGS_BEFORE_6 = ("cpu_kernels", "recompute", "to_static", "flash_attention")
+
+
+def saved_flags(resume_from: str) -> dict[str, Any]:
+    """The flags of the run that saved a checkpoint, as the main process reads them."""
+    return collectives.run_on_main(lambda: checkpoint.saved_args(Path(resume_from)))
 
 
 @dataclasses.dataclass

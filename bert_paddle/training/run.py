@@ -54,11 +54,6 @@ def resolve_resume(args: CommonArgs, folder: Path, log: run_log.RunLog) -> str |
     return args.resume_from_checkpoint
 
 
-def saved_flags(resume_from: str) -> dict[str, Any]:
-    """The flags of the run that saved a checkpoint, as the main process reads them."""
-    return collectives.run_on_main(lambda: checkpoint.saved_args(Path(resume_from)))
-
-
 def find_initial_model(name_or_path: str, log: run_log.RunLog) -> Path:
     """The folder of the model to start from, downloaded if necessary, and verified.
 
