@@ -131,12 +131,19 @@ def run_on_main_first(function: Callable[[], Result]) -> Result:
     """Call `function` on the main process, then on the first process of each other host, then on
     all other processes, which find the files of the first calls (a download, a cache) on disk.
     Returns this process's own result."""
-    result, world = run_on_main(function), get_world()
-    runs_second = not world.is_main and _is_first_on_host()
-    results = _run_on_some(runs_second, function)
-    if world.is_main:
-        return result
-    return results[world.rank] if runs_second else function()
+    own: list[Result] = []  # results may be large, and stay in their process
+
+    def run() -> None:
+        own.append(function())
+
+    run_on_main(run)
+    world = get_world()
+    if world.size > 1:
+        runs_second = not world.is_main and _is_first_on_host()
+        _run_on_some(runs_second, run)
+        if not own:
+            run()
+    return own[0]
 
 
 def _is_first_on_host() -> bool:
