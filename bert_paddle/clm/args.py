@@ -181,9 +181,12 @@ class ClmArgs(CommonArgs):
     def problems(self) -> Iterator[str]:
         """Problems with the arguments, one message each."""
         yield from super().problems()
-        for name in ("do_lower_case", "to_static", "flash_attention"):
-            if getattr(self, name):
-                yield f"--{name} is not for GPT-2: omit it"
+        if self.do_lower_case:
+            yield "--do_lower_case is not for GPT-2: omit it"
+        if self.to_static:
+            yield "--to_static is not for GPT-2: omit it"
+        if self.flash_attention:
+            yield "--flash_attention is not for GPT-2: omit it"
         if not self.train_file and not self.validation_file:
             yield "--train_file is required (or --validation_file, to evaluate)"
         for name in ("train_file", "validation_file"):

@@ -153,6 +153,9 @@ class CommonArgs(RunArgs, TrainArgs):
             yield f"{flag} and --do_eval 0 contradict each other"
         if self.eval_steps > 0 and self.eval_strategy in ("epoch", "no"):
             yield f"--eval_steps and --eval_strategy {self.eval_strategy} contradict each other"
+        for name in ("load_best_model_at_end", "early_stopping_patience"):
+            if self.eval_strategy == "no" and getattr(self, name) and name in self.explicit_flags:
+                yield f"--{name} needs evaluations: --eval_strategy no turns them off"
         if self.recompute and self.to_static:
             yield "--recompute and --to_static cannot be combined: give one of them"
         if self.fused_adamw and self.optimizer != "adamw":

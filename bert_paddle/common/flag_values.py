@@ -43,7 +43,8 @@ def _check_text(text: str, is_path: bool) -> None:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise ValueError(f"must be UTF-8, not {text!r}: rename it, or give a link to it") from None
+        way_out = ": rename it, or give a link to it" if is_path else ""
+        raise ValueError(f"is not UTF-8 ({text!r}){way_out}") from None
     longest = max(len(name.encode()) for name in re.split("[/,]", text))
     if is_path and longest > _MAX_NAME_BYTES:
         raise ValueError(

@@ -207,6 +207,7 @@ PRETRAIN: tuple[PeerFlag, ...] = (
     *refused("max_seq_length", "give it to bert-paddle create-data"),
     *refused("config_overrides", "give --hidden_size, --num_hidden_layers and the other sizes"),
     *refused("metric_for_best_model", "the best step has the lowest loss", "loss eval_loss"),
+    *refused("greater_is_better", "the best step has the lowest loss", _OFF),
 )
 CREATE: tuple[PeerFlag, ...] = (
     *same("input_file", "input_files"),

@@ -45,7 +45,8 @@ def _select_other_device(device: str) -> None:
     """Select a device that is neither CPU nor GPU. Raises FlagError if Paddle does not have it."""
     import paddle
 
-    known = {*paddle.device.get_all_device_type(), *paddle.device.get_all_custom_device_type()}
+    device_types = paddle.device.get_all_device_type()  # without the CPU in a CPU build
+    known = {"cpu", *device_types, *paddle.device.get_all_custom_device_type()}
     if device.partition(":")[0] not in known:
         raise FlagError(
             [f"--device {device}: this PaddlePaddle is built for {', '.join(sorted(known))} only"]

@@ -31,6 +31,11 @@ def _read_safetensors(path: Path) -> Tensors:
     try:
         with safe_open(path, framework="np") as file:
             dtypes = {name: file.get_slice(name).get_dtype() for name in file.keys()}
+            if whole := [name for name, dtype in dtypes.items() if dtype == "U16"]:
+                raise WeightsError(
+                    f"{path}: {whole[0]} has whole numbers (U16): quantized weights cannot be "
+                    "trained; give the weights before quantization"
+                )
             tensors = {k: file.get_tensor(k) for k, dtype in dtypes.items() if dtype != "BF16"}
     except (SafetensorError, TypeError, ValueError) as error:
         raise WeightsError(f"{path} cannot be read ({error}): copy or download it again") from error

@@ -6,7 +6,6 @@ Does not import paddle.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from bert_paddle.common.errors import DataError
 from bert_paddle.models import model_config
@@ -38,16 +37,23 @@ def choose_masks(
     training, lines, warnings = None, list[str](), list[str]()
     if args.dynamic_masking and train is not None:
         tokenizer = _needed(source, "--dynamic_masking")
+        limit = args.max_predictions_per_seq
+        is_limited = "max_predictions_per_seq" in args.explicit_flags
         training = read_masking.training_masker(
             tokenizer,
             train.vocab_size,
             train.length,
             args.seed,
             args.mlm_probability,
-            args.max_predictions_per_seq,
+            limit if is_limited else None,
             args.whole_word_mask,
         )
         lines.append(f"masks: drawn anew in each epoch, {training.described()}")
+        if is_limited and limit < round(args.mlm_probability * train.length):
+            warnings.append(
+                f"--max_predictions_per_seq {limit} masks less than --mlm_probability "
+                f"{args.mlm_probability:g} of rows of {train.length} tokens"
+            )
         if args.whole_word_mask and not read_masking.has_continuations(tokenizer.vocab):
             warnings.append(
                 "--whole_word_mask: no piece of the vocabulary begins with ##, so each piece is "
@@ -55,12 +61,12 @@ def choose_masks(
             )
     maskers: dict[int, RowMasker] = {}
     if held_out is not None:
-        maskers = _held_out_maskers(args.seed, source, held_out, lines, warnings)
+        maskers = _held_out_maskers(source, held_out, lines, warnings)
     return RunMasks(training, maskers, lines, warnings)
 
 
 def _held_out_maskers(
-    seed: int, source: ModelSource, held_out: ShardSet, lines: list[str], warnings: list[str]
+    source: ModelSource, held_out: ShardSet, lines: list[str], warnings: list[str]
 ) -> dict[int, RowMasker]:
     """The maskers of held-out shards by their number; adds to `lines` and `warnings`."""
     others = list(_shards_masked_otherwise(held_out))
@@ -79,11 +85,10 @@ def _held_out_maskers(
         _needed(source, f"{name}, a held-out shard without masks,"),
         held_out.vocab_size,
         held_out.length,
-        seed,
     )
     more = f" and {len(chosen) - 1} more" if len(chosen) > 1 else ""
     lines.append(
-        f"held-out masks: fixed ones from --seed {seed}, {masker.described()} ({name}{more})"
+        f"held-out masks: fixed ones, the same for all runs, {masker.described()} ({name}{more})"
     )
     return dict.fromkeys(chosen, masker)
 
@@ -98,9 +103,10 @@ def _needed(source: ModelSource, what: str) -> Tokenizer:
 
 
 def _shards_masked_otherwise(shards: ShardSet) -> Iterator[int]:
-    """The shards whose metadata says that another share of tokens than 15 % is masked. Those of
-    other tools have no metadata."""
-    probabilities: dict[Path, Any] = {}
+    """The shards whose metadata says that another share of tokens than 15 % is masked, or fewer
+    because of a limit. Those of other tools have no metadata."""
+    others: set[Path] = set()
+    wanted = round(HELD_OUT_PROB * shards.length)
     for folder in {path.parent for path in shards.paths}:
         for path in folder.glob(f"*{schema.METADATA_SUFFIX}"):
             content = model_config.read_json_object(path)
@@ -108,10 +114,11 @@ def _shards_masked_otherwise(shards: ShardSet) -> Iterator[int]:
             recipe = made_from.get("recipe") if isinstance(made_from, dict) else None
             if not isinstance(recipe, dict) or not isinstance(listed, list):
                 continue
-            for shard in listed:
-                if isinstance(shard, dict) and "name" in shard:
-                    name = str(shard["name"])
-                    probabilities[folder / name] = recipe.get("masked_lm_prob")
+            limit = recipe.get("max_predictions_per_seq")
+            is_limited = isinstance(limit, int) and limit < wanted
+            if is_limited or recipe.get("masked_lm_prob") not in (None, HELD_OUT_PROB):
+                names = [s["name"] for s in listed if isinstance(s, dict) and "name" in s]
+                others.update(folder / str(name) for name in names)
     for i, path in enumerate(shards.paths):
-        if shards.has_masks(i) and probabilities.get(path) not in (None, HELD_OUT_PROB):
+        if shards.has_masks(i) and path in others:
             yield i

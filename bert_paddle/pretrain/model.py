@@ -55,9 +55,11 @@ def build_model(
         matched = _match_weights(checkpoint, shapes, needed_heads(nsp))
         _check_tied(matched.tensors)
         if need_heads and matched.new_head_reason:
+            lacks_mlm = "cls.predictions" in matched.new_head_reason
+            way_out = "a model with its pre-training heads" if lacks_mlm else "--nsp 0"
             raise WeightsError(
                 f"the model cannot be evaluated without training ({matched.new_head_reason}): give "
-                "a model with its pre-training heads, such as a run's model_<step>"
+                f"{way_out}"
             )
         tensors |= matched.tensors
         # One parameter with two names: a new head must not replace the loaded word embeddings.

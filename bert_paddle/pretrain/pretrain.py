@@ -164,7 +164,8 @@ class PretrainJob(TrainingJob):
             self.log,
             self.forward,
         )
-        self.autocast = self.trainer.autocast
+        self.autocast, masker = self.trainer.autocast, self.masks.training
+        limit = masker.config.max_predictions if masker else args.max_predictions_per_seq
         loader = PretrainLoader(
             train_shards,
             seed=args.seed,
@@ -172,8 +173,8 @@ class PretrainJob(TrainingJob):
             accumulation=args.gradient_accumulation_steps,
             rank=world.rank,
             world_size=world.size,
-            max_predictions=args.max_predictions_per_seq,
-            masker=self.masks.training,
+            max_predictions=limit,
+            masker=masker,
         )
         rows = train_shards.total
         state, model_step = self.train(self.trainer, loader, rows, fingerprints, resume_from)

@@ -103,6 +103,9 @@ def replan(
             replace(state, rows_per_step=new.rows_per_step),
             f"{line}--max_steps keeps the {total} steps in total and their learning rates",
         )
+    if total == state.step == state.total:
+        line += f"the run has all of its {total} steps already; no step is left"
+        return replace(state, rows_per_step=new.rows_per_step), line
     position, restarted = schedule_position(state, state.step, warmup), ""
     if position >= state.schedule_total and total > state.step:
         # The schedule has ended: all steps to come would have a learning rate of 0.

@@ -175,7 +175,7 @@ def test_help_and_mistakes_import_no_heavy_packages(argv):
         ("output_dir", "a" * 300, "has a name of 300 bytes, and file systems allow 255"),
         ("data_dir", "/x/" + "\u00e9" * 128, "has a name of 256 bytes"),
         ("output_dir", "a\0b", "must not contain a NUL character: 'a\\x00b'"),
-        ("output_dir", "a\udcff", "must be UTF-8, not 'a\\udcff'"),
+        ("output_dir", "a\udcff", "is not UTF-8 ('a\\udcff'): rename it"),
         ("adam_epsilon", "1e-300", "must be at least 1.2e-38, not 1e-300"),
     ],
 )

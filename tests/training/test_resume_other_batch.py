@@ -11,11 +11,11 @@ import tiny
 
 from bert_paddle.glue import finetune
 from bert_paddle.glue.args import parse_args as glue_args
-from bert_paddle.glue.data import dataset
 from bert_paddle.pretrain import pretrain
 from bert_paddle.pretrain.args import parse_args as pretrain_args
 from bert_paddle.pretrain.data import loader, schema
 from bert_paddle.training import checkpoint
+from bert_paddle.training.train_loader import TrainLoader
 
 ROWS = 50
 
@@ -38,18 +38,17 @@ def place(tmp_path_factory):
 def trained(monkeypatch):
     """Which rows are trained on, in order."""
     trained: list[int] = []
-    original_batch, original_collate = dataset.EncodedDataset.batch, loader.collate
+    original_batches, original_collate = TrainLoader._micro_batches, loader.collate
 
-    def batch(self, rows, pad_multiple=1):
-        if len(self) == ROWS:
-            trained.extend(rows.tolist())
-        return original_batch(self, rows, pad_multiple)
+    def micro_batches(self, rows):
+        trained.extend(rows.tolist())
+        return original_batches(self, rows)
 
     def collate(rows, *args):
         trained.extend(int(ids[1]) for ids in rows["input_ids"])
         return original_collate(rows, *args)
 
-    monkeypatch.setattr(dataset.EncodedDataset, "batch", batch)
+    monkeypatch.setattr(TrainLoader, "_micro_batches", micro_batches)
     monkeypatch.setattr(loader, "collate", collate)
     return trained
 

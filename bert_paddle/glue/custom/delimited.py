@@ -69,6 +69,7 @@ def choose_dialect(
     fitting = [other for other in others if _field_count(file, other, columns)]
     if len(fitting) != 1 or not _all_rows_fit(file, fitting[0]):
         return expected
+    _check_quotation_marks(file, fitting[0])
     note(
         f"{file.path}: the fields are separated by {_quote(fitting[0].delimiter)}, not by "
         f"{_quote(expected.delimiter)} (--delimiter overrides)"
@@ -98,6 +99,22 @@ def _all_rows_fit(file: TextFile, dialect: Dialect) -> bool:
         return False
     counts = {len(fields) for fields in sample if fields not in ([], [""])}
     return len(sample) > 1 and len(counts) == 1
+
+
+def _check_quotation_marks(file: TextFile, dialect: Dialect) -> None:
+    """Raise DataError if a quoted field of a file whose delimiter was guessed spans lines: it may
+    be two marks of the text, and the rows between them would be lost."""
+    lines = sum(bool(text.strip()) for _, text in islice(file.lines(), dialect.skip, None))
+    try:
+        rows = sum(fields not in ([], [""]) for _, fields in dialect.rows(file))
+    except DataError:
+        rows = -1
+    if rows != lines:
+        raise DataError(
+            f"{file.path}: the fields seem to be separated by {_quote(dialect.delimiter)}, but "
+            "quotation marks span several lines: give --delimiter if they enclose fields, or "
+            "--file_format tsv if they belong to the text"
+        )
 
 
 def table_rows(

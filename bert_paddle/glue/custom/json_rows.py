@@ -45,7 +45,7 @@ def line_rows(file: TextFile) -> Iterator[Row]:
         if text.strip():
             _check_size(len(text), f"{file.path}:{number}")
             try:
-                value = json.loads(text)
+                value = json.loads(text, object_pairs_hook=_object)
             except (ValueError, RecursionError) as error:
                 reason = str(error).partition(":")[0]
                 raise DataError(
@@ -59,7 +59,7 @@ def whole_rows(file: TextFile, note: Callable[[str], None]) -> Iterator[Row]:
     DataError for a file above the limit of JSON or that has no such rows."""
     path = file.path
     try:
-        content = json.loads("".join(_bounded_lines(file)))
+        content = json.loads("".join(_bounded_lines(file)), object_pairs_hook=_object)
     except ValueError as error:
         raise DataError(f"{path} is not JSON ({error})") from None
     except RecursionError:
@@ -72,6 +72,16 @@ def whole_rows(file: TextFile, note: Callable[[str], None]) -> Iterator[Row]:
         if isinstance(value, list):
             raise DataError(f"{path}, object {number}: a list has no column names: {_LAYOUTS}")
         yield number, _check_object(value, f"{path}, object {number}")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object. Raises ValueError for a name that stands twice: json would take the last."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{tsv.quote_value(twice)} stands twice in an object")
+    return content
 
 
 def _bounded_lines(file: TextFile) -> Iterator[str]:
@@ -99,7 +109,8 @@ def _rows_of_object(content: dict[str, Any], path: str) -> tuple[list[dict[str, 
             raise DataError(f"{path}: not every row in 'data' has {len(columns)} values")
         return [dict(zip(map(str, columns), row, strict=True)) for row in data], "'data'"
     of_objects = [key for key, value in content.items() if _is_list_of(value, dict)]
-    if len(of_objects) == 1:
+    lists = [k for k, value in content.items() if isinstance(value, list) and value]
+    if len(of_objects) == 1 and set(lists) <= {of_objects[0], "columns", "index", "schema"}:
         return content[of_objects[0]], f"{tsv.quote_value(of_objects[0])}"
     values = list(content.values())
     if values and all(isinstance(value, list) for value in values):

@@ -159,6 +159,14 @@ def _has_invalid_utf8(start: bytes, file: BinaryIO) -> bool:
     return False
 
 
+def _decodes(content: bytes, encoding: str) -> bool:
+    try:
+        content.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def _is_chinese_gb18030(content: bytes) -> bool:
     """Whether bytes are Chinese in GB18030, beyond doubt: nearly all characters that are not ASCII
     are punctuation or among GB 2312's 3,755 frequent ones (lead bytes B0 to D7), and many are in
@@ -172,6 +180,10 @@ def _is_chinese_gb18030(content: bytes) -> bool:
     hanzi = [pair for pair in pairs if pair[0] >= 0xB0 or pair[0] in (0xA4, 0xA5)]
     frequent = [pair for pair in hanzi if 0xB0 <= pair[0] <= 0xD7 and pair[1] >= 0xA1]
     late = [pair for pair in frequent if pair[0] >= 0xC9]
+    # The frequent kanji of EUC-JP end at CF; of Chinese text a quarter is behind it.
+    behind_kanji = [pair for pair in late if pair[0] >= 0xD0]
+    if len(behind_kanji) < 0.1 * len(hanzi) and _decodes(content, "euc_jp"):
+        return False
     return (
         len(hanzi) >= _MIN_HANZI
         and len(frequent) >= 0.95 * len(hanzi)

@@ -134,19 +134,21 @@ def training_masker(
     length: int,
     seed: int,
     prob: float,
-    max_predictions: int,
+    max_predictions: int | None,
     whole_words: bool,
 ) -> RowMasker:
     """Draws new masks in each epoch. vocab_size: the model's. length: of the rows. max_predictions:
-    the limit of a row."""
-    most = max(1, min(max_predictions, round(prob * length)))
+    the limit of a row; None: as many as `prob` asks for."""
+    most = round(prob * length)
+    most = max(1, most if max_predictions is None else min(max_predictions, most))
     return _masker(tokenizer, vocab_size, seed, _TRAINING, prob, most, whole_words)
 
 
-def held_out_masker(tokenizer: Tokenizer, vocab_size: int, length: int, seed: int) -> RowMasker:
-    """Draws the fixed masks of held-out rows, of single word pieces: one measure for all runs."""
+def held_out_masker(tokenizer: Tokenizer, vocab_size: int, length: int) -> RowMasker:
+    """Draws the fixed masks of held-out rows, of single word pieces: one measure for all runs,
+    whatever their seeds."""
     most = max(1, round(HELD_OUT_PROB * length))
-    return _masker(tokenizer, vocab_size, seed, _HELD_OUT, HELD_OUT_PROB, most, False)
+    return _masker(tokenizer, vocab_size, 0, _HELD_OUT, HELD_OUT_PROB, most, False)
 
 
 def has_continuations(vocab: Sequence[str]) -> bool:

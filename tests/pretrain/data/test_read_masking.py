@@ -185,7 +185,7 @@ def test_whole_words_and_the_limit():
 
 def test_held_out_masks_are_fixed_and_15_percent(shards):
     shard_set, text = shards
-    fixed = held_out_masker(TOKENIZER, SIZE, LENGTH, 1)
+    fixed = held_out_masker(TOKENIZER, SIZE, LENGTH)
     batches = [
         list(read_batches(shard_set, eval_row_ranges(shard_set, size), 2, maskers=maskers))
         for size in (7, 50)
