@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from bert_paddle.clm.generate_args import GenerateArgs
 from bert_paddle.common import flags
 from bert_paddle.common.errors import DataError
+from bert_paddle.common.printed_lines import print_line, print_text
 from bert_paddle.distributed.device import set_up_device
 
 if TYPE_CHECKING:
@@ -36,14 +37,14 @@ def main(argv: Sequence[str]) -> None:
     settings = SamplingSettings(
         args.max_new_tokens, args.top_k, args.top_p, args.temperature, args.repetition_penalty
     )
-    model = Generator(args.model[0], lambda line: print(line, file=sys.stderr, flush=True))
+    model = Generator(args.model[0], print_line)
     if isinstance(prompts, list):
         for prompt in prompts:  # all lengths are checked before the first text is printed
             model.settings_for(prompt, settings)
     for number, prompt in enumerate(prompts):
         streams = sys.stdout.isatty() and args.num_samples == 1 and not args.json
         if streams:
-            print(prompt, end="", flush=True)
+            print_text(prompt, end="")
         texts = model.generate(
             prompt,
             args.num_samples,
@@ -53,24 +54,25 @@ def main(argv: Sequence[str]) -> None:
             _print_part if streams else None,
         )
         if streams:
-            print(flush=True)
+            print_text("")
         else:
             _print_texts(texts, number, args.json, single=args.num_samples == 1)
 
 
 def _print_part(text: str) -> None:
-    print(text, end="", flush=True)
+    print_text(text, end="")
 
 
 def _print_texts(texts: "Sequence[Generated]", number: int, as_json: bool, single: bool) -> None:
     for i, generated in enumerate(texts):
         if as_json:
             values = {"prompt_number": number, "sample": i, **dataclasses.asdict(generated)}
-            print(json.dumps(values, ensure_ascii=False), flush=True)
+            row = json.dumps(values, ensure_ascii=False)
+            print_line(row if row.isprintable() else json.dumps(values), sys.stdout)
             continue
         if not single:
-            print(f"--- {i + 1} of {len(texts)} ---")
-        print(generated.prompt + generated.text, flush=True)
+            print_text(f"--- {i + 1} of {len(texts)} ---")
+        print_text(generated.prompt + generated.text)
 
 
 def _read_prompts(args: GenerateArgs) -> "list[str] | Iterator[str]":
@@ -82,7 +84,7 @@ def _read_prompts(args: GenerateArgs) -> "list[str] | Iterator[str]":
 
         return read_prompts(args.prompt_file)
     if sys.stdin.isatty():
-        print("type one prompt per line, Ctrl-D to end:", file=sys.stderr, flush=True)
+        print_line("type one prompt per line, Ctrl-D to end:")
         return (line.rstrip("\n") for line in sys.stdin)
     try:
         lines = [line.rstrip("\r\n") for line in sys.stdin]

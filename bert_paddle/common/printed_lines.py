@@ -44,3 +44,10 @@ def _escape_character(character: str) -> str:
 def print_line(text: str, stream: TextIO | None = None, end: str = "\n") -> None:
     """Print one line, escaped, to `stream`: sys.stderr if it is None. Raises OSError."""
     print(escape(text), file=sys.stderr if stream is None else stream, end=end, flush=True)
+
+
+def print_text(text: str, stream: TextIO | None = None, end: str = "\n") -> None:
+    """Print a text of several lines, each escaped, to `stream`: sys.stdout if it is None. Raises
+    OSError."""
+    lines = "\n".join(map(escape, text.split("\n")))
+    print(lines, file=sys.stdout if stream is None else stream, end=end, flush=True)

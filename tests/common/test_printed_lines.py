@@ -69,7 +69,7 @@ def test_every_module_prints_through_this_one():
         )
     found = {name: count for name, count in calls.items() if count}
     assert found == {
-        "common/printed_lines.py": 1,
+        "common/printed_lines.py": 2,
         "__main__.py": 2,
         "cli/completion.py": 1,
         "cli/predict.py": 1,
@@ -97,7 +97,7 @@ def test_json_of_predict_escapes_in_its_own_way():
     from bert_paddle.glue.predictor import Prediction
 
     fields = {"label": "a\x9b\u202e", "probabilities": {"a\x9b\u202e": 1.0}, "score": None}
-    row = predict._as_json(predict.Input("t\x7f", None, ""), Prediction(**fields))
+    row = predict._as_json(predict.Input("t\x7f", None, ""), Prediction(**fields), -1)
     assert row.isprintable()
     assert json.loads(row)["label"] == "a\x9b\u202e"
 

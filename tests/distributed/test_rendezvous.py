@@ -36,6 +36,7 @@ def soon(monkeypatch):
 
 def test_all_ranks_meet_although_strangers_connect(monkeypatch):
     monkeypatch.setattr(rendezvous, "_FIRST_NOTE_SECONDS", 0.3)
+    monkeypatch.setattr(rendezvous, "_NOTE_SECONDS", 0.3)
     address, notes, done = free_address(), [], []
 
     def run(rank: int) -> None:
