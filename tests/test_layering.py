@@ -2,6 +2,8 @@
 pyproject.toml ([tool.importlinter]), checked by scripts/test.sh."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -81,3 +83,15 @@ def test_files_and_functions_stay_readable(path):
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef):
             assert node.end_lineno - node.lineno + 1 <= 60, node.name
+
+
+@pytest.mark.parametrize("program", ["run_glue.py", "run_pretrain.py", "run_clm.py"])
+def test_help_appears_without_numpy(program):
+    words = f"import sys; sys.argv = [{program!r}, '--help']\n"
+    words += "import runpy, atexit; atexit.register(lambda: print('numpy' in sys.modules))\n"
+    words += f"runpy.run_path({program!r}, run_name='__main__')"
+    root = Path(__file__).parent.parent
+    done = subprocess.run(
+        [sys.executable, "-c", words], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "False"

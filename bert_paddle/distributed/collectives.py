@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import numpy as np
-
 from bert_paddle.common import error_exit, signals
 from bert_paddle.common.errors import BertPaddleError, RunError, UserError
 from bert_paddle.distributed import environment, heartbeat, values
@@ -97,10 +95,11 @@ def all_gather(value: Any) -> list[Any]:
 def _gather_bytes(data: bytes) -> list[bytes]:
     """Every process's bytes, through Paddle. Its all_gather_object would unpickle whatever arrives
     from the network."""
+    import numpy as np
     import paddle
     import paddle.distributed
 
-    def gather(array: np.ndarray) -> list[np.ndarray]:
+    def gather(array: "np.ndarray") -> "list[np.ndarray]":
         tensors: list[Any] = []
         paddle.distributed.all_gather(tensors, paddle.to_tensor(array))
         return [tensor.numpy() for tensor in tensors]

@@ -52,7 +52,7 @@ def test_settings_that_say_the_same_are_run_once():
 
 
 def test_folders_of_models_with_one_name_differ(tmp_path):
-    values = {"model_name_or_path": ["a/model_1", "b/model_1", "c/" + "x" * 300]}
+    values = {"model_name_or_path": ["a/model_1", "b/model_1", "c/" + "x" * 250]}
     made = plan.plan_grid(tmp_path, values, ["--task_name", "sst2"], "1,2")
     names = [one.folder.name for one in made.runs]
     assert len(set(names)) == 6 and max(map(len, names)) < 200

@@ -28,5 +28,5 @@ def test_a_real_run_is_known_again_and_goes_on_for_predictions(
     command.main([*argv, *base.split(), "--do_predict"])
     assert (folder / "predictions" / "SST-2.tsv").is_file()
     log = (folder / "log.txt").read_text()
-    assert log.count("# command: ") == 2 and log.count("global step") == 0
+    assert log.count("# command: ") == 2 and log.count("global step") == 2
     assert log.count(f"resuming from {folder / 'model_2'}: step 2 of 2") == 1
