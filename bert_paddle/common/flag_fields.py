@@ -70,6 +70,7 @@ def flag(
     comma_separated: bool = False,
     share_below_1: bool = False,
     path: PathUse | None = None,
+    utf8: bool = True,
     keywords: tuple[str, ...] = (),
     on_resume: OnResume = OnResume.FIXED,
     recognized_by: tuple[str, ...] = (),
@@ -92,7 +93,8 @@ def flag(
     it, e.g. -1 for "not set". comma_separated: a str of several values; a settings file may have a
     list. share_below_1: an int that may also be a number between 0 and 1.
 
-    path: for the name of a file or folder. keywords: values of it that are no path. on_resume,
+    path: for the name of a file or folder. utf8: whether its bytes must be UTF-8, as they must for
+    settings.yaml and run.json. keywords: values of it that are no path. on_resume,
     on_ranks, results: see the classes. recognized_by: names of the digests (common.digest_names) by
     which a resume recognizes what the flag names under another name.
     repeated: whether settings.yaml repeats it in another run. set_by_sweep: whether it belongs to

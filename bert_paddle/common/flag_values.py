@@ -26,7 +26,8 @@ def convert(metadata: Any, text: str) -> Any:
     if text == NO_VALUE:
         raise ValueError("needs a value")
     if metadata["kind"] == "str":
-        _check_text(text, metadata["path"] is not None and text not in metadata["keywords"])
+        is_path = metadata["path"] is not None and text not in metadata["keywords"]
+        _check_text(text, is_path, metadata["utf8"])
         return _choice(metadata["choices"], text) if metadata["choices"] else text
     value = _number(metadata["kind"], text, metadata["share_below_1"])
     if expected := _range_violation(metadata, value):
@@ -34,18 +35,18 @@ def convert(metadata: Any, text: str) -> Any:
     return value
 
 
-def _check_text(text: str, is_path: bool) -> None:
+def _check_text(text: str, is_path: bool, utf8: bool) -> None:
     """Raise ValueError for what can be written into no settings file, or be no file's name."""
     if not text.strip():
         raise ValueError("must not be empty")
     if "\0" in text:
         raise ValueError(f"must not contain a NUL character: {text!r}")
     try:
-        text.encode()
+        encoded = text.encode("utf-8", "strict" if utf8 else "surrogateescape")
     except UnicodeEncodeError:
         way_out = ": rename it, or give a link to it" if is_path else ""
         raise ValueError(f"is not UTF-8 ({text!r}){way_out}") from None
-    longest = max(len(name.encode()) for name in re.split("[/,]", text))
+    longest = max(map(len, re.split(b"[/,]", encoded)))
     if is_path and longest > _MAX_NAME_BYTES:
         raise ValueError(
             f"has a name of {longest:,} bytes, and file systems allow {_MAX_NAME_BYTES}: give a "

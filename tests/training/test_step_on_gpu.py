@@ -260,7 +260,9 @@ def test_a_resumed_run_goes_on_with_the_loss_scale_of_its_checkpoint(
     amp_calls, monkeypatch, tmp_path, tiny_dir
 ):
     monkeypatch.setattr(
-        finetune, "Trainer", lambda model, loss, args, gpu, log: Trainer(model, loss, args, 1, log)
+        finetune,
+        "Trainer",
+        lambda model, loss, args, gpu, *others: Trainer(model, loss, args, 1, *others),
     )
     scaler = functools.partial(paddle.amp.GradScaler, incr_every_n_steps=1)  # it doubles each step
     monkeypatch.setattr(paddle.amp, "GradScaler", scaler)

@@ -24,6 +24,7 @@ class TextArgs:
         "wikiextractor's wiki_00, plain or .gz, .bz2, .xz, .zst",
         group=INPUT,
         path=PathUse.INPUT,
+        utf8=False,
         on_resume=OnResume.FREE,  # compared by name, size and time of the files
     )
     form: str = flag(
