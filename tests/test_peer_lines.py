@@ -466,6 +466,11 @@ UNKNOWN = {
     "n_gpus": "--n_gpu",
     "do_test": None,
     "test_share": None,
+    "use_gpu": None,
+    "n_cpu": None,
+    "min_seq_length": None,
+    "min_train_samples": None,
+    "eval_iters": None,
 }
 
 

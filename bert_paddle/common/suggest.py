@@ -5,6 +5,14 @@ from collections.abc import Iterable
 
 _MAX_DISTANCE = 3
 _CHARACTERS_PER_MISTAKE = 5
+# Words of which one is not a mistyped form of another: flags that differ in them mean other things.
+_ALTERNATIVES = (
+    {"cpu", "gpu", "npu", "xpu"},
+    {"min", "max"},
+    {"train", "eval", "test", "dev", "predict"},
+    {"steps", "iters", "epochs"},
+    {"fp16", "bf16"},
+)
 # The comparison takes time quadratic in the length; longer names are not typed.
 _MAX_CHARACTERS = 200
 
@@ -26,6 +34,8 @@ def nearest(name: str, names: Iterable[str], most: int = 1) -> list[str]:
     distances = {}
     for other in (other for other in names if len(other) <= _MAX_CHARACTERS):
         words = _words(other)
+        if _mean_other_things(wanted, words):
+            continue
         same_words = sorted(words) == sorted(wanted)
         distance = 0 if same_words else _distance("_".join(wanted), "_".join(words), limit + 1)
         if distance <= limit:
@@ -35,6 +45,12 @@ def nearest(name: str, names: Iterable[str], most: int = 1) -> list[str]:
 
 def _words(name: str) -> list[str]:
     return name.lower().lstrip("-").replace("-", "_").replace(" ", "_").split("_")
+
+
+def _mean_other_things(words: list[str], others: list[str]) -> bool:
+    """Whether two names, word by word, have different words of the same alternatives."""
+    pairs = [pair for pair in zip(words, others, strict=False) if pair[0] != pair[1]]
+    return any(set(pair) <= group for pair in pairs for group in _ALTERNATIVES)
 
 
 def _distance(a: str, b: str, limit: int) -> int:
