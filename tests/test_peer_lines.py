@@ -329,7 +329,7 @@ def parse(flags: str):
         ("--device gpu:1", {"device": "gpu:1"}),
         ("--checkpointing_steps epoch", {"save_strategy": "epoch"}),
         ("--checkpointing_steps 7", {"save_strategy": "steps", "save_steps": 7}),
-        ("--metric_for_best_model combined_score", {"metric": None}),
+        ("--task_name mrpc --metric_for_best_model combined_score", {"metric": None}),
         ("--greater_is_better True --metric accuracy", {"greater_is_better": True}),
         ("--batch_size 8 --per_device_train_batch_size 8", {"batch_size": 8}),
         ("--learning_rate 2e-5 --learning_rate 3e-5", {"learning_rate": 3e-5}),
@@ -386,6 +386,9 @@ def test_a_settings_file_and_its_override(tmp_path):
         ("--warmup_steps 1.5", "must be a whole number"),
         ("--dataloader_num_workers", "--dataloader_num_workers needs a value"),
         ("--deepspeed ds.json", "--deepspeed ds.json is not supported"),
+        ("--metric_for_best_model combined_score", "is the mean of two metrics"),
+        ("--validation_split_percentage ten", "must be a number, not 'ten'"),
+        ("--load_best_model_at_end --eval_strategy no", "needs evaluations"),
     ],
 )
 def test_bad_values_are_answered_before_anything_is_loaded(flags, answer):

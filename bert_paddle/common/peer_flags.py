@@ -106,7 +106,19 @@ def _one_column(text: str, given: Mapping[str, str]) -> Mapping[str, str]:
 def _metric(text: str, given: Mapping[str, str]) -> Mapping[str, str]:
     name = text.lower().removeprefix("eval_")
     names = {"matthews_correlation": "matthews", "spearmanr": "spearman", "mcc": "matthews"}
-    return {} if name == "combined_score" else {"metric": names.get(name, name)}
+    if name != "combined_score":
+        return {"metric": names.get(name, name)}
+    task = given.get("task_name", "").lower().replace("-", "")
+    if task and task not in ("mrpc", "qqp", "stsb"):
+        raise ValueError("is the mean of two metrics, and this task has one: omit it")
+    return {}
+
+
+def _percentage(text: str, given: Mapping[str, str]) -> Mapping[str, str]:
+    try:
+        return {"validation_share": str(float(text) / 100)}
+    except ValueError:
+        raise ValueError(f"must be a number, not {text!r}") from None
 
 
 def _cpu(text: str, given: Mapping[str, str]) -> Mapping[str, str]:
@@ -184,7 +196,7 @@ GLUE: tuple[PeerFlag, ...] = (
     PeerFlag(
         "validation_split_percentage",
         "--validation_share, a hundredth of it",
-        lambda text, given: {"validation_share": str(float(text) / 100)},
+        _percentage,
     ),
     PeerFlag("metric_name", "--metric", _metric),
     PeerFlag("text_column_name", "--text_column", _one_column),
