@@ -221,8 +221,6 @@ def _check_config_agrees(config: ModelConfig, tensors: Tensors, file: Path) -> d
     if "type_vocab_size" in config.defaulted:
         values["type_vocab_size"] = sizes["type_vocab_size"]
     outputs = _outputs(tensors)
-    if outputs == 0:
-        raise WeightsError(f"{file}: the classifier has no outputs: the file is damaged")
     if outputs is not None and not any(task in config.architecture for task in _OTHER_TASKS):
         check_classifier_kind(config, outputs)
     differing = [name for name, size in sizes.items() if values[name] != size]
