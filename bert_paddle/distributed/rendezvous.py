@@ -59,10 +59,7 @@ def check_environment() -> None:
 
 def _timeout() -> float:
     """Seconds to wait for all ranks: those of Paddle's store."""
-    try:
-        return float(os.environ.get("FLAGS_stop_check_timeout", ""))
-    except ValueError:
-        return 900.0
+    return environment.seconds("FLAGS_stop_check_timeout", 900.0)
 
 
 def meeting_address() -> tuple[str, int] | None:

@@ -109,6 +109,12 @@ def test_more_epochs_after_the_end_train_at_the_share_of_rows_seen():
     assert rates(changed)[0] == pytest.approx(0.5) and rates(changed)[-1] == pytest.approx(0)
 
 
+def test_fewer_epochs_for_a_finished_run():
+    state = state_of(8, step=14, epoch=1, rows=50)
+    changed, line = plan.replan(state, state_of(8, epochs=1.5), 50, 0)
+    assert changed.total == 14 and line.endswith("has all of its 14 steps already; no step is left")
+
+
 def test_fewer_epochs_than_are_done():
     state = state_of(8, step=10, epoch=1, rows=24)
     changed, line = plan.replan(state, state_of(8, epochs=1.0), 50, 0)
