@@ -156,7 +156,8 @@ def _download_rest(url: str, size: int, part: Path) -> None:
 def _read_chunks(response: Any) -> Iterator[bytes]:
     """The response body in chunks, until it ends or the connection breaks."""
     with contextlib.suppress(OSError, http.client.HTTPException):
-        while chunk := response.read(CHUNK):
+        # Not read: when a connection is reset, it loses what has arrived of the chunk.
+        while chunk := response.read1(CHUNK):
             yield chunk
 
 

@@ -90,8 +90,6 @@ def test_a_failed_download_leaves_no_model(tmp_path, monkeypatch, server, fault)
     assert entries(tmp_path / "home/models") == []
 
 
-# How much of a connection that breaks arrives depends on the machine.
-@pytest.mark.slow
 def test_a_broken_download_is_resumed_in_the_same_call(tmp_path, monkeypatch, server):
     """Each file is asked for twice: for its size, and for its content."""
     monkeypatch.chdir(tmp_path)
@@ -101,8 +99,6 @@ def test_a_broken_download_is_resumed_in_the_same_call(tmp_path, monkeypatch, se
     assert server.requests[-1] == ("/w.pdparams", "bytes=5000-")
 
 
-# How much of a connection that breaks arrives depends on the machine.
-@pytest.mark.slow
 def test_a_download_that_broke_off_is_resumed_by_the_next_call(tmp_path, monkeypatch, server):
     monkeypatch.chdir(tmp_path)
     server.stop_after = [100, 100, 100, 5000, 0]
