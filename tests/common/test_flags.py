@@ -15,8 +15,9 @@ from bert_paddle.cli.sweep import SweepArgs
 from bert_paddle.common import flags, suggest
 from bert_paddle.common.args import CommonArgs
 from bert_paddle.common.errors import FlagError
+from bert_paddle.common.size_args import SIZE
 from bert_paddle.glue.args import GlueArgs, parse_args
-from bert_paddle.pretrain.args import SIZE, PretrainArgs
+from bert_paddle.pretrain.args import PretrainArgs
 from bert_paddle.pretrain.create.args import CreateArgs
 from bert_paddle.pretrain.create.recipe import Recipe
 
