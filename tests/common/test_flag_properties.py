@@ -375,7 +375,6 @@ def test_shards_of_other_settings(tmp_path):
 
 # Earlier versions' flags, those recorded in another form, a command's own: no place for a new flag.
 ALLOWED = {"_MODE_FLAGS_BEFORE_6", "_DESCRIBED_READING", "_CHOSEN_BY_THE_WALKTHROUGH"}
-ALLOWED |= {"MASK_SETTINGS"}
 
 
 def flag_lists(path: Path, names: set[str]) -> list[str]:
