@@ -62,6 +62,8 @@ def run(args: GlueArgs) -> dict[str, Any]:
         task, raw_data = _read_data(args, model_dir, tokenizer, log)
         limit_rows(raw_data, args, log)
         data = encode_data(raw_data, tokenizer, args, log)
+        if data.demo:
+            log.tag_records(data="demo")
         forward = _build_model(args, task, model_dir, log)
         rank_facts.check_same_contents(args, task, data, forward.model, tokenizer, resume_from)
         job = FineTuningJob(task, args, output_dir, forward, tokenizer, data, log)
@@ -166,7 +168,6 @@ class FineTuningJob(TrainingJob):
         self.step = 0
         self.evaluated_step: int | None = None
         self.eval_results: list[evaluate.EvalResult] = []  # one per dev set
-        log.tags = {"data": "demo"} if data.demo else {}
 
     def fine_tune(self, resume_from: str | None, fingerprints: dict[str, str]) -> None:
         """Train; the model then has the weights of the last step, or with --load_best_model_at_end
