@@ -59,6 +59,8 @@ def serve(connection: socket.socket) -> None:
     runtime.configure(2)
     runtime.import_paddle()
     paddlenlp_bert.bert_module()
+    import h5py  # noqa: F401
+
     import bert_paddle.glue.finetune
     import bert_paddle.pretrain.pretrain  # noqa: F401
 
