@@ -122,12 +122,16 @@ def test_processes_create_the_same_shards(create):
     assert read_shards(create("one")) == read_shards(create("two", "--workers", "2"))
 
 
-def test_a_cluster_creates_the_same_shards(create):
+@pytest.mark.parametrize(
+    "processes", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["threads", "processes"]
+)
+def test_a_cluster_creates_the_same_shards(create, processes):
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(
         n_workers=2,
         threads_per_worker=1,
-        processes=True,
+        processes=processes,
+        protocol="tcp",
         dashboard_address=None,
         host="127.0.0.1",
     ) as cluster:
