@@ -162,7 +162,7 @@ def read_file(
     if args.column_names:
         classes = custom_task.listed_classes(args.labels) if args.labels else saved.labels or ()
         header_check.check_no_header_row(
-            table, columns, texts, label_column.texts, label_column.numbers, classes
+            table, texts, label_column.texts, label_column.numbers, classes
         )
     log.note(f"data: {path}: {len(texts[0])} rows, {columns.describe()}")
     if numbers_as_texts:

@@ -3,7 +3,6 @@
 import pytest
 
 from bert_paddle.common.errors import DataError
-from bert_paddle.glue.custom.columns import ChosenColumns
 from bert_paddle.glue.custom.files import Table
 from bert_paddle.glue.custom.header_check import check_no_header_row
 
@@ -16,9 +15,7 @@ def header_row(rows: list[tuple[str, str]], classes: tuple[str, ...] = ("neg", "
     texts, labels = ([row[i] for row in rows] for i in (0, 1))
     numbers = range(1, len(rows) + 1)
     try:
-        check_no_header_row(
-            table, ChosenColumns("text", None, "label"), [texts], labels, numbers, classes
-        )
+        check_no_header_row(table, [texts], labels, numbers, classes)
     except DataError as error:
         return int(str(error).split(":")[1])
     return 0
