@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -28,11 +29,18 @@ def check(out: Path, flags_text: str = "--task_name sst2") -> None:
     output_check.check_outputs(parse_args(argv.split()))
 
 
-@pytest.fixture
-def own_run(tmp_path) -> Path:
-    """The folder of a finished run, with all files that a run writes but checkpoints."""
-    out = run_folders.write_run(tmp_path / "own")
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory) -> Path:
+    """The folder of a finished run with its report."""
+    out = run_folders.write_run(tmp_path_factory.mktemp("reported") / "own")
     build.write_run_report(out)
+    return out
+
+
+@pytest.fixture
+def own_run(tmp_path, reported) -> Path:
+    """The folder of a finished run, with all files that a run writes but checkpoints."""
+    out = shutil.copytree(reported, tmp_path / "own")
     results = json.loads((out / "all_results.json").read_text())
     (out / "all_results.json").write_text(json.dumps(results | {"predictions_SST-2.tsv": "own"}))
     (out / "predictions").mkdir()
