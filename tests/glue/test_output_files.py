@@ -215,7 +215,7 @@ def run(tiny_dir, tmp_path):
 
 
 def test_auto_stops_at_an_unreadable_checkpoint_and_changes_nothing(run, tmp_path):
-    flags = f"--train_file {write_csv(tmp_path / 'train.csv')} --save_steps 2 --logging_steps 1"
+    flags = f"--train_file {write_csv(tmp_path / 'train.csv')} --save_steps 2 --report 0"
     run(f"{flags} --max_steps 4")
     out = tmp_path / "out"
     for step in (2, 4):

@@ -34,7 +34,7 @@ def predict(models, tmp_path, monkeypatch):
 
     def call(file: str, *flags: str, model: str = "classes") -> list[dict[str, str]]:
         argv = ["--model_name_or_path", str(models / model), "--output_dir", "out"]
-        argv += ["--test_file", file, "--max_seq_length", "32"]
+        argv += ["--test_file", file, "--max_seq_length", "32", "--report", "0"]
         finetune.run(parse_args([*argv, *flags]))
         with Path(f"out/predictions/{Path(file).stem}.tsv").open(newline="") as written:
             return list(csv.DictReader(written, delimiter="\t", quoting=csv.QUOTE_NONE))
