@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tiny
-from sklearn.metrics import matthews_corrcoef
+from sklearn.metrics import f1_score, matthews_corrcoef
 
 from bert_paddle import api
 from bert_paddle.cli import predict
@@ -67,6 +67,20 @@ def test_matthews_equals_sklearns_to_the_last_bit(classes):
         predicted = np.where(rng.random(57) < 0.5, labels, predicted)
         expected = matthews_corrcoef(labels, predicted) if classes > 1 else 0.0
         assert metrics.METRICS["matthews_correlation"][1](predicted, labels) == expected
+
+
+@pytest.mark.parametrize("classes", [1, 2, 3, 50])
+@pytest.mark.filterwarnings("ignore:The number of unique classes")
+def test_f1_equals_sklearns_to_the_last_bit(classes):
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        labels, predicted = rng.integers(0, classes, (2, 57))
+        predicted = np.where(rng.random(57) < 0.5, labels, predicted)
+        expected = f1_score(labels, predicted, average="macro", zero_division=0)
+        assert metrics.METRICS["f1_macro"][1](predicted, labels) == expected
+        labels, predicted = labels == 1, predicted == 1
+        expected = f1_score(labels, predicted, zero_division=0)
+        assert metrics.METRICS["f1"][1](predicted.astype(int), labels.astype(int)) == expected
 
 
 def test_the_limit_of_classes(monkeypatch):
