@@ -8,7 +8,7 @@ import numpy as np
 from bert_paddle.common import own_cache
 from bert_paddle.common.run_log import RunLog
 from bert_paddle.distributed import collectives
-from bert_paddle.models.kernels import compile_kernels, encoder
+from bert_paddle.models.kernels import compile_kernels, encoder, linear
 from bert_paddle.models.kernels.products import (
     BFLOAT16,
     FLOAT32,
@@ -75,7 +75,8 @@ def masked_lm_logits(model: Any, batch: Batch, products: Products = FLOAT32) -> 
     if len(positions) == 0:  # the encoder needs a token
         positions = np.zeros(1, np.int64)
     encoded = _encode(model, batch, positions, products)
-    return model.cls(paddle.gather(encoded, paddle.to_tensor(index)))
+    masked = paddle.gather(encoded, paddle.to_tensor(index))
+    return _mlm_head(model.cls.predictions, masked, products)
 
 
 def pretraining_logits(model: Any, batch: Batch, products: Products = FLOAT32) -> tuple[Any, Any]:
@@ -93,7 +94,19 @@ def pretraining_logits(model: Any, batch: Batch, products: Products = FLOAT32) -
         paddle.to_tensor(np.searchsorted(positions, part)) for part in (first, masked)
     )
     pooled = model.bert.pooler(paddle.gather(encoded, first_index).unsqueeze(1))
-    return model.cls(paddle.gather(encoded, masked_index), pooled)
+    masked_tokens = paddle.gather(encoded, masked_index)
+    mlm_logits = _mlm_head(model.cls.predictions, masked_tokens, products)
+    return mlm_logits, model.cls.seq_relationship(pooled)
+
+
+def _mlm_head(head: Any, hidden: Any, products: Products) -> Any:
+    """The logits [n, vocab] of a BertLMPredictionHead for `hidden` [n, hidden]; its projection to
+    the vocabulary is the largest product of all."""
+    kernels = compile_kernels.load_kernels()[0]
+    if products is FLOAT32 or kernels is None or len(hidden) == 0:
+        return head(hidden)
+    hidden = head.layer_norm(head.activation(head.transform(hidden)))
+    return linear.apply(hidden, head.decoder.weight, head.decoder.bias, kernels, products)
 
 
 def _encode(model: Any, batch: Batch, positions: np.ndarray, products: Products) -> Any:

@@ -132,9 +132,12 @@ def _gemm() -> Any:
         raise OSError("this PaddlePaddle ships no oneDNN")
     function = ctypes.CDLL(str(path)).dnnl_gemm_bf16bf16f32
     integer, real, pointer = ctypes.c_int64, ctypes.c_float, ctypes.c_void_p
-    sizes = [ctypes.c_char, ctypes.c_char, integer, integer, integer]
-    matrices = [real, pointer, integer, pointer, integer, real, pointer, integer]
-    function.argtypes, function.restype = [*sizes, *matrices], ctypes.c_int
+    function.argtypes = (
+        *(ctypes.c_char, ctypes.c_char, integer, integer, integer),
+        *(real, pointer, integer, pointer, integer),
+        *(real, pointer, integer),
+    )
+    function.restype = ctypes.c_int
     return function
 
 
