@@ -141,9 +141,14 @@ def _gemm() -> Any:
     return function
 
 
+def has_bfloat16_instructions() -> bool:
+    """Whether the CPU multiplies bfloat16 numbers, where the system says so (Linux)."""
+    return bool(_INSTRUCTION_SETS.intersection(hardware.instruction_sets().split()))
+
+
 def bfloat16_unsupported_reason() -> str:
     """Why this machine cannot multiply bfloat16 matrices faster than float32 ones; "" if it can."""
-    if not _INSTRUCTION_SETS.intersection(hardware.instruction_sets().split()):
+    if not has_bfloat16_instructions():
         return "this CPU has no bfloat16 instructions"
     try:
         _gemm()
