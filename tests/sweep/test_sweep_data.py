@@ -1,6 +1,7 @@
 """What a sweep says and does where its runs are of other data: demo rows among real ones."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -134,3 +135,14 @@ def test_what_comes_from_files_neither_breaks_a_table_nor_reaches_a_terminal(fol
     rows = [line for line in lines if line.startswith("| ")]
     assert len({line.replace("\\|", "").count("|") for line in rows if "e-5" in line}) == 2
     assert not any(line.startswith("# x") for line in lines)
+
+
+def test_tables_that_a_killed_sweep_has_half_written_are_removed(folders):
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    out = folders / "out"
+    out.mkdir()
+    for name in (f".sweep.md.{ended.pid}.part", f".sweep.csv.{ended.pid}.part", ".mine.1.part"):
+        (out / name).touch()
+    sweep.run_sweep(grid_of(folders), program=FAKE)
+    assert [path.name for path in out.glob(".*.part")] == [".mine.1.part"]
