@@ -99,7 +99,7 @@ def _fits_first_row_alone(file: TextFile, dialect: Dialect) -> bool:
         for _, fields in islice(dialect.rows(file), _SAMPLE_ROWS):
             counts += [len(fields)] if fields not in ([], [""]) else []
     except DataError:
-        counts.append(0)
+        return counts[:1] != [] and counts[0] not in counts[1:]
     return len(counts) > 2 and counts[0] not in counts[1:]
 
 
