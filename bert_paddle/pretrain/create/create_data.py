@@ -104,10 +104,9 @@ def run(args: CreateArgs) -> None:
     except OSError as error:
         place = error_exit.target_path(error) if error.filename else output.path
         cause = "the disk is full: " if error_exit.is_disk_full(error) else ""
-        raise RunError(
-            f"{cause}{place}: {error.strerror or error}; fix that and run the same command again: "
-            "complete shards are kept"
-        ) from error
+        reason = f"{cause}{place}: {error.strerror or error}"
+        way_out = "fix that and run the same command again: complete shards are kept"
+        raise RunError(f"{reason}; {way_out}") from error
     for warning in warnings:
         _warn(warning)
     _log(summarize(metadata, total, sentences, time.monotonic() - start_time, output.path))
