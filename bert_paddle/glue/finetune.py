@@ -245,16 +245,21 @@ class FineTuningJob(TrainingJob):
         for task, test_set, dataset in self.data.test:
             name = f"prediction ({test_set.file})"
             with self.autocast(), self.log.row_progress(name, len(dataset)) as show_rows:
-                logits = evaluate.compute_logits(
-                    self.forward, dataset, self.args.eval_batch_size, self.pad_multiple, show_rows
+                outputs = evaluate.compute_outputs(
+                    task,
+                    self.forward,
+                    dataset,
+                    self.args.eval_batch_size,
+                    self.pad_multiple,
+                    show_rows,
                 )
-            evaluate.check_finite(logits, self._model_name())
+            evaluate.check_finite(outputs.finite, self._model_name())
             if dataset.labels is not None:
-                self.values |= results.score_test_set(task, test_set, logits, dataset, self.log)
+                self.values |= results.score_test_set(task, test_set, outputs, dataset, self.log)
             # Tells the `submission` command a GLUE test set from a user's file of the same name.
             origin = "own" if test_set.custom else self.data.origin
             self.values[f"predictions_{test_set.submission}"] = origin
-            predicted.append((task, test_set, dataset, logits))
+            predicted.append((task, test_set, dataset, outputs))
 
         def write() -> list[Path]:
             shares = self.args.predict_probabilities

@@ -117,6 +117,8 @@ def exchange(args) -> None:
     faulty_rank = int(os.environ.get("RANKS_FAULTY", "-1"))
     fault = os.environ.get("RANKS_FAULT", "")
     (Path(args.output_dir) / f"pid{rank}").write_text(str(os.getpid()))
+    (Path(args.output_dir) / f"secret{rank}").write_text(os.environ["BERT_PADDLE_JOB_SECRET"])
+    (Path(args.output_dir) / f"command{rank}").write_bytes(Path("/proc/self/cmdline").read_bytes())
     for number in range(10**9):
         if number == 3 and rank == faulty_rank:
             if fault in ("SIGSTOP", "SIGKILL"):

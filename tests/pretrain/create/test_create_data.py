@@ -1,5 +1,6 @@
 """Creating shards: the same bytes however they are made, resuming, and refusing other settings."""
 
+import errno
 import json
 import random
 import subprocess
@@ -177,6 +178,17 @@ def test_a_failing_worker_ends_the_run(create, monkeypatch):
     monkeypatch.setattr(ShardOutputDir, "save_plan", save_and_delete)
     with pytest.raises(RunError, match="c_training_1.hdf5: cannot be written"):
         create("out", "--workers", "2")
+
+
+def test_a_full_disk_is_told_with_the_file(create, monkeypatch):
+    """Not with the name under which it is being written."""
+
+    def write(temporary, text, **options):
+        raise OSError(errno.EFBIG, "File too large", str(temporary))
+
+    monkeypatch.setattr(Path, "write_text", write)
+    with pytest.raises(RunError, match=r"^the disk is full: \S+/vocab.txt: File too large; fix "):
+        create("out")
 
 
 KILLED = """
