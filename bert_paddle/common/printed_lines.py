@@ -43,11 +43,20 @@ def _escape_character(character: str) -> str:
 
 def print_line(text: str, stream: TextIO | None = None, end: str = "\n") -> None:
     """Print one line, escaped, to `stream`: sys.stderr if it is None. Raises OSError."""
-    print(escape(text), file=sys.stderr if stream is None else stream, end=end, flush=True)
+    _print(escape(text), sys.stderr if stream is None else stream, end)
 
 
 def print_text(text: str, stream: TextIO | None = None, end: str = "\n") -> None:
     """Print a text of several lines, each escaped, to `stream`: sys.stdout if it is None. Raises
     OSError."""
     lines = "\n".join(map(escape, text.split("\n")))
-    print(lines, file=sys.stdout if stream is None else stream, end=end, flush=True)
+    _print(lines, sys.stdout if stream is None else stream, end)
+
+
+def _print(text: str, stream: TextIO, end: str) -> None:
+    """As print(); an OSError names the stream, which may be a file on a full disk."""
+    try:
+        print(text, file=stream, end=end, flush=True)
+    except OSError as error:
+        error.filename = error.filename or getattr(stream, "name", None)
+        raise

@@ -147,7 +147,12 @@ def _id_error(
 ) -> WeightsError:
     place, content, declared = files.folder / declaration.file, declaration.content, declaration.id
     assert declared is not None
-    if token_id < len(vocab):
+    if not set(SPECIAL_TOKENS) & set(vocab):
+        reason = (
+            f"but the vocabulary ({len(vocab)} tokens) has none of BERT's special tokens: it is "
+            "not a BERT vocabulary; give the right one with --vocab_file"
+        )
+    elif token_id < len(vocab):
         reason = f"but the vocabulary has it as id {token_id}"
     elif 0 <= declared < len(vocab):
         reason = (

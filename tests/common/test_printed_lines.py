@@ -1,6 +1,7 @@
 """What files contain reaches the terminal escaped, whatever prints it."""
 
 import ast
+import contextlib
 import io
 import json
 import subprocess
@@ -69,11 +70,20 @@ def test_every_module_prints_through_this_one():
         )
     found = {name: count for name, count in calls.items() if count}
     assert found == {
-        "common/printed_lines.py": 2,
+        "common/printed_lines.py": 1,
         "__main__.py": 2,
         "cli/completion.py": 1,
         "cli/predict.py": 1,
     }
+
+
+def test_a_full_disk_under_the_output_is_told_by_its_name():
+    full = open("/dev/full", "w", encoding="utf-8")  # flushed, and so closed, with an error
+    with pytest.raises(OSError) as caught:
+        printed_lines.print_line("text", full)
+    assert caught.value.filename == "/dev/full"
+    with contextlib.suppress(OSError):
+        full.close()
 
 
 def test_names_in_a_manifest(tmp_path):

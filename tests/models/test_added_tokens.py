@@ -155,6 +155,14 @@ def test_contradictions_are_refused_by_name(tmp_path, files, message):
     assert str(tmp_path) in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_a_file_that_is_no_vocabulary_is_called_that(tmp_path):
+    write_folder(tmp_path, {"added_tokens": {"[PAD]": 0}})
+    rows = tmp_path / "dev.tsv"
+    rows.write_text("sentence\tlabel\na film\t1\n")
+    with pytest.raises(WeightsError, match="none of BERT's special tokens: it is not a BERT vocab"):
+        load_tokenizer(tmp_path, str(rows))
+
+
 def test_tokens_of_tokenizer_json(tmp_path):
     content = {
         "model": {"type": "WordPiece", "vocab": {token: i for i, token in enumerate(VOCAB)}},
