@@ -112,7 +112,9 @@ def find_model_dir(
     path = Path(name_or_path).expanduser()
     published = list(GPT2_MODELS if family == GPT2 else HUB_MODELS)
     if not name_or_path.strip():
-        raise WeightsError(f"the model's name is empty: give a folder or a name such as {published[0]}")
+        raise WeightsError(
+            f"the model's name is empty: give a folder or a name such as {published[0]}"
+        )
     if read_files.is_dir(path):
         return path
     if path.exists():

@@ -54,9 +54,7 @@ def resolve_resume(args: CommonArgs, folder: Path, log: run_log.RunLog) -> str |
     return args.resume_from_checkpoint
 
 
-def find_initial_model(
-    name_or_path: str, log: run_log.RunLog, family: str = hub.BERT
-) -> Path:
+def find_initial_model(name_or_path: str, log: run_log.RunLog, family: str = hub.BERT) -> Path:
     """The folder of the model to start from, downloaded if necessary, and verified.
 
     family: hub.BERT or hub.GPT2. Raises WeightsError if it is missing or damaged.

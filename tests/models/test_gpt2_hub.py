@@ -95,9 +95,7 @@ def test_a_model_of_the_other_family_is_refused_before_it_is_downloaded(server, 
     assert server.requests == []
 
 
-def test_random_weights_of_a_published_size_need_only_the_vocabulary(
-    server, tmp_path, monkeypatch
-):
+def test_random_weights_of_a_published_size_need_only_the_vocabulary(server, tmp_path, monkeypatch):
     home = tmp_path / "home"
     monkeypatch.setattr(runtime, "bert_paddle_home", lambda: home)
     texts = tmp_path / "texts.txt"
