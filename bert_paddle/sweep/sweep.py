@@ -18,7 +18,7 @@ from bert_paddle.training import run_files
 from bert_paddle.training.output_lock import lock_output_dir
 from bert_paddle.training.run import RESULTS_FILE
 
-PROGRAM = (sys.executable, "-u", "-m", "bert_paddle", "glue")
+_PACKAGE = (sys.executable, "-u", "-m", "bert_paddle")
 
 
 def run_sweep(
@@ -30,17 +30,18 @@ def run_sweep(
     """Run all runs that are not finished, each in its own process, and write the tables.
 
     parallel: runs at a time; None for one per GPU, or one on the CPU. program: the command that
-    takes each run's flags; None for PROGRAM. resume: whether runs of an earlier call may be resumed
-    and finished ones kept. Returns the summary of all runs. Raises OutputError if the folder has
-    runs that do not belong to the plan or may not be resumed, RunError if any run failed,
-    Interrupted after a signal.
+    takes each run's flags; None for the plan's. resume: whether runs of an earlier call may be
+    resumed and finished ones kept. Returns the summary of all runs. Raises OutputError if the
+    folder has runs that do not belong to the plan or may not be resumed, RunError if any run
+    failed, Interrupted after a signal.
     """
     with lock_output_dir(plan.folder):
         sweep = _Sweep(plan, resume)
         unfinished = [outcome for outcome in sweep.outcomes if outcome.results is None]
+        command = program or (*_PACKAGE, plan.program)
         children = [
             ChildProcess(
-                [*(program or PROGRAM), *outcome.run.argv(plan.overwrite)],
+                [*command, *outcome.run.argv(plan.overwrite)],
                 outcome.run.folder / run_status.LOG_FILE,
             )
             for outcome in unfinished
