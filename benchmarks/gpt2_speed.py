@@ -93,8 +93,8 @@ def main() -> None:
         "",
         f"{time.strftime('%Y-%m-%d')}, {hardware.describe()}, {state}. {LAYERS} layers x "
         f"{HIDDEN}, {VOCAB:,} tokens, random weights, float32, two threads, in turns. Seconds for "
-        f"a step, or for {NEW_TOKENS} tokens after {PROMPT}; the ratio is the median over the rounds of a "
-        "time by ours in the same round: above 1, ours is faster.",
+        f"a step, or for {NEW_TOKENS} tokens after {PROMPT}; the ratio is the median over the "
+        "rounds of a time by ours in the same round: above 1, ours is faster.",
         "",
         "| job | by | median, s | range | ratio | CPU s | cores of others |",
         "|---|---|---|---|---|---|---|",

@@ -1,6 +1,7 @@
 """A run on texts: model and tokenizer, texts, training with samples, evaluation, report."""
 
 import functools
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bert_paddle import report
-from bert_paddle.clm import card, loss, model_source, rank_facts, samples
+from bert_paddle.clm import card, loss, model_listing, model_source, rank_facts, samples
 from bert_paddle.clm.args import ClmArgs
 from bert_paddle.clm.evaluate import evaluate
 from bert_paddle.clm.fingerprints import clm_fingerprints
@@ -19,7 +20,7 @@ from bert_paddle.common.run_log import RunLog
 from bert_paddle.common.tensor_file import TensorSnapshot
 from bert_paddle.distributed import collectives
 from bert_paddle.models import gpt2, gpt2_config, model_state
-from bert_paddle.training import model_card, rank_contents, run_files, run_info
+from bert_paddle.training import checkpoint, model_card, rank_contents, run_files, run_info
 from bert_paddle.training import run as training_run
 from bert_paddle.training.job import TrainingJob
 from bert_paddle.training.loop import Hook
@@ -125,6 +126,11 @@ class ClmJob(TrainingJob):
         self.autocast = trainer.autocast
         _, self.step = self.train(trainer, loader, len(train_set), fingerprints, resume_from)
         self.values["model"] = f"model_{self.step}"
+        if self.log.active:
+            folder = checkpoint.checkpoint_dir(self.output_dir, self.step)
+            lines = model_listing.parameter_lines(self.model), model_listing.file_lines(folder)
+            for line in itertools.chain(*lines):
+                self.log.note(line)
 
     def begin_without_training(self) -> None:
         """Write run.json for a run that only evaluates."""
