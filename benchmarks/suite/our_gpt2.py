@@ -54,6 +54,7 @@ def _training(spec: Spec, model: Any) -> protocol.Block:
 def _generation(spec: Spec, model: Any) -> protocol.Block:
     prompt = list(range(100, 100 + spec["prompt"]))
     settings = sampling.SamplingSettings(spec["new_tokens"])
+    warm_up = sampling.SamplingSettings(4)
     continue_text = sampling.generate if spec["cache"] else _without_cache
 
     def block(number: int) -> dict[str, Any]:
@@ -62,7 +63,7 @@ def _generation(spec: Spec, model: Any) -> protocol.Block:
         assert len(tokens) == spec["new_tokens"]
         return {"seconds": time.perf_counter() - start, "parts": 1}
 
-    block(0)
+    list(continue_text(model, prompt, [np.random.default_rng(0)], warm_up, None))
     return block
 
 
