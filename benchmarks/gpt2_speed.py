@@ -6,7 +6,8 @@
 Models with GPT-2's 50,257 tokens from random weights, float32, two threads. Training, 6 layers x
 384: forward, backward, clipping, AdamW, dropout 0.1. Generation, GPT-2's own 12 x 768: 200 tokens
 after a prompt of 16, top-k 50, top-p 0.95; ours with the cache of keys and values and without,
-transformers' generate with its cache. Needs the peers' environment (benchmarks/peers/setup.sh). Writes Markdown.
+transformers' generate with its cache. Needs the peers' environment (benchmarks/peers/setup.sh).
+Writes Markdown.
 """
 
 import argparse

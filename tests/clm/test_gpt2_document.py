@@ -20,7 +20,7 @@ def blocks(text: str) -> list[tuple[str, str]]:
 
 
 def test_the_twin_has_the_same_commands():
-    assert blocks(DOCUMENT) == blocks(TWIN) and len(blocks(DOCUMENT)) == 5
+    assert blocks(DOCUMENT) == blocks(TWIN) and len(blocks(DOCUMENT)) == 7
 
 
 def test_the_walk_through_runs_as_it_stands(tmp_path):
@@ -52,7 +52,8 @@ def test_the_walk_through_runs_as_it_stands(tmp_path):
     assert "118 texts in the column 'bio'; 2 empty row(s) dropped" in training.stderr
     assert "split: 106 texts to train on, 12 to evaluate on" in training.stderr
     assert training.stdout.count("sample: ") == 3 and "perplexity: " in training.stdout
-    assert outputs[3].stdout.count("Ada Graf was born") == 3
+    assert "Best: learning_rate" in outputs[3].stdout and "exported: " in outputs[4].stdout
+    assert outputs[5].stdout.count("Ada Graf was born") == 3
 
 
 def test_the_script_spells_out_the_documented_line(tmp_path):
