@@ -59,13 +59,13 @@ def command(out: Path, epochs: float, max_steps: int) -> list[str]:
     ]
 
 
-def run(*arguments: str) -> str:
-    """Run a program of this project with this Python; returns its stdout."""
+def run(*arguments: str, keep: bool = False) -> str:
+    """Run a program of this project with this Python; with `keep`, returns its stdout."""
     print("$", shlex.join(arguments), file=sys.stderr, flush=True)
-    done = subprocess.run(
-        [sys.executable, "-u", *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
-    )
-    return done.stdout
+    command = [sys.executable, "-u", *arguments]
+    stdout = subprocess.PIPE if keep else None
+    done = subprocess.run(command, cwd=ROOT, stdout=stdout, text=True, check=True)
+    return done.stdout or ""
 
 
 def page(out: Path, arguments: list[str]) -> str:
@@ -108,7 +108,9 @@ def page(out: Path, arguments: list[str]) -> str:
     lines += ["", f"`bert-paddle generate {model.name} --max_new_tokens 60`:", ""]
     for prompt in PROMPTS:
         flags = ("--prompt", prompt, "--max_new_tokens", "60", "--json")
-        text = json.loads(run("-m", "bert_paddle", "generate", str(model), *flags))["text"]
+        text = json.loads(run("-m", "bert_paddle", "generate", str(model), *flags, keep=True))[
+            "text"
+        ]
         lines.append(f"- **{prompt}**`{_one_line(text)}`")
     return "\n".join(lines) + "\n"
 
@@ -119,7 +121,7 @@ def _one_line(text: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=float, default=6)
+    parser.add_argument("--epochs", type=float, default=5)
     parser.add_argument("--max_steps", type=int, default=-1, help="for a trial")
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "novels")
     parser.add_argument("--page", type=Path, default=ROOT / "benchmarks" / "gpt2_novels.md")
@@ -131,7 +133,7 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     prepare(Path(texts), out)
     arguments = command(out, flags.epochs, flags.max_steps)
-    print(run(*arguments), end="")
+    run(*arguments)
     flags.page.write_text(page(out, arguments), encoding="utf-8")
     shutil.copy(out / "run" / "pictures" / "perplexity.png", flags.page.with_suffix(".png"))
 
