@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import tiny_gpt2
@@ -56,13 +57,16 @@ def test_a_published_model_is_downloaded_once_and_checked(server, tmp_path):
     assert len(server.requests) == requests
 
 
-def test_training_and_generation_begin_with_the_name(server, tmp_path, monkeypatch):
-    home = tmp_path / "home"
-    monkeypatch.setattr(runtime, "bert_paddle_home", lambda: home)
-    texts = tmp_path / "texts.txt"
+def train_a_step(folder: Path, monkeypatch, model: str) -> None:
+    monkeypatch.setattr(runtime, "bert_paddle_home", lambda: folder / "home")
+    texts = folder / "texts.txt"
     texts.write_text("\n".join(tiny_gpt2.sentences(20)))
-    flags = f"--train_file {texts} --output_dir {tmp_path / 'out'} --max_steps 1 --report 0"
-    finetune.run(parse_args(f"--model_name_or_path gpt2 {flags} --n_gpu 0".split()))
+    flags = f"--train_file {texts} --output_dir {folder / 'out'} --max_steps 1 --report 0"
+    finetune.run(parse_args(f"--model_name_or_path {model} {flags} --n_gpu 0".split()))
+
+
+def test_training_and_generation_begin_with_the_name(server, tmp_path, monkeypatch):
+    train_a_step(tmp_path, monkeypatch, "gpt2")
     assert (tmp_path / "out" / "model_1" / "model.safetensors").is_file()
     assert Generator("gpt2").positions == 64  # found in the cache
 
@@ -96,13 +100,9 @@ def test_a_model_of_the_other_family_is_refused_before_it_is_downloaded(server, 
 
 
 def test_random_weights_of_a_published_size_need_only_the_vocabulary(server, tmp_path, monkeypatch):
-    home = tmp_path / "home"
-    monkeypatch.setattr(runtime, "bert_paddle_home", lambda: home)
-    texts = tmp_path / "texts.txt"
-    texts.write_text("\n".join(tiny_gpt2.sentences(20)))
-    flags = f"--train_file {texts} --output_dir {tmp_path / 'out'} --max_steps 1 --report 0"
     sizes = "--random_weights --hidden_size 8 --num_hidden_layers 1 --num_attention_heads 1"
-    finetune.run(parse_args(f"--model_name_or_path gpt2-xl {sizes} {flags} --n_gpu 0".split()))
+    train_a_step(tmp_path, monkeypatch, f"gpt2-xl {sizes}")
+    home = tmp_path / "home"
     names = {path.removeprefix("/") for path, _ in server.requests}
     assert names == {path_of("gpt2", name) for name in FILES[:2]}
     assert hub.download_vocabulary("gpt2", home) == home / "vocabularies" / "gpt2"
