@@ -3,14 +3,15 @@
     BERT_PADDLE_TEXT_DIR=... .venv/bin/python benchmarks/gpt2_novels.py
 
 About half an hour on two cores. Run again after an interruption, it resumes; run again when it is
-finished, it only writes the page. Reads novels/*.txt, a paragraph per line; trains a vocabulary,
-then the model with run_clm.py; writes benchmarks/gpt2_novels.md and .png: perplexity by epoch
-beside that of token frequencies, samples from the beginning and the end, texts of `generate`.
+finished, it only writes the page. Reads novels/*.txt, whose paragraphs become lines; trains a
+vocabulary, then the model with run_clm.py; writes benchmarks/gpt2_novels.md and .png: perplexity by
+epoch beside that of token frequencies, samples from beginning and end, texts of `generate`.
 """
 
 import argparse
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -23,7 +24,7 @@ sys.path.insert(0, str(ROOT))
 
 from bert_paddle.common import hardware, run_log  # noqa: E402
 
-HELD_OUT = "Doyle"  # the author of the novels to evaluate on
+HELD_OUT, AUTHOR = "Doyle_Hound_1902.txt", "Doyle"  # nothing else of the author is trained on
 NOVELS = 12  # to train on, in the order of their file names
 VOCABULARY = 4096
 SIZES = {"hidden_size": 192, "num_hidden_layers": 4, "num_attention_heads": 4}
@@ -33,11 +34,12 @@ PROMPTS = ("The old man", '"I am afraid,"', "In the morning")
 def prepare(folder: Path, out: Path) -> None:
     """The texts, a paragraph per line, and the vocabulary."""
     novels = sorted((folder / "novels").glob("*.txt"))
-    held_out = [path for path in novels if path.name.startswith(HELD_OUT)]
-    trained = [path for path in novels if path not in held_out][:NOVELS]
+    held_out = [path for path in novels if path.name == HELD_OUT]
+    trained = [path for path in novels if not path.name.startswith(AUTHOR)][:NOVELS]
     for name, paths in {"train.txt": trained, "held_out.txt": held_out}.items():
-        text = "\n".join(path.read_text(encoding="utf-8-sig") for path in paths)
-        (out / name).write_text(text, encoding="utf-8")
+        texts = [path.read_text(encoding="utf-8-sig") for path in paths]
+        lines = [" ".join(part.split()) for text in texts for part in re.split(r"\n\s*\n", text)]
+        (out / name).write_text("\n".join(filter(None, lines)) + "\n", encoding="utf-8")
     if not (out / "vocabulary" / "vocab.json").is_file():
         run("scripts/train_vocab.py", "--kind", "bpe", "--input_files", str(out / "train.txt"),
             "--vocab_size", str(VOCABULARY), "--output_dir", str(out / "vocabulary"))  # fmt: skip
