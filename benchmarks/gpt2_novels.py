@@ -55,7 +55,7 @@ def command(out: Path, epochs: float, max_steps: int) -> list[str]:
         *("--train_file", f"{out}/train.txt", "--validation_file", f"{out}/held_out.txt"),
         *("--packing", "--batch_size", "16", "--learning_rate", "2e-3", "--warmup_steps", "100"),
         *("--weight_decay", "0.01", "--num_train_epochs", str(epochs), *limit),
-        *("--save_strategy", "epoch", "--save_steps", "50", "--save_total_limit", "2"),
+        *("--save_strategy", "epoch", "--save_total_limit", "2"),
         *("--load_best_model_at_end", "--sample_every", "50", "--sample_length", "60"),
         *("--resume_from_checkpoint", "auto", "--output_dir", f"{out}/run"),
     ]
