@@ -1,7 +1,6 @@
 """A run on texts: model and tokenizer, texts, training with samples, evaluation, report."""
 
 import functools
-import itertools
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -126,11 +125,10 @@ class ClmJob(TrainingJob):
         self.autocast = trainer.autocast
         _, self.step = self.train(trainer, loader, len(train_set), fingerprints, resume_from)
         self.values["model"] = f"model_{self.step}"
-        if self.log.active:
-            folder = checkpoint.checkpoint_dir(self.output_dir, self.step)
-            lines = model_listing.parameter_lines(self.model), model_listing.file_lines(folder)
-            for line in itertools.chain(*lines):
-                self.log.note(line)
+        folder = checkpoint.checkpoint_dir(self.output_dir, self.step)
+        lines = collectives.run_on_main(lambda: list(model_listing.file_lines(folder)))
+        for line in (*model_listing.parameter_lines(self.model), *lines):
+            self.log.note(line)
 
     def begin_without_training(self) -> None:
         """Write run.json for a run that only evaluates."""

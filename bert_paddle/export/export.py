@@ -23,6 +23,7 @@ from bert_paddle.export import (
 from bert_paddle.export.check import CheckResult
 from bert_paddle.export.gpt2 import Gpt2Source
 from bert_paddle.export.int8 import Int8Options, Int8Result
+from bert_paddle.export.sample import SampleBatch
 from bert_paddle.export.source import ExportSource, find_model_dir, load_source
 
 EXPORT_INFO_FILE = "export.json"  # the export's metadata; a folder with it is an export
@@ -86,10 +87,7 @@ def export_model(
     temp_dir = _create_temp_dir(target, sum(tensor.nbytes for tensor in source.tensors().values()))
     try:
         _write_files(export_format, source, temp_dir)
-        if isinstance(source, Gpt2Source):
-            batches = source.sample()
-        else:
-            batches = sample.make_batches(source)
+        batches = _sample_batches(source)
         result = check.compare_logits(export_format, temp_dir, source, batches, python)
         quantized = None
         if int8_options and dev:
@@ -114,6 +112,10 @@ def export_model(
     finally:
         shutil.rmtree(temp_dir, ignore_errors=True)
     return ExportResult(target, size, result, quantized)
+
+
+def _sample_batches(source: ExportSource | Gpt2Source) -> list[SampleBatch]:
+    return source.sample() if isinstance(source, Gpt2Source) else sample.make_batches(source)
 
 
 def _load(
