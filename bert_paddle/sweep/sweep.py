@@ -18,8 +18,6 @@ from bert_paddle.training import run_files
 from bert_paddle.training.output_lock import lock_output_dir
 from bert_paddle.training.run import RESULTS_FILE
 
-_PACKAGE = (sys.executable, "-u", "-m", "bert_paddle")
-
 
 def run_sweep(
     plan: Plan,
@@ -38,7 +36,7 @@ def run_sweep(
     with lock_output_dir(plan.folder):
         sweep = _Sweep(plan, resume)
         unfinished = [outcome for outcome in sweep.outcomes if outcome.results is None]
-        command = program or (*_PACKAGE, plan.program)
+        command = program or program_command(plan)
         children = [
             ChildProcess(
                 [*command, *outcome.run.argv(plan.overwrite)],
@@ -54,6 +52,11 @@ def run_sweep(
             print_line(f"{min(len(slots), len(children))} runs at a time")
         signal_number = child_processes.run_children(children, slots, sweep.on_start, sweep.on_exit)
         return sweep.finish(signal_number)
+
+
+def program_command(plan: Plan) -> tuple[str, ...]:
+    """The command that takes the flags of the plan's runs."""
+    return sys.executable, "-u", "-m", "bert_paddle", plan.program
 
 
 def _processes_and_gpus(plan: Plan) -> tuple[int, list[str]]:
