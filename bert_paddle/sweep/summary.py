@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bert_paddle.common import atomic_files, hardware, run_log
+from bert_paddle.common import atomic_files, hardware, markdown, run_log
 from bert_paddle.glue.args import GlueArgs
 from bert_paddle.sweep import run_status
 from bert_paddle.sweep.plan import Plan
@@ -50,9 +50,9 @@ def heading(plan: Plan) -> list[str]:
         if name not in plan.grid_flags
     ]
     return [
-        f"# {title}: {_task_or_file(args)}, {args.model_name_or_path}",
+        "# " + markdown.one_line(f"{title}: {_task_or_file(args)}, {args.model_name_or_path}"),
         "",
-        f"{len(plan.runs)} run(s), each with: `{' '.join(shared)}`",
+        f"{len(plan.runs)} run(s), each with: {markdown.code(' '.join(shared))}",
         "",
         f"Machine: {hardware.describe()}",
     ]
