@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains, resumes, pre-trains, predicts and reports with the oldest and the newest Python that can
+# Trains, resumes, pre-trains, predicts, generates and reports with the oldest and the newest Python that can
 # be had here and that Paddle has wheels for, on invented data and a tiny model; the weights must be
 # equal to the last bit for all of them. Each Python gets an environment of its own, .venv-smoke-X.
 #   bash scripts/smoke.sh [PYTHON...]     default: the lowest and the highest of 3.10 to 3.13
@@ -79,12 +79,21 @@ smoke() { # python, folder: prints the digests of the final weights
     "${train[@]}" --output_dir "$to/resumed" --resume_from_checkpoint auto
     cmp "$to/tuned/model_20/model.safetensors" "$to/resumed/model_20/model.safetensors"
     "$py" -m bert_paddle predict "$to/tuned/model_20" "a fine day" >"$to/predicted"
+    "$py" scripts/make_demo_bios.py "$to/bios.csv" 60
+    "$py" scripts/train_vocab.py --kind bpe --input_files "$to/text" --vocab_size 400 \
+        --output_dir "$to/bpe"
+    "$py" -u run_clm.py --model_name_or_path gpt2 --random_weights --hidden_size 64 \
+        --num_hidden_layers 2 --max_position_embeddings 64 --vocab_file "$to/bpe/vocab.json" \
+        --train_file "$to/bios.csv" --text_column bio --batch_size 8 --max_steps 20 \
+        --sample_every 10 --sample_length 10 --n_gpu 0 --output_dir "$to/texts"
+    "$py" -m bert_paddle generate "$to/texts/model_20" --prompt "She" --max_new_tokens 5 \
+        >"$to/generated"
     "$py" -m bert_paddle report "$to/tuned" -o "$to/report.html"
-    [[ -s $to/report.html && -s $to/predicted ]]
+    [[ -s $to/report.html && -s $to/predicted && -s $to/generated ]]
     "$py" -c 'import hashlib, pathlib, sys
 for name in sys.argv[2:]:
     weights = pathlib.Path(sys.argv[1], name, "model_20", "model.safetensors").read_bytes()
-    print(name, hashlib.sha256(weights).hexdigest())' "$to" pretrained tuned >"$to/digests"
+    print(name, hashlib.sha256(weights).hexdigest())' "$to" pretrained tuned texts >"$to/digests"
 }
 
 pythons=("$@")

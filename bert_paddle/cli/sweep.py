@@ -10,14 +10,17 @@ from bert_paddle.common.flag_fields import PathUse
 from bert_paddle.common.flags import REQUIRED, flag, positional
 from bert_paddle.glue.args import parse_seeds
 
-DESCRIPTION = """Fine-tune with every combination of settings; rank them by the task's metric.
+DESCRIPTION = """Fine-tune with every combination of settings; rank them.
 
   bert-paddle sweep --output_dir out/grid learning_rate=2e-5,3e-5 batch_size=16,32 --seeds 1,2,3 \\
       -- --task_name MRPC --model_name_or_path bert-base-uncased
   bert-paddle sweep --output_dir out/paper --grid bert_paper -- --config settings.yaml
+  bert-paddle sweep --program clm --output_dir out/rates learning_rate=1e-4,5e-4 \\
+      -- --model_name_or_path gpt2 --train_file bios.csv
 
-The flags after -- are flags of run_glue.py that all runs share. Running the same command again
-resumes unfinished runs. The result tables are sweep.md and sweep.csv in --output_dir.
+The flags after -- are flags of the program, run_glue.py or run_clm.py, that all runs share. Running
+the same command again resumes unfinished runs. The result tables are sweep.md and sweep.csv in
+--output_dir.
 """
 SWEEP = "sweep"
 
@@ -28,7 +31,13 @@ class SweepArgs:
 
     # The name is a key of --config files.
     words: tuple[str, ...] = positional(
-        "FLAG=A,B,...", "the values to try of a flag of run_glue.py"
+        "FLAG=A,B,...", "the values to try of a flag of the program"
+    )
+    program: str = flag(
+        "glue",
+        "glue: run_glue.py, ranked by the task's metric; clm: run_clm.py, by perplexity",
+        group=SWEEP,
+        choices=("glue", "clm"),
     )
     output_dir: str = flag(
         REQUIRED, "folder for the runs and the tables", group=SWEEP, path=PathUse.OUTPUT
@@ -72,7 +81,7 @@ def main(argv: Sequence[str]) -> None:
     shared_flags = argv[separator + 1 :]
     from bert_paddle.sweep import grid, plan, sweep
 
-    values, problems = grid.read_grid(args.grid, args.words)
+    values, problems = grid.read_grid(args.grid, args.words, args.program)
     if separator == len(argv):
         problems.append("the flags of the runs are missing: give them after a lone --")
     if any(argument.split("=")[0] == "--output_dir" for argument in shared_flags):
@@ -83,5 +92,6 @@ def main(argv: Sequence[str]) -> None:
         problems.append("there is nothing to vary: give FLAG=A,B,..., --grid or --seeds")
     if problems:
         raise FlagError(problems)
-    runs = plan.plan_grid(Path(args.output_dir), values, shared_flags, args.seeds)
+    folder = Path(args.output_dir)
+    runs = plan.plan_grid(folder, values, shared_flags, args.seeds, args.program)
     sweep.run_sweep(runs, args.parallel if args.parallel > 0 else None)

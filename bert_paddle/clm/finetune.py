@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bert_paddle import report
-from bert_paddle.clm import card, loss, model_source, rank_facts, samples
+from bert_paddle.clm import card, loss, model_listing, model_source, rank_facts, samples
 from bert_paddle.clm.args import ClmArgs
 from bert_paddle.clm.evaluate import evaluate
 from bert_paddle.clm.fingerprints import clm_fingerprints
@@ -19,7 +19,7 @@ from bert_paddle.common.run_log import RunLog
 from bert_paddle.common.tensor_file import TensorSnapshot
 from bert_paddle.distributed import collectives
 from bert_paddle.models import gpt2, gpt2_config, model_state
-from bert_paddle.training import model_card, rank_contents, run_files, run_info
+from bert_paddle.training import checkpoint, model_card, rank_contents, run_files, run_info
 from bert_paddle.training import run as training_run
 from bert_paddle.training.job import TrainingJob
 from bert_paddle.training.loop import Hook
@@ -125,6 +125,10 @@ class ClmJob(TrainingJob):
         self.autocast = trainer.autocast
         _, self.step = self.train(trainer, loader, len(train_set), fingerprints, resume_from)
         self.values["model"] = f"model_{self.step}"
+        folder = checkpoint.checkpoint_dir(self.output_dir, self.step)
+        lines = collectives.run_on_main(lambda: list(model_listing.file_lines(folder)))
+        for line in (*model_listing.parameter_lines(self.model), *lines):
+            self.log.note(line)
 
     def begin_without_training(self) -> None:
         """Write run.json for a run that only evaluates."""

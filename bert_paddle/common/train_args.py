@@ -22,8 +22,8 @@ class TrainArgs:
     model_type: str = flag("bert", "architecture; only bert", group=MODEL)
     model_name_or_path: str = flag(
         REQUIRED,
-        "a folder with a Paddle or Hugging Face BERT, or a name looked up in "
-        "$BERT_PADDLE_HOME/models, then on PaddleNLP's hub",
+        "a folder with a Paddle or Hugging Face model, or a name looked up in "
+        "$BERT_PADDLE_HOME/models, then on the hub",
         group=MODEL,
         path=PathUse.MODEL,
         recognized_by=(INITIAL_MODEL, CONFIGURATION),

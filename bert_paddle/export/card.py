@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from bert_paddle.common import hardware, markdown
+from bert_paddle.export.gpt2 import Gpt2Source
 from bert_paddle.export.source import ExportSource
+from bert_paddle.models.hub import GPT2
 from bert_paddle.training import model_card
 from bert_paddle.training.model_card import CARD_FILE
 
@@ -20,6 +22,16 @@ tokenizer = AutoTokenizer.from_pretrained("{folder}")
 model = {auto}.from_pretrained("{folder}")
 with torch.no_grad():
     print(model(**tokenizer({texts}, padding=True, return_tensors="pt")))
+```
+"""
+_GENERATE_CODE = """```python
+from transformers import {auto}, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("{folder}")
+model = {auto}.from_pretrained("{folder}")
+inputs = tokenizer(tokenizer.bos_token + "A text", return_tensors="pt")
+tokens = model.generate(**inputs, do_sample=True, top_k=50, top_p=0.95, max_new_tokens=30)
+print(tokenizer.decode(tokens[0], skip_special_tokens=True))
 ```
 """
 _TOKENIZE_CODE = """import numpy as np
@@ -55,7 +67,12 @@ print(predictor.get_output_handle(predictor.get_output_names()[0]).copy_to_cpu()
 
 
 def write_card(
-    source: ExportSource, export_format: str, check: str, timestamp: str, folder: Path, name: str
+    source: ExportSource | Gpt2Source,
+    export_format: str,
+    check: str,
+    timestamp: str,
+    folder: Path,
+    name: str,
 ) -> None:
     """Write README.md into `folder`.
 
@@ -84,7 +101,7 @@ def write_card(
     (folder / CARD_FILE).write_text(model_card.join_front_matter(front, text), encoding="utf-8")
 
 
-def _read_model_card(source: ExportSource) -> tuple[dict[str, Any], str]:
+def _read_model_card(source: ExportSource | Gpt2Source) -> tuple[dict[str, Any], str]:
     """The front matter of the model's card, and its body without the usage section. If the model
     has no readable card, both are derived from its config.json."""
     path = source.folder / CARD_FILE
@@ -101,22 +118,18 @@ def _read_model_card(source: ExportSource) -> tuple[dict[str, Any], str]:
         body += "\n## Classes\n\n" + markdown.table(
             ("logit", "class"), list(enumerate(source.labels))
         )
-    pipeline = "fill-mask" if source.is_pretraining_model else "text-classification"
-    return {"pipeline_tag": pipeline, "tags": ["bert"]}, body
+    return {"pipeline_tag": source.pipeline, "tags": [source.family]}, body
 
 
-def _usage_section(source: ExportSource, export_format: str, name: str) -> str:
+def _usage_section(source: ExportSource | Gpt2Source, export_format: str, name: str) -> str:
     """Python code that runs the export in the folder `name`; a sentence if it has no tokenizer."""
     if source.tokenizer is None:
         return "This folder has no vocabulary: the model takes token ids.\n"
     texts = '["A text.", "And another one."]'
-    auto_class = "AutoModelForSequenceClassification"
-    if source.is_pretraining_model:
-        auto_class = "AutoModelForPreTraining"
-        if not source.predicts_next_sentences:
-            auto_class = "AutoModelForMaskedLM"
     templates = {"hf": _HF_CODE, "onnx": _ONNX_CODE, "paddle_inference": _PADDLE_CODE}
     # The name is inserted into a string literal of a Markdown code block.
     safe_name = "".join(c for c in name if c.isprintable() and c not in '"`\\')
-    code = templates[export_format].format(folder=safe_name, texts=texts, auto=auto_class)
+    if source.family == GPT2:
+        return _GENERATE_CODE.format(folder=safe_name, auto=source.auto_class)
+    code = templates[export_format].format(folder=safe_name, texts=texts, auto=source.auto_class)
     return f"{code}\nTo encode a pair of texts as one row, give both to `tokenizer`.\n"

@@ -9,9 +9,20 @@ from pathlib import Path
 
 from bert_paddle.common import atomic_files, extras, hardware, outputs, read_files
 from bert_paddle.common.errors import OutputError, RunError, UserError, WeightsError
-from bert_paddle.export import card, check, hugging_face, int8, onnx_graph, paddle_inference, sample
+from bert_paddle.export import (
+    card,
+    check,
+    gpt2,
+    hugging_face,
+    int8,
+    onnx_graph,
+    paddle_inference,
+    sample,
+)
 from bert_paddle.export.check import CheckResult
+from bert_paddle.export.gpt2 import Gpt2Source
 from bert_paddle.export.int8 import Int8Options, Int8Result
+from bert_paddle.export.sample import SampleBatch
 from bert_paddle.export.source import ExportSource, find_model_dir, load_source
 
 EXPORT_INFO_FILE = "export.json"  # the export's metadata; a folder with it is an export
@@ -19,8 +30,8 @@ _EXPORT_INFO_KEYS = frozenset(("format", "exported"))
 # The files of exports, of all formats and earlier versions.
 _FILE_NAMES = frozenset(
     "export.json README.md config.json vocab.txt tokenizer.json tokenizer_config.json "
-    "special_tokens_map.json added_tokens.json model.safetensors model.onnx model.json "
-    "model.pdmodel model.pdiparams model.pdiparams.info".split()
+    "special_tokens_map.json added_tokens.json vocab.json merges.txt model.safetensors "
+    "model.onnx model.json model.pdmodel model.pdiparams model.pdiparams.info".split()
 )
 _WRITERS: dict[str, Callable[[ExportSource, Path], None]] = {
     "hf": hugging_face.write,
@@ -53,7 +64,8 @@ def export_model(
     """Write a model in another format, and compare its logits with the original's; call
     `set_up_device` first.
 
-    model_dir: a Paddle or Hugging Face folder with a classifier or, for hf, a pre-training model.
+    model_dir: a Paddle or Hugging Face folder with a classifier or, for hf, a pre-training model or
+    a GPT-2.
     export_format: one of FORMATS. output: the folder to create; default: the model's
     path with "_<format>" appended. overwrite: replace an earlier export. checker: the Python
     interpreter that runs the check; default: the current one. do_lower_case, log: as in
@@ -67,17 +79,14 @@ def export_model(
         extras.import_extra("onnx", "--format onnx")
     python = check.find_checker_python(checker)
     target = _resolve_output_dir(model_dir, export_format, output, overwrite)
-    source = load_source(model_dir, do_lower_case, log)
-    if source.is_pretraining_model and export_format != "hf":
-        raise WeightsError(
-            f"{source.folder} is a pre-training model, and {export_format} supports classification "
-            "and regression models only: fine-tune it first, or give --format hf"
-        )
-    dev = int8.read_dev_rows(source, int8_options.dev_predictions) if int8_options else None
+    source = _load(model_dir, export_format, do_lower_case, log)
+    dev = None
+    if int8_options and not isinstance(source, Gpt2Source):
+        dev = int8.read_dev_rows(source, int8_options.dev_predictions)
     temp_dir = _create_temp_dir(target, sum(tensor.nbytes for tensor in source.tensors().values()))
     try:
         _write_files(export_format, source, temp_dir)
-        batches = sample.make_batches(source)
+        batches = _sample_batches(source)
         result = check.compare_logits(export_format, temp_dir, source, batches, python)
         quantized = None
         if int8_options and dev:
@@ -102,6 +111,26 @@ def export_model(
     finally:
         shutil.rmtree(temp_dir, ignore_errors=True)
     return ExportResult(target, size, result, quantized)
+
+
+def _sample_batches(source: ExportSource | Gpt2Source) -> list[SampleBatch]:
+    return source.sample() if isinstance(source, Gpt2Source) else sample.make_batches(source)
+
+
+def _load(
+    model_dir: str, export_format: str, do_lower_case: bool | None, log: Callable[[str], None]
+) -> ExportSource | Gpt2Source:
+    """Load the model. Raises WeightsError if the format is not made for it."""
+    folder = find_model_dir(model_dir)
+    if gpt2.is_gpt2(folder):
+        return gpt2.load_gpt2_source(folder, export_format, do_lower_case, log)
+    source = load_source(model_dir, do_lower_case, log)
+    if source.is_pretraining_model and export_format != "hf":
+        raise WeightsError(
+            f"{source.folder} is a pre-training model, and {export_format} supports classification "
+            "and regression models only: fine-tune it first, or give --format hf"
+        )
+    return source
 
 
 def _resolve_output_dir(
@@ -169,11 +198,14 @@ def _create_temp_dir(target: Path, size: int) -> Path:
     return temp_dir
 
 
-def _write_files(export_format: str, source: ExportSource, folder: Path) -> None:
+def _write_files(export_format: str, source: ExportSource | Gpt2Source, folder: Path) -> None:
     """Write the format's files. Raises RunError, with one line, for any exception of the library
     that writes them; UserError and OSError are passed on."""
     try:
-        _WRITERS[export_format](source, folder)
+        if isinstance(source, Gpt2Source):
+            source.write(folder)
+        else:
+            _WRITERS[export_format](source, folder)
     except (UserError, OSError):
         raise
     except Exception as error:

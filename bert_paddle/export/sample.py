@@ -12,7 +12,7 @@ from bert_paddle.glue.data.tsv import Examples
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 _SINGLE = ("Yes.", "The old house by the river was sold last week, and nobody knew why.")
-_SINGLES = (
+SINGLE_TEXTS = (
     "A dull story, badly told!",
     "Don't walk; it is 30 miles from the station (or more) to the sea.",
     "Good",
@@ -29,7 +29,8 @@ _LENGTH_EIGHTHS = (1, 2, 5)  # lengths of random rows, in eighths of the batch's
 @dataclass(frozen=True)
 class SampleBatch:
     """texts: the texts of the rows, as (first, second or None); empty if the rows are random or
-    truncated. inputs: arrays by the names in INPUTS, each int64 [rows, length of the longest row].
+    truncated. inputs: arrays by the names in INPUTS (for GPT-2 without the last), each int64 [rows,
+    length of the longest row].
     """
 
     texts: list[tuple[str, str | None]]
@@ -43,7 +44,7 @@ def make_batches(source: ExportSource) -> list[SampleBatch]:
     if source.tokenizer is None:
         return list(_random_batches(source, min(positions, 64)))
     batches = [
-        _encode_batch(source, [(text, None) for text in texts]) for texts in (_SINGLE, _SINGLES)
+        _encode_batch(source, [(text, None) for text in texts]) for texts in (_SINGLE, SINGLE_TEXTS)
     ]
     if source.config.type_vocab_size > 1:
         batches.append(_encode_batch(source, list(_PAIRS)))

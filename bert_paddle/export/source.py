@@ -41,6 +41,32 @@ class ExportSource:
         """Whether it is a pre-training model with an NSP head."""
         return self.is_pretraining_model and type(self.model).__name__ != _MASKED_LM
 
+    @property
+    def family(self) -> str:
+        return hub.BERT
+
+    @property
+    def pipeline(self) -> str:
+        """The kind of models on Hugging Face's hub."""
+        return "fill-mask" if self.is_pretraining_model else "text-classification"
+
+    @property
+    def auto_class(self) -> str:
+        """transformers' class that loads the model."""
+        if not self.is_pretraining_model:
+            return "AutoModelForSequenceClassification"
+        return "AutoModelForPreTraining" if self.predicts_next_sentences else "AutoModelForMaskedLM"
+
+    def outputs(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """The logits of a batch: one array for a classifier; for a pre-training model, those of the
+        masked-LM head and of the next-sentence head."""
+        import paddle
+
+        tensors = {name: paddle.to_tensor(value) for name, value in inputs.items()}
+        with paddle.no_grad():
+            outputs = self.model(**tensors)
+        return [t.numpy() for t in (outputs if isinstance(outputs, tuple) else (outputs,))]
+
     def tensors(self) -> dict[str, np.ndarray]:
         """The float32 weights by Paddle's names; Linear weights are [in, out]."""
         return model_state.numpy_state_dict(self.model)
@@ -87,8 +113,9 @@ def load_source(
 def find_model_dir(name_or_path: str) -> Path:
     """The model's folder. Raises WeightsError if there is none, or if it does not match its
     manifest; a hub model that is not in the cache is not downloaded."""
+    published = (*hub.HUB_MODELS, *hub.GPT2_MODELS)
     if (
-        name_or_path in hub.HUB_MODELS
+        name_or_path in published
         and not (runtime.bert_paddle_home() / "models" / name_or_path).is_dir()
     ):
         if not Path(name_or_path).is_dir():

@@ -127,7 +127,6 @@ def hidden_states(
     these, and theirs are added to it.
     """
     import paddle
-    import paddle.nn.functional as F
 
     config, gpt = model.config, model.gpt
     length, before = input_ids.shape[1], cache.length if cache is not None else 0
@@ -137,7 +136,7 @@ def hidden_states(
         mask = causal_mask(length, before)
     words, positions = gpt.embeddings.word_embeddings, gpt.embeddings.position_embeddings
     x = words(input_ids) + positions(position_ids)
-    x = F.dropout(x, config.embedding_dropout_prob, training=model.training)
+    x = _dropout(x, config.embedding_dropout_prob, model.training)
     for number, layer in enumerate(gpt.decoder.layers):
         run = _recomputed if model.training and getattr(model, "recompute", False) else _run
         x = run(_layer_output, layer, x, mask, config, model.training, cache, number)
@@ -199,9 +198,16 @@ def _layer_output(
     import paddle.nn.functional as F
 
     attended = _attention(layer.self_attn, layer.norm1(x), mask, config, training, cache, number)
-    x = x + F.dropout(attended, config.hidden_dropout_prob, training=training)
+    x = x + _dropout(attended, config.hidden_dropout_prob, training)
     inner = F.gelu(layer.linear1(layer.norm2(x)), approximate=config.activation == "gelu_new")
-    return x + F.dropout(layer.linear2(inner), config.hidden_dropout_prob, training=training)
+    return x + _dropout(layer.linear2(inner), config.hidden_dropout_prob, training)
+
+
+def _dropout(x: Any, rate: float, training: bool) -> Any:
+    """Dropout; without training no operation at all, of which generation has one for each token."""
+    import paddle.nn.functional as F
+
+    return F.dropout(x, rate) if training else x
 
 
 def _attention(
@@ -230,7 +236,7 @@ def _attention(
     scores = paddle.matmul(query * (width // heads) ** -0.5, key, transpose_y=True)
     if mask is not None:
         scores = scores + mask.astype(scores.dtype)
-    weights = F.dropout(F.softmax(scores), rate, training=training)
+    weights = _dropout(F.softmax(scores), rate, training)
     merged = paddle.matmul(weights, value).transpose([0, 2, 1, 3]).reshape([rows, length, width])
     return attention.out_proj(merged)
 

@@ -138,14 +138,23 @@ def read_gpt2_config_file(path: Path) -> Gpt2Config:
     return config
 
 
+def is_gpt2(raw: Mapping[str, Any]) -> bool:
+    """Whether a configuration is a GPT-2's."""
+    model_type = raw.get("model_type") or (MODEL_TYPE if _class_of(raw)[:3] == "GPT" else None)
+    return model_type in (MODEL_TYPE, "gpt") or model_type is None and "n_embd" in raw
+
+
+def _class_of(raw: Mapping[str, Any]) -> str:
+    """The name of the model's class, or ""."""
+    names = raw.get("architectures")
+    return str(names[0]) if isinstance(names, list) and names else ""
+
+
 def check_is_gpt2(raw: Mapping[str, Any], path: Path) -> None:
     """Raise WeightsError for the configuration of another architecture."""
-    names = raw.get("architectures")
-    architecture = str(names[0]) if isinstance(names, list) and names else ""
-    model_type = raw.get("model_type") or ("gpt2" if architecture.startswith("GPT") else None)
-    if model_type in ("gpt2", "gpt") or model_type is None and "n_embd" in raw:
+    if is_gpt2(raw):
         return
-    kind = _shorten(model_type or architecture or "of no known kind")
+    kind = _shorten(raw.get("model_type") or _class_of(raw) or "of no known kind")
     raise WeightsError(
         f"{path}: the model is {kind}, but gpt2 is needed: give the folder of a GPT-2"
     )

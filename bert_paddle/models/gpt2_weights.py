@@ -118,8 +118,8 @@ def gpt2_shapes(config: Gpt2Config) -> dict[str, tuple[int, ...]]:
 
 
 def to_hugging_face(tensors: Mapping[str, np.ndarray]) -> Tensors:
-    """The tensors under Hugging Face's names, with `transformer.` and the tied lm_head.weight: the
-    inverse of loading."""
+    """The tensors under Hugging Face's names, with `transformer.` and without the tied
+    lm_head.weight, as transformers writes them: the inverse of loading."""
     hf_names = {paddle: hf for hf, paddle in _HF_NAMES.items()}
     hf_layer_names = {paddle: hf for hf, paddle in _HF_LAYER_NAMES.items()}
     out: Tensors = {}
@@ -137,7 +137,7 @@ def to_hugging_face(tensors: Mapping[str, np.ndarray]) -> Tensors:
             base = name.removesuffix(f"q_proj.{parameter}")
             projections = [tensors[f"{base}{p}.{parameter}"] for p in _PROJECTIONS]
             out[f"{prefix}attn.c_attn.{parameter}"] = np.concatenate(projections, axis=-1)
-    return out | {"lm_head.weight": out[f"{_HF_PREFIX}wte.weight"]}
+    return out
 
 
 def _without_prefix(tensors: Tensors, prefix: str) -> tuple[Tensors, list[str]]:

@@ -1,5 +1,5 @@
-"""Finds a model folder: an existing path, a name under $BERT_PADDLE_HOME/models, or a download from
-PaddleNLP's hub. Does not import paddle."""
+"""Finds a model folder: an existing path, a name under $BERT_PADDLE_HOME/models, or a download, a
+BERT from PaddleNLP's hub and a GPT-2 from Hugging Face's. Does not import paddle."""
 
 import contextlib
 import errno
@@ -12,11 +12,14 @@ from typing import Any
 from bert_paddle.common import atomic_files, read_files
 from bert_paddle.common.download import DownloadError, RemoteFile, download_lock, fetch_file
 from bert_paddle.common.errors import WeightsError
+from bert_paddle.models import gpt2_hub
+from bert_paddle.models.gpt2_hub import GPT2_MODELS
 
 _HUB = "https://bj.bcebos.com"
 _WEIGHTS_URL = f"{_HUB}/paddlenlp/models/transformers/"
 _VOCAB_URL = f"{_HUB}/paddle-hapi/models/bert/"
 
+BERT, GPT2 = "bert", "gpt2"  # families of models
 # Of a home directory that is read-only, or none.
 _UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR)
 
@@ -94,18 +97,23 @@ def built_in_config(name: str) -> dict[str, Any] | None:
 
 
 def find_model_dir(
-    name_or_path: str, home: Path, log: Callable[[str], None] = lambda line: None
+    name_or_path: str,
+    home: Path,
+    log: Callable[[str], None] = lambda line: None,
+    family: str = BERT,
 ) -> Path:
     """The folder of a model: an existing directory, else home/models/<name>, else a download from
-    PaddleNLP's hub.
+    the hub.
 
-    log: called with one line when a download begins. Raises WeightsError, which names the places
-    searched and the ways to supply the model.
+    log: called with one line when a download begins. family: BERT or GPT2; a published model of the
+    other one is not downloaded. Raises WeightsError, which names the places searched and the ways
+    to supply the model.
     """
     path = Path(name_or_path).expanduser()
+    published = list(GPT2_MODELS if family == GPT2 else HUB_MODELS)
     if not name_or_path.strip():
         raise WeightsError(
-            "the model's name is empty: give a folder or a name such as bert-base-uncased"
+            f"the model's name is empty: give a folder or a name such as {published[0]}"
         )
     if read_files.is_dir(path):
         return path
@@ -119,15 +127,35 @@ def find_model_dir(
         raise WeightsError(
             f"there is no model folder {name_or_path} (looked in {Path.cwd()}"
             f"{'' if is_path else f' and at {in_home}'}): give an existing folder, or a name such "
-            "as bert-base-uncased"
+            f"as {published[0]}"
         )
-    if name_or_path not in HUB_MODELS:
-        raise WeightsError(
-            f"model {name_or_path!r} not found: no such folder here, none at {in_home}, and "
-            f"PaddleNLP's hub has no BERT of that name (it has {', '.join(HUB_MODELS)}); give the "
-            "path of a folder with config.json, weights and vocab.txt, or put one there"
-        )
+    if name_or_path not in published:
+        raise _not_published(name_or_path, in_home, family)
     return download_model(name_or_path, home, log)
+
+
+def _not_published(name: str, in_home: Path, family: str) -> WeightsError:
+    if name in HUB_MODELS or name in GPT2_MODELS:
+        kind = "BERT, but a GPT-2" if family == GPT2 else "GPT-2, but a BERT"
+        return WeightsError(f"model {name!r}: this is a {kind} is needed here")
+    models, kind = (GPT2_MODELS, "GPT-2") if family == GPT2 else (HUB_MODELS, "BERT")
+    return WeightsError(
+        f"model {name!r} not found: no such folder here, none at {in_home}, and "
+        f"{_hub_of(next(iter(models)))} has no {kind} of that name (it has {', '.join(models)}); "
+        f"give the path of a folder with "
+        f"{_contents(family)}, or put one there"
+    )
+
+
+def _hub_of(name: str) -> str:
+    """The hub of a published model, for a message."""
+    return "Hugging Face's hub" if name in GPT2_MODELS else "PaddleNLP's hub"
+
+
+def _contents(family: str) -> str:
+    """What a model's folder has, for a message."""
+    vocabulary = "vocab.json with merges.txt" if family == GPT2 else "vocab.txt"
+    return f"config.json, weights and {vocabulary}"
 
 
 def download_model(name: str, home: Path, log: Callable[[str], None] = lambda line: None) -> Path:
@@ -138,48 +166,83 @@ def download_model(name: str, home: Path, log: Callable[[str], None] = lambda li
     several processes that download the same model, one does, and the others wait for it. Raises
     WeightsError if the download fails.
     """
-    model, target = HUB_MODELS[name], home / "models" / name
+    family, target = GPT2 if name in GPT2_MODELS else BERT, home / "models" / name
+    source = _first_url(name)
     folder = target.with_name(f".{name}.download")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with download_lock(target.with_name(f".{name}.lock")):
             if read_files.is_dir(target):
                 return target  # another process downloaded it while this one waited for the lock
-            log(f"downloading {name} from {_mirrored(model.weights_url)} to {target}")
+            log(f"downloading {name} from {source} to {target}")
             folder.mkdir(exist_ok=True)
-            _download_file(model.vocab_url, folder / "vocab.txt")
-            _download_file(model.weights_url, folder / "model_state.pdparams")
-            config = {"model_type": "bert", "architectures": ["BertForPretraining"]}
-            config |= built_in_config(name) or {}
-            atomic_files.write_json(folder / "config.json", config)
-            atomic_files.write_json(folder / "tokenizer_config.json", _tokenizer_config(model))
+            (_download_gpt2 if family == GPT2 else _download_bert)(name, folder)
             folder.rename(target)
             atomic_files.sync(target.parent)
     except (OSError, DownloadError) as error:
         raise WeightsError(
             f"model {name!r} not found: no folder {name} here, none at {target}, and "
-            f"the download from PaddleNLP's hub failed ({error}); give the path of a folder "
-            f"with config.json, weights and vocab.txt, or put one at {target}{_other_home(error)}"
+            f"the download from {_hub_of(name)} failed ({error}); give the path of a folder "
+            f"with {_contents(family)}, or put one at {target}{_other_home(error)}"
         ) from error
     finally:
         _remove_if_empty(folder)
     return target
 
 
+def _first_url(name: str) -> str:
+    """The URL of a model's weights."""
+    if name in GPT2_MODELS:
+        return gpt2_hub.file_url(name, gpt2_hub.WEIGHTS_FILE)
+    return _mirrored(HUB_MODELS[name].weights_url)
+
+
+def _download_bert(name: str, folder: Path) -> None:
+    """Write all files of a model. Raises OSError, DownloadError."""
+    _download_bert_vocabulary(name, folder)
+    _download_file(_first_url(name), folder / "model_state.pdparams")
+    config = {"model_type": "bert", "architectures": ["BertForPretraining"]}
+    config |= built_in_config(name) or {}
+    atomic_files.write_json(folder / "config.json", config)
+
+
+def _download_bert_vocabulary(name: str, folder: Path) -> None:
+    model = HUB_MODELS[name]
+    settings = {"do_lower_case": model.do_lower_case, "tokenizer_class": "BertTokenizer"}
+    _download_file(_mirrored(model.vocab_url), folder / "vocab.txt")
+    atomic_files.write_json(folder / "tokenizer_config.json", settings)
+
+
+def _download_gpt2(name: str, folder: Path) -> None:
+    _download_gpt2_vocabulary(folder)
+    weights = gpt2_hub.WEIGHTS_FILE
+    sha256 = GPT2_MODELS[name].weights_sha256
+    _download_file(gpt2_hub.file_url(name, weights), folder / weights, sha256)
+    atomic_files.write_json(folder / "config.json", gpt2_hub.config_json(name))
+
+
+def _download_gpt2_vocabulary(folder: Path) -> None:
+    for file, sha256 in gpt2_hub.vocabulary_files().items():
+        _download_file(gpt2_hub.file_url("gpt2", file), folder / file, sha256)
+
+
 def download_vocabulary(name: str, home: Path) -> Path:
     """The folder home/vocabularies/<name> with a hub model's vocabulary but no weights, downloaded
     if missing. Raises WeightsError if the download fails."""
-    model, target = HUB_MODELS[name], home / "vocabularies" / name
-    if read_files.is_file(target / "vocab.txt"):
+    target = home / "vocabularies" / name
+    files = list(gpt2_hub.vocabulary_files()) if name in GPT2_MODELS else ["vocab.txt"]
+    if all(read_files.is_file(target / file) for file in files):
         return target
     try:
         target.mkdir(parents=True, exist_ok=True)
         with download_lock(target.with_name(f".{name}.lock")):
-            atomic_files.write_json(target / "tokenizer_config.json", _tokenizer_config(model))
-            _download_file(model.vocab_url, target / "vocab.txt")
+            if name in GPT2_MODELS:
+                _download_gpt2_vocabulary(target)
+            else:
+                _download_bert_vocabulary(name, target)
     except (OSError, DownloadError) as error:
         raise WeightsError(
-            f"the vocabulary of {name} is not at {target} and the download from PaddleNLP's hub "
+            f"the vocabulary of {name} is not at {target} and the download from {_hub_of(name)} "
             f"failed ({error}){_other_home(error)}"
         ) from error
     return target
@@ -192,15 +255,11 @@ def _other_home(error: Exception) -> str:
     return "; or set BERT_PADDLE_HOME to a folder that can be written"
 
 
-def _tokenizer_config(model: HubModel) -> dict[str, Any]:
-    return {"do_lower_case": model.do_lower_case, "tokenizer_class": "BertTokenizer"}
-
-
-def _download_file(url: str, target: Path) -> None:
+def _download_file(url: str, target: Path, sha256: str | None = None) -> None:
     """Download `target`, unless it is there. Raises DownloadError and OSError; what was received
     of the file is kept beside it, and the next call resumes from there."""
-    source = RemoteFile(target.name, size=None, sha256=None)  # the hub publishes neither
-    fetched = fetch_file(_mirrored(url), source, target.parent)
+    source = RemoteFile(target.name, size=None, sha256=sha256)  # PaddleNLP's hub publishes neither
+    fetched = fetch_file(url, source, target.parent)
     if fetched != target:
         atomic_files.move_into_place(fetched, target)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from bert_paddle.common import config_file, flags
 from bert_paddle.common.flag_texts import peer_flags
 from bert_paddle.common.suggest import did_you_mean, nearest
-from bert_paddle.glue.args import GlueArgs
+from bert_paddle.sweep.programs import GLUE, PROGRAMS, Program
 
 # Devlin et al. 2018 (arXiv:1810.04805), appendix A.3, on fine-tuning.
 PRESETS: dict[str, dict[str, list[str]]] = {
@@ -19,21 +19,23 @@ PRESETS: dict[str, dict[str, list[str]]] = {
 
 
 def read_grid(
-    preset_or_file: str | None, assignments: Sequence[str]
+    preset_or_file: str | None, assignments: Sequence[str], program: str = GLUE
 ) -> tuple[dict[str, list[str]], list[str]]:
     """Returns the values to try by flag name, as texts in the order given, and a list of problems.
 
     preset_or_file: a key of PRESETS, or a YAML file with lines such as `batch_size: [16, 32]`.
     assignments: texts such as "batch_size=16,32", which take precedence over preset_or_file.
+    program: a key of PROGRAMS.
     """
+    runs = PROGRAMS[program]
     problems: list[str] = []
     grid: dict[str, list[str]] = {}
     if preset_or_file in PRESETS:
         grid |= PRESETS[preset_or_file]
     elif preset_or_file is not None:
-        _add_entries(grid, _file_entries(preset_or_file, problems), problems)
+        _add_entries(grid, _file_entries(preset_or_file, problems), problems, runs)
     assigned: dict[str, list[str]] = {}
-    _add_entries(assigned, _assignment_entries(assignments, problems), problems)
+    _add_entries(assigned, _assignment_entries(assignments, problems), problems, runs)
     return grid | assigned, problems
 
 
@@ -43,17 +45,18 @@ _Entry = tuple[str, str, list[str]]
 
 
 def _add_entries(
-    grid: dict[str, list[str]], entries: Iterable[_Entry], problems: list[str]
+    grid: dict[str, list[str]], entries: Iterable[_Entry], problems: list[str], program: Program
 ) -> None:
     """Add the entries to `grid` by flag name, and a message to `problems` for each bad one."""
-    fields, peers = flags.fields_by_name(GlueArgs), peer_flags(GlueArgs)
+    fields = flags.fields_by_name(program.args_class)
+    peers = peer_flags(program.args_class)
     for location, typed, values in entries:
         field = fields.get(typed.removeprefix("--"))
         if field is None:
             peer = peers.get(typed.removeprefix("--"))
-            hint = did_you_mean(typed, fields, "; see bert-paddle glue --help")
+            hint = did_you_mean(typed, fields, f"; see {program.script} --help")
             hint = f": {peer.help}" if peer else hint
-            problems.append(f"{location}: {typed[:80]} is not a flag of run_glue.py{hint}")
+            problems.append(f"{location}: {typed[:80]} is not a flag of {program.script}{hint}")
         elif reason := field.metadata["not_in_grid"]:
             problems.append(f"{location}: {field.name} cannot be in a grid: {reason}")
         elif field.name in grid:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bert_paddle.common import config_file, outputs, read_files
 from bert_paddle.glue import output_check
+from bert_paddle.glue.args import GlueArgs
 from bert_paddle.sweep import table
 from bert_paddle.sweep.plan import Plan
 from bert_paddle.training import run_files
@@ -33,7 +34,10 @@ def check_outputs(plan: Plan) -> None:
     run_files.refuse_in_the_way([path for path in existing if not recognizers[path](path)])
     for run in plan.runs:
         run_args = dataclasses.replace(run.args, overwrite_output_dir=plan.overwrite)
-        output_check.check_outputs(run_args)
+        if isinstance(run_args, GlueArgs):
+            output_check.check_outputs(run_args)
+        else:
+            run_files.check_outputs(run_args, run_args.inputs(), run_args.models(), (), True)
 
 
 def _is_markdown_table(path: Path) -> bool:

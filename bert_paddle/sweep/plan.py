@@ -14,7 +14,8 @@ from bert_paddle.common import flags
 from bert_paddle.common.errors import FlagError
 from bert_paddle.common.flag_fields import flag_names
 from bert_paddle.common.flag_texts import FlagText
-from bert_paddle.glue.args import GlueArgs, parse_args, parse_seeds
+from bert_paddle.glue.args import GlueArgs, parse_seeds
+from bert_paddle.sweep.programs import GLUE, PROGRAMS, RunArgs
 
 _MAX_COMBINATIONS = 10_000  # more are considered a mistake
 _MAX_NAME_LENGTH = 150  # characters of a folder's name; file systems allow 255 bytes
@@ -30,7 +31,7 @@ class SweepRun:
     seed: int
     folder: Path
     settings: Mapping[str, str]
-    args: GlueArgs
+    args: RunArgs
 
     @property
     def label(self) -> str:
@@ -51,14 +52,15 @@ class SweepRun:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """The runs of a sweep. names: the grid's flags, without seed; is_seed_sweep: planned by
-    `run_glue.py --seeds`, without a grid; overwrite: start all runs over."""
+    """The runs of a sweep. program: a key of PROGRAMS; grid_flags: without seed; is_seed_sweep:
+    planned by `run_glue.py --seeds`, without a grid; overwrite: start all runs over."""
 
     folder: Path
     grid_flags: tuple[str, ...]
     runs: tuple[SweepRun, ...]
     is_seed_sweep: bool
     overwrite: bool
+    program: str = GLUE
     duplicates: int = 0  # number of combinations skipped because they are equal to an earlier one
 
     @property
@@ -70,18 +72,24 @@ class Plan:
 def plan_seeds(args: GlueArgs) -> Plan:
     """The runs of `run_glue.py --seeds`: one for each seed, in output_dir/seed_N."""
     folder, settings = Path(args.output_dir), _given_flags(args)
-    runs = _build_runs(folder, [({}, settings, seed) for seed in parse_seeds(args.seeds or "")])
+    run_settings = [(dict[str, str](), settings, seed) for seed in parse_seeds(args.seeds or "")]
+    runs = _build_runs(folder, run_settings, GLUE)
     return Plan(folder, (), runs, is_seed_sweep=True, overwrite=args.overwrite_output_dir)
 
 
 def plan_grid(
-    folder: Path, grid: Mapping[str, Sequence[str]], base: Sequence[str], seeds: str | None
+    folder: Path,
+    grid: Mapping[str, Sequence[str]],
+    base: Sequence[str],
+    seeds: str | None,
+    program: str = GLUE,
 ) -> Plan:
     """The runs of a sweep: the product of the grid's values, with every seed.
 
     grid: values by flag name, as texts; it may contain `seed`, unless `seeds` is given. base: the
     command line that all runs share; values in the grid take precedence. seeds: such as "1,2,3".
-    Raises FlagError with the problems of all combinations, each problem once.
+    program: a key of PROGRAMS. Raises FlagError with the problems of all combinations, each problem
+    once.
     """
     axes = {name: values for name, values in grid.items() if name != "seed"}
     count = 1
@@ -93,39 +101,53 @@ def plan_grid(
     combinations = [
         dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())
     ]
-    parsed = _parse_all(combinations, base, folder, seeds or ",".join(grid.get("seed", [])))
+    seeds = seeds or ",".join(grid.get("seed", []))
+    parsed = _parse_all(combinations, base, folder, seeds, program)
     # Combinations may be equal though their texts differ, such as 2e-5 and 0.00002.
-    distinct: dict[tuple, tuple[dict[str, str], GlueArgs]] = {}
+    distinct: dict[tuple, tuple[dict[str, str], RunArgs]] = {}
     for combination, args in zip(combinations, parsed, strict=True):
         canonical = {name: format_value(getattr(args, name)) for name in combination}
         distinct.setdefault(tuple(canonical.values()), (canonical, args))
     run_settings = [
         (values, _given_flags(args), seed)
         for values, args in distinct.values()
-        for seed in (parse_seeds(args.seeds) if args.seeds else [args.seed])
+        for seed in _seeds_of(args, seeds)
     ]
     overwrite = any(args.overwrite_output_dir for args in parsed)
     return Plan(
         folder,
         tuple(axes),
-        _build_runs(folder, run_settings),
+        _build_runs(folder, run_settings, program),
         is_seed_sweep=False,
         overwrite=overwrite,
+        program=program,
         duplicates=len(combinations) - len(distinct),
     )
 
 
+def _seeds_of(args: RunArgs, seeds: str) -> list[int]:
+    """The seeds of a combination: run_glue.py's own --seeds, or those of the sweep."""
+    text = args.seeds if isinstance(args, GlueArgs) else seeds
+    return parse_seeds(text) if text else [args.seed]
+
+
 def _parse_all(
-    combinations: Sequence[Mapping[str, str]], base: Sequence[str], folder: Path, seeds: str
-) -> list[GlueArgs]:
+    combinations: Sequence[Mapping[str, str]],
+    base: Sequence[str],
+    folder: Path,
+    seeds: str,
+    program: str,
+) -> list[RunArgs]:
     """The parsed flags of every combination. Raises FlagError with the problems of all of them."""
     combinations_by_problem: dict[str, list[str]] = {}
     parsed = []
-    shared = [f"--output_dir={folder}", *([f"--seeds={seeds}"] if seeds else [])]
+    shared = [f"--output_dir={folder}"]
+    if seeds and program == GLUE:
+        shared.append(f"--seeds={seeds}")
     for combination in combinations:
         texts = [f"--{name}={text}" for name, text in combination.items()]
         try:
-            args = parse_args([*base, *texts, *shared])
+            args = PROGRAMS[program].parse([*base, *texts, *shared])
             problems = list(_unsupported_flags(args))
         except FlagError as error:
             problems = error.problems
@@ -141,8 +163,8 @@ def _parse_all(
     return parsed
 
 
-def _unsupported_flags(args: GlueArgs) -> Iterable[str]:
-    """Problems with flags that run_glue.py takes but a sweep does not, one message each."""
+def _unsupported_flags(args: RunArgs) -> Iterable[str]:
+    """Problems with flags that the program takes but a sweep does not, one message each."""
     if not args.do_train:
         yield "--do_train is required in a sweep"
     if args.resume_from_checkpoint not in (None, "auto"):
@@ -158,7 +180,7 @@ def _with_combinations(problem: str, combinations: list[str], total: int) -> str
     return f"{problem} (with {combinations[0]}{others})"
 
 
-def _given_flags(args: GlueArgs) -> dict[str, str]:
+def _given_flags(args: RunArgs) -> dict[str, str]:
     """The values of the flags that the user gave, as texts, except those that the sweep sets."""
     set_here = flag_names(type(args), set_by_sweep=True)
     names = [name for name in args.explicit_flags if name not in set_here]
@@ -166,7 +188,9 @@ def _given_flags(args: GlueArgs) -> dict[str, str]:
 
 
 def _build_runs(
-    folder: Path, run_settings: Sequence[tuple[Mapping[str, str], Mapping[str, str], int]]
+    folder: Path,
+    run_settings: Sequence[tuple[Mapping[str, str], Mapping[str, str], int]],
+    program: str,
 ) -> tuple[SweepRun, ...]:
     """The runs, each with its own folder in `folder`. run_settings: (values, settings, seed) of
     each run, as in SweepRun."""
@@ -181,9 +205,8 @@ def _build_runs(
             digest = hashlib.sha256(repr(sorted(values.items())).encode()).hexdigest()[:8]
             name = f"{name[:_MAX_NAME_LENGTH]}-{digest}-seed_{seed}"
         texts = {**settings, "seed": str(seed), "output_dir": str(folder / name)}
-        args = flags.build_args(
-            GlueArgs, {key: FlagText(text, f"--{key}") for key, text in texts.items()}
-        )
+        flag_texts = {key: FlagText(text, f"--{key}") for key, text in texts.items()}
+        args = flags.build_args(PROGRAMS[program].args_class, flag_texts)
         runs.append(SweepRun(values, seed, folder / name, settings, args))
     return tuple(runs)
 

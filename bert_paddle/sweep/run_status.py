@@ -12,6 +12,7 @@ from bert_paddle.glue import tasks
 from bert_paddle.glue.args import GlueArgs
 from bert_paddle.glue.data import tsv
 from bert_paddle.sweep.plan import SweepRun
+from bert_paddle.sweep.programs import RunArgs
 from bert_paddle.training import checkpoint, run_info
 from bert_paddle.training.run import RESULTS_FILE
 
@@ -51,7 +52,7 @@ def read_status(run: SweepRun) -> RunStatus:
 
 
 def setting_differences(
-    settings: Mapping[str, Any], args: GlueArgs, ignored: Collection[str] = ()
+    settings: Mapping[str, Any], args: RunArgs, ignored: Collection[str] = ()
 ) -> list[str]:
     """Messages such as "--seed was 1 and is 2" for flags that differ and would change the results.
 
@@ -67,10 +68,10 @@ def setting_differences(
     return differences
 
 
-def data_origin(args: GlueArgs) -> str:
+def data_origin(args: RunArgs) -> str:
     """The origin of the data that a run with these flags would read, as in all_results.json: "own",
     "demo" or "glue". If no files are found, the run would download those of GLUE."""
-    if args.task_name is None:
+    if not isinstance(args, GlueArgs) or args.task_name is None:
         return "own"
     task = tasks.get_task(args.task_name)
     location = tsv.find_task_dir(task, args.data_dir, os.environ, runtime.bert_paddle_home())
@@ -86,7 +87,7 @@ def read_results(folder: Path) -> dict[str, Any]:
 def metric_values(results: dict[str, Any]) -> dict[str, float]:
     """The metrics and losses in all_results.json, with the same keys; without the times, row counts
     and values that are not finite numbers."""
-    not_metrics = ("runtime", "samples", "samples_per_second")
+    not_metrics = ("runtime", "samples", "samples_per_second", "eval_tokens")
     numbers = {
         key: finite_number(value)
         for key, value in results.items()

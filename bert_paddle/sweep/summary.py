@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from bert_paddle.common import atomic_files, hardware, markdown, run_log
+from bert_paddle.glue.args import GlueArgs
 from bert_paddle.sweep import run_status
 from bert_paddle.sweep.plan import Plan
+from bert_paddle.sweep.programs import RunArgs
 from bert_paddle.sweep.table import Summary, best_line
 from bert_paddle.training.run import RESULTS_FILE
 
@@ -41,7 +43,6 @@ def failure_reason(code: int, output: str) -> str:
 def heading(plan: Plan) -> list[str]:
     """The first lines of the Markdown page: task, model, settings that all runs share, machine."""
     args = plan.runs[0].args
-    subject = args.task_name or args.train_file
     title = "Seeds" if plan.is_seed_sweep else "Sweep"
     shared = [
         f"--{name} {text}"
@@ -49,12 +50,16 @@ def heading(plan: Plan) -> list[str]:
         if name not in plan.grid_flags
     ]
     return [
-        "# " + markdown.one_line(f"{title}: {subject}, {args.model_name_or_path}"),
+        "# " + markdown.one_line(f"{title}: {_task_or_file(args)}, {args.model_name_or_path}"),
         "",
         f"{len(plan.runs)} run(s), each with: {markdown.code(' '.join(shared))}",
         "",
         f"Machine: {hardware.describe()}",
     ]
+
+
+def _task_or_file(args: RunArgs) -> str | None:
+    return (args.task_name if isinstance(args, GlueArgs) else None) or args.train_file
 
 
 def summary_lines(summary: Summary) -> Iterator[str]:

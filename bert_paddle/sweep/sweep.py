@@ -18,8 +18,6 @@ from bert_paddle.training import run_files
 from bert_paddle.training.output_lock import lock_output_dir
 from bert_paddle.training.run import RESULTS_FILE
 
-PROGRAM = (sys.executable, "-u", "-m", "bert_paddle", "glue")
-
 
 def run_sweep(
     plan: Plan,
@@ -30,17 +28,18 @@ def run_sweep(
     """Run all runs that are not finished, each in its own process, and write the tables.
 
     parallel: runs at a time; None for one per GPU, or one on the CPU. program: the command that
-    takes each run's flags; None for PROGRAM. resume: whether runs of an earlier call may be resumed
-    and finished ones kept. Returns the summary of all runs. Raises OutputError if the folder has
-    runs that do not belong to the plan or may not be resumed, RunError if any run failed,
-    Interrupted after a signal.
+    takes each run's flags; None for the plan's. resume: whether runs of an earlier call may be
+    resumed and finished ones kept. Returns the summary of all runs. Raises OutputError if the
+    folder has runs that do not belong to the plan or may not be resumed, RunError if any run
+    failed, Interrupted after a signal.
     """
     with lock_output_dir(plan.folder):
         sweep = _Sweep(plan, resume)
         unfinished = [outcome for outcome in sweep.outcomes if outcome.results is None]
+        command = program or program_command(plan)
         children = [
             ChildProcess(
-                [*(program or PROGRAM), *outcome.run.argv(plan.overwrite)],
+                [*command, *outcome.run.argv(plan.overwrite)],
                 outcome.run.folder / run_status.LOG_FILE,
             )
             for outcome in unfinished
@@ -53,6 +52,11 @@ def run_sweep(
             print_line(f"{min(len(slots), len(children))} runs at a time")
         signal_number = child_processes.run_children(children, slots, sweep.on_start, sweep.on_exit)
         return sweep.finish(signal_number)
+
+
+def program_command(plan: Plan) -> tuple[str, ...]:
+    """The command that takes the flags of the plan's runs."""
+    return sys.executable, "-u", "-m", "bert_paddle", plan.program
 
 
 def _processes_and_gpus(plan: Plan) -> tuple[int, list[str]]:

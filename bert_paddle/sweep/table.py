@@ -13,6 +13,7 @@ from bert_paddle.common import markdown
 from bert_paddle.common.flag_fields import flag_names
 from bert_paddle.common.printed_lines import escape
 from bert_paddle.glue import tasks
+from bert_paddle.glue.args import GlueArgs
 from bert_paddle.sweep import run_status
 from bert_paddle.sweep.plan import Plan, SweepRun
 from bert_paddle.training import run_info
@@ -171,7 +172,10 @@ def _ranking_metrics(plan: Plan, outcomes: Sequence[RunOutcome]) -> tuple[tuple[
         info = run_info.read(outcome.run.folder) if outcome.results else {}
         if isinstance(info.get("metric"), list) and info["metric"]:
             return tuple(map(str, info["metric"])), info.get("higher_is_better") is not False
-    name = plan.runs[0].args.task_name
+    args = plan.runs[0].args
+    if not isinstance(args, GlueArgs):
+        return ("perplexity",), False
+    name = args.task_name
     if name is None:
         return (), True
     primary = tasks.get_task(name).primary

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class Kind:
     """A kind of models. pipeline: its name on Hugging Face's hub. command: of this package, with
-    {folder}. model_class: PaddleNLP's, auto_class: transformers'; "" for a kind that is not made
-    for them."""
+    {folder}. model_class, tokenizer_class: PaddleNLP's; auto_class: transformers'."""
 
     pipeline: str
     command: str
-    model_class: str = ""
-    auto_class: str = ""
+    model_class: str
+    auto_class: str
+    tokenizer_class: str = "BertTokenizer"
     architecture: str = "bert"
 
     def how_to_load(self, folder: str, pairs: bool) -> str:
@@ -21,22 +21,19 @@ class Kind:
         with PaddleNLP and, after an export, with transformers. pairs: a row has two texts."""
         command = self.command.format(folder=folder)
         command += ' --pair "Another text."' if pairs and "predict" in command else ""
-        own = f"""With bert_paddle, in the folder that contains {folder}:
+        return f"""With bert_paddle, in the folder that contains {folder}:
 
 ```shell
 {command}
 ```
-"""
-        if not self.model_class:
-            return own
-        return f"""{own}
+
 With PaddleNLP:
 
 ```python
-from paddlenlp.transformers import {self.model_class}, BertTokenizer
+from paddlenlp.transformers import {self.model_class}, {self.tokenizer_class}
 
 model = {self.model_class}.from_pretrained("{folder}")
-tokenizer = BertTokenizer.from_pretrained("{folder}")
+tokenizer = {self.tokenizer_class}.from_pretrained("{folder}")
 ```
 
 With transformers, after `bert-paddle export {folder} --format hf -o exported`:
@@ -68,6 +65,9 @@ _KINDS = {
     "generation": Kind(
         "text-generation",
         'bert-paddle generate {folder} --prompt "A text"',
+        "GPTForCausalLM",
+        "AutoModelForCausalLM",
+        tokenizer_class="GPTTokenizer",
         architecture="gpt2",
     ),
 }

@@ -54,13 +54,13 @@ def resolve_resume(args: CommonArgs, folder: Path, log: run_log.RunLog) -> str |
     return args.resume_from_checkpoint
 
 
-def find_initial_model(name_or_path: str, log: run_log.RunLog) -> Path:
+def find_initial_model(name_or_path: str, log: run_log.RunLog, family: str = hub.BERT) -> Path:
     """The folder of the model to start from, downloaded if necessary, and verified.
 
-    Raises WeightsError if it is missing or damaged.
+    family: hub.BERT or hub.GPT2. Raises WeightsError if it is missing or damaged.
     """
     folder = collectives.run_on_main_first(
-        lambda: hub.find_model_dir(name_or_path, runtime.bert_paddle_home(), log.note)
+        lambda: hub.find_model_dir(name_or_path, runtime.bert_paddle_home(), log.note, family)
     )
     collectives.run_on_main(lambda: verify_model_dir(folder))
     return folder

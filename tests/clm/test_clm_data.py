@@ -105,6 +105,14 @@ def test_every_token_but_a_texts_first_is_predicted_and_no_padding():
     assert packed.fingerprint() != TextDataset(texts, [[0, 1], [2]], 0, False).fingerprint()
 
 
+def test_a_batch_has_no_token_types_and_token_0_is_a_token():
+    """PaddleNLP's tokenizer adds token_type_ids by default, and its loss leaves out token 0."""
+    texts = [np.array(t, np.int32) for t in ([5, 0, 7], [5, 0])]
+    batch = make_dataset(texts, 0, 8, packing=False, separate=True).batch(np.array([0, 1]))
+    assert batch.keys() == {"input_ids", "predicted_positions", "labels"}
+    assert batch["labels"].tolist() == [0, 7, 0]  # of the second text, too, whose padding is 0
+
+
 @given(st.lists(st.integers(1, 16), max_size=60))
 def test_packing_keeps_every_text_once_and_fills_rows(lengths):
     rows = pack(np.array(lengths, np.int64), 16)

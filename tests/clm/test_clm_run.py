@@ -53,6 +53,11 @@ def run(bios: Path, out: Path, *more: str) -> dict:
 def test_the_documented_lines_and_files(bios, tmp_path, capsys):
     results = run(bios, tmp_path, "--sample_every", "4", "--sample_length", "12", "--report", "1")
     out, err = capsys.readouterr()
+    assert re.search(r"gpt\.embeddings\.word_embeddings\.weight +\[342, 32\]", err)
+    assert re.search(r"gpt\.decoder\.layers\.0\.linear1\.weight +\[32, 128\]", err)
+    assert re.search(r"gpt\.decoder\.norm\.bias +\[32\]", err) and "layers.1." not in err
+    size = (tmp_path / "model_10" / "model.safetensors").stat().st_size
+    assert re.search(rf"model_10:\n(  .*\n)*  model\.safetensors +{size:,} bytes", err)
     lines = out.splitlines()
     train = [line for line in lines if line.startswith("global step")]
     assert len(train) == 10 and re.fullmatch(

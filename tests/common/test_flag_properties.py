@@ -41,7 +41,7 @@ from bert_paddle.pretrain.create import create_data
 from bert_paddle.pretrain.create.args import CreateArgs
 from bert_paddle.report import tables
 from bert_paddle.report.run_data import RunData
-from bert_paddle.sweep import grid, plan, run_status, table
+from bert_paddle.sweep import grid, plan, programs, run_status, table
 from bert_paddle.training import model_card, resume_check, run_info
 from bert_paddle.training.train_state import TrainState
 
@@ -274,10 +274,13 @@ def test_what_is_read_is_not_written_over(tmp_path, name):
 # --- sweeps
 
 
+def sweep_new_flags(monkeypatch) -> None:
+    program = programs.Program("x.py", NewFlags, lambda argv: flags.parse(NewFlags, "", argv))
+    monkeypatch.setitem(programs.PROGRAMS, "glue", program)
+
+
 def test_sweeps(monkeypatch, tmp_path):
-    for module in (grid, plan):
-        monkeypatch.setattr(module, "GlueArgs", NewFlags)
-    monkeypatch.setattr(plan, "parse_args", lambda argv: flags.parse(NewFlags, "", argv))
+    sweep_new_flags(monkeypatch)
     values, told = grid.read_grid(None, ["plain=1,2", "no_axis=1"])
     assert told == ["no_axis=...: no_axis cannot be in a grid: for a reason"]
     base = "--task_name sst2 --model_name_or_path m --of_one_run 3 --other_name 2".split()
@@ -303,9 +306,7 @@ def outcomes_of(folder: Path, values: dict[str, list[str]]) -> table.Summary:
 
 
 def test_runs_of_a_sweep_with_other_rows(monkeypatch, tmp_path):
-    for module in (grid, plan):
-        monkeypatch.setattr(module, "GlueArgs", NewFlags)
-    monkeypatch.setattr(plan, "parse_args", lambda argv: flags.parse(NewFlags, "", argv))
+    sweep_new_flags(monkeypatch)
     assert outcomes_of(tmp_path / "a", {"plain": ["1", "2"]}).different_sizes
     assert not outcomes_of(tmp_path / "b", {"rows": ["1", "2"]}).different_sizes
 

@@ -177,7 +177,7 @@ def test_wrong_or_non_finite_logits_fail_the_check(
         return [[np.array([logits], np.float32)] for logits in batches]
 
     model_outputs = iter(as_arrays(expected))
-    monkeypatch.setattr(check, "_model_outputs", lambda *_: next(model_outputs))
+    monkeypatch.setattr(source.ExportSource, "outputs", lambda *_: next(model_outputs))
     monkeypatch.setattr(check, "_run_checker", lambda *_: ({"runtime": "x"}, as_arrays(outputs)))
     batches = [sample.SampleBatch([], {"input_ids": np.zeros((1, 2))})] * len(expected)
     model = source.load_source(str(tiny_dir))
@@ -214,7 +214,7 @@ def test_the_code_in_the_card_runs(tiny_dir, tmp_path, unchecked, monkeypatch, c
     exec(card.split("```python\n")[1].split("```")[0], {})
     model = source.load_source(str(tiny_dir))
     inputs = sample._encode_batch(model, [("A text.", None), ("And another one.", None)])
-    expected = check._model_outputs(model, inputs)[0]
+    expected = model.outputs(inputs.inputs)[0]
     assert (
         str(expected.shape[0]) and str(np.round(expected[0, 0], 4))[:5] in capsys.readouterr().out
     )

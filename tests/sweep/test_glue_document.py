@@ -84,7 +84,7 @@ NEEDED = "--task_name rte --model_name_or_path m --output_dir o".split()
 def test_the_commands_of_sweeps_run_as_they_stand(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "scripts").symlink_to(ROOT / "scripts")
-    monkeypatch.setattr(sweep, "PROGRAM", FAKE)
+    monkeypatch.setattr(sweep, "program_command", lambda plan: FAKE)
     ran = []
     for line in commands("SWEEPS.md"):
         words = shlex.split(line)

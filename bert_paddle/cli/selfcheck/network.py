@@ -7,11 +7,12 @@ from collections.abc import Callable
 
 from bert_paddle.cli.selfcheck.facts import NOTE, OK, Fact
 from bert_paddle.glue.data import download
-from bert_paddle.models import hub
+from bert_paddle.models import gpt2_hub, hub
 
 _TIMEOUT = 5.0  # seconds
 _URLS = {
     "model hub": hub.HUB_MODELS["bert-base-uncased"].vocab_url,
+    "GPT-2's hub": gpt2_hub.file_url("gpt2", "vocab.json"),
     "GLUE download": f"{download.BASE_URL}/{download.OFFICIAL_FILES['AX'][0].path}",
 }
 

@@ -3,7 +3,7 @@
     PYTHON path/to/checker FORMAT FOLDER SAMPLE.npz RESULT
 
 FORMAT: hf, onnx or paddle_inference. SAMPLE has the inputs of batch i as input_ids_i,
-attention_mask_i, token_type_ids_i, and the texts of all batches as JSON. It writes
+attention_mask_i, token_type_ids_i (not for GPT-2), and the texts of all batches as JSON. It writes
 RESULT.npz, with output k of batch i as <i>_<k>, and RESULT.json, with "runtime" (name and version)
 and, by ONNX Runtime, the "seconds" of all batches once more after a first one; or with
 "skip_reason" if the runtime is not installed.
@@ -61,6 +61,7 @@ def run_transformers(folder, batches, texts):
     auto_class, names = {
         "BertForSequenceClassification": ("AutoModelForSequenceClassification", ["logits"]),
         "BertForMaskedLM": ("AutoModelForMaskedLM", ["logits"]),
+        "GPT2LMHeadModel": ("AutoModelForCausalLM", ["logits"]),
         "BertForPreTraining": (
             "AutoModelForPreTraining",
             ["prediction_logits", "seq_relationship_logits"],
@@ -89,7 +90,7 @@ def check_token_ids(tokenizer, batches, texts):
         for row, (first, second) in enumerate(rows):
             encoded = tokenizer(first, second)
             length = int(batch["attention_mask"][row].sum())
-            for name in INPUTS:
+            for name in batch:
                 if list(encoded[name]) != batch[name][row, :length].tolist():
                     raise SystemExit(
                         f"transformers' tokenizer returns different {name} for {first!r}"
@@ -143,7 +144,11 @@ def main(export_format, folder, sample_file, result_stem):
     with np.load(sample_file) as stored:
         texts = json.loads(str(stored["texts"]))
         batches = [
-            {name: np.ascontiguousarray(stored[f"{name}_{i}"]) for name in INPUTS}
+            {
+                name: np.ascontiguousarray(stored[f"{name}_{i}"])
+                for name in INPUTS
+                if f"{name}_{i}" in stored.files
+            }
             for i in range(len(texts))
         ]
     status: dict[str, Any]
