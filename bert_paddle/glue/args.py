@@ -14,7 +14,9 @@ from bert_paddle.common.flags import flag
 from bert_paddle.common.peer_flags import PeerFlag
 from bert_paddle.glue import tasks
 from bert_paddle.glue.best_metric import with_metric
-from bert_paddle.glue.custom_args import overridden_flags
+from bert_paddle.glue.custom_args import overridden_flags, split_names
+from bert_paddle.glue.layer_args import LayerArgs
+from bert_paddle.glue.loss_args import LossArgs
 from bert_paddle.glue.prediction_args import PredictionArgs
 
 TASK = "task and data"
@@ -31,7 +33,7 @@ DESCRIPTION = """Fine-tune BERT on a GLUE task or data of your own, evaluate it,
 
 
 @dataclasses.dataclass
-class GlueArgs(PredictionArgs, CommonArgs):
+class GlueArgs(PredictionArgs, LossArgs, LayerArgs, CommonArgs):
     """All flags of `run_glue.py`; `CommonArgs` has those shared with pre-training."""
 
     task_name: str | None = flag(
@@ -155,6 +157,7 @@ class GlueArgs(PredictionArgs, CommonArgs):
         elif not self.data_file_flags():
             return
         yield from self._metric_problems(task)
+        yield from self._loss_problems(task)
         train, evaluate, predict = self._actions(task)
         if self.seeds is not None:
             yield from self._seeds_problems(train)
@@ -185,6 +188,11 @@ class GlueArgs(PredictionArgs, CommonArgs):
                 f"--greater_is_better {int(not higher)}: the best step has the {direction} value "
                 f"of {metric}"
             )
+
+    def _loss_problems(self, task: tasks.Task | None) -> Iterator[str]:
+        if task is not None:
+            return self.loss_problems(task.labels, "" if task.labels else task.output)
+        return self.loss_problems(split_names(self.labels), "a score" if self.regression else "")
 
     def _seeds_problems(self, train: bool) -> Iterator[str]:
         try:

@@ -10,7 +10,17 @@ from bert_paddle.common import runtime
 from bert_paddle.common.run_log import RunLog
 from bert_paddle.common.tensor_file import TensorSnapshot
 from bert_paddle.distributed import collectives
-from bert_paddle.glue import card, evaluate, loss, output_check, rank_facts, results, run_info
+from bert_paddle.glue import (
+    card,
+    class_weights,
+    evaluate,
+    layer_settings,
+    loss,
+    output_check,
+    rank_facts,
+    results,
+    run_info,
+)
 from bert_paddle.glue.args import GlueArgs
 from bert_paddle.glue.best_metric import with_metric
 from bert_paddle.glue.custom import load as custom_data
@@ -35,7 +45,7 @@ from bert_paddle.training import run as training_run
 from bert_paddle.training.job import TrainingJob
 from bert_paddle.training.output_lock import lock_output_dir
 from bert_paddle.training.run_info import RunInfo
-from bert_paddle.training.step import Trainer
+from bert_paddle.training.step import Objective, Trainer
 from bert_paddle.training.train_loader import TrainLoader
 from bert_paddle.training.train_state import TrainState
 
@@ -61,6 +71,7 @@ def run(args: GlueArgs) -> dict[str, Any]:
 
         task, raw_data = _read_data(args, model_dir, tokenizer, log)
         limit_rows(raw_data, args, log)
+        weights = class_weights.resolve(args, task, raw_data.train, log) if args.do_train else None
         data = encode_data(raw_data, tokenizer, args, log)
         forward = _build_model(args, task, model_dir, log)
         rank_facts.check_same_contents(args, task, data, forward.model, tokenizer, resume_from)
@@ -68,7 +79,8 @@ def run(args: GlueArgs) -> dict[str, Any]:
 
         if args.do_train:
             digests = glue_fingerprints(task, data, tokenizer, model_dir)
-            job.fine_tune(resume_from, digests)
+            objective = loss.task_objective(task, weights, args.label_smoothing_factor)
+            job.fine_tune(objective, resume_from, digests)
         else:
             job.begin_without_training()
         if args.do_eval:
@@ -108,6 +120,8 @@ def _read_data(
     before files are read or downloaded."""
     config = model_config.read_config(model_dir)
     model_config.check_classifier_kind(config)
+    if args.do_train:
+        layer_settings.check_layers(args, config.values["num_hidden_layers"])
     check_embeddings(tokenizer.added_tokens, config.values["vocab_size"], model_dir)
 
     def check_sizes(is_pair: bool) -> None:
@@ -135,6 +149,8 @@ def _build_model(args: GlueArgs, task: Task, model_dir: Path, log: RunLog) -> Fo
         load_weights.load_weights(model_dir), task.labels, args.seed, need_head=not args.do_train
     )
     log.note("; ".join([f"model: {model_dir}", *loaded.notes]))
+    if args.do_train:
+        layer_settings.apply_to_model(args, loaded.model, args.seed, log)
     loaded.model.eval()
     by_kernels = compute_mode.set_compute_mode(loaded.model, args, log)
     return loss.forward_pass(loaded.model, by_kernels)
@@ -168,7 +184,9 @@ class FineTuningJob(TrainingJob):
         self.eval_results: list[evaluate.EvalResult] = []  # one per dev set
         log.tags = {"data": "demo"} if data.demo else {}
 
-    def fine_tune(self, resume_from: str | None, fingerprints: dict[str, str]) -> None:
+    def fine_tune(
+        self, objective: Objective, resume_from: str | None, fingerprints: dict[str, str]
+    ) -> None:
         """Train; the model then has the weights of the last step, or with --load_best_model_at_end
         of the best one. resume_from: a checkpoint folder, or None. fingerprints: see
         glue.fingerprints."""
@@ -176,7 +194,6 @@ class FineTuningJob(TrainingJob):
         assert train_set is not None
         args = self.args
         loader = TrainLoader(train_set, args, args.group_by_length, self.pad_multiple)
-        objective = loss.objective(self.task.is_regression)
         trainer = Trainer(
             self.model, objective, self.args, collectives.on_gpu(), self.log, self.forward
         )

@@ -122,16 +122,21 @@ def _forward(ctx: Any, xq: Any, x: Any, *inputs: Any) -> Any:
     norms = (n, h, *s.hidden_dropout.arguments(2), s.epsilons[1])
     run("dropout_add_norm", z2, b2, y1, g2, e2, y, stats2, *norms)
     ctx.settings, ctx.parameters = s, parameters
+    # What needs a gradient: the input, unless all before it is frozen, and the parameters.
+    ctx.needs_dx = not (xq.stop_gradient and x.stop_gradient)
+    ctx.trained = [not parameter.stop_gradient for parameter in parameters]
     ctx.saved = xq, x, q, k, v, probs, context, z1, y1, stats1, inner, active, z2, stats2
     return y
 
 
 def _backward(ctx: Any, dy: Any) -> Any:
-    """The gradients of `_forward`'s tensor inputs, in their order; dx is the gradient of x."""
+    """The gradients of `_forward`'s tensor inputs, in their order, None for those that need none;
+    dx is the gradient of x."""
     import paddle
     from paddle import matmul
 
     s, run = ctx.settings, ctx.settings.kernels.run
+    weight_grad = _weight_grad if any(ctx.trained) else _no_grad
     wq, bq, wk, bk, wv, bv, wo, bo, g1, e1, w1, b1, w2, b2, g2, e2 = ctx.parameters
     xq, x, q, k, v, probs, context, z1, y1, stats1, inner, active, z2, stats2 = ctx.saved
     ctx.saved = ()
@@ -139,25 +144,32 @@ def _backward(ctx: Any, dy: Any) -> Any:
     dy1, dz2, dg2, de2, db2 = like(dy), like(dy), like(g2), like(e2), like(b2)
     dy, norms = dy.contiguous(), (n, h, *s.hidden_dropout.arguments(2))
     run("dropout_add_norm_grad", dy, z2, stats2, g2, dy1, dz2, dg2, de2, db2, *norms)
-    dinner, dw2, db1 = matmul(dz2, w2, transpose_y=True), _weight_grad(active, dz2), like(b1)
+    dinner, dw2, db1 = matmul(dz2, w2, transpose_y=True), weight_grad(active, dz2), like(b1)
     run("bias_gelu_grad", inner, dinner, db1, *inner.shape)
     dy1.add_(matmul(dinner, w1, transpose_y=True))
-    dw1 = _weight_grad(y1, dinner)
+    dw1 = weight_grad(y1, dinner)
     dxq, dz1, dg1, de1, dbo = like(dy), like(dy), like(g1), like(e1), like(bo)
     norms = (n, h, *s.hidden_dropout.arguments(1))
     run("dropout_add_norm_grad", dy1, z1, stats1, g1, dxq, dz1, dg1, de1, dbo, *norms)
-    dcontext, dwo = matmul(dz1, wo, transpose_y=True), _weight_grad(context, dz1)
+    dcontext, dwo = matmul(dz1, wo, transpose_y=True), weight_grad(context, dz1)
     dq, dk, dv = like(q), like(k), like(v)
     sizes = (len(s.spans.probabilities), s.heads, h // s.heads, *s.attention_dropout.arguments(0))
     run("attention_grad", dcontext, q, k, v, *s.spans.offsets, probs, dq, dk, dv, *sizes)
     biases = dbq, dbk, dbv = like(bq), like(bk), like(bv)
     for bias, grad in zip(biases, (dq, dk, dv), strict=True):
         run("column_sums", grad, bias, *grad.shape)
+    dwq, dwk, dwv = weight_grad(xq, dq), weight_grad(x, dk), weight_grad(x, dv)
+    gradients = dwq, dbq, dwk, dbk, dwv, dbv, dwo, dbo, dg1, de1, dw1, db1, dw2, db2, dg2, de2
+    trained = [g if needed else None for g, needed in zip(gradients, ctx.trained, strict=True)]
+    if not ctx.needs_dx:
+        return None, None, *trained
     dxq.add_(matmul(dq, wq, transpose_y=True))
     dx = matmul(dk, wk, transpose_y=True).add_(matmul(dv, wv, transpose_y=True))
-    dwq, dwk, dwv = _weight_grad(xq, dq), _weight_grad(x, dk), _weight_grad(x, dv)
-    projections = dwq, dbq, dwk, dbk, dwv, dbv, dwo, dbo
-    return dxq, dx, *projections, dg1, de1, dw1, db1, dw2, db2, dg2, de2
+    return dxq, dx, *trained
+
+
+def _no_grad(x: Any, grad: Any) -> None:
+    """In place of `_weight_grad`, in a frozen layer."""
 
 
 def _weight_grad(x: Any, grad: Any) -> Any:
