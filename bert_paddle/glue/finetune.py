@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,11 @@ from bert_paddle.glue import (
 from bert_paddle.glue.args import GlueArgs
 from bert_paddle.glue.best_metric import with_metric
 from bert_paddle.glue.custom import load as custom_data
+from bert_paddle.glue.custom.saved_task import config_entry
 from bert_paddle.glue.data.load import EncodedData, RawData, encode_data, read_task_data
 from bert_paddle.glue.data.row_limits import limit_rows
 from bert_paddle.glue.fingerprints import glue_fingerprints
+from bert_paddle.glue.label_args import DEFAULT_THRESHOLD
 from bert_paddle.glue.predictions import write_test_predictions
 from bert_paddle.glue.tasks import Task, get_task
 from bert_paddle.models import (
@@ -119,7 +122,8 @@ def _read_data(
     """The task and its examples. Where possible, a model whose sizes are incompatible is reported
     before files are read or downloaded."""
     config = model_config.read_config(model_dir)
-    model_config.check_classifier_kind(config)
+    several_labels = args.task_name is None and (not args.do_train or args.asks_for_multi_label)
+    model_config.check_classifier_kind(config, multi_label=several_labels)
     if args.do_train:
         layer_settings.check_layers(args, config.values["num_hidden_layers"])
     check_embeddings(tokenizer.added_tokens, config.values["vocab_size"], model_dir)
@@ -215,12 +219,16 @@ class FineTuningJob(TrainingJob):
         return results.epoch_values(self.data, self.eval_results)
 
     def model_writer(self, state: TrainState, weights: TensorSnapshot) -> Callable[[Path], None]:
-        config = classifier.classifier_config(self.task.labels, self.task.name)
+        task = self.task
+        is_evaluated = self.evaluated_step == state.step
+        if self.args.fits_thresholds and not is_evaluated:
+            task = replace(task, thresholds=(DEFAULT_THRESHOLD,) * len(task.labels))
+        config = classifier.classifier_config(task.labels, task.name, task.multi_label)
         if self.data.custom:
-            config |= custom_data.config_entry(self.task)
+            config |= config_entry(task)
         write_model = model_state.model_writer(self.model, config, weights)
-        eval_results = self.eval_results if self.evaluated_step == state.step else []
-        facts = card.facts(self.task, self.args, self.data, eval_results, state)
+        eval_results = self.eval_results if is_evaluated else []
+        facts = card.facts(task, self.args, self.data, eval_results, state)
         write_card = model_card.card_writer(facts)
 
         def write(folder: Path) -> None:
@@ -245,10 +253,13 @@ class FineTuningJob(TrainingJob):
                 self.args.eval_batch_size,
                 self.pad_multiple,
                 self.log,
-                record_step=self.step if is_new else None,
+                self.step if is_new else None,
+                self.args.fits_thresholds,
             )
         self.values["eval_model"] = self._model_name()
         self.evaluated_step, self.eval_results = self.step, eval_results
+        if self.args.fits_thresholds:
+            self.task = replace(self.task, thresholds=eval_results[0].thresholds)
         self.values |= values
         if state is not None:
             results.update_best_step(self.task, state, eval_results)
@@ -258,6 +269,7 @@ class FineTuningJob(TrainingJob):
         test_predictions_<TASK>.jsonl."""
         predicted = []
         for task, test_set, dataset in self.data.test:
+            task = self.task if task.multi_label else task  # with the thresholds of these weights
             name = f"prediction ({test_set.file})"
             with self.autocast(), self.log.row_progress(name, len(dataset)) as show_rows:
                 logits = evaluate.compute_logits(
@@ -287,7 +299,20 @@ class FineTuningJob(TrainingJob):
                 self.task, self.data, self.eval_results, self.output_dir
             )
         )
+        if self.task.multi_label:
+            self._record_thresholds()
         super().write_results()
+
+    def _record_thresholds(self) -> None:
+        """Add the thresholds to the results, and say those that were fitted."""
+        named = dict(zip(self.task.labels, self.task.thresholds, strict=True))
+        self.values["thresholds"] = named
+        if self.args.fits_thresholds:
+            listed = ", ".join(f"{name} {value:.3g}" for name, value in [*named.items()][:20])
+            self.log.note(
+                f"thresholds fitted to the dev set, which makes its metrics optimistic: {listed}"
+                + (", ..." if len(named) > 20 else "")
+            )
 
     def _model_name(self) -> str:
         """The checkpoint or model that the current weights come from."""

@@ -11,7 +11,7 @@ import numpy as np
 from bert_paddle.common import atomic_files
 from bert_paddle.glue.data.dataset import EncodedDataset
 from bert_paddle.glue.data.tsv import Examples
-from bert_paddle.glue.evaluate import predictions_of
+from bert_paddle.glue.evaluate import prediction_names, predictions_of, probabilities
 from bert_paddle.glue.tasks import Task, TestSet
 
 # With more classes than that, a row lists only its most likely ones.
@@ -55,12 +55,15 @@ def write_submission_tsv(
 
     logits: [n, classes] in the order of the test file. STS-B scores are clipped to 0 to 5.
     custom: a user's test file; labels are then class names, and scores have six significant digits.
+    Several labels of a row are in one field.
     columns: further columns by name, a text for each row.
     """
     values = predictions_of(task, logits)
     if task.score_range:
         digits = ".6g" if custom else ".3f"
         texts = [f"{value:{digits}}" for value in np.clip(values, *task.score_range)]
+    elif task.multi_label:
+        texts = [_joined(task, row) for row in values]
     else:
         names = task.labels if custom else task.submission_labels
         texts = [names[value] for value in values]
@@ -71,29 +74,34 @@ def write_submission_tsv(
     atomic_files.write_text(path, "\n".join(lines) + "\n")
 
 
+def _joined(task: Task, row: np.ndarray) -> str:
+    """The predicted labels in one field: joined as in the data files or, without a separator, as a
+    JSON list."""
+    names, columns = prediction_names(task, row), task.labelled_columns
+    if columns is None or columns.separator is None:
+        return json.dumps(names, ensure_ascii=False)
+    separator = " " if columns.separator.isspace() else columns.separator
+    return separator.join(names)
+
+
 def write_jsonl(task: Task, examples: Examples, logits: np.ndarray, path: Path) -> None:
     """Write one JSON object per line, in the order of the data file.
 
     logits: [n, classes], or [n, 1] for regression. Keys: index (from 0), id with --id_column,
-    text_a, text_b for pairs, label if known, prediction (class names, or numbers) and, for
-    classification, probabilities in the order of `task.labels`; with more than MAX_CLASSES_LISTED
-    classes, top_probabilities, the largest TOP_CLASSES by class name.
+    text_a, text_b for pairs, label if known, prediction (class names, lists of them for any number
+    of labels per row, or numbers) and, for classification, probabilities in the order of
+    `task.labels`; with more than MAX_CLASSES_LISTED classes, top_probabilities, the largest
+    TOP_CLASSES by class name.
     """
     rows = _jsonl_rows(task, examples, logits)
     lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     atomic_files.write_text(path, "".join(lines))
 
 
-def probabilities(logits: np.ndarray) -> np.ndarray:
-    """The softmax of logits [n, classes], in float64."""
-    exponentials = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    return exponentials / exponentials.sum(axis=1, keepdims=True)
-
-
 def _probability_columns(task: Task, logits: np.ndarray) -> dict[str, list[str]]:
     """probability_<class> for each class; with more than MAX_CLASSES_LISTED, top_probabilities, a
     JSON object of the largest TOP_CLASSES by class name."""
-    shares = probabilities(logits)
+    shares = probabilities(logits, task.multi_label)
     if len(task.labels) > MAX_CLASSES_LISTED:
         objects = [json.dumps(_top_probabilities(task, row), ensure_ascii=False) for row in shares]
         return {"top_probabilities": objects}
@@ -117,10 +125,10 @@ def _jsonl_rows(task: Task, examples: Examples, logits: np.ndarray) -> Iterator[
         if examples.texts_b is not None:
             row["text_b"] = examples.texts_b[i]
         if labels is not None:
-            row["label"] = _label_or_score(task, labels[i])
-        row["prediction"] = _label_or_score(task, predictions[i])
+            row["label"] = _answer(task, labels[i])
+        row["prediction"] = _answer(task, predictions[i])
         if not task.is_regression:
-            shares = probabilities(logits[i : i + 1])[0]
+            shares = probabilities(logits[i : i + 1], task.multi_label)[0]
             if len(task.labels) > MAX_CLASSES_LISTED:
                 row["top_probabilities"] = _top_probabilities(task, shares)
             else:
@@ -133,6 +141,9 @@ def top_classes(shares: np.ndarray) -> list[int]:
     return np.argsort(-shares, kind="stable")[:TOP_CLASSES].tolist()
 
 
-def _label_or_score(task: Task, value: Any) -> str | float:
-    """The class name of a class index; a regression's score, rounded."""
+def _answer(task: Task, value: Any) -> str | float | list[str]:
+    """The class name of a class index; the names of the labels in a row of 0 and 1; a regression's
+    score, rounded."""
+    if task.multi_label:
+        return prediction_names(task, value)
     return round(float(value), 6) if task.is_regression else task.labels[int(value)]

@@ -20,6 +20,8 @@ class Columns:
     header: bool = True
     count: int | None = None  # fields per row, where columns are given by index
     label_optional: bool = False  # read the label only if the file has its column
+    label_columns: tuple[str, ...] = ()  # one for each label, with 0 or 1, instead of `label`
+    separator: str | None = None  # between the labels in `label`
 
 
 @dataclass(frozen=True)
