@@ -23,9 +23,9 @@ DESCRIPTION = """Classify or score texts with a fine-tuned model, Paddle or Hugg
   bert-paddle predict out/model_300 < lines.txt
   bert-paddle predict mrpc/model_345 "He left." --pair "He has gone." --json
 
-Prints one line for each text, in input order: the class (or the labels, - for none), the probability
-of every class (of more than 100, of the ten most likely), and the text; or the score and the text.
-Without TEXT, each line of stdin is a text. A TAB separates the two texts of a pair.
+Prints one line for each text, in input order: the class (or the labels, - for none), the
+probability of every class (of more than 100, of the ten most likely), and the text; or the score
+and the text. Without TEXT, each line of stdin is a text. A TAB separates the two texts of a pair.
 """
 INPUT, OUTPUT, MODEL = "input", "output", "model and device"
 _NO_LABEL = "-"  # of a model for any number of labels per text
@@ -209,8 +209,9 @@ def _predict(model: "Predictor", inputs: list[Input], batch_size: int) -> list["
 
 
 def _as_json(input_: Input, prediction: "Prediction", top_k: int) -> str:
-    """A JSON object: text(s), then label (labels, if any number is true of a text) and probabilities (top_probabilities if they are not those
-    of every class in the model's order), or score. top_k: as the flag."""
+    """A JSON object: text(s), then label (labels, if any number is true of a text) and
+    probabilities (top_probabilities if they are not those of every class in the model's order), or
+    score. top_k: as the flag."""
     row: dict = {"text_a": input_.text}
     if input_.pair is not None:
         row["text_b"] = input_.pair

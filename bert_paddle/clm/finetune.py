@@ -137,11 +137,13 @@ class ClmJob(TrainingJob):
         """The content of run.json; the best step is the one with the lowest perplexity."""
         data = self.data
         lengths = data.lengths.clip(max=data.max_length)
+        parameters = freezing.count_parameters(self.model)
         return RunInfo(
             program=PROGRAM,
             task=TASK,
             data="own",
-            parameters=sum(parameter.size for parameter in self.model.parameters()),
+            parameters=parameters.total,
+            trained_parameters=parameters.some_trainable,
             metric=["perplexity"],
             higher_is_better=False,
             rows=self.rows,

@@ -119,4 +119,9 @@ def _usage_section(source: ExportSource, export_format: str, name: str) -> str:
     # The name is inserted into a string literal of a Markdown code block.
     safe_name = "".join(c for c in name if c.isprintable() and c not in '"`\\')
     code = templates[export_format].format(folder=safe_name, texts=texts, auto=auto_class)
+    if source.is_multi_label:
+        code += (
+            "\nThe output are logits: a label's probability is the sigmoid of its own, and it is "
+            "predicted from its threshold on (`thresholds` in config.json; 0.5 if there is none).\n"
+        )
     return f"{code}\nTo encode a pair of texts as one row, give both to `tokenizer`.\n"

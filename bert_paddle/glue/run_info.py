@@ -11,6 +11,7 @@ from bert_paddle.glue.data.dataset import EncodedDataset
 from bert_paddle.glue.data.load import EncodedData
 from bert_paddle.glue.evaluate import EvalResult, prediction_text
 from bert_paddle.glue.tasks import Task
+from bert_paddle.models import freezing
 from bert_paddle.models.tokenizer import Tokenizer
 from bert_paddle.training import run_info
 from bert_paddle.training.run_info import RunInfo
@@ -39,11 +40,13 @@ def describe(
     if first is not None:
         encoded = first.encoded
         lengths = run_info.length_counts(encoded.lengths, encoded.truncated, args.max_seq_length)
+    parameters = freezing.count_parameters(model)
     return RunInfo(
         program=PROGRAM,
         task=task.name,
         data=data.origin,
-        parameters=sum(parameter.size for parameter in model.parameters()),
+        parameters=parameters.total,
+        trained_parameters=parameters.some_trainable if steps else None,
         metric=list(task.primary.names),
         higher_is_better=task.primary.higher_is_better,
         labels=list(task.labels),

@@ -12,8 +12,8 @@ def fit(probabilities: np.ndarray, labels: np.ndarray) -> tuple[float, ...]:
     halfway between two neighbouring probabilities, so that it does not depend on their rounding; of
     equally good ones, the nearest to the default is taken, which a label without a row keeps.
     """
-    pairs = zip(probabilities.T.astype(np.float64), labels.T > 0.5, strict=True)
-    return tuple(_fit_one(column, truths) for column, truths in pairs)
+    columns, truths = probabilities.astype(np.float64), labels > 0.5
+    return tuple(_fit_one(columns[:, k], truths[:, k]) for k in range(labels.shape[1]))
 
 
 def _fit_one(probabilities: np.ndarray, truths: np.ndarray) -> float:

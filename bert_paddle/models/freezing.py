@@ -15,6 +15,11 @@ class ParameterCounts:
     total: int
     trainable: int
 
+    @property
+    def some_trainable(self) -> int | None:
+        """Those that are trained, if not all are."""
+        return self.trainable if self.trainable < self.total else None
+
 
 def freeze(
     model: Any, layers: Sequence[Any], embeddings: Any, count: int, with_embeddings: bool

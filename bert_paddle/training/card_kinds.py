@@ -58,6 +58,7 @@ _CLASSIFIER = Kind(
 )
 _KINDS = {
     "classification": _CLASSIFIER,
+    "multi-label-classification": _CLASSIFIER,
     "regression": _CLASSIFIER,
     "pretraining": Kind(
         "fill-mask",

@@ -43,10 +43,11 @@ class CustomFile:
         """The rows with their labels encoded for a task. Raises DataError for a label that the task
         does not have."""
         column = self.label_column
+        labels = None
         if isinstance(column, LabelSets):
             labels = label_sets.encode_labels(column, task)
-        else:
-            labels = None if column is None else custom_task.encode_labels(column, task)
+        elif column is not None:
+            labels = custom_task.encode_labels(column, task)
         return Examples(self.texts_a, self.texts_b, labels, self.path, ids=self.ids)
 
 
