@@ -36,10 +36,11 @@ MULTI_LABEL = "multi-label-classification"
 class CardFacts:
     """The content of a card.
 
-    task: its name. kind: classification, MULTI_LABEL, regression, pretraining or generation. pairs: whether a
-    row has two texts. next_sentences: whether a pre-training predicted them. base: name or path of
-    the initial model, "" for none. labels: class names in the order of the logits. results: the
-    metrics, by name, of the weights that the card describes; empty if they were not evaluated.
+    task: its name. kind: classification, MULTI_LABEL, regression, pretraining or generation.
+    pairs: whether a row has two texts. next_sentences: whether a pre-training predicted them. base:
+    name or path of the initial model, "" for none. labels: class names in the order of the logits.
+    results: the metrics, by name, of the weights that the card describes; empty if they were not
+    evaluated.
     thresholds, label_f1: with MULTI_LABEL, of each label, and its F1 by name.
     hub_dataset: {"type", "name", "config"} of the dataset on Hugging Face's hub; None if the
     results are not comparable with others on that dataset. rows: number of rows by dataset split.
