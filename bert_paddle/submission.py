@@ -205,6 +205,7 @@ def make_zip(contents: dict[str, bytes]) -> bytes:
 def zip_problems(path: Path) -> list[str]:
     """All problems of a submission, one message each. Raises DataError if it is not a zip."""
     try:
+        read_files.check_not_endless(path)
         with zipfile.ZipFile(path) as archive:
             return list(_archive_problems(archive))
     except FileNotFoundError:

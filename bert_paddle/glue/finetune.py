@@ -68,6 +68,8 @@ def run(args: GlueArgs) -> dict[str, Any]:
         limit_rows(raw_data, args, log)
         weights = class_weights.resolve(args, task, raw_data.train, log) if args.do_train else None
         data = encode_data(raw_data, tokenizer, args, log)
+        if data.demo:
+            log.tag_records(data="demo")
         forward = run_inputs.build_model(args, task, model_dir, log)
         rank_facts.check_same_contents(args, task, data, forward.model, tokenizer, resume_from)
         job = FineTuningJob(task, args, output_dir, forward, tokenizer, data, log)
@@ -124,7 +126,6 @@ class FineTuningJob(TrainingJob):
         self.step = 0
         self.evaluated_step: int | None = None
         self.eval_results: list[evaluate.EvalResult] = []  # one per dev set
-        log.tags = {"data": "demo"} if data.demo else {}
 
     def fine_tune(
         self, objective: Objective, resume_from: str | None, fingerprints: dict[str, str]
@@ -210,16 +211,21 @@ class FineTuningJob(TrainingJob):
             task = self.task if task.multi_label else task  # with the thresholds of these weights
             name = f"prediction ({test_set.file})"
             with self.autocast(), self.log.row_progress(name, len(dataset)) as show_rows:
-                logits = evaluate.compute_logits(
-                    self.forward, dataset, self.args.eval_batch_size, self.pad_multiple, show_rows
+                outputs = evaluate.compute_outputs(
+                    task,
+                    self.forward,
+                    dataset,
+                    self.args.eval_batch_size,
+                    self.pad_multiple,
+                    show_rows,
                 )
-            evaluate.check_finite(logits, self._model_name())
+            evaluate.check_finite(outputs.finite, self._model_name())
             if dataset.labels is not None:
-                self.values |= results.score_test_set(task, test_set, logits, dataset, self.log)
+                self.values |= results.score_test_set(task, test_set, outputs, dataset, self.log)
             # Tells the `submission` command a GLUE test set from a user's file of the same name.
             origin = "own" if test_set.custom else self.data.origin
             self.values[f"predictions_{test_set.submission}"] = origin
-            predicted.append((task, test_set, dataset, logits))
+            predicted.append((task, test_set, dataset, outputs))
 
         def write() -> list[Path]:
             shares = self.args.predict_probabilities

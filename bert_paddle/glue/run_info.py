@@ -9,7 +9,8 @@ from bert_paddle.glue import predictions
 from bert_paddle.glue.args import GlueArgs
 from bert_paddle.glue.data.dataset import EncodedDataset
 from bert_paddle.glue.data.load import EncodedData
-from bert_paddle.glue.evaluate import EvalResult, prediction_text
+from bert_paddle.glue.evaluate import EvalResult
+from bert_paddle.glue.row_outputs import prediction_text
 from bert_paddle.glue.tasks import Task
 from bert_paddle.models import freezing
 from bert_paddle.models.tokenizer import Tokenizer
@@ -92,6 +93,6 @@ def write_dev_predictions(
     """Write dev_predictions.jsonl from the last evaluation (dev_predictions_mm.jsonl for MNLI's
     mismatched dev set)."""
     for (dev, dataset), result in zip(data.dev, results, strict=True):
-        if dataset.examples is not None and result.logits is not None:
+        if dataset.examples is not None and result.outputs is not None:
             path = output_dir / f"dev_predictions{dev.suffix}.jsonl"
-            predictions.write_jsonl(task, dataset.examples, result.logits, path)
+            predictions.write_jsonl(task, dataset.examples, result.outputs, path)

@@ -68,4 +68,5 @@ def build_model(args: GlueArgs, task: Task, model_dir: Path, log: RunLog) -> For
         layer_settings.apply_to_model(args, loaded.model, args.seed, log)
     loaded.model.eval()
     by_kernels = compute_mode.set_compute_mode(loaded.model, args, log)
-    return loss.forward_pass(loaded.model, by_kernels)
+    products = compute_mode.choose_products(args, by_kernels, log)
+    return loss.forward_pass(loaded.model, by_kernels, products)

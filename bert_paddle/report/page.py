@@ -3,6 +3,7 @@
 jinja2 escapes all values except the pictures, in which matplotlib has already escaped the texts.
 """
 
+import functools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -51,10 +52,24 @@ class RenderedPicture:
     svg: Any
 
 
+@functools.cache
+def _template() -> Any:
+    """The compiled template."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(TEMPLATE)
+
+
 def render(runs: Sequence[RunData]) -> tuple[str, list[Picture]]:
     """Render the page of one run, or the page that compares several. Returns its HTML and its
     pictures: first those that show all runs together, then those of each run."""
-    import jinja2
     from markupsafe import Markup
 
     all_pictures: list[Picture] = []
@@ -74,14 +89,7 @@ def render(runs: Sequence[RunData]) -> tuple[str, list[Picture]]:
 
     shared = draw(curves.pictures(runs), "all")
     per_run = [(run, draw(plots.pictures(run), f"{i}")) for i, run in enumerate(runs)]
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    text = environment.get_template(TEMPLATE).render(
+    text = _template().render(
         runs=per_run,
         shared=shared,
         tables=tables,

@@ -106,13 +106,12 @@ class TrainingRun:
             # The global batch size that the order of the rows was planned for.
             planned_rows=batches.rows_per_step,
             fingerprints=fingerprints,
-            compute_mode=compute_mode.describe_mode(args, self.trainer.by_kernels),
+            compute_mode=self.trainer.describe_mode(),
             args=args.as_dict(),
         )
         state = new
         if resume_from is not None:
             state = self._resume(Path(resume_from), new, batches.rows_per_epoch)
-        batches.order_batch_size = state.planned_rows
         self.log.write_metrics_to(self.output_dir, state.step, not state.evaluation_pending)
         return state
 

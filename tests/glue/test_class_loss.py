@@ -1,13 +1,13 @@
 """--class_weights and --label_smoothing_factor: their values, the loss, and what they refuse."""
 
-from types import SimpleNamespace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from bert_paddle.common.errors import DataError, FlagError
 from bert_paddle.common.run_log import RunLog
-from bert_paddle.glue import class_weights, loss
+from bert_paddle.glue import class_weights, loss, row_outputs
 from bert_paddle.glue.args import parse_args
 from bert_paddle.glue.data.tsv import Examples
 from bert_paddle.glue.loss_args import order_weights, parse_weights
@@ -124,7 +124,6 @@ def test_binary_cross_entropy_is_the_mean_over_rows_and_labels():
     probabilities = 1 / (1 + np.exp(-logits))
     expected = -np.mean(labels * np.log(probabilities) + (1 - labels) * np.log(1 - probabilities))
     assert float(sums["loss"]) / objective.counts(batch)["loss"] == pytest.approx(expected)
-    from bert_paddle.glue.evaluate import mean_loss
-
-    task = SimpleNamespace(multi_label=True)
-    assert mean_loss(task, logits, labels) == pytest.approx(expected)
+    task = replace(TASKS["SST-2"], multi_label=True, thresholds=(0.5, 0.5))
+    outputs = row_outputs.of_logits(task, logits, labels)
+    assert outputs.mean_loss == pytest.approx(expected)

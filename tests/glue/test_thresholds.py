@@ -5,8 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bert_paddle.glue import metrics, thresholds
-from bert_paddle.glue.evaluate import predictions_of
+from bert_paddle.glue import metrics, row_outputs, thresholds
 from bert_paddle.glue.tasks import TASKS
 
 TASK = replace(
@@ -46,7 +45,7 @@ def test_equally_good_thresholds_and_labels_without_rows_keep_the_default():
 
 def test_predictions_and_metrics():
     logits = np.array([[1.0, -1.0, 2.0], [800.0, 0.0, -800.0]])
-    predictions = predictions_of(TASK, logits)
+    predictions = row_outputs.of_logits(TASK, logits).predictions
     assert predictions.tolist() == [[1, 0, 0], [1, 1, 0]]  # sigmoid(2) is below 0.9
     labels = np.array([[1, 0, 1], [1, 1, 0]])
     values = metrics.compute(TASK, predictions, labels)

@@ -37,7 +37,8 @@ class CustomFile:
     label_column: LabelColumn | LabelSets | None
     columns: ChosenColumns
     path: str
-    ids: list[str] | None = None  # the values of --id_column
+    ids: list[str] | None = None  # the values of --id_column, id_name
+    id_name: str = "id"
 
     def examples(self, task: Task) -> Examples:
         """The rows with their labels encoded for a task. Raises DataError for a label that the task
@@ -48,7 +49,9 @@ class CustomFile:
             labels = label_sets.encode_labels(column, task)
         elif column is not None:
             labels = custom_task.encode_labels(column, task)
-        return Examples(self.texts_a, self.texts_b, labels, self.path, ids=self.ids)
+        return Examples(
+            self.texts_a, self.texts_b, labels, self.path, ids=self.ids, id_name=self.id_name
+        )
 
 
 def read_custom_data(args: GlueArgs, config: ModelConfig, log: RunLog) -> tuple[Task, RawData]:
@@ -166,7 +169,7 @@ def read_file(
     if args.column_names:
         classes = custom_task.listed_classes(args.labels) if args.labels else saved.labels or ()
         header_check.check_no_header_row(
-            table, columns, texts, label_column.texts, label_column.numbers, classes
+            table, texts, label_column.texts, label_column.numbers, classes
         )
     log.note(f"data: {path}: {len(texts[0])} rows, {columns.describe()}")
     if numbers_as_texts:
@@ -178,7 +181,7 @@ def read_file(
         log.warning(f"{path}: {count} row(s) have the text {text!r}: {reason}? It is used as text")
     texts_b = texts[1] if len(texts) > 1 else None
     labels = (sets if saved.multi_label else label_column) if columns.has_labels else None
-    return CustomFile(texts[0], texts_b, labels, columns, path, ids)
+    return CustomFile(texts[0], texts_b, labels, columns, path, ids, id_column or "id")
 
 
 def _choose_columns(

@@ -28,8 +28,8 @@ class Examples:
 
     `texts_b` is None for single-text tasks. `labels` is int64 [n] (indices into `Task.labels`) or,
     for regression, float32 [n]; for several labels per row float32 [n, labels] of 0 and 1; None
-    without labels. `source`: the file, for messages. `skipped`:
-    the number of rows skipped. `ids`: the values of --id_column; None without it.
+    without labels. `source`: the file, for messages. `skipped`: the number of rows skipped. `ids`:
+    the values of --id_column, `id_name`; None without it.
     """
 
     texts_a: list[str]
@@ -38,6 +38,7 @@ class Examples:
     source: str
     skipped: int = 0
     ids: list[str] | None = None
+    id_name: str = "id"
 
     def __len__(self) -> int:
         return len(self.texts_a)
