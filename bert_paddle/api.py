@@ -55,7 +55,7 @@ def load(
     do_lower_case: bool | None = None,
 ) -> "Predictor":
     """Load a fine-tuned model; its `predict(texts, pairs=None, batch_size=32)` returns a list of
-    `Prediction(label, probabilities, score)`.
+    `Prediction(label, probabilities, score, labels)`; see `glue.predictor.Prediction`.
 
     model_dir: a folder written by this package, PaddleNLP or Hugging Face, with a classifier.
     device: auto, cpu or gpu. max_seq_length: maximum tokens per row; None: the model's

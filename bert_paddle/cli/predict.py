@@ -23,11 +23,12 @@ DESCRIPTION = """Classify or score texts with a fine-tuned model, Paddle or Hugg
   bert-paddle predict out/model_300 < lines.txt
   bert-paddle predict mrpc/model_345 "He left." --pair "He has gone." --json
 
-Prints one line for each text, in input order: the class, the probability of every class (of more
-than 100 classes, of the ten most likely), and the text; or the score and the text. Without TEXT,
-each line of stdin is a text. A TAB separates the two texts of a pair.
+Prints one line for each text, in input order: the class (or the labels, - for none), the
+probability of every class (of more than 100, of the ten most likely), and the text; or the score
+and the text. Without TEXT, each line of stdin is a text. A TAB separates the two texts of a pair.
 """
 INPUT, OUTPUT, MODEL = "input", "output", "model and device"
+_NO_LABEL = "-"  # of a model for any number of labels per text
 # DEL, C1 controls, and what reverses the order of letters; JSON escapes C0 itself.
 _UNPRINTABLE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
@@ -209,15 +210,18 @@ def _predict(model: "Predictor", inputs: list[Input], batch_size: int) -> list["
 
 
 def _as_json(input_: Input, prediction: "Prediction", top_k: int) -> str:
-    """A JSON object: text(s), then label and probabilities (top_probabilities if they are not those
-    of every class in the model's order), or score. top_k: as the flag."""
+    """A JSON object: text(s), then label (labels, if any number is true of a text) and
+    probabilities (top_probabilities if they are not those of every class in the model's order), or
+    score. top_k: as the flag."""
     row: dict = {"text_a": input_.text}
     if input_.pair is not None:
         row["text_b"] = input_.pair
     if prediction.score is None:
         listed = prediction.listed(top_k)
         key = "probabilities" if listed is prediction.probabilities else "top_probabilities"
-        row |= {"label": prediction.label, key: listed}
+        one = {"label": prediction.label}
+        several = {"labels": list(prediction.labels or ())}
+        row |= (one if prediction.labels is None else several) | {key: listed}
     else:
         row["score"] = prediction.score
     line = json.dumps(row, ensure_ascii=False)
@@ -231,7 +235,10 @@ def _as_text(input_: Input, prediction: "Prediction", top_k: int) -> str:
     if prediction.score is None:
         items = prediction.listed(top_k).items()
         probabilities = ", ".join(f"{name} {value:.4f}" for name, value in items)
-        fields = [str(prediction.label), probabilities]
+        answer = str(prediction.label)
+        if prediction.labels is not None:
+            answer = ", ".join(prediction.labels) or _NO_LABEL
+        fields = [answer, probabilities]
     else:
         fields = [f"{prediction.score:.4f}"]
     fields += [input_.text] if input_.pair is None else [input_.text, input_.pair]

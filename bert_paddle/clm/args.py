@@ -3,13 +3,15 @@
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from bert_paddle.common import flags
-from bert_paddle.common.args import MODEL, TRAIN, CommonArgs
+from bert_paddle.common import flags, peer_flags
+from bert_paddle.common.args import MODEL, CommonArgs
 from bert_paddle.common.finetune_args import ACTION, FinetuneArgs
 from bert_paddle.common.flag_fields import EVALUATING, TRAINING, OnRanks, OnResume, PathUse, Results
 from bert_paddle.common.flags import flag, flag_names
+from bert_paddle.common.freeze_args import FreezeArgs
+from bert_paddle.common.peer_flags import PeerFlag
 from bert_paddle.common.size_args import SIZE, SizeArgs
 from bert_paddle.glue import custom_args
 
@@ -51,7 +53,7 @@ def _token(help: str) -> str | None:
 
 
 @dataclasses.dataclass
-class ClmArgs(SizeArgs, FinetuneArgs, CommonArgs):
+class ClmArgs(SizeArgs, FreezeArgs, FinetuneArgs, CommonArgs):
     """The flags of `run_clm.py`; see `CommonArgs` for the shared ones."""
 
     model_type: str = flag("gpt2", "architecture; only gpt2", group=MODEL)
@@ -114,12 +116,6 @@ class ClmArgs(SizeArgs, FinetuneArgs, CommonArgs):
     pad_token: str | None = _token(
         "token that fills up shorter rows, likewise; no loss is computed for it"
     )
-    freeze_layers: int = flag(
-        0, "do not train the first N layers (and see --freeze_embeddings)", group=TRAIN, minimum=0
-    )
-    freeze_embeddings: bool = flag(
-        False, "do not train word embeddings (the output layer, too) and positions", group=TRAIN
-    )
     sample_every: int = flag(
         0, "steps between sampled texts, printed as `sample: …` (0: none)", minimum=0, **_SAMPLE
     )
@@ -135,6 +131,8 @@ class ClmArgs(SizeArgs, FinetuneArgs, CommonArgs):
         maximum=1,
         **_SAMPLE,
     )
+
+    peer_flags: ClassVar[tuple[PeerFlag, ...]] = peer_flags.CLM
 
     def problems(self) -> Iterator[str]:
         """Problems with the arguments, one message each."""

@@ -18,7 +18,7 @@ from bert_paddle.common import run_log
 from bert_paddle.common.run_log import RunLog
 from bert_paddle.common.tensor_file import TensorSnapshot
 from bert_paddle.distributed import collectives
-from bert_paddle.models import gpt2, gpt2_config, model_state
+from bert_paddle.models import freezing, gpt2, gpt2_config, model_state
 from bert_paddle.training import checkpoint, model_card, rank_contents, run_files, run_info
 from bert_paddle.training import run as training_run
 from bert_paddle.training.job import TrainingJob
@@ -78,7 +78,10 @@ def _build_model(args: ClmArgs, source: ModelSource, log: RunLog) -> Any:
     model = gpt2.build_gpt2(source.config, source.tensors)
     source.tensors = {}  # as large as the model
     config = source.config
-    parameters = model_source.freeze(model, args.freeze_layers, args.freeze_embeddings)
+    layers, embeddings = list(model.gpt.decoder.layers), model.gpt.embeddings
+    parameters = freezing.freeze(
+        model, layers, embeddings, args.freeze_layers, args.freeze_embeddings
+    )
     log.note(
         f"model: {args.model_name_or_path}, {config.num_hidden_layers} layers x "
         f"{config.hidden_size}, {parameters.total:,} parameters, {parameters.trainable:,} of them "
@@ -138,11 +141,13 @@ class ClmJob(TrainingJob):
         """The content of run.json; the best step is the one with the lowest perplexity."""
         data = self.data
         lengths = data.lengths.clip(max=data.max_length)
+        parameters = freezing.count_parameters(self.model)
         return RunInfo(
             program=PROGRAM,
             task=TASK,
             data="own",
-            parameters=sum(parameter.size for parameter in self.model.parameters()),
+            parameters=parameters.total,
+            trained_parameters=parameters.some_trainable,
             metric=["perplexity"],
             higher_is_better=False,
             rows=self.rows,

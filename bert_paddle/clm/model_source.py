@@ -61,28 +61,6 @@ def read_model_source(args: ClmArgs, log: RunLog) -> ModelSource:
     return source
 
 
-@dataclass(frozen=True)
-class ParameterCounts:
-    """How many parameters a model has, and how many of them are trained."""
-
-    total: int
-    trainable: int
-
-
-def freeze(model: Any, layers: int, embeddings: bool) -> ParameterCounts:
-    """Exclude the first `layers` layers, and the embeddings, from training."""
-    frozen: list[Any] = []
-    for layer in list(model.gpt.decoder.layers)[:layers]:
-        frozen += layer.parameters()
-    if embeddings:
-        frozen += model.gpt.embeddings.parameters()
-    for parameter in frozen:
-        parameter.stop_gradient = True
-    sizes = [(p.size, p.stop_gradient) for p in model.parameters()]
-    total = sum(size for size, _ in sizes)
-    return ParameterCounts(total, total - sum(size for size, is_frozen in sizes if is_frozen))
-
-
 def _random_source(args: ClmArgs) -> ModelSource:
     name, home = args.model_name_or_path, runtime.bert_paddle_home()
     path, in_home = Path(name).expanduser(), home / "models" / name

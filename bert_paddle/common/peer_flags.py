@@ -183,11 +183,11 @@ TRAINING: tuple[PeerFlag, ...] = (
     *refused("deepspeed fsdp sharding", "a BERT fits on one card: give --n_gpu N", _OFF),
     *refused("tensor_parallel_degree pipeline_parallel_degree", "give --n_gpu N", "1 -1"),
     *refused("auto_find_batch_size", "give --batch_size", _OFF),
-    *refused("label_smoothing_factor", "the loss is the cross-entropy", "0 0.0"),
     *refused("data_seed", "--seed governs the order of the data too"),
     *refused("do_export export_model_dir", "bert-paddle export writes the model", _OFF),
     *refused("logging_strategy", "give --logging_steps N", "steps"),
 )
+_NO_SMOOTHING = refused("label_smoothing_factor", "the loss is the cross-entropy", "0 0.0")
 _FILES = "save it as CSV or JSON lines: --train_file, --validation_file (docs/OWN_DATA.md)"
 GLUE: tuple[PeerFlag, ...] = (
     *TRAINING,
@@ -209,8 +209,10 @@ GLUE: tuple[PeerFlag, ...] = (
     *refused("language train_language", f"XNLI is not a task here: {_FILES}"),
 )
 _SHARDS = "make shards of it with bert-paddle create-data, then give --input_dir"
+CLM: tuple[PeerFlag, ...] = (*TRAINING, *_NO_SMOOTHING)
 PRETRAIN: tuple[PeerFlag, ...] = (
     *TRAINING,
+    *_NO_SMOOTHING,
     *refused("dataset_name dataset_config_name", f"no data sets of Hugging Face's hub: {_SHARDS}"),
     *refused("train_file validation_file", _SHARDS),
     *refused("validation_split_percentage", "give bert-paddle create-data --test_share"),

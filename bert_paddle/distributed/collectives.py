@@ -6,7 +6,7 @@ input. `launch` starts the processes, `heartbeat` detects dead ones.
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -242,7 +242,7 @@ def gather_shards(results: list[Result]) -> list[Result]:
     return merged
 
 
-def all_reduce_counts(counts: dict[str, int]) -> dict[str, int]:
+def all_reduce_counts(counts: Mapping[str, float]) -> dict[str, float]:
     """Sum each count over all processes; names may differ between processes."""
     all_counts = all_gather(counts)
     names = {name for rank_counts in all_counts for name in rank_counts}

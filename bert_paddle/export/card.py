@@ -6,7 +6,6 @@ from typing import Any
 from bert_paddle.common import hardware, markdown
 from bert_paddle.export.gpt2 import Gpt2Source
 from bert_paddle.export.source import ExportSource
-from bert_paddle.models.hub import GPT2
 from bert_paddle.training import model_card
 from bert_paddle.training.model_card import CARD_FILE
 
@@ -129,7 +128,12 @@ def _usage_section(source: ExportSource | Gpt2Source, export_format: str, name: 
     templates = {"hf": _HF_CODE, "onnx": _ONNX_CODE, "paddle_inference": _PADDLE_CODE}
     # The name is inserted into a string literal of a Markdown code block.
     safe_name = "".join(c for c in name if c.isprintable() and c not in '"`\\')
-    if source.family == GPT2:
+    if isinstance(source, Gpt2Source):
         return _GENERATE_CODE.format(folder=safe_name, auto=source.auto_class)
     code = templates[export_format].format(folder=safe_name, texts=texts, auto=source.auto_class)
+    if source.is_multi_label:
+        code += (
+            "\nThe output are logits: a label's probability is the sigmoid of its own, and it is "
+            "predicted from its threshold on (`thresholds` in config.json; 0.5 if there is none).\n"
+        )
     return f"{code}\nTo encode a pair of texts as one row, give both to `tokenizer`.\n"

@@ -91,26 +91,38 @@ def export_model(
         quantized = None
         if int8_options and dev:
             quantized = int8.quantize(temp_dir, dev, int8_options.max_drop, python)
-        timestamp = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        extra_packages = ("onnx",) if export_format == "onnx" else ()
-        export_info = {
-            "format": export_format,
-            "from": source.folder.resolve().name,
-            "exported": timestamp,
-            "checked": str(result),
-            "largest_difference": None if result.skip_reason else result.max_difference,
-            "versions": hardware.versions(*extra_packages),
-        }
-        if quantized:
-            export_info["int8"] = dataclasses.asdict(quantized)
-        atomic_files.write_json(temp_dir / EXPORT_INFO_FILE, export_info)
-        checked = f"{result}; {quantized}" if quantized else str(result)
-        card.write_card(source, export_format, checked, timestamp, temp_dir, target.name)
+        _write_metadata(export_format, source, (result, quantized), temp_dir, target.name)
         size = _sync_to_disk(temp_dir)
         _move_into_place(temp_dir, target)
     finally:
         shutil.rmtree(temp_dir, ignore_errors=True)
     return ExportResult(target, size, result, quantized)
+
+
+def _write_metadata(
+    export_format: str,
+    source: ExportSource | Gpt2Source,
+    checks: tuple[CheckResult, Int8Result | None],
+    folder: Path,
+    name: str,
+) -> None:
+    """Write export.json and the model card of an export that will be called `name`."""
+    result, quantized = checks
+    timestamp = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    extra_packages = ("onnx",) if export_format == "onnx" else ()
+    export_info = {
+        "format": export_format,
+        "from": source.folder.resolve().name,
+        "exported": timestamp,
+        "checked": str(result),
+        "largest_difference": None if result.skip_reason else result.max_difference,
+        "versions": hardware.versions(*extra_packages),
+    }
+    if quantized:
+        export_info["int8"] = dataclasses.asdict(quantized)
+    atomic_files.write_json(folder / EXPORT_INFO_FILE, export_info)
+    checked = f"{result}; {quantized}" if quantized else str(result)
+    card.write_card(source, export_format, checked, timestamp, folder, name)
 
 
 def _sample_batches(source: ExportSource | Gpt2Source) -> list[SampleBatch]:

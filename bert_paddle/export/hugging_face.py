@@ -17,8 +17,9 @@ _CONFIG_FIELDS = (
     "initializer_range layer_norm_eps pad_token_id classifier_dropout"
 ).split()
 _HEAD_FIELDS = ("finetuning_task", "problem_type", "id2label", "label2id")
-# A field of config.json that transformers does not have: the columns of a custom data set.
-_CUSTOM_DATA_FIELD = "own_data"
+# Fields of config.json that transformers does not have: the columns of a custom data set, and the
+# thresholds of several labels per text.
+_OWN_FIELDS = ("own_data", "thresholds")
 
 
 def write(source: ExportSource, folder: Path) -> None:
@@ -51,9 +52,10 @@ def build_config(source: ExportSource) -> dict[str, Any]:
     if source.is_pretraining_model:
         return config
     task = str(source.config_json.get("finetuning_task") or "")
-    head = classifier.classifier_config(source.labels, task)
-    if _CUSTOM_DATA_FIELD in source.config_json:
-        config[_CUSTOM_DATA_FIELD] = source.config_json[_CUSTOM_DATA_FIELD]
+    head = classifier.classifier_config(source.labels, task, source.is_multi_label)
+    for name in _OWN_FIELDS:
+        if name in source.config_json:
+            config[name] = source.config_json[name]
     return config | {name: head[name] for name in _HEAD_FIELDS if head[name]}
 
 

@@ -109,6 +109,11 @@ def read_dev_rows(source: ExportSource, dev_predictions: str | None) -> DevRows:
             f"--int8 compares the models on a dev set, and {path} is not there: give "
             f"--dev_predictions FILE, the {DEV_PREDICTIONS} of a run with --do_eval"
         )
+    if source.is_multi_label:
+        raise WeightsError(
+            f"{source.folder} predicts several labels per row, for which --int8 has no comparison: "
+            "export it without --int8"
+        )
     if source.tokenizer is None:
         raise WeightsError(f"{source.folder} has no vocabulary, which --int8 needs for its dev set")
     records = list(_records(path, source.labels))

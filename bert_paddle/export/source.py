@@ -12,6 +12,7 @@ from bert_paddle.common.errors import WeightsError
 from bert_paddle.glue.predictor import Predictor
 from bert_paddle.models import classifier, hub, load_weights, model_config, model_state, tokenizer
 from bert_paddle.models.added_tokens import check_embeddings
+from bert_paddle.models.model_config import MULTI_LABEL
 from bert_paddle.models.tokenizer import Tokenizer
 from bert_paddle.pretrain import model as pretrain_model
 from bert_paddle.training.verify_model_dir import verify_model_dir
@@ -35,6 +36,11 @@ class ExportSource:
     labels: tuple[str, ...]
     tokenizer: Tokenizer | None
     is_pretraining_model: bool
+
+    @property
+    def is_multi_label(self) -> bool:
+        """Whether a text has any number of the labels."""
+        return self.config_json.get("problem_type") == MULTI_LABEL
 
     @property
     def predicts_next_sentences(self) -> bool:

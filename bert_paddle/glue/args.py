@@ -15,7 +15,9 @@ from bert_paddle.common.flags import flag
 from bert_paddle.common.peer_flags import PeerFlag
 from bert_paddle.glue import tasks
 from bert_paddle.glue.best_metric import with_metric
-from bert_paddle.glue.custom_args import overridden_flags
+from bert_paddle.glue.custom_args import CUSTOM, overridden_flags, split_names
+from bert_paddle.glue.layer_args import LayerArgs
+from bert_paddle.glue.loss_args import LossArgs
 from bert_paddle.glue.prediction_args import PredictionArgs
 
 TASK = "task and data"
@@ -31,7 +33,7 @@ DESCRIPTION = """Fine-tune BERT on a GLUE task or data of your own, evaluate it,
 
 
 @dataclasses.dataclass
-class GlueArgs(PredictionArgs, FinetuneArgs, CommonArgs):
+class GlueArgs(PredictionArgs, LossArgs, LayerArgs, FinetuneArgs, CommonArgs):
     """All flags of `run_glue.py`; `CommonArgs` has those shared with pre-training."""
 
     task_name: str | None = flag(
@@ -110,7 +112,8 @@ class GlueArgs(PredictionArgs, FinetuneArgs, CommonArgs):
     ) -> frozenset[str]:
         """Names of the --config file's flags to ignore, since flags on the command line contradict
         them; see `custom_args.overridden_flags`."""
-        overridden = overridden_flags(on_command_line, in_config)
+        own_data = flags.flag_names(GlueArgs, group=CUSTOM)
+        overridden = overridden_flags(on_command_line, in_config, own_data)
         # A file of one's own takes what its predictions have with it.
         own = flags.flag_names(PredictionArgs) if "test_file" in overridden else ()
         return overridden | {*own}
@@ -121,6 +124,7 @@ class GlueArgs(PredictionArgs, FinetuneArgs, CommonArgs):
         if self.data_dir and not Path(self.data_dir).is_dir():
             yield f"--data_dir {self.data_dir}: no such folder"
         yield from self.custom_data_problems(self.task_name, self.data_dir)
+        yield from self.label_problems()
         yield from self.prediction_problems()
         if self.task_name is None and self.data_file_flags():
             yield from self.missing_files(self.do_train, self.do_eval, self.do_predict)
@@ -134,7 +138,10 @@ class GlueArgs(PredictionArgs, FinetuneArgs, CommonArgs):
         elif not self.data_file_flags():
             return
         yield from self._metric_problems(task)
+        yield from self._loss_problems(task)
         train, evaluate, predict = self._actions(task)
+        is_one_label = task is not None or train and not self.asks_for_multi_label
+        yield from self.threshold_problems(is_one_label, evaluate)
         if self.seeds is not None:
             yield from self._seeds_problems(train)
         if not (train or evaluate or predict):
@@ -164,6 +171,13 @@ class GlueArgs(PredictionArgs, FinetuneArgs, CommonArgs):
                 f"--greater_is_better {int(not higher)}: the best step has the {direction} value "
                 f"of {metric}"
             )
+
+    def _loss_problems(self, task: tasks.Task | None) -> Iterator[str]:
+        if task is not None:
+            return self.loss_problems(task.labels, "" if task.labels else task.output)
+        other = "a score" if self.regression else ""
+        other = "any number of labels" if self.asks_for_multi_label else other
+        return self.loss_problems(split_names(self.label_names or self.labels), other)
 
     def _seeds_problems(self, train: bool) -> Iterator[str]:
         try:

@@ -31,12 +31,14 @@ def facts(
     remarks = list(_remarks(task, data))
     return CardFacts(
         task=task.name,
-        kind="regression" if task.is_regression else "classification",
+        kind=_kind(task),
         step=state.step,
         base=args.model_name_or_path,
         pairs=task.is_pair,
         language=None if data.custom else _LANGUAGE,
         labels=task.labels,
+        thresholds=task.thresholds,
+        label_f1=eval_results[0].per_label if eval_results else {},
         results=results,
         hub_dataset=None if data.custom or remarks else _hub_dataset(task),
         rows=rows,
@@ -44,6 +46,12 @@ def facts(
         settings=model_card.training_settings(args, state)
         | {"max sequence length": args.max_seq_length},
     )
+
+
+def _kind(task: Task) -> str:
+    if task.multi_label:
+        return model_card.MULTI_LABEL
+    return "regression" if task.is_regression else "classification"
 
 
 def _remarks(task: Task, data: EncodedData) -> list[str]:

@@ -9,10 +9,8 @@ from bert_paddle.common.flag_fields import (
     OnRanks,
     OnResume,
     PathUse,
-    Results,
     flag,
     flag_names,
-    optional_switch,
 )
 from bert_paddle.glue import text_format
 
@@ -20,20 +18,11 @@ CUSTOM = "your own data, instead of --task_name (docs/OWN_DATA.md)"
 TSV, QUOTED_TSV, CSV, JSON, JSON_LINES = "tsv", "quoted_tsv", "csv", "json", "jsonl"
 FORMATS = (TSV, QUOTED_TSV, CSV, JSON, JSON_LINES)
 EXTENSIONS = {".tsv": TSV, ".csv": CSV, ".json": JSON, ".jsonl": JSON_LINES, ".ndjson": JSON_LINES}
-# Value of --metric -> name of the metric in all_results.json.
-CLASSIFICATION_METRICS = {
-    "accuracy": "accuracy",
-    "f1": "f1",
-    "f1_macro": "f1_macro",
-    "matthews": "matthews_correlation",
-    "loss": "loss",
-}
-REGRESSION_METRICS = {"pearson": "pearson", "spearman": "spearmanr", "mse": "mse", "loss": "loss"}
 DEFAULT_VALIDATION_SHARE = 0.1  # of the training rows; used without --validation_file
 
 # Parts of the flags: files with rows that a GLUE task has itself, a file that replaces its test
 # sets, what a GLUE task defines itself, how files are read.
-_DATA_FILE, _TEST_FILE, _TASK, _FORMAT = "data file", "test file", "task", "file format"
+_DATA_FILE, _TEST_FILE, TASK, _FORMAT = "data file", "test file", "task", "file format"
 _COLUMN = "column"  # names a column that is read
 
 
@@ -48,9 +37,10 @@ def split_names(text: str | None) -> tuple[str, ...]:
 
 
 def overridden_flags(
-    on_command_line: Collection[str], in_config: Collection[str]
+    on_command_line: Collection[str], in_config: Collection[str], own_data: Collection[str]
 ) -> frozenset[str]:
     """Names of the --config file's flags to ignore because the command line contradicts them.
+    own_data: all flags for own data.
 
     --train_file or --validation_file on the command line overrides a GLUE task in the file, and
     --task_name overrides data files there, since no value on the command line could unset these.
@@ -61,7 +51,7 @@ def overridden_flags(
     if "task_name" in on_command_line and any(
         name in in_config and name not in on_command_line for name in data_files
     ):
-        return frozenset(flag_names(CustomDataArgs))
+        return frozenset(own_data)
     return frozenset()
 
 
@@ -155,37 +145,6 @@ class CustomDataArgs:
         on_resume=OnResume.FREE,
         part=_FORMAT,
     )
-    labels: str | None = flag(
-        None,
-        "a,b,c: the classes in order (default: the distinct labels of the training rows)",
-        group=CUSTOM,
-        comma_separated=True,
-        part=_TASK,
-    )
-    regression: bool = flag(
-        False, "labels are numbers to predict, not classes", group=CUSTOM, part=_TASK
-    )
-    label_names: str | None = flag(
-        None,
-        "x,y,z: names for the classes, in the order of --labels (default: of the sorted labels); "
-        "files keep their own spelling",
-        group=CUSTOM,
-        comma_separated=True,
-        part=_TASK,
-    )
-    metric: str | None = flag(
-        None,
-        "metric that selects the best checkpoint (default: that of the GLUE task, else accuracy; "
-        "for regression the mean of pearson and spearman)",
-        group=CUSTOM,
-        choices=tuple({**CLASSIFICATION_METRICS, **REGRESSION_METRICS}),
-    )
-    greater_is_better: bool | None = optional_switch(
-        "as the metric says anyway: 0 for loss and mse, 1 for the others",
-        group=CUSTOM,
-        on_resume=OnResume.FREE,
-        results=Results.SAME,
-    )
 
     def custom_actions(self) -> tuple[bool, bool, bool]:
         """(train, evaluate, predict) to run with no --do_... flag: those that have files."""
@@ -215,7 +174,7 @@ class CustomDataArgs:
         message each."""
         files = self.data_file_flags()
         if task_name is not None:
-            names = (*self._part(_DATA_FILE), *self._part(_TASK))
+            names = (*self._part(_DATA_FILE), *self._part(TASK))
             clashing = [f"--{name}" for name in names if getattr(self, name)]
             if clashing:
                 yield (
@@ -232,7 +191,6 @@ class CustomDataArgs:
         for name in files:
             yield from self._file_problems(name)
         yield from self._column_problems()
-        yield from self._label_problems()
         if self.validation_file and self.validation_share > 0:
             yield "--validation_file and --validation_share are both set: give one of them"
 
@@ -272,28 +230,3 @@ class CustomDataArgs:
         if len(set(chosen.values())) < len(chosen):
             flags = ", ".join(f"--{name}" for name in chosen)
             yield f"{flags} name the same column: give different ones"
-
-    def _label_problems(self) -> Iterator[str]:
-        labels = split_names(self.labels)
-        if self.labels and self.regression:
-            yield "--labels and --regression contradict each other: regression has no classes"
-        elif self.labels and (len(set(labels)) < len(labels) or "" in labels or len(labels) < 2):
-            yield f"--labels {self.labels}: give two or more distinct names, separated by commas"
-        names = split_names(self.label_names)
-        if self.label_names and self.regression:
-            yield "--label_names and --regression contradict each other: regression has no classes"
-        elif names and (len(set(names)) < len(names) or "" in names or len(names) < 2):
-            yield f"--label_names {self.label_names}: give two or more distinct names"
-        elif names and labels and len(names) != len(labels):
-            yield f"--label_names has {len(names)} names for the {len(labels)} classes of --labels"
-        if self.regression and self.metric in CLASSIFICATION_METRICS:
-            metrics = ", ".join(REGRESSION_METRICS)
-            yield (
-                f"--metric {self.metric} is a classification metric: with --regression choose from "
-                f"{metrics}"
-            )
-        if self.labels and self.metric in REGRESSION_METRICS:
-            metrics = ", ".join(CLASSIFICATION_METRICS)
-            yield f"--metric {self.metric} is a regression metric: choose from {metrics}"
-        if self.metric == "f1" and len(labels) > 2:
-            yield f"--metric f1 is for two classes, and --labels has {len(labels)}: give f1_macro"

@@ -2,14 +2,14 @@
 metrics are computed over all rows at once."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
 
 from bert_paddle.common.errors import RunError
 from bert_paddle.distributed import collectives
-from bert_paddle.glue import metrics, row_outputs
+from bert_paddle.glue import metrics, row_outputs, thresholds
 from bert_paddle.glue.data.dataset import EncodedDataset
 from bert_paddle.glue.row_outputs import RowOutputs
 from bert_paddle.glue.tasks import Task
@@ -23,13 +23,16 @@ class EvalResult:
     """The mean loss over all rows, and the task's metrics by their names in all_results.json.
 
     single_class: the class predicted for every row; None if predictions differ, and for regression.
-    outputs: in the order of the rows.
+    outputs: in the order of the rows. per_label: of any number of labels per row, the F1 of each by
+    name. thresholds: those that the predictions are by, in the order of the labels.
     """
 
     loss: float
     metrics: dict[str, float]
     single_class: str | None = None
     outputs: RowOutputs | None = field(default=None, repr=False, compare=False)
+    per_label: dict[str, float] = field(default_factory=dict)
+    thresholds: tuple[float, ...] = ()
 
 
 def compute_logits(
@@ -127,16 +130,29 @@ def evaluate(
     batch_size: int,
     pad_multiple: int = 1,
     show_rows: Callable[[int], None] = lambda rows_done: None,
+    fit_thresholds: bool = False,
 ) -> EvalResult:
-    """Loss and metrics of a model in evaluation mode over all rows; see `compute_logits`."""
-    assert dataset.labels is not None
+    """Loss and metrics of a model in evaluation mode over all rows; see `compute_logits`.
+    fit_thresholds: whether the task's thresholds are those with the best F1 on these rows."""
+    labels = dataset.labels
+    assert labels is not None
     outputs = compute_outputs(task, forward, dataset, batch_size, pad_multiple, show_rows)
+    if fit_thresholds:
+        assert outputs.shares is not None
+        task = replace(task, thresholds=thresholds.fit(outputs.shares, labels))
+        outputs = replace(outputs, predictions=row_outputs.reaching(task, outputs.shares))
     predictions = outputs.predictions
-    all_equal = len(predictions) > 1 and len(set(predictions.tolist())) == 1
+    all_equal = len(predictions) > 1 and bool((predictions == predictions[0]).all())
     has_single_class = all_equal and not task.is_regression
+    per_label: dict[str, float] = {}
+    if task.multi_label:
+        f1 = metrics.f1_per_label(predictions, labels)
+        per_label = dict(zip(task.labels, f1, strict=True))
     return EvalResult(
         outputs.mean_loss,
-        metrics.compute(task, predictions, dataset.labels),
-        task.labels[int(predictions[0])] if has_single_class else None,
+        metrics.compute(task, predictions, labels),
+        row_outputs.prediction_text(task, predictions[0]) if has_single_class else None,
         outputs,
+        per_label,
+        task.thresholds,
     )

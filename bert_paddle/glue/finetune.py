@@ -2,40 +2,45 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bert_paddle import report
-from bert_paddle.common import runtime
 from bert_paddle.common.run_log import RunLog
 from bert_paddle.common.tensor_file import TensorSnapshot
 from bert_paddle.distributed import collectives
-from bert_paddle.glue import card, evaluate, loss, output_check, rank_facts, results, run_info
+from bert_paddle.glue import (
+    card,
+    class_weights,
+    evaluate,
+    loss,
+    output_check,
+    rank_facts,
+    results,
+    run_info,
+    run_inputs,
+)
 from bert_paddle.glue.args import GlueArgs
-from bert_paddle.glue.best_metric import with_metric
-from bert_paddle.glue.custom import load as custom_data
-from bert_paddle.glue.data.load import EncodedData, RawData, encode_data, read_task_data
+from bert_paddle.glue.custom.saved_task import config_entry
+from bert_paddle.glue.data.load import EncodedData, encode_data
 from bert_paddle.glue.data.row_limits import limit_rows
 from bert_paddle.glue.fingerprints import glue_fingerprints
+from bert_paddle.glue.label_args import DEFAULT_THRESHOLD
 from bert_paddle.glue.predictions import write_test_predictions
-from bert_paddle.glue.tasks import Task, get_task
+from bert_paddle.glue.tasks import Task
 from bert_paddle.models import (
     classifier,
-    compute_mode,
-    hub,
-    load_weights,
-    model_config,
     model_state,
 )
-from bert_paddle.models.added_tokens import check_embeddings
 from bert_paddle.models.forward_pass import ForwardPass
-from bert_paddle.models.tokenizer import Tokenizer, load_tokenizer
+from bert_paddle.models.tokenizer import Tokenizer
 from bert_paddle.training import model_card, rank_contents, resume_check
 from bert_paddle.training import run as training_run
 from bert_paddle.training.job import TrainingJob
 from bert_paddle.training.output_lock import lock_output_dir
 from bert_paddle.training.run_info import RunInfo
-from bert_paddle.training.step import Trainer
+from bert_paddle.training.step import Objective, Trainer
 from bert_paddle.training.train_loader import TrainLoader
 from bert_paddle.training.train_state import TrainState
 
@@ -55,22 +60,24 @@ def run(args: GlueArgs) -> dict[str, Any]:
             resume_check.take_flags_of_run(args, resume_check.saved_flags(resume_from))
         model_name = args.model_name_or_path
         model_dir = training_run.find_initial_model(model_name, log)
-        tokenizer = _load_tokenizer(args, model_dir)
+        tokenizer = run_inputs.load_run_tokenizer(args, model_dir)
         for message in tokenizer.messages:
             log.note(message)
 
-        task, raw_data = _read_data(args, model_dir, tokenizer, log)
+        task, raw_data = run_inputs.read_data(args, model_dir, tokenizer, log)
         limit_rows(raw_data, args, log)
+        weights = class_weights.resolve(args, task, raw_data.train, log) if args.do_train else None
         data = encode_data(raw_data, tokenizer, args, log)
         if data.demo:
             log.tag_records(data="demo")
-        forward = _build_model(args, task, model_dir, log)
+        forward = run_inputs.build_model(args, task, model_dir, log)
         rank_facts.check_same_contents(args, task, data, forward.model, tokenizer, resume_from)
         job = FineTuningJob(task, args, output_dir, forward, tokenizer, data, log)
 
         if args.do_train:
             digests = glue_fingerprints(task, data, tokenizer, model_dir)
-            job.fine_tune(resume_from, digests)
+            objective = loss.task_objective(task, weights, args.label_smoothing_factor)
+            job.fine_tune(objective, resume_from, digests)
         else:
             job.begin_without_training()
         if args.do_eval:
@@ -83,16 +90,6 @@ def run(args: GlueArgs) -> dict[str, Any]:
     return job.values
 
 
-def _load_tokenizer(args: GlueArgs, model_dir: Path) -> Tokenizer:
-    """The model's tokenizer, or that of --vocab_file or --tokenizer_name_or_path."""
-    folder, vocab_file = model_dir, args.vocab_file
-    if name := args.tokenizer_name_or_path:
-        folder, vocab_file = collectives.run_on_main_first(
-            lambda: hub.find_tokenizer(name, runtime.bert_paddle_home())
-        )
-    return load_tokenizer(folder, vocab_file, args.do_lower_case)
-
-
 def _prepare_output_dir(args: GlueArgs, output_dir: Path, log: RunLog) -> str | None:
     """Check the output folder and open its metrics.jsonl; returns the checkpoint to resume from,
     or None."""
@@ -101,46 +98,6 @@ def _prepare_output_dir(args: GlueArgs, output_dir: Path, log: RunLog) -> str | 
         log.write_metrics_to(output_dir)
         return None
     return training_run.resolve_resume(args, output_dir, log)
-
-
-def _read_data(
-    args: GlueArgs, model_dir: Path, tokenizer: Tokenizer, log: RunLog
-) -> tuple[Task, RawData]:
-    """The task and its examples. Where possible, a model whose sizes are incompatible is reported
-    before files are read or downloaded."""
-    config = model_config.read_config(model_dir)
-    model_config.check_classifier_kind(config)
-    check_embeddings(tokenizer.added_tokens, config.values["vocab_size"], model_dir)
-
-    def check_sizes(is_pair: bool) -> None:
-        vocab_size = len(tokenizer)
-        classifier.check_sizes(config.values, vocab_size, args.max_seq_length, is_pair, model_dir)
-
-    if args.task_name is None:
-        check_sizes(is_pair=False)
-        task, data = custom_data.read_custom_data(args, config, log)
-        check_sizes(task.is_pair)
-        return task, data
-    task = with_metric(get_task(args.task_name), args.metric)
-    check_sizes(task.is_pair)
-    data = read_task_data(task, args, log)
-    if args.do_predict and args.test_file:
-        custom_data.add_test_file(task, args, data, log)
-    return task, data
-
-
-def _build_model(args: GlueArgs, task: Task, model_dir: Path, log: RunLog) -> ForwardPass:
-    """The classifier with the weights of `model_dir`, in evaluation mode."""
-    # The result of load_weights() is not bound to a name, so that its memory, as much as the
-    # model's, is freed.
-    loaded = classifier.build_classifier(
-        load_weights.load_weights(model_dir), task.labels, args.seed, need_head=not args.do_train
-    )
-    log.note("; ".join([f"model: {model_dir}", *loaded.notes]))
-    loaded.model.eval()
-    by_kernels = compute_mode.set_compute_mode(loaded.model, args, log)
-    products = compute_mode.choose_products(args, by_kernels, log)
-    return loss.forward_pass(loaded.model, by_kernels, products)
 
 
 class FineTuningJob(TrainingJob):
@@ -170,7 +127,9 @@ class FineTuningJob(TrainingJob):
         self.evaluated_step: int | None = None
         self.eval_results: list[evaluate.EvalResult] = []  # one per dev set
 
-    def fine_tune(self, resume_from: str | None, fingerprints: dict[str, str]) -> None:
+    def fine_tune(
+        self, objective: Objective, resume_from: str | None, fingerprints: dict[str, str]
+    ) -> None:
         """Train; the model then has the weights of the last step, or with --load_best_model_at_end
         of the best one. resume_from: a checkpoint folder, or None. fingerprints: see
         glue.fingerprints."""
@@ -178,7 +137,6 @@ class FineTuningJob(TrainingJob):
         assert train_set is not None
         args = self.args
         loader = TrainLoader(train_set, args, args.group_by_length, self.pad_multiple)
-        objective = loss.objective(self.task.is_regression)
         trainer = Trainer(
             self.model, objective, self.args, collectives.on_gpu(), self.log, self.forward
         )
@@ -200,12 +158,16 @@ class FineTuningJob(TrainingJob):
         return results.epoch_values(self.data, self.eval_results)
 
     def model_writer(self, state: TrainState, weights: TensorSnapshot) -> Callable[[Path], None]:
-        config = classifier.classifier_config(self.task.labels, self.task.name)
+        task = self.task
+        is_evaluated = self.evaluated_step == state.step
+        if self.args.fits_thresholds and not is_evaluated:
+            task = replace(task, thresholds=(DEFAULT_THRESHOLD,) * len(task.labels))
+        config = classifier.classifier_config(task.labels, task.name, task.multi_label)
         if self.data.custom:
-            config |= custom_data.config_entry(self.task)
+            config |= config_entry(task)
         write_model = model_state.model_writer(self.model, config, weights)
-        eval_results = self.eval_results if self.evaluated_step == state.step else []
-        facts = card.facts(self.task, self.args, self.data, eval_results, state)
+        eval_results = self.eval_results if is_evaluated else []
+        facts = card.facts(task, self.args, self.data, eval_results, state)
         write_card = model_card.card_writer(facts)
 
         def write(folder: Path) -> None:
@@ -230,10 +192,13 @@ class FineTuningJob(TrainingJob):
                 self.args.eval_batch_size,
                 self.pad_multiple,
                 self.log,
-                record_step=self.step if is_new else None,
+                self.step if is_new else None,
+                self.args.fits_thresholds,
             )
         self.values["eval_model"] = self._model_name()
         self.evaluated_step, self.eval_results = self.step, eval_results
+        if self.args.fits_thresholds:
+            self.task = replace(self.task, thresholds=eval_results[0].thresholds)
         self.values |= values
         if state is not None:
             results.update_best_step(self.task, state, eval_results)
@@ -243,6 +208,7 @@ class FineTuningJob(TrainingJob):
         test_predictions_<TASK>.jsonl."""
         predicted = []
         for task, test_set, dataset in self.data.test:
+            task = self.task if task.multi_label else task  # with the thresholds of these weights
             name = f"prediction ({test_set.file})"
             with self.autocast(), self.log.row_progress(name, len(dataset)) as show_rows:
                 outputs = evaluate.compute_outputs(
@@ -277,7 +243,20 @@ class FineTuningJob(TrainingJob):
                 self.task, self.data, self.eval_results, self.output_dir
             )
         )
+        if self.task.multi_label:
+            self._record_thresholds()
         super().write_results()
+
+    def _record_thresholds(self) -> None:
+        """Add the thresholds to the results, and say those that were fitted."""
+        named = dict(zip(self.task.labels, self.task.thresholds, strict=True))
+        self.values["thresholds"] = named
+        if self.args.fits_thresholds:
+            listed = ", ".join(f"{name} {value:.3g}" for name, value in [*named.items()][:20])
+            self.log.note(
+                f"thresholds fitted to the dev set, which makes its metrics optimistic: {listed}"
+                + (", ..." if len(named) > 20 else "")
+            )
 
     def _model_name(self) -> str:
         """The checkpoint or model that the current weights come from."""

@@ -29,10 +29,30 @@ def _f1(predictions: np.ndarray, labels: np.ndarray) -> float:
 
 
 def _f1_macro(predictions: np.ndarray, labels: np.ndarray) -> float:
+    if labels.ndim == 2:
+        return float(np.mean(f1_per_label(predictions, labels)))
     classes, numbers = np.unique(np.concatenate([predictions, labels]), return_inverse=True)
     predicted, actual = np.split(numbers, 2)
     right = np.bincount(predicted[predicted == actual], minlength=len(classes))
     return float(np.mean(2 * right / np.bincount(numbers)))
+
+
+def _f1_micro(predictions: np.ndarray, labels: np.ndarray) -> float:
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(labels, predictions, average="micro", zero_division=0))
+
+
+def _exact_match(predictions: np.ndarray, labels: np.ndarray) -> float:
+    return float(np.mean((predictions == labels).all(axis=1)))
+
+
+def f1_per_label(predictions: np.ndarray, labels: np.ndarray) -> list[float]:
+    """The F1 of each label, from 0/1 arrays [rows, labels]; 0 for a label that is neither true of a
+    row nor predicted."""
+    from sklearn.metrics import f1_score
+
+    return [float(v) for v in f1_score(labels, predictions, average=None, zero_division=0)]
 
 
 def _mse(predictions: np.ndarray, labels: np.ndarray) -> float:
@@ -72,6 +92,8 @@ METRICS: dict[str, tuple[str, Callable[[np.ndarray, np.ndarray], float]]] = {
     "accuracy": ("accu", _accuracy),
     "f1": ("f1", _f1),
     "f1_macro": ("f1_macro", _f1_macro),
+    "f1_micro": ("f1_micro", _f1_micro),
+    "exact_match": ("exact_match", _exact_match),
     "matthews_correlation": ("mcc", _matthews),
     "pearson": ("pearson", _pearson),
     "spearmanr": ("spearman", _spearman),
@@ -82,17 +104,25 @@ METRICS: dict[str, tuple[str, Callable[[np.ndarray, np.ndarray], float]]] = {
 def compute(task: Task, predictions: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """Return the task's metrics on one data set, keyed as in all_results.json.
 
-    `predictions` and `labels` are [n]: label indices, or real-valued scores for regression.
+    `predictions` and `labels` are [n]: label indices, or real-valued scores for regression; or, for
+    any number of labels per row, [n, labels] of 0 and 1.
     f1: for label 1 (equivalent, duplicate); 0 if no row has label 1 or is predicted as 1.
-    f1_macro: the mean F1 of the classes that occur in the labels or the predictions.
+    f1_macro: the mean F1 of the classes that occur in the labels or the predictions; with several
+    labels per row, of all labels. f1_micro: the F1 of all rows' labels together. exact_match: the
+    share of rows whose labels are predicted without a mistake.
     matthews_correlation: for any number of classes (Gorodkin 2004); 0 if the labels or the
     predictions are constant. pearson, spearmanr (ties take their mean rank): nan in that case.
-    Raises ValueError for empty arrays and for shapes other than two equal [n].
+    Raises ValueError for empty arrays and for other shapes.
     """
     predictions, labels = np.asarray(predictions), np.asarray(labels)
-    if predictions.ndim != 1 or predictions.shape != labels.shape or not len(labels):
-        shapes = f"{list(predictions.shape)} and {list(labels.shape)}"
-        raise ValueError(f"predictions and labels must be two equal non-empty [n]; got {shapes}")
+    dimensions = 2 if task.multi_label else 1
+    shape = labels.shape
+    if predictions.ndim != dimensions or predictions.shape != shape or not len(labels):
+        shapes = f"{list(predictions.shape)} and {list(shape)}"
+        expected = "[n, labels]" if task.multi_label else "[n]"
+        raise ValueError(
+            f"predictions and labels must be two equal non-empty {expected}; got {shapes}"
+        )
     return {name: METRICS[name][1](predictions, labels) for name in task.metrics}
 
 

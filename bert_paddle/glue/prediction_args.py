@@ -4,11 +4,12 @@ import dataclasses
 from collections.abc import Iterator
 
 from bert_paddle.common.flag_fields import OnResume, Results, flag
-from bert_paddle.glue.custom_args import CUSTOM, CustomDataArgs, split_names
+from bert_paddle.glue.custom_args import CUSTOM, split_names
+from bert_paddle.glue.label_args import LabelArgs
 
 
 @dataclasses.dataclass
-class PredictionArgs(CustomDataArgs):
+class PredictionArgs(LabelArgs):
     """What a line of predictions has besides the row's index and prediction."""
 
     predict_probabilities: bool = flag(

@@ -11,7 +11,7 @@ import numpy as np
 from bert_paddle.common import atomic_files
 from bert_paddle.glue.data.dataset import EncodedDataset
 from bert_paddle.glue.data.tsv import Examples
-from bert_paddle.glue.row_outputs import RowOutputs
+from bert_paddle.glue.row_outputs import RowOutputs, prediction_names
 from bert_paddle.glue.tasks import Task, TestSet
 
 _OWN_COLUMNS = ("index", "prediction", "top_probabilities", "probabilities")
@@ -56,11 +56,14 @@ def write_submission_tsv(
     predictions: class indices or scores [n], in the order of the test file. STS-B scores are
     clipped to 0 to 5.
     custom: a user's test file; labels are then class names, and scores have six significant digits.
+    Several labels of a row are in one field.
     columns: further columns by name, a text for each row.
     """
     if task.score_range:
         digits = ".6g" if custom else ".3f"
         texts = [f"{value:{digits}}" for value in np.clip(predictions, *task.score_range)]
+    elif task.multi_label:
+        texts = [_joined(task, row) for row in predictions]
     else:
         names = task.labels if custom else task.submission_labels
         texts = [names[value] for value in predictions]
@@ -71,12 +74,23 @@ def write_submission_tsv(
     atomic_files.write_text(path, "\n".join(lines) + "\n")
 
 
+def _joined(task: Task, row: np.ndarray) -> str:
+    """The predicted labels in one field: joined as in the data files or, without a separator, as a
+    JSON list."""
+    names, columns = prediction_names(task, row), task.labelled_columns
+    if columns is None or columns.separator is None:
+        return json.dumps(names, ensure_ascii=False)
+    separator = " " if columns.separator.isspace() else columns.separator
+    return separator.join(names)
+
+
 def write_jsonl(task: Task, examples: Examples, outputs: RowOutputs, path: Path) -> None:
     """Write one JSON object per line, in the order of the data file.
 
     Keys: index (from 0), with --id_column that column's name, text_a, text_b for pairs, label if
-    known, prediction (class names, or numbers) and, for classification, probabilities in the order
-    of `task.labels`; with many classes, top_probabilities, the largest ones by class name.
+    known, prediction (class names, lists of them for any number of labels per row, or numbers) and,
+    for classification, probabilities in the order of `task.labels`; with many classes,
+    top_probabilities, the largest ones by class name.
     """
     rows = _jsonl_rows(task, examples, outputs)
     lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
@@ -120,8 +134,8 @@ def _jsonl_rows(task: Task, examples: Examples, outputs: RowOutputs) -> Iterator
         if examples.texts_b is not None:
             row["text_b"] = examples.texts_b[i]
         if labels is not None:
-            row["label"] = _label_or_score(task, labels[i])
-        row["prediction"] = _label_or_score(task, outputs.predictions[i])
+            row["label"] = _answer(task, labels[i])
+        row["prediction"] = _answer(task, outputs.predictions[i])
         if outputs.shares is not None:
             row["probabilities"] = [round(float(value), 6) for value in outputs.shares[i]]
         elif not task.is_regression:
@@ -129,6 +143,9 @@ def _jsonl_rows(task: Task, examples: Examples, outputs: RowOutputs) -> Iterator
         yield row
 
 
-def _label_or_score(task: Task, value: Any) -> str | float:
-    """The class name of a class index; a regression's score, rounded."""
+def _answer(task: Task, value: Any) -> str | float | list[str]:
+    """The class name of a class index; the names of the labels in a row of 0 and 1; a regression's
+    score, rounded."""
+    if task.multi_label:
+        return prediction_names(task, value)
     return round(float(value), 6) if task.is_regression else task.labels[int(value)]

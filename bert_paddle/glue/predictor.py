@@ -12,9 +12,10 @@ import numpy as np
 from bert_paddle.common import runtime
 from bert_paddle.common.errors import DataError, WeightsError
 from bert_paddle.glue import evaluate, loss
-from bert_paddle.glue.custom.load import saved_task
+from bert_paddle.glue.custom.saved_task import saved_task
 from bert_paddle.glue.data.dataset import encode_examples, unknown_share
 from bert_paddle.glue.data.tsv import Examples
+from bert_paddle.glue.label_args import DEFAULT_THRESHOLD
 from bert_paddle.glue.row_outputs import MAX_CLASSES_LISTED, TOP_CLASSES, probabilities
 from bert_paddle.models import classifier, hub, load_weights, model_config, tokenizer
 from bert_paddle.models.added_tokens import check_embeddings
@@ -28,11 +29,14 @@ _MOST = 0.5  # the share of [UNK] from which a prediction is of little meaning
 @dataclass(frozen=True)
 class Prediction:
     """The prediction for one text or pair: the most likely class (`label`), and the probability of
-    every class by name; for regression only the score, with label None."""
+    every class by name; for regression only the score, with label None. Of a model for any number
+    of labels per text, `labels` are those whose probability reaches their threshold, and label is
+    None."""
 
     label: str | None
     probabilities: dict[str, float]
     score: float | None = None
+    labels: tuple[str, ...] | None = None
 
     def listed(self, top_k: int = -1) -> dict[str, float]:
         """The probabilities to show: those of the `top_k` most likely classes, largest first. -1:
@@ -60,7 +64,7 @@ class Predictor:
         self._log = log
         folder = _find_folder(name_or_path)
         config = model_config.read_config(folder)
-        model_config.check_classifier_kind(config)
+        model_config.check_classifier_kind(config, multi_label=True)
         self.tokenizer = tokenizer.load_tokenizer(folder, None, do_lower_case)
         for message in self.tokenizer.messages:
             log(message)
@@ -70,6 +74,9 @@ class Predictor:
         self.labels = _class_names(weights, folder)
         task = saved_task(config)
         self.task_name, self.takes_pairs = task.name, task.pairs
+        self.multi_label, self.thresholds = task.multi_label, task.thresholds
+        if self.multi_label and not self.thresholds:  # config.json does not name the labels
+            self.thresholds = (DEFAULT_THRESHOLD,) * len(self.labels)
         self.type_vocab_size = config.values["type_vocab_size"]
         check_embeddings(self.tokenizer.added_tokens, config.values["vocab_size"], folder)
         classifier.check_sizes(
@@ -135,13 +142,15 @@ class Predictor:
     def _predictions(self, logits: np.ndarray) -> list[Prediction]:
         if self.is_regression:
             return [Prediction(None, {}, float(score)) for score in logits[:, 0]]
-        return [
-            Prediction(
-                self.labels[int(np.argmax(row))],
-                {name: float(value) for name, value in zip(self.labels, row, strict=True)},
-            )
-            for row in probabilities(logits)
-        ]
+        return [self._of_classes(row) for row in probabilities(logits, self.multi_label)]
+
+    def _of_classes(self, row: np.ndarray) -> Prediction:
+        shares = {name: float(value) for name, value in zip(self.labels, row, strict=True)}
+        if not self.multi_label:
+            return Prediction(self.labels[int(np.argmax(row))], shares)
+        limits = dict(zip(self.labels, self.thresholds, strict=True))
+        labels = tuple(name for name, share in shares.items() if share >= limits[name])
+        return Prediction(None, shares, labels=labels)
 
 
 def _check_texts(name: str, texts: Sequence[Any]) -> None:

@@ -1,6 +1,7 @@
 """Log lines of evaluations, their values for all_results.json, and the best step."""
 
 import time
+from typing import Any
 
 from bert_paddle.common import run_log
 from bert_paddle.glue import metrics
@@ -21,18 +22,21 @@ def evaluate_dev_sets(
     pad_multiple: int,
     log: run_log.RunLog,
     record_step: int | None,
-) -> tuple[list[EvalResult], dict[str, float]]:
+    fit_thresholds: bool = False,
+) -> tuple[list[EvalResult], dict[str, Any]]:
     """Evaluate every dev set and print a log line for each; returns the results, one per dev set,
     and their values for all_results.json. record_step: the step under which metrics.jsonl records
-    them; None: they are not recorded.
+    them; None: they are not recorded. fit_thresholds: see `evaluate`.
     """
     results: list[EvalResult] = []
-    values: dict[str, float] = {}
+    values: dict[str, Any] = {}
     for dev, dataset in data.dev:
         start = time.perf_counter()
         name = f"evaluation ({dev.name})" if dev.name else "evaluation"
         with log.row_progress(name, len(dataset)) as show_rows:
-            result = evaluate(task, forward, dataset, batch_size, pad_multiple, show_rows)
+            result = evaluate(
+                task, forward, dataset, batch_size, pad_multiple, show_rows, fit_thresholds
+            )
         seconds = time.perf_counter() - start
         tags = [("dev", dev.name)] if dev.name else []
         tags += [("data", "demo")] if data.demo else []
@@ -45,6 +49,8 @@ def evaluate_dev_sets(
             )
         figures = {"loss": result.loss, **result.metrics}
         values |= {f"eval_{name}{dev.suffix}": value for name, value in figures.items()}
+        if result.per_label:
+            values[f"eval_f1_per_label{dev.suffix}"] = result.per_label
         values[f"eval_samples{dev.suffix}"] = len(dataset)
         values[f"eval_runtime{dev.suffix}"] = seconds
         values[f"eval_samples_per_second{dev.suffix}"] = len(dataset) / seconds
@@ -74,7 +80,7 @@ def update_best_step(task: Task, state: TrainState, results: list[EvalResult]) -
 
 def score_test_set(
     task: Task, test_set: TestSet, outputs: RowOutputs, dataset: EncodedDataset, log: run_log.RunLog
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Print the metrics on a labelled test set (AX's full release, or a user's file); returns them
     for all_results.json, as test_ax_<metric> or, for a user's file, test_<metric>."""
     assert dataset.labels is not None
@@ -85,5 +91,8 @@ def score_test_set(
         return {f"test_{task.name.lower()}_{name}": value for name, value in computed.items()}
     loss = outputs.mean_loss
     log.line(f"test {test_set.file} loss: {loss:.6f}, {fields}")
-    figures = {"loss": loss, **computed, "samples": len(dataset)}
+    figures: dict[str, Any] = {"loss": loss, **computed, "samples": len(dataset)}
+    if task.multi_label:
+        f1 = metrics.f1_per_label(outputs.predictions, dataset.labels)
+        figures["f1_per_label"] = dict(zip(task.labels, f1, strict=True))
     return {f"test_{name}": value for name, value in figures.items()}

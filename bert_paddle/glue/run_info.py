@@ -10,7 +10,9 @@ from bert_paddle.glue.args import GlueArgs
 from bert_paddle.glue.data.dataset import EncodedDataset
 from bert_paddle.glue.data.load import EncodedData
 from bert_paddle.glue.evaluate import EvalResult
+from bert_paddle.glue.row_outputs import prediction_text
 from bert_paddle.glue.tasks import Task
+from bert_paddle.models import freezing
 from bert_paddle.models.tokenizer import Tokenizer
 from bert_paddle.training import run_info
 from bert_paddle.training.run_info import RunInfo
@@ -39,11 +41,13 @@ def describe(
     if first is not None:
         encoded = first.encoded
         lengths = run_info.length_counts(encoded.lengths, encoded.truncated, args.max_seq_length)
+    parameters = freezing.count_parameters(model)
     return RunInfo(
         program=PROGRAM,
         task=task.name,
         data=data.origin,
-        parameters=sum(parameter.size for parameter in model.parameters()),
+        parameters=parameters.total,
+        trained_parameters=parameters.some_trainable if steps else None,
         metric=list(task.primary.names),
         higher_is_better=task.primary.higher_is_better,
         labels=list(task.labels),
@@ -51,12 +55,19 @@ def describe(
         lengths=lengths,
         steps=steps,
         class_counts={
-            name: np.bincount(dataset.labels, minlength=len(task.labels)).tolist()
+            name: _class_counts(dataset.labels, len(task.labels))
             for name, dataset in datasets.items()
             if dataset.labels is not None and task.labels
         },
         example=None if first is None else _example(first, tokenizer, task),
     )
+
+
+def _class_counts(labels: np.ndarray, classes: int) -> list[int]:
+    """The number of rows of each class; of several labels per row, of each label."""
+    if labels.ndim == 2:
+        return labels.astype(np.int64).sum(axis=0).tolist()
+    return np.bincount(labels, minlength=classes).tolist()
 
 
 def _example(dataset: EncodedDataset, tokenizer: Tokenizer, task: Task) -> dict[str, Any]:
@@ -71,7 +82,8 @@ def _example(dataset: EncodedDataset, tokenizer: Tokenizer, task: Task) -> dict[
     example["pieces"] = [tokenizer.vocab[i] for i in example["input_ids"]]
     if dataset.labels is not None:
         label = dataset.labels[row]
-        example["label"] = task.labels[int(label)] if task.labels else float(label)
+        text = prediction_text(task, label) if task.labels else float(label)
+        example["label"] = text
     return example
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from bert_paddle.common.errors import WeightsError
 from bert_paddle.models import load_weights, model_state
 from bert_paddle.models.activations import build_bert
+from bert_paddle.models.model_config import MULTI_LABEL
 
 
 @dataclass(frozen=True)
@@ -130,15 +131,19 @@ def _normalize_label(name: str) -> str:
     return name.lower().replace("-", "").replace("_", "").replace(" ", "")
 
 
-def classifier_config(labels: Sequence[str], task: str) -> dict[str, Any]:
+def classifier_config(
+    labels: Sequence[str], task: str, multi_label: bool = False
+) -> dict[str, Any]:
     """The entries of config.json that describe a classifier's task.
 
-    labels: class names in the order of the logits; empty for regression.
+    labels: class names in the order of the logits; empty for regression. multi_label: whether any
+    number of them is true of a text.
     """
     names = list(labels) or ["score"]
+    kind = "single_label_classification" if labels else "regression"
     return {
         "finetuning_task": task,
-        "problem_type": "single_label_classification" if labels else "regression",
+        "problem_type": MULTI_LABEL if multi_label else kind,
         "id2label": {str(i): name for i, name in enumerate(names)},
         "label2id": {name: i for i, name in enumerate(names)},
     }

@@ -222,7 +222,7 @@ def _check_config_agrees(config: ModelConfig, tensors: Tensors, file: Path) -> d
         values["type_vocab_size"] = sizes["type_vocab_size"]
     outputs = _outputs(tensors)
     if outputs is not None and not any(task in config.architecture for task in _OTHER_TASKS):
-        check_classifier_kind(config, outputs)
+        check_classifier_kind(config, outputs, multi_label=True)
     differing = [name for name, size in sizes.items() if values[name] != size]
     if differing:
         details = ", ".join(f"{name} {values[name]} but {sizes[name]}" for name in differing)

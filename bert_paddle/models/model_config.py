@@ -34,6 +34,7 @@ _DEFAULTS = {
 _OPTIONAL = ("pool_act", "classifier_dropout")
 _MAX_EPSILON = 1e-3  # the limit of Paddle's LayerNorm
 _MAX_SIZE = 10**7  # for each of _SIZES, as for flags: a larger one is a mistake or malicious
+MULTI_LABEL = "multi_label_classification"  # a value of problem_type
 _LFS_HEADER = b"version https://git-lfs"
 
 
@@ -103,8 +104,11 @@ def read_config_file(path: Path) -> ModelConfig:
     return ModelConfig(values, defaulted, architecture, path, raw.get("problem_type"))
 
 
-def check_classifier_kind(config: ModelConfig, outputs: int | None = None) -> None:
-    """Raise WeightsError unless a classifier gives one class per text, or one score.
+def check_classifier_kind(
+    config: ModelConfig, outputs: int | None = None, multi_label: bool = False
+) -> None:
+    """Raise WeightsError unless a classifier gives one class per text, or one score or, where that
+    is allowed (`multi_label`), any number of labels per text.
 
     outputs: the number of its outputs, if known. As in transformers, a classifier without
     problem_type is a regression if it has one output, else a classification.
@@ -112,8 +116,12 @@ def check_classifier_kind(config: ModelConfig, outputs: int | None = None) -> No
     kind = config.problem_type
     if outputs is None and config.values["labels"]:
         outputs = len(config.values["labels"])
-    if kind == "multi_label_classification":
-        problem = "several classes can be true of one text, which is not supported"
+    if kind == MULTI_LABEL and multi_label and outputs == 1:
+        problem = "the model has one label only, and several are expected"
+    elif kind == MULTI_LABEL and multi_label:
+        return
+    elif kind == MULTI_LABEL:
+        problem = "several classes can be true of one text, which is not supported here"
     elif kind not in (None, "single_label_classification", "regression"):
         problem = "which is not known"
     elif kind == "regression" and outputs is not None and outputs > 1:

@@ -63,12 +63,19 @@ def sample_rows(dataset: PredictionSet) -> list[SampleRow]:
         SampleRow(
             _cut(str(row["text_a"])),
             "" if row.get("text_b") is None else _cut(str(row["text_b"])),
-            str(row["label"]),
-            str(row["prediction"]),
+            answer_text(row["label"]),
+            answer_text(row["prediction"]),
             row["label"] == row["prediction"],
         )
         for row in rows
     ]
+
+
+def answer_text(value: Any) -> str:
+    """A class, or labels of which any number is true of a row."""
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "no label"
+    return str(value)
 
 
 def _cut(text: str) -> str:
@@ -103,8 +110,9 @@ def class_balance(run: RunData) -> tuple[str, list[ClassShare]]:
         counts = [finite_float_or_none(n) or 0 for n in values] if isinstance(values, list) else []
         if len(counts) == len(run.labels) and sum(counts) > 0:
             what = "training rows" if name == "train" else f"rows of {name}"
-            return what, _shares({n: int(c) for n, c in zip(run.labels, counts, strict=True)})
-    for dataset in run.predictions if run.labels else []:
+            named = {n: int(c) for n, c in zip(run.labels, counts, strict=True)}
+            return what, _shares(named, _rows(run, name) if run.has_label_sets else None)
+    for dataset in run.predictions if run.labels and not run.has_label_sets else []:
         counter = Counter(str(row["label"]) for row in dataset.rows)
         names = [name for name in run.labels if name in counter]
         names += [name for name in counter if name not in names]
@@ -112,8 +120,16 @@ def class_balance(run: RunData) -> tuple[str, list[ClassShare]]:
     return "", []
 
 
-def _shares(counts: dict[str, int]) -> list[ClassShare]:
-    total = sum(counts.values())
+def _rows(run: RunData, name: str) -> int | None:
+    """The number of rows of a data set, as recorded."""
+    recorded = run.run_info.get("rows")
+    rows = finite_float_or_none(recorded.get(name)) if isinstance(recorded, dict) else None
+    return int(rows) if rows else None
+
+
+def _shares(counts: dict[str, int], rows: int | None = None) -> list[ClassShare]:
+    """The shares of all `rows`; None: of the sum of the counts."""
+    total = rows or sum(counts.values())
     items = list(counts.items())
     if len(items) > _MAX_CLASSES:
         items = sorted(items, key=lambda item: -item[1])[:_MAX_CLASSES]

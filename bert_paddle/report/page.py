@@ -12,7 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from bert_paddle import __version__
-from bert_paddle.report import curves, data_rows, figures, plots, reading, seed_means, tables
+from bert_paddle.report import (
+    curves,
+    data_rows,
+    figures,
+    label_table,
+    plots,
+    reading,
+    seed_means,
+    tables,
+)
 from bert_paddle.report.figures import Picture
 from bert_paddle.report.run_data import RunData
 
@@ -86,6 +95,7 @@ def render(runs: Sequence[RunData]) -> tuple[str, list[Picture]]:
         tables=tables,
         reading=reading,
         data_rows=data_rows,
+        label_table=label_table,
         seed_means=seed_means,
         title=_title(runs),
         version=__version__,

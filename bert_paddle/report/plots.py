@@ -29,7 +29,7 @@ def pictures(run: RunData) -> list[Picture]:
         scores = _regression_values(dataset)
         if scores is not None:
             result.append(_scatter(dataset, f"scatter{suffix}", *scores))
-        elif not run.run_info or run.labels:
+        elif not dataset.has_label_sets and (not run.run_info or run.labels):
             result.append(_confusion(dataset, f"confusion{suffix}", run.labels))
     if run.selection_metrics == ["matthews_correlation"] and run.predictions:
         result.append(mcc_picture(run.predictions[-1]))

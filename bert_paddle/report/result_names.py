@@ -14,7 +14,8 @@ _NAMES = {
     "eval_model": "evaluated model",
 }
 _VALUES = (  # what the keys of a data set end with
-    *("matthews_correlation", "accuracy", "f1_macro", "f1", "pearson", "spearmanr", "mse"),
+    *("matthews_correlation", "accuracy", "f1_macro", "f1_micro", "f1", "exact_match"),
+    *("pearson", "spearmanr", "mse"),
     *("runtime", "samples_per_second", "samples", "loss"),
 )
 

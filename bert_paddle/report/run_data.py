@@ -46,6 +46,11 @@ class PredictionSet:
     rows: list[dict[str, Any]]
     is_test: bool = False
 
+    @property
+    def has_label_sets(self) -> bool:
+        """Whether any number of labels is true of a row."""
+        return any(isinstance(row["label"], list) for row in self.rows)
+
 
 @dataclass
 class RunData:
@@ -88,6 +93,12 @@ class RunData:
         """The class names; empty for a regression, or if they were not recorded."""
         labels = self.run_info.get("labels")
         return [str(label) for label in labels] if isinstance(labels, list) else []
+
+    @property
+    def has_label_sets(self) -> bool:
+        """Whether any number of the labels is true of a row."""
+        recorded = isinstance(self.results.get("thresholds"), dict)
+        return recorded or any(dataset.has_label_sets for dataset in self.predictions)
 
     @property
     def not_in_comparisons(self) -> list[str]:

@@ -8,6 +8,7 @@ from bert_paddle.common.args import CommonArgs
 from bert_paddle.common.flag_fields import flag_names
 from bert_paddle.common.run_log import finite_float_or_none
 from bert_paddle.report import result_names
+from bert_paddle.report.data_rows import answer_text
 from bert_paddle.report.run_data import PredictionSet, RunData
 
 MAX_MISTAKES = 10
@@ -104,7 +105,9 @@ def _last_evaluation(run: RunData) -> dict[str, Any]:
 def results(runs: Sequence[RunData]) -> Table:
     """The contents of all_results.json in words, with a column for each run; for a single run the
     keys stand beside the words."""
-    keys = dict.fromkeys(key for run in runs for key in run.results)
+    keys = dict.fromkeys(
+        key for run in runs for key, value in run.results.items() if not isinstance(value, dict)
+    )
     words = {key: result_names.in_words(key) for key in keys}
     if len(runs) == 1:
         values = runs[0].results
@@ -158,9 +161,17 @@ def settings(run: RunData) -> tuple[Table, Table]:
 def environment(run: RunData) -> Table:
     """The program, model, data, machine and versions of a run."""
     run_info, rows = run.run_info, list[list[str]]()
-    for name in ("program", "model", "parameters", "data", "machine", "processes"):
+    for name in (
+        "program",
+        "model",
+        "parameters",
+        "trained_parameters",
+        "data",
+        "machine",
+        "processes",
+    ):
         if run_info.get(name) is not None:
-            rows.append([name, _format_count(run_info[name])])
+            rows.append([name.replace("_", " "), _format_count(run_info[name])])
     rows += [[name, format_setting(v)] for name, v in _object(run_info.get("versions")).items()]
     rows += [
         [f"{name} rows", _format_count(n)] for name, n in _object(run_info.get("rows")).items()
@@ -221,8 +232,12 @@ def top_mistakes(dataset: PredictionSet, labels: list[str]) -> list[Mistake]:
             mistake = _mistake(row, format_result(a), format_result(b), f"off by {error:.2f}")
             mistakes.append((error, mistake))
         elif label != prediction:
-            text = "" if confidence is None else f"{confidence:.1%}"
-            mistakes.append((confidence or 0.0, _mistake(row, str(label), str(prediction), text)))
+            is_set = isinstance(label, list) and isinstance(prediction, list)
+            text = "" if confidence is None or is_set else f"{confidence:.1%}"
+            # Of several labels, the number of wrong ones.
+            order = len({*map(str, label)} ^ {*map(str, prediction)}) if is_set else confidence
+            answers = answer_text(label), answer_text(prediction)
+            mistakes.append((order or 0.0, _mistake(row, *answers, text)))
     mistakes.sort(key=lambda pair: -pair[0])  # a stable sort: ties are in file order
     return [mistake for _, mistake in mistakes[:MAX_MISTAKES]]
 

@@ -55,6 +55,7 @@ _CLASSIFIER = Kind(
 )
 _KINDS = {
     "classification": _CLASSIFIER,
+    "multi-label-classification": _CLASSIFIER,
     "regression": _CLASSIFIER,
     "pretraining": Kind(
         "fill-mask",

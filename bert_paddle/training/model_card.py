@@ -21,17 +21,25 @@ CARD_FILE = "README.md"
 # The section from here on is about loading this folder; an export replaces it.
 USAGE_HEADING = "## How to use it"
 # Metric names in all_results.json that differ in Hugging Face's `evaluate`, and the names there.
-_METRIC_IDS = {"pearson": "pearsonr", "f1_macro": "f1"}
+_METRIC_IDS = {
+    "pearson": "pearsonr",
+    "f1_macro": "f1",
+    "f1_micro": "f1",
+    "exact_match": "accuracy",  # of several labels per row
+}
+MULTI_LABEL = "multi-label-classification"
 
 
 @dataclass(frozen=True)
 class CardFacts:
     """The content of a card.
 
-    task: its name. kind: classification, regression, pretraining or generation. pairs: whether a
-    row has two texts. next_sentences: whether a pre-training predicted them. base: name or path of
-    the initial model, "" for none. labels: class names in the order of the logits. results: the
-    metrics, by name, of the weights that the card describes; empty if they were not evaluated.
+    task: its name. kind: classification, MULTI_LABEL, regression, pretraining or generation.
+    pairs: whether a row has two texts. next_sentences: whether a pre-training predicted them. base:
+    name or path of the initial model, "" for none. labels: class names in the order of the logits.
+    results: the metrics, by name, of the weights that the card describes; empty if they were not
+    evaluated.
+    thresholds, label_f1: with MULTI_LABEL, of each label, and its F1 by name.
     hub_dataset: {"type", "name", "config"} of the dataset on Hugging Face's hub; None if the
     results are not comparable with others on that dataset. rows: number of rows by dataset split.
     remarks: sentences about the data. settings: by display name.
@@ -50,6 +58,8 @@ class CardFacts:
     rows: Mapping[str, int] = field(default_factory=dict)
     remarks: Sequence[str] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
+    thresholds: Sequence[float] = ()
+    label_f1: Mapping[str, float] = field(default_factory=dict)
 
 
 def training_settings(args: CommonArgs, state: TrainState) -> dict[str, Any]:
@@ -115,7 +125,9 @@ def render_card(facts: CardFacts) -> str:
         _summary(facts),
         _results(facts),
     ]
-    if facts.labels:
+    if facts.thresholds:
+        sections.append(_labels(facts))
+    elif facts.labels:
         rows = list(enumerate(facts.labels))
         sections.append("## Classes\n\n" + markdown.table(("logit", "class"), rows))
     if facts.rows:
@@ -126,6 +138,17 @@ def render_card(facts: CardFacts) -> str:
     )
     sections.append(_usage(facts))
     return join_front_matter(front_matter(facts), "\n".join(sections))
+
+
+def _labels(facts: CardFacts) -> str:
+    """The labels of which any number is true of a text, with their thresholds."""
+    rows = [
+        (i, name, f"{threshold:.4g}", f"{facts.label_f1[name]:.6f}" if facts.label_f1 else "")
+        for i, (name, threshold) in enumerate(zip(facts.labels, facts.thresholds, strict=True))
+    ]
+    table = markdown.table(("logit", "label", "threshold", "F1"), rows)
+    text = "A label is predicted where the sigmoid of its logit reaches its threshold."
+    return f"## Labels\n\n{text}\n\n{table}"
 
 
 def card_writer(facts: CardFacts) -> Callable[[Path], None]:
@@ -196,6 +219,8 @@ def _summary(facts: CardFacts) -> str:
     else:
         texts = "pairs of texts" if facts.pairs else "single texts"
         output = "a score" if facts.kind == "regression" else f"{len(facts.labels)} classes"
+        if facts.kind == MULTI_LABEL:
+            output = f"any number of {len(facts.labels)} labels"
         summary = f"A BERT model fine-tuned on {task} from {base}: {texts}, {output}."
     remarks = [f"**{markdown.escape(remark)}**" for remark in facts.remarks]
     return "\n\n".join([summary, *remarks]) + "\n"

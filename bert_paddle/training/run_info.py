@@ -23,7 +23,8 @@ from bert_paddle.training.run_files import RUN_FILE
 class RunInfo:
     """A program's description of its run.
 
-    task: its name. data: "glue", "demo" or "own". parameters: of the model. labels: class names in
+    task: its name. data: "glue", "demo" or "own". parameters: of the model; trained_parameters:
+    those that are not frozen, None if all are trained. labels: class names in
     the order of the logits, empty for regression and pre-training. metric: names, as in
     all_results.json, of the metrics whose mean selects the best step. rows: number of rows by
     dataset split. lengths: see `length_counts`. steps: in total ("planned"), and per epoch
@@ -44,6 +45,7 @@ class RunInfo:
     steps: dict[str, int] | None = None
     class_counts: dict[str, list[int]] = field(default_factory=dict)
     example: dict[str, Any] | None = None
+    trained_parameters: int | None = None
 
 
 def length_counts(lengths: Any, truncated: int, max_length: int) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import io
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,14 +25,14 @@ class Objective:
     component of the loss, such as MLM or NSP.
 
     sums(forward, batch): the summed loss of each term, scalar tensors by name; `forward` computes
-    the model's outputs. counts(batch): the number of rows or masked tokens in each term's sum, {}
-    for an empty batch. Each sum is divided by its count over all micro-batches and ranks. rows:
-    name of the count that is the number of rows; rows_are_a_term: whether that is a term's count,
-    too.
+    the model's outputs. counts(batch): the number of rows or masked tokens in each term's sum, or
+    the sum of their weights, {} for an empty batch. Each sum is divided by its count over all
+    micro-batches and ranks. rows: name of the count that is the number of rows; rows_are_a_term:
+    whether that is a term's count, too.
     """
 
     sums: Callable[[Any, Batch], dict[str, Any]]
-    counts: Callable[[Batch], dict[str, int]]
+    counts: Callable[[Batch], Mapping[str, float]]
     rows: str = "loss"
     rows_are_a_term: bool = True
 
@@ -127,7 +127,7 @@ class Trainer:
                 continue
             with self.autocast():
                 sums = self.objective.sums(self.forward, batch)
-                terms = {name: sums[name] / max(1, totals[name]) for name in sums}
+                terms = {name: sums[name] / (totals[name] or 1) for name in sums}
                 loss = sum(terms.values())
             (self.scaler.scale(loss) if self.scaler else loss).backward()
             for name, term in terms.items():
@@ -142,7 +142,7 @@ class Trainer:
         losses = {name: loss for name, loss in losses.items() if name not in empty}
         for hook in self.after_step:
             hook()
-        return StepResult(losses, totals[self.objective.rows], received, empty)
+        return StepResult(losses, int(totals[self.objective.rows]), received, empty)
 
     def _clip_and_step(self, step: int) -> None:
         """Clip the gradients, which are the same on all ranks, and step the optimizer."""
@@ -230,9 +230,9 @@ def _plain_numbers(values: dict[str, Any]) -> dict[str, Any]:
     return {k: float(v.item()) if hasattr(v, "item") else v for k, v in values.items()}
 
 
-def _sum_counts(counts: Iterable[dict[str, int]]) -> dict[str, int]:
+def _sum_counts(counts: Iterable[Mapping[str, float]]) -> dict[str, float]:
     """Sum counts by name."""
-    totals: dict[str, int] = {}
+    totals: dict[str, float] = {}
     for batch_counts in counts:
         for name, count in batch_counts.items():
             totals[name] = totals.get(name, 0) + count

@@ -26,6 +26,11 @@ def place(tmp_path_factory) -> Path:
     no_dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     tiny.write_model(base / "model", labels=("negative", "positive"), **no_dropout)
     tiny.write_model(base / "scorer", labels=(), **no_dropout)
+    tiny.write_model(
+        base / "labels", tuple(sorted(tiny.NAMED.values())), multi_label=True, **no_dropout
+    )
+    tiny.write_named_rows(base / "train.jsonl", 53)
+    tiny.write_named_rows(base / "dev.jsonl", 5, seed=1)
     tiny.write_encoder(base / "encoder", **no_dropout)
     tiny.write_sst2(base / "glue" / "SST-2", train=53, dev=3, test=7)
     _write_stsb(base / "glue" / "STS-B")
@@ -58,12 +63,23 @@ def plan(place: Path, size: int) -> dict[str, list]:
     """The runs of a job of `size` processes: training with and without gradient accumulation, and
     evaluation of given weights."""
     common = "--logging_steps 1 --save_steps 100 --learning_rate 1e-3 --adam_epsilon 1e-6"
-    glue = (
-        f"--data_dir {place / 'glue'} --max_seq_length 32 --eval_batch_size 2 {common} --report 0"
-    )
+    shared = f"--max_seq_length 32 --eval_batch_size 2 {common} --report 0"
+    glue = f"--data_dir {place / 'glue'} {shared}"
     models = {
         "classes": ("glue", f"--task_name SST-2 --model_name_or_path {place / 'model'} {glue}"),
         "scores": ("glue", f"--task_name STS-B --model_name_or_path {place / 'scorer'} {glue}"),
+        "weighted": (
+            "glue",
+            f"--task_name SST-2 --model_name_or_path {place / 'model'} {glue} "
+            "--class_weights negative=1,positive=7 --label_smoothing_factor 0.1 "
+            "--freeze_layers 1 --freeze_embeddings --layerwise_lr_decay 0.5 --reinit_layers 1",
+        ),
+        "labels": (
+            "glue",
+            f"--train_file {place / 'train.jsonl'} --validation_file {place / 'dev.jsonl'} "
+            f"--test_file {place / 'dev.jsonl'} --multi_label "
+            f"--model_name_or_path {place / 'labels'} {shared}",
+        ),
         "words": (
             "pretrain",
             f"--model_name_or_path {place / 'encoder'} --init_from {place / 'encoder'} "
@@ -83,7 +99,9 @@ def plan(place: Path, size: int) -> dict[str, list]:
         evaluate = (
             " --do_eval --do_predict" if program == "glue" else " --max_steps 1 --warmup_steps 1"
         )
-        runs[f"{name}_eval"] = [program, "", (flags + evaluate).split()]
+        evaluate += " --threshold auto" if name == "labels" else ""
+        if name != "weighted":  # the weights are of the training loss
+            runs[f"{name}_eval"] = [program, "", (flags + evaluate).split()]
     if size == 3:  # as on two hosts, on the second of which are two of the three
         runs["first"] = ["who_runs_first", "", ["a:1", "b:2", "b:3"]]
     return runs
@@ -117,7 +135,7 @@ def relative_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("size", "accumulation"), [(2, 1), (2, 2), (3, 2)])
-@pytest.mark.parametrize("name", ["classes", "scores", "words"])
+@pytest.mark.parametrize("name", ["classes", "scores", "weighted", "labels", "words"])
 def test_training_matches_one_process(jobs, size, name, accumulation):
     """Loss and gradients of each step, compared with one process without accumulation."""
     single, several = losses(jobs[1] / f"{name}1"), losses(jobs[size] / f"{name}{accumulation}")
@@ -138,7 +156,7 @@ def test_a_mean_of_the_ranks_means_is_a_different_gradient(jobs):
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("name", ["classes", "scores", "words"])
+@pytest.mark.parametrize("name", ["classes", "scores", "labels", "words"])
 def test_evaluation_is_the_same_to_the_last_digit(jobs, size, name):
     results = [
         json.loads((jobs[n] / f"{name}_eval" / "all_results.json").read_text()) for n in (1, size)

@@ -59,10 +59,24 @@ def write_run_of(model: Path, folder: Path) -> Path:
     return folder
 
 
+def test_several_labels_per_text_are_refused_where_one_is_expected(changed, fine_tune, tmp_path):
+    """What takes such a model: tests/glue/custom/test_multi_label_run.py."""
+    model = changed(config={"problem_type": "multi_label_classification"})
+    run = write_run_of(model, tmp_path / "run")
+    for call in (
+        lambda: fine_tune(model),
+        lambda: fine_tune(model, "--do_eval"),
+        lambda: submission_command.main([str(run), "-o", str(tmp_path / "x.zip")]),
+    ):
+        with pytest.raises(UserError, match="several classes can be true of one text") as caught:
+            call()
+        assert "\n" not in str(caught.value)
+    assert not (tmp_path / "x.zip").exists()
+
+
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("multi_label_classification", "problem_type 'multi_label_classification': several"),
         ("ranking", "problem_type 'ranking': which is not known"),
         ("regression", "problem_type 'regression': the model has 2 outputs"),
     ],

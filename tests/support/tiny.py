@@ -1,5 +1,6 @@
 """A BERT that trains in seconds, and made-up GLUE files for it."""
 
+import json
 import random
 from pathlib import Path
 
@@ -29,7 +30,9 @@ CONFIG = {
 }
 
 
-def write_model(folder: Path, labels: tuple[str, ...] = ("no", "yes"), **config) -> Path:
+def write_model(
+    folder: Path, labels: tuple[str, ...] = ("no", "yes"), multi_label: bool = False, **config
+) -> Path:
     """Write a model folder with a random classifier; labels: its class names."""
     import paddle
 
@@ -38,7 +41,7 @@ def write_model(folder: Path, labels: tuple[str, ...] = ("no", "yes"), **config)
     bert_config = bert.BertConfig(**{**CONFIG, **config}, num_labels=max(1, len(labels)))
     model = bert.BertForSequenceClassification(bert_config)
     folder.mkdir(parents=True)
-    write = model_state.model_writer(model, classifier_config(labels, "tiny"))
+    write = model_state.model_writer(model, classifier_config(labels, "tiny", multi_label))
     write(folder)
     Tokenizer(VOCAB).save(folder)
     return folder
@@ -76,3 +79,28 @@ def write_sst2(folder: Path, train: int = 48, dev: int = 16, test: int = 8, seed
     rows = [f"{i}\t{row(i % 2)}\n" for i in range(test)]
     (folder / "test.tsv").write_text("index\tsentence\n" + "".join(rows), encoding="utf-8")
     return folder
+
+
+# The words by which invented rows have their labels.
+NAMED = {"cat": "cat", "dog": "dog", "red": "red thing", "blue": "blue thing"}
+
+
+def named_rows(count: int, seed: int = 0) -> list[tuple[str, list[str]]]:
+    """Sentences with the labels of those words of NAMED that are in them, none to all."""
+    rng, rows = random.Random(seed), []
+    for _ in range(count):
+        words = [w for w in sentence(rng).split() if w not in NAMED]
+        chosen = [word for word in NAMED if rng.random() < 0.3]
+        for word in chosen:
+            words.insert(rng.randint(0, len(words)), word)
+        rows.append((" ".join(words), sorted(NAMED[word] for word in chosen)))
+    return rows
+
+
+def write_named_rows(path: Path, count: int, seed: int = 0) -> Path:
+    """`named_rows` as JSON lines, with their labels as lists."""
+    lines = [
+        json.dumps({"text": text, "labels": labels}) for text, labels in named_rows(count, seed)
+    ]
+    path.write_text("".join(f"{line}\n" for line in lines))
+    return path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bert_paddle.common.errors import DataError
@@ -53,11 +53,19 @@ _INDEX_NAMES = ("id", "idx", "index", "guid", "unnamed: 0", "")
 @dataclass(frozen=True)
 class ChosenColumns:
     """The names of the columns; `pair` (the second text) is None for single texts, `label` for a
-    file without labels."""
+    file without labels. label_columns: one for each label, instead of `label`; separator: what
+    separates several labels in `label`."""
 
     text: str
     pair: str | None = None
     label: str | None = None
+    label_columns: tuple[str, ...] = ()
+    separator: str | None = None
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether the file has labels."""
+        return bool(self.label or self.label_columns)
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -67,13 +75,13 @@ class ChosenColumns:
     def describe(self) -> str:
         """The columns in words, for a log line."""
         texts = "text from " + " and ".join(map(tsv.quote_value, self.texts))
+        if self.label_columns:
+            listed = ", ".join(map(tsv.quote_value, self.label_columns[:20]))
+            more = ", ..." if len(self.label_columns) > 20 else ""
+            return f"{texts}, labels from {listed}{more}"
         return texts + (
             f", label from {tsv.quote_value(self.label)}" if self.label else ", no labels"
         )
-
-    def as_dict(self) -> dict[str, str | None]:
-        """The columns as they are saved in a model's config.json."""
-        return asdict(self)
 
 
 def choose_columns(
@@ -223,7 +231,7 @@ def is_usual_text_name(column: str) -> bool:
 def read_text(row: dict[str, Any], column: str, table: Table, number: int) -> str:
     """The text of row `number`. Raises DataError if it is missing, or neither a string nor a
     number."""
-    value = _read_field(row, column, table, number)
+    value = read_field(row, column, table, number)
     if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
         value = str(value)
     if not isinstance(value, str):
@@ -255,17 +263,19 @@ def read_id(row: dict[str, Any], column: str, table: Table, number: int) -> str:
 def read_label(row: dict[str, Any], column: str, table: Table, number: int) -> str:
     """The label of row `number` (see label_values.py), "" if it has none. Raises DataError if the
     column is missing or its value is not a string, a number or a boolean."""
-    value = _read_field(row, column, table, number)
+    value = read_field(row, column, table, number)
     if not isinstance(value, str | int | float | None):
         type_name = _TYPE_NAMES[type(value)]
+        hint = " (give --multi_label for several labels per row)" if type(value) is list else ""
         raise DataError(
             f"{table.location(number)}: {tsv.quote_value(column)} is {type_name} "
-            "where a label is expected"
+            f"where a label is expected{hint}"
         )
     return label_of(value)
 
 
-def _read_field(row: dict[str, Any], column: str, table: Table, number: int) -> Any:
+def read_field(row: dict[str, Any], column: str, table: Table, number: int) -> Any:
+    """The value of a column in row `number`. Raises DataError if the row does not have it."""
     if column not in row:
         columns = tsv.quote_value(", ".join(row))
         raise DataError(

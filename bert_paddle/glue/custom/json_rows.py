@@ -36,7 +36,19 @@ def is_single_value(file: TextFile) -> bool:
     except (ValueError, RecursionError):
         # A line that only begins an object, or a mistake in the first of several objects.
         return texts[0].strip() == "{" or not texts[0].rstrip().endswith("}")
-    return len(texts) == 1 and any(isinstance(value, dict | list) for value in first.values())
+    if len(texts) > 1 or _is_row_with_labels(first):
+        return False
+    return any(isinstance(value, dict | list) for value in first.values())
+
+
+def _is_row_with_labels(content: dict[str, Any]) -> bool:
+    """Whether an object is a row with a text and a list of labels, and no table."""
+    nested = [value for value in content.values() if isinstance(value, dict | list)]
+    are_flat = all(
+        isinstance(value, list) and not any(isinstance(item, dict | list) for item in value)
+        for value in nested
+    )
+    return are_flat and any(isinstance(value, str) for value in content.values())
 
 
 def line_rows(file: TextFile) -> Iterator[Row]:

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from bert_paddle.common.errors import DataError
 from bert_paddle.common.run_log import RunLog
 from bert_paddle.glue import custom_args, text_format
 from bert_paddle.glue.args import GlueArgs
-from bert_paddle.glue.custom import class_names, header_check
+from bert_paddle.glue.custom import class_names, header_check, label_sets
 from bert_paddle.glue.custom import columns as custom_columns
 from bert_paddle.glue.custom import files as custom_files
 from bert_paddle.glue.custom import task as custom_task
 from bert_paddle.glue.custom.columns import ChosenColumns
 from bert_paddle.glue.custom.dev_split import split_dev_rows
+from bert_paddle.glue.custom.files import Table
+from bert_paddle.glue.custom.label_sets import LabelSets
 from bert_paddle.glue.custom.label_values import MISSING_WORDS
+from bert_paddle.glue.custom.saved_task import SavedTask, glue_test_columns, saved_task
 from bert_paddle.glue.custom.task import LabelColumn
 from bert_paddle.glue.data.load import RawData
 from bert_paddle.glue.data.tsv import Examples
+from bert_paddle.glue.label_args import DEFAULT_THRESHOLD
 from bert_paddle.glue.tasks import TASKS, DevSet, Task, TestSet, TrainSet
-from bert_paddle.models import load_weights, model_config
+from bert_paddle.models import load_weights
 from bert_paddle.models.model_config import ModelConfig
-
-_CONFIG_KEY = "own_data"  # key of the columns in a saved model's config.json
 
 
 @dataclass
@@ -34,7 +34,7 @@ class CustomFile:
 
     texts_a: list[str]
     texts_b: list[str] | None
-    label_column: LabelColumn | None
+    label_column: LabelColumn | LabelSets | None
     columns: ChosenColumns
     path: str
     ids: list[str] | None = None  # the values of --id_column, id_name
@@ -44,24 +44,14 @@ class CustomFile:
         """The rows with their labels encoded for a task. Raises DataError for a label that the task
         does not have."""
         column = self.label_column
-        labels = None if column is None else custom_task.encode_labels(column, task)
+        labels = None
+        if isinstance(column, LabelSets):
+            labels = label_sets.encode_labels(column, task)
+        elif column is not None:
+            labels = custom_task.encode_labels(column, task)
         return Examples(
             self.texts_a, self.texts_b, labels, self.path, ids=self.ids, id_name=self.id_name
         )
-
-
-@dataclass(frozen=True)
-class SavedTask:
-    """The task of a fine-tuned model, from its config.json; for a model to train, the defaults.
-    labels: as in Task; None if unknown. pairs: whether the model takes pairs; None if unknown.
-    glue_task: the GLUE task that the model was fine-tuned on, if any."""
-
-    name: str = "own"
-    labels: tuple[str, ...] | None = None
-    file_labels: tuple[str, ...] | None = None  # as spelled in files, if not by their names
-    columns: ChosenColumns | None = None
-    pairs: bool | None = None
-    glue_task: Task | None = None
 
 
 def read_custom_data(args: GlueArgs, config: ModelConfig, log: RunLog) -> tuple[Task, RawData]:
@@ -70,7 +60,7 @@ def read_custom_data(args: GlueArgs, config: ModelConfig, log: RunLog) -> tuple[
     When training, the classes come from the training file, otherwise from the model. Raises
     DataError for a file that is malformed or incompatible with the model.
     """
-    saved = SavedTask() if args.do_train else saved_task(config)
+    saved = _task_to_read(args, config)
     if saved.labels is None and not (args.do_train or args.labels or args.regression):
         outputs = load_weights.count_outputs(config.path.parent) or 2
         saved = replace(saved, labels=custom_task.unnamed_classes(outputs))
@@ -81,7 +71,10 @@ def read_custom_data(args: GlueArgs, config: ModelConfig, log: RunLog) -> tuple[
         saved = replace(saved, columns=file.columns, pairs=file.columns.pair is not None)
         if args.do_train:
             assert file.label_column
-            labels = custom_task.infer_labels(file.label_column, args, log)
+            if isinstance(file.label_column, LabelSets):
+                labels = label_sets.infer_labels(file.label_column, file.columns, args, log)
+            else:
+                labels = custom_task.infer_labels(file.label_column, args, log)
             saved = replace(saved, name=custom_task.task_name(args.train_file), labels=labels)
         task = _build_task(saved, args, log)
         train_rows, dev_rows = split_dev_rows(
@@ -107,20 +100,30 @@ def read_custom_data(args: GlueArgs, config: ModelConfig, log: RunLog) -> tuple[
     return _with_data_sets(task, data), data
 
 
+def _task_to_read(args: GlueArgs, config: ModelConfig) -> SavedTask:
+    """What is known of the task before a file is read. Raises DataError if the flags are for
+    several labels per row, and the model to evaluate is not, and for a --threshold without them."""
+    if args.do_train:
+        return SavedTask(multi_label=args.asks_for_multi_label)
+    saved = saved_task(config)
+    if args.asks_for_multi_label and not saved.multi_label:
+        raise DataError(
+            f"{config.path.parent} was fine-tuned on one label per row: several labels per row "
+            "need a model for them (problem_type multi_label_classification), or --do_train"
+        )
+    if args.threshold is not None and not saved.multi_label:
+        raise DataError(
+            "--threshold is for several labels per row, and "
+            f"{config.path.parent} was fine-tuned on one"
+        )
+    return saved
+
+
 def add_test_file(task: Task, args: GlueArgs, data: RawData, log: RunLog) -> None:
     """Add --test_file to a GLUE task's data, as the test set to predict."""
-    columns = _glue_test_columns(task)
+    columns = glue_test_columns(task)
     saved = SavedTask(task.name, task.labels, None, columns, task.is_pair, task)
     _add_test_set(task, saved, args, data, log)
-
-
-def config_entry(task: Task) -> dict[str, Any]:
-    """The columns as an entry for a saved model's config.json, by which the columns of later files
-    are found."""
-    layout = task.labelled_columns
-    assert layout
-    entry = {"text": layout.text_a, "pair": layout.text_b, "label": layout.label}
-    return {_CONFIG_KEY: entry | class_names.config_fields(task)}
 
 
 def read_file(
@@ -139,13 +142,12 @@ def read_file(
     # Files to train on and evaluate need no ids; a test file is the one that needs no labels.
     id_column = None if need_label else args.id_column
     others = table if id_column is None else custom_columns.without_ids(table, id_column, given)
-    columns = custom_columns.choose_columns(
-        others, requested, saved.columns, saved.pairs, need_label
-    )
+    columns = _choose_columns(others, requested, args, saved, need_label)
     if table.has_header:
         header_check.check_header_is_no_row(table, columns, given, log)
     texts: list[list[str]] = [[] for _ in columns.texts]
     label_column = LabelColumn([], [], table.location, path)
+    sets = LabelSets([], label_column.numbers, table.location, path)
     ids: list[str] | None = None if id_column is None else []
     empty_texts = numbers_as_texts = 0
     unusual_texts: dict[str, int] = {}
@@ -160,7 +162,9 @@ def read_file(
         label_column.numbers.append(number)
         if ids is not None and id_column is not None:
             ids.append(custom_columns.read_id(row, id_column, table, number))
-        if columns.label is not None:
+        if saved.multi_label and columns.has_labels:
+            sets.rows.append(label_sets.read_labels(row, columns, table, number))
+        elif columns.label is not None:
             label_column.texts.append(custom_columns.read_label(row, columns.label, table, number))
     if args.column_names:
         classes = custom_task.listed_classes(args.labels) if args.labels else saved.labels or ()
@@ -176,8 +180,30 @@ def read_file(
         reason = "the column's name" if text in columns.texts else "a missing value"
         log.warning(f"{path}: {count} row(s) have the text {text!r}: {reason}? It is used as text")
     texts_b = texts[1] if len(texts) > 1 else None
-    labels = label_column if columns.label else None
+    labels = (sets if saved.multi_label else label_column) if columns.has_labels else None
     return CustomFile(texts[0], texts_b, labels, columns, path, ids, id_column or "id")
+
+
+def _choose_columns(
+    table: Table,
+    requested: tuple[str | None, str | None, str | None],
+    args: GlueArgs,
+    saved: SavedTask,
+    need_label: bool,
+) -> ChosenColumns:
+    """The columns of a file, with those of several labels per row. See `choose_columns`."""
+    known = saved.columns
+    if not saved.multi_label:
+        return custom_columns.choose_columns(table, requested, known, saved.pairs, need_label)
+    given = custom_args.split_names(args.label_columns)
+    if not given and known and requested[2] is None and args.label_separator is None:
+        given = known.label_columns
+    if given:
+        others, found = label_sets.take_label_columns(table, given, need_label)
+        columns = custom_columns.choose_columns(others, requested, known, saved.pairs, False)
+        return replace(columns, label=None, label_columns=found)
+    columns = custom_columns.choose_columns(table, requested, known, saved.pairs, need_label)
+    return replace(columns, separator=args.separator or (known.separator if known else None))
 
 
 def _build_task(saved: SavedTask, args: GlueArgs, log: RunLog) -> Task:
@@ -197,14 +223,28 @@ def _build_task(saved: SavedTask, args: GlueArgs, log: RunLog) -> Task:
     assert labels is not None
     if args.label_names:
         labels, file_labels = class_names.named_classes(args.label_names, labels), labels
-    task = custom_task.make_task(saved.name, labels, saved.columns, args.metric, file_labels)
-    if not labels:
+    thresholds = _thresholds(saved, labels, args) if saved.multi_label else ()
+    task = custom_task.make_task(
+        saved.name, labels, saved.columns, args.metric, file_labels, thresholds
+    )
+    if saved.multi_label:
+        listed = ", ".join(labels[:20]) + (", ..." if len(labels) > 20 else "")
+        log.note(f"labels: any number per row of {len(labels)}: {listed}")
+    elif not labels:
         log.note("labels: numbers (regression)")
     else:
         listed = ", ".join(labels[:20]) + (", ..." if len(labels) > 20 else "")
         f1 = f"; f1 is computed for {labels[1]}" if len(labels) == 2 else ""
         log.note(f"labels: {len(labels)} classes: {listed}{f1}")
     return task
+
+
+def _thresholds(saved: SavedTask, labels: tuple[str, ...], args: GlueArgs) -> tuple[float, ...]:
+    """The thresholds to begin with: those of the flag, of the model, or the default."""
+    fixed = args.fixed_threshold()
+    if fixed is None and saved.labels == labels and saved.thresholds:
+        return saved.thresholds
+    return (DEFAULT_THRESHOLD if fixed is None else fixed,) * len(labels)
 
 
 def _add_test_set(
@@ -217,26 +257,28 @@ def _add_test_set(
     task = task or _build_task(saved, args, log)
     if args.predict_probabilities and task.is_regression:
         raise DataError(f"--predict_probabilities is for classes, and {task.name} predicts numbers")
-    file.label_column = _test_labels(file, task, args, log)
+    if isinstance(file.label_column, LabelSets):
+        file.label_column = label_sets.known_labels(file.label_column, log)
+    elif file.label_column is not None:
+        file.label_column = _test_labels(file.label_column, file.columns, task, args, log)
     path = Path(args.test_file)
     test_set = TestSet(path.name, len(file.texts_a), f"{path.stem}.tsv", custom=True)
     data.test.append((task, test_set, file.examples(task)))
     return task
 
 
-def _test_labels(file: CustomFile, task: Task, args: GlueArgs, log: RunLog) -> LabelColumn | None:
+def _test_labels(
+    column: LabelColumn, columns: ChosenColumns, task: Task, args: GlueArgs, log: RunLog
+) -> LabelColumn | None:
     """The labels of a test file; None, with a log line, if all are blank, if all are -1 (as in
     published test sets), or if no value of an inferred label column is a class of the task."""
-    column = file.label_column
-    if column is None:
-        return None
     distinct, index = set(column.texts), custom_task.label_indices(task)
     if distinct in ({""}, {"-1"}) and not distinct & index.keys():
         log.note(f"{column.path}: no labels ({distinct.pop() or 'all blank'}): not scored")
         return None
     if args.label_column is None and index and not distinct & index.keys():
         log.warning(
-            f"{column.path}: no value in {file.columns.label!r} is a class of the model: not "
+            f"{column.path}: no value in {columns.label!r} is a class of the model: not "
             "scored (use --label_column to choose the column)"
         )
         return None
@@ -253,37 +295,3 @@ def _with_data_sets(task: Task, data: RawData) -> Task:
         dev_sets=tuple(dev for dev, _ in data.dev),
         test_sets=tuple(test for _, test, _ in data.test),
     )
-
-
-def saved_task(config: ModelConfig) -> SavedTask:
-    """The task that a model's config.json describes; its fields are None where unknown."""
-    raw = model_config.read_json_object(config.path)
-    labels = config.values["labels"]
-    if labels is not None and len(labels) == 1 or raw.get("problem_type") == "regression":
-        labels = ()
-    glue_task = TASKS.get(str(raw.get("finetuning_task")))
-    if glue_task and labels == glue_task.labels:
-        columns = _glue_test_columns(glue_task)
-        return SavedTask(glue_task.name, labels, None, columns, glue_task.is_pair, glue_task)
-    columns = _columns_from_config(raw.get(_CONFIG_KEY))
-    file_labels = class_names.file_labels(raw.get(_CONFIG_KEY), labels)
-    name = str(raw.get("finetuning_task") or "own") if columns else "own"
-    pairs = None if columns is None else columns.pair is not None
-    return SavedTask(name, labels, file_labels, columns, pairs)
-
-
-def _columns_from_config(entry: Any) -> ChosenColumns | None:
-    """The columns in config.json's entry for them; None if it is missing or malformed."""
-    if not isinstance(entry, Mapping) or not isinstance(entry.get("text"), str):
-        return None
-    pair, label = entry.get("pair"), entry.get("label")
-    pair, label = (name if isinstance(name, str) else None for name in (pair, label))
-    return ChosenColumns(entry["text"], pair, label)
-
-
-def _glue_test_columns(task: Task) -> ChosenColumns | None:
-    """The columns of a GLUE task's test file; None if a column has several accepted names."""
-    layout = task.test_columns
-    if not isinstance(layout.text_a, str) or not isinstance(layout.text_b, str | None):
-        return None
-    return ChosenColumns(layout.text_a, layout.text_b)

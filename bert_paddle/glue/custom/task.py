@@ -14,7 +14,7 @@ import numpy as np
 from bert_paddle.common import limits
 from bert_paddle.common.errors import DataError
 from bert_paddle.common.run_log import RunLog
-from bert_paddle.glue import custom_args
+from bert_paddle.glue import custom_args, label_args
 from bert_paddle.glue.args import GlueArgs
 from bert_paddle.glue.custom.columns import ChosenColumns
 from bert_paddle.glue.custom.label_values import (
@@ -91,7 +91,7 @@ def infer_labels(column: LabelColumn, args: GlueArgs, log: RunLog) -> tuple[str,
             "--regression if the labels are scores; otherwise check --label_column"
         )
     else:
-        _warn_unusual_classes(column, labels, log)
+        warn_unusual_classes(column, labels, log)
     return labels
 
 
@@ -114,7 +114,7 @@ def unnamed_classes(outputs: int) -> tuple[str, ...]:
     return tuple(f"LABEL_{i}" for i in range(outputs)) if outputs > 1 else ()
 
 
-def _warn_unusual_classes(column: LabelColumn, labels: Sequence[str], log: RunLog) -> None:
+def warn_unusual_classes(column: LabelColumn, labels: Sequence[str], log: RunLog) -> None:
     """Tell of classes that may be mistakes: of a single row, or equal but for their case, or words
     for a missing value."""
     counts = Counter(column.texts)
@@ -191,14 +191,22 @@ def make_task(
     columns: ChosenColumns,
     metric: str | None,
     file_labels: tuple[str, ...] | None = None,
+    thresholds: tuple[float, ...] = (),
 ) -> Task:
     """A task, still without files, for these classes (none: regression) and columns.
 
     metric: the value of --metric, or None. file_labels: the classes as spelled in the files, if not
-    by their names. Raises DataError if the metric is not for such labels.
+    by their names. thresholds: of labels of which any number is true of a row; () for one class per
+    row. Raises DataError if the metric is not for such labels.
     """
-    computed, primary = choose_metrics(labels, metric)
-    layout = Columns(columns.text, columns.pair, columns.label)
+    computed, primary = choose_metrics(labels, metric, bool(thresholds))
+    layout = Columns(
+        columns.text,
+        columns.pair,
+        columns.label,
+        label_columns=columns.label_columns,
+        separator=columns.separator,
+    )
     return Task(
         name=name,
         folder="",
@@ -212,19 +220,25 @@ def make_task(
         labelled_columns=layout,
         test_columns=Columns(columns.text, columns.pair),
         score_range=None if labels else _ANY_SCORE,
+        multi_label=bool(thresholds),
+        thresholds=thresholds,
     )
 
 
 def choose_metrics(
-    labels: tuple[str, ...], metric: str | None
+    labels: tuple[str, ...], metric: str | None, multi_label: bool = False
 ) -> tuple[tuple[str, ...], PrimaryMetric]:
     """The metrics for these classes (none: regression), and the one that selects the best step.
+    multi_label: whether any number of them is true of a row.
 
     Raises DataError if the --metric is not for such labels.
     """
-    available = custom_args.CLASSIFICATION_METRICS if labels else custom_args.REGRESSION_METRICS
+    available = label_args.CLASSIFICATION_METRICS if labels else label_args.REGRESSION_METRICS
+    if multi_label:
+        available = label_args.MULTI_LABEL_METRICS
     if metric is not None and metric not in available:
         label_type = "classes" if labels else "numbers"
+        label_type = "several for a row" if multi_label else label_type
         raise DataError(
             f"--metric {metric}: the labels are {label_type}: choose from {', '.join(available)}"
         )
@@ -236,6 +250,10 @@ def choose_metrics(
         scores = ("pearson", "spearmanr", "mse")
         chosen = CORRELATIONS if metric is None else (available[metric],)
         return scores, PrimaryMetric(chosen, higher_is_better=metric not in ("mse", "loss"))
+    if multi_label:
+        primary = metric or "f1_micro"
+        computed = tuple(name for name in available if name != "loss")
+        return computed, PrimaryMetric((primary,), primary != "loss")
     f1 = "f1" if len(labels) == 2 else "f1_macro"
     primary = available[metric or "accuracy"]
     computed = tuple(dict.fromkeys(("accuracy", f1, "matthews_correlation", primary)))

@@ -15,7 +15,7 @@ from bert_paddle.training import batching
 
 @dataclass
 class EncodedDataset:
-    """Encoded examples. labels: int64 or float32 [n]; None without labels. examples: the texts, for
+    """Encoded examples. labels: as of Examples; None without labels. examples: the texts, for
     prediction files that contain them; None if not needed."""
 
     encoded: EncodedTexts

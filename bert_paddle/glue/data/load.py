@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
 
-import numpy as np
-
 from bert_paddle.common import runtime
 from bert_paddle.common.errors import DataError
 from bert_paddle.common.run_log import RunLog
@@ -134,7 +132,8 @@ def _read_file(task: Task, path: Path, split: str, log: RunLog) -> Examples:
 
 def _warn_single_label(examples: Examples, log: RunLog) -> None:
     """Tell that all rows of a dev set have the same label, which most metrics are not made for."""
-    if len(examples) > 1 and examples.labels is not None and np.ptp(examples.labels) == 0:
+    labels = examples.labels
+    if len(examples) > 1 and labels is not None and bool((labels == labels[0]).all()):
         log.warning(
             f"{examples.source}: all {len(examples)} rows have the same label: correlations, F1 "
             "and Matthews say nothing about such a dev set, and nor does the best step by them"

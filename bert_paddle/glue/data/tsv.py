@@ -27,8 +27,9 @@ class Examples:
     """One file's examples, in the order of the file.
 
     `texts_b` is None for single-text tasks. `labels` is int64 [n] (indices into `Task.labels`) or,
-    for regression, float32 [n]; None without labels. `source`: the file, for messages. `skipped`:
-    the number of rows skipped. `ids`: the values of --id_column, `id_name`; None without it.
+    for regression, float32 [n]; for several labels per row float32 [n, labels] of 0 and 1; None
+    without labels. `source`: the file, for messages. `skipped`: the number of rows skipped. `ids`:
+    the values of --id_column, `id_name`; None without it.
     """
 
     texts_a: list[str]

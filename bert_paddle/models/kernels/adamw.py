@@ -36,10 +36,11 @@ def kernel_adamw_class(kernels: Kernels) -> type:
         def apply_gradients(self, params_grads: adamw_base.ParamsGrads) -> None:
             # Kept in a list: contiguous copies must not be freed before the kernel returns.
             contiguous = [(parameter, grad.contiguous()) for parameter, grad in params_grads]
-            structs = [self._tensor_struct(parameter, grad) for parameter, grad in contiguous]
-            rates = self.get_lr(), self._weight_decay, self._beta1, self._beta2
-            scalars = *rates, self._epsilon, self._gradient_scale
-            kernels.run("adamw", np.array(structs, np.int64), len(structs), *scalars)
+            for share, group in adamw_base.by_learning_rate_share(contiguous).items():
+                structs = [self._tensor_struct(parameter, grad) for parameter, grad in group]
+                rates = self.get_lr() * share, self._weight_decay, self._beta1, self._beta2
+                scalars = *rates, self._epsilon, self._gradient_scale
+                kernels.run("adamw", np.array(structs, np.int64), len(structs), *scalars)
 
         def _tensor_struct(self, parameter: Any, gradient: Any) -> tuple[int, ...]:
             """The fields of a `Tensor` struct of kernels.c."""

@@ -7,6 +7,19 @@ from typing import Any
 ParamsGrads = list[tuple[Any, Any]]  # parameters, each with its gradient
 
 
+def learning_rate_share(parameter: Any) -> float:
+    """The factor by which Paddle's optimizers multiply the learning rate of a parameter."""
+    return parameter.optimize_attr["learning_rate"]
+
+
+def by_learning_rate_share(params_grads: ParamsGrads) -> dict[float, ParamsGrads]:
+    """The parameters and gradients by their share of the learning rate, in order."""
+    groups: dict[float, ParamsGrads] = {}
+    for parameter, gradient in params_grads:
+        groups.setdefault(learning_rate_share(parameter), []).append((parameter, gradient))
+    return groups
+
+
 @functools.cache
 def batched_adamw_class() -> type:
     """A subclass of paddle.optimizer.AdamW whose `step` creates missing moments as Paddle does and

@@ -48,4 +48,7 @@ def _backward(ctx: Any, dy: Any) -> Any:
     table_sizes = [table.shape[0] for table in weights[:3]]
     inputs = (dy.contiguous(), z, stats, weights[3], *ids, paddle.empty_like(z))
     kernels.run("embed_grad", *inputs, *gradients, *table_sizes, *z.shape, *dropout)
-    return tuple(gradients)
+    return tuple(
+        None if weight.stop_gradient else gradient
+        for weight, gradient in zip(weights, gradients, strict=True)
+    )

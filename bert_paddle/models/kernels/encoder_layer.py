@@ -141,14 +141,19 @@ def _forward(ctx: Any, xq: Any, x: Any, *inputs: Any) -> Any:
     run("dropout_add_norm", z2, b2, y1, g2, e2, y, y_, stats2, *norms)
     s.output.append(y_)
     ctx.settings, ctx.parameters = s, parameters
+    # What needs a gradient: the input, unless all before it is frozen, and the parameters.
+    ctx.needs_dx = not (xq.stop_gradient and x.stop_gradient)
+    ctx.trained = [not parameter.stop_gradient for parameter in parameters]
     ctx.saved = q, k, v, probs, context, z1, y1_, stats1, inner, active, z2, stats2
     return y
 
 
 def _backward(ctx: Any, dy: Any) -> Any:
-    """The gradients of `_forward`'s tensor inputs, in their order; dx is the gradient of x."""
+    """The gradients of `_forward`'s tensor inputs, in their order, None for those that need none;
+    dx is the gradient of x."""
     import paddle
 
+    weight_grad = _weight_grad if any(ctx.trained) else _no_grad
     s, products, run = ctx.settings, ctx.settings.products, ctx.settings.run
     product, empty, like = products.product, products.empty, paddle.empty_like
     wq, wk, wv, wo, w1, w2 = s.weights
@@ -159,27 +164,35 @@ def _backward(ctx: Any, dy: Any) -> Any:
     dy1, dz2, dg2, de2, db2 = like(dy), empty([n, h]), like(g2), like(e2), like(b2)
     norms = (n, h, *s.hidden_dropout.arguments(2))
     run("dropout_add_norm_grad", dy, z2, stats2, g2, dy1, dz2, dg2, de2, db2, *norms)
-    dactive, dw2, db1 = product(dz2, w2, transpose_b=True), _weight_grad(s, active, dz2), like(b1)
+    dactive, dw2, db1 = product(dz2, w2, transpose_b=True), weight_grad(s, active, dz2), like(b1)
     dinner = products.storage(dactive)
     run("bias_gelu_grad", inner, dactive, dinner, db1, *inner.shape)
     products.add_product(dy1, dinner, w1, transpose_b=True)
-    dw1 = _weight_grad(s, y1_, dinner)
+    dw1 = weight_grad(s, y1_, dinner)
     dxq, dz1, dg1, de1, dbo = like(dy), empty([n, h]), like(g1), like(e1), like(bo)
     norms = (n, h, *s.hidden_dropout.arguments(1))
     run("dropout_add_norm_grad", dy1, z1, stats1, g1, dxq, dz1, dg1, de1, dbo, *norms)
-    dcontext, dwo = product(dz1, wo, transpose_b=True), _weight_grad(s, context, dz1)
+    dcontext, dwo = product(dz1, wo, transpose_b=True), weight_grad(s, context, dz1)
     dq, dk, dv = empty(q.shape), empty(k.shape), empty(v.shape)
     sizes = (len(s.spans.probabilities), s.heads, h // s.heads, *s.attention_dropout.arguments(0))
     run("attention_grad", dcontext, q, k, v, *s.spans.offsets, probs, dq, dk, dv, *sizes)
     biases = dbq, dbk, dbv = like(bq), like(bk), like(bv)
     for bias, grad in zip(biases, (dq, dk, dv), strict=True):
         run("column_sums", grad, bias, *grad.shape)
+    pairs = (s.x_queries, dq), (s.x, dk), (s.x, dv)
+    dwq, dwk, dwv = (weight_grad(s, *pair) for pair in pairs)
+    gradients = dwq, dbq, dwk, dbk, dwv, dbv, dwo, dbo, dg1, de1, dw1, db1, dw2, db2, dg2, de2
+    trained = [g if needed else None for g, needed in zip(gradients, ctx.trained, strict=True)]
+    if not ctx.needs_dx:
+        return None, None, *trained
     products.add_product(dxq, dq, wq, transpose_b=True)
     dx = product(dk, wk, transpose_b=True)
     products.add_product(dx, dv, wv, transpose_b=True)
-    dwq, dwk, dwv = (_weight_grad(s, *pair) for pair in ((s.x_queries, dq), (s.x, dk), (s.x, dv)))
-    projections = dwq, dbq, dwk, dbk, dwv, dbv, dwo, dbo
-    return dxq, dx, *projections, dg1, de1, dw1, db1, dw2, db2, dg2, de2
+    return dxq, dx, *trained
+
+
+def _no_grad(settings: Settings, x: Any, grad: Any) -> None:
+    """In place of `_weight_grad`, in a frozen layer."""
 
 
 def _weight_grad(settings: Settings, x: Any, grad: Any) -> Any:

@@ -25,17 +25,20 @@ def fused_adamw_class() -> type:
             for parameter, gradient in params_grads:
                 key = *self._launch_settings(parameter), self._count_step(parameter)
                 groups.setdefault(key, []).append((parameter, gradient))
-            for (decays, multi_precision, *_), group in groups.items():
+            for (decays, multi_precision, share, *_), group in groups.items():
                 weight_decay = self._weight_decay if decays else 0.0
-                _launch_fused_adam(self, group, weight_decay, multi_precision)
+                rate = self._global_learning_rate()
+                rate = rate if share == 1 else rate * share
+                _launch_fused_adam(self, group, rate, weight_decay, multi_precision)
 
-        def _launch_settings(self, parameter: Any) -> tuple[bool, bool, Any]:
-            """Whether weight decay applies, whether there are float32 master weights, the dtype.
-            All parameters of a launch share these."""
+        def _launch_settings(self, parameter: Any) -> tuple[bool, bool, float, Any]:
+            """Whether weight decay applies, whether there are float32 master weights, the share of
+            the learning rate, the dtype. All parameters of a launch share these."""
             decay_filter = self._apply_decay_param_fun
             decays = decay_filter is None or decay_filter(parameter.name)
             is_half = self._is_dtype_fp16_or_bf16(parameter.dtype)
-            return decays, self._multi_precision and is_half, parameter.dtype
+            share = adamw_base.learning_rate_share(parameter)
+            return decays, self._multi_precision and is_half, share, parameter.dtype
 
         def _count_step(self, parameter: Any) -> tuple[float, int]:
             """Count a step of the parameter; return its pair in `_power_and_steps` before that.
@@ -54,10 +57,14 @@ def fused_adamw_class() -> type:
 
 
 def _launch_fused_adam(
-    optimizer: Any, params_grads: adamw_base.ParamsGrads, weight_decay: float, multi_precision: bool
+    optimizer: Any,
+    params_grads: adamw_base.ParamsGrads,
+    rate: Any,
+    weight_decay: float,
+    multi_precision: bool,
 ) -> None:
-    """Compute the optimizer step of these parameters in one launch. multi_precision: they have
-    float32 master weights."""
+    """Compute the optimizer step of these parameters in one launch. rate: their learning rate, a
+    tensor. multi_precision: they have float32 master weights."""
     import paddle
 
     parameters, gradients = [p for p, _ in params_grads], [g for _, g in params_grads]
@@ -66,7 +73,7 @@ def _launch_fused_adam(
     paddle._C_ops.fused_adam_(
         parameters,
         gradients,
-        optimizer._global_learning_rate(),
+        rate,
         moments1,
         moments2,
         None,  # moments2_max, for AMSGrad only

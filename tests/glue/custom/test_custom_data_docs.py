@@ -34,7 +34,7 @@ def test_every_command_works_as_documented(name, tmp_path, monkeypatch, capsys):
     for file, content in FILE.findall(text):
         Path(file).write_text(content, encoding="utf-8")
     command_lines = commands(text)
-    assert len(command_lines) == 5
+    assert len(command_lines) == 6
     for words in command_lines:
         if words[:3] == ["python", "-m", "bert_paddle"]:
             program.run(words[3:])
