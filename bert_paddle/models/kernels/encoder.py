@@ -63,8 +63,7 @@ def encode(
     x = embedding.apply(bert.embeddings, (ids, unmasked % length, segments), _kernels(), dropout)
     spans = encoder_layer.make_spans(key_counts, key_counts, heads)
     last_spans = encoder_layer.make_spans(query_counts, key_counts, heads)
-    x_queries, [x_factor, *weights] = x, products.factors(_kernels(), [x, *_factors(layers)])
-    queries_factor = x_factor
+    x_factor, *weights = products.factors(_kernels(), [x, *_factors(layers)])
     for index, layer in enumerate(layers):
         x_queries, queries_factor = x, x_factor
         if index == len(layers) - 1:
