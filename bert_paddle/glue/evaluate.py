@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bert_paddle.common.errors import RunError
+from bert_paddle.common.intervals import Interval
 from bert_paddle.distributed import collectives
-from bert_paddle.glue import metrics
+from bert_paddle.glue import bootstrap, metrics
 from bert_paddle.glue.data.dataset import EncodedDataset
 from bert_paddle.glue.tasks import Task
 from bert_paddle.models.forward_pass import Batch, ForwardPass
@@ -18,12 +19,14 @@ from bert_paddle.models.forward_pass import Batch, ForwardPass
 class EvalResult:
     """The mean loss over all rows, and the task's metrics by their names in all_results.json.
 
+    intervals: of the metrics, where they can be computed (glue.bootstrap).
     single_class: the class predicted for every row; None if predictions differ, and for regression.
     logits: [n, classes], in the order of the rows.
     """
 
     loss: float
     metrics: dict[str, float]
+    intervals: dict[str, Interval] = field(default_factory=dict)
     single_class: str | None = None
     logits: np.ndarray | None = field(default=None, repr=False, compare=False)
 
@@ -106,6 +109,7 @@ def evaluate(
     return EvalResult(
         mean_loss(task, logits, dataset.labels),
         metrics.compute(task, predictions, dataset.labels),
+        bootstrap.intervals(task.metrics, predictions, dataset.labels),
         task.labels[int(predictions[0])] if has_single_class else None,
         logits,
     )

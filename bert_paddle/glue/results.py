@@ -1,10 +1,12 @@
 """Log lines of evaluations, their values for all_results.json, and the best step."""
 
 import time
+from typing import Any
 
 import numpy as np
 
 from bert_paddle.common import run_log
+from bert_paddle.common.intervals import interval_key
 from bert_paddle.glue import metrics
 from bert_paddle.glue.data.dataset import EncodedDataset
 from bert_paddle.glue.data.load import EncodedData
@@ -22,13 +24,13 @@ def evaluate_dev_sets(
     pad_multiple: int,
     log: run_log.RunLog,
     record_step: int | None,
-) -> tuple[list[EvalResult], dict[str, float]]:
+) -> tuple[list[EvalResult], dict[str, Any]]:
     """Evaluate every dev set and print a log line for each; returns the results, one per dev set,
     and their values for all_results.json. record_step: the step under which metrics.jsonl records
     them; None: they are not recorded.
     """
     results: list[EvalResult] = []
-    values: dict[str, float] = {}
+    values: dict[str, Any] = {}
     for dev, dataset in data.dev:
         start = time.perf_counter()
         name = f"evaluation ({dev.name})" if dev.name else "evaluation"
@@ -46,6 +48,7 @@ def evaluate_dev_sets(
             )
         figures = {"loss": result.loss, **result.metrics}
         values |= {f"eval_{name}{dev.suffix}": value for name, value in figures.items()}
+        values |= interval_values(result, dev.suffix)
         values[f"eval_samples{dev.suffix}"] = len(dataset)
         values[f"eval_runtime{dev.suffix}"] = seconds
         values[f"eval_samples_per_second{dev.suffix}"] = len(dataset) / seconds
@@ -53,6 +56,15 @@ def evaluate_dev_sets(
             log.log_metrics("eval", record_step, **figures, **dict(tags))
         results.append(result)
     return results, values
+
+
+def interval_values(result: EvalResult, suffix: str) -> dict[str, list[float]]:
+    """The intervals of an evaluation's metrics by their keys in all_results.json, such as
+    eval_accuracy_ci95: [low, high]. suffix: of the dev set."""
+    return {
+        interval_key(f"eval_{name}{suffix}"): list(interval)
+        for name, interval in result.intervals.items()
+    }
 
 
 def epoch_values(data: EncodedData, results: list[EvalResult]) -> dict[str, float]:

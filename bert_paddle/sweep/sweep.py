@@ -9,7 +9,7 @@ from pathlib import Path
 from bert_paddle.common import atomic_files
 from bert_paddle.common.errors import Interrupted, OutputError, RunError
 from bert_paddle.common.printed_lines import print_line
-from bert_paddle.sweep import child_processes, output_check, run_status, table
+from bert_paddle.sweep import child_processes, csv_table, output_check, run_status, table
 from bert_paddle.sweep import summary as sweep_summary
 from bert_paddle.sweep.child_processes import ChildProcess
 from bert_paddle.sweep.plan import Plan
@@ -191,5 +191,5 @@ class _Sweep:
         atomic_files.write_text(
             markdown_path, table.markdown(summary, sweep_summary.heading(self.plan))
         )
-        atomic_files.write_text(csv_path, table.as_csv(summary))
+        atomic_files.write_text(csv_path, csv_table.as_csv(summary))
         return summary
