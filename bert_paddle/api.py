@@ -133,6 +133,16 @@ def evaluate(
     return _run(_build_args(values | {"do_train": False, "do_eval": True}))
 
 
+def compare(
+    run_a: str | Path, run_b: str | Path, resamples: int = 10_000, seed: int = 0
+) -> dict[str, Any]:
+    """Compare two finished runs on the dev rows of their task; returns what `bert-paddle compare
+    --json` prints. Raises DataError for runs that cannot be compared."""
+    from bert_paddle.glue import comparison
+
+    return comparison.as_dict(comparison.compare(Path(run_a), Path(run_b), resamples, seed))
+
+
 def _run(args: GlueArgs | ClmArgs) -> dict[str, Any]:
     set_up_device(args.device, args.n_gpu)
     for note in args.notes:

@@ -16,6 +16,7 @@ COMMANDS: dict[str, str] = {
     "clm": "fine-tune GPT-2 on texts of your own (run_clm.py)",
     "create-data": "make pre-training shards from plain text",
     "report": "rebuild a run's report.html, or compare several runs in one page",
+    "compare": "test whether two runs differ on the dev rows, or nothing is shown",
     "predict": "classify or score texts, given as arguments or on stdin, with a fine-tuned model",
     "generate": "continue prompts with a GPT-2",
     "submission": "assemble a GLUE submission from runs, or check one",
