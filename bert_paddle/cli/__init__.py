@@ -22,6 +22,7 @@ COMMANDS: dict[str, str] = {
     "submission": "assemble a GLUE submission from runs, or check one",
     "export": "write a model as a Hugging Face folder, ONNX or Paddle Inference",
     "sweep": "train over several seeds or a grid of settings, and rank the runs",
+    "glue-benchmark": "fine-tune on all GLUE tasks: table, average, submission",
     "check": "check this installation, and every way of computing on this device",
     "completion": "print a shell's completion script: bash or zsh",
 }

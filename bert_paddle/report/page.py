@@ -3,6 +3,7 @@
 jinja2 escapes all values except the pictures, in which matplotlib has already escaped the texts.
 """
 
+import functools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,7 +46,6 @@ class RenderedPicture:
 def render(runs: Sequence[RunData]) -> tuple[str, list[Picture]]:
     """Render the page of one run, or the page that compares several. Returns its HTML and its
     pictures: first those that show all runs together, then those of each run."""
-    import jinja2
     from markupsafe import Markup
 
     all_pictures: list[Picture] = []
@@ -65,30 +65,51 @@ def render(runs: Sequence[RunData]) -> tuple[str, list[Picture]]:
 
     shared = draw(curves.pictures(runs), "all")
     per_run = [(run, draw(plots.pictures(run), f"{i}")) for i, run in enumerate(runs)]
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+    text = (
+        template_environment()
+        .get_template(TEMPLATE)
+        .render(
+            runs=per_run,
+            shared=shared,
+            tables=tables,
+            reading=reading,
+            data_rows=data_rows,
+            seed_means=seed_means,
+            title=_title(runs),
+            version=__version__,
+            now=datetime.now().astimezone().isoformat(sep=" ", timespec="minutes"),
+            series=len(figures.PRINT_PALETTE.series),
+            unbroken=_unbroken_flags,
+            dashes=("none", "7 4", "2 3", "7 3 2 3"),  # the same styles as curves.DASHES
+            **style_variables(),
+        )
+    )
+    return text, all_pictures
+
+
+@functools.cache
+def template_environment(folder: Path | None = None) -> Any:
+    """The jinja2 environment of the pages. folder: one with further templates."""
+    import jinja2
+
+    own = Path(__file__).parent
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader([folder, own] if folder else own),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    text = environment.get_template(TEMPLATE).render(
-        runs=per_run,
-        shared=shared,
-        tables=tables,
-        reading=reading,
-        data_rows=data_rows,
-        seed_means=seed_means,
-        title=_title(runs),
-        version=__version__,
-        now=datetime.now().astimezone().isoformat(sep=" ", timespec="minutes"),
-        series=len(figures.PRINT_PALETTE.series),
-        unbroken=_unbroken_flags,
-        dashes=("none", "7 4", "2 3", "7 3 2 3"),  # the same styles as curves.DASHES
-        light=Markup(_css_variables(_LIGHT, figures.PRINT_PALETTE.series)),
-        dark=Markup(_css_variables(_DARK, _DARK_SERIES)),
-    )
-    return text, all_pictures
+
+
+def style_variables() -> dict[str, Any]:
+    """The colours that style.css.jinja declares, for light and dark mode."""
+    from markupsafe import Markup
+
+    return {
+        "light": Markup(_css_variables(_LIGHT, figures.PRINT_PALETTE.series)),
+        "dark": Markup(_css_variables(_DARK, _DARK_SERIES)),
+    }
 
 
 def _unbroken_flags(text: str) -> Any:

@@ -203,9 +203,9 @@ def markdown(summary: Summary, heading: Sequence[str]) -> str:
             [*group.values.values(), group.finished_text, *(group.formatted(key) for key in keys)]
             for group in summary.groups
         ]
-        lines += [ranking_note(summary), "", *_table(head, rows), "", "## Every run", ""]
+        lines += [ranking_note(summary), "", *markdown_table(head, rows), "", "## Every run", ""]
     head = [*summary.plan.grid_flags, "seed", *map(column_title, keys), "state", "folder"]
-    lines += [*_table(head, list(_run_rows(summary, keys))), ""]
+    lines += [*markdown_table(head, list(_run_rows(summary, keys))), ""]
     failed = [outcome for group in summary.groups for outcome in group.outcomes if outcome.failure]
     if failed:
         lines += ["## Failed", ""]
@@ -265,7 +265,7 @@ def best_line(summary: Summary) -> str:
     return f"Best: {values}: {best.score:.4f} over {best.finished_text} seed(s). {best_run}"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """The lines of a Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return ["| " + " | ".join(map(_cell, line)) + " |" for line in lines]
