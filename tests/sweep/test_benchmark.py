@@ -14,7 +14,7 @@ import pytest
 import tiny
 
 from bert_paddle import __main__ as program
-from bert_paddle import submission
+from bert_paddle import api, submission
 from bert_paddle.common.errors import DataError, FlagError, OutputError, RunError, WeightsError
 from bert_paddle.glue import finetune
 from bert_paddle.glue.args import parse_args
@@ -60,6 +60,7 @@ def go(files, tmp_path, monkeypatch):
 
     monkeypatch.setattr(child_processes, "run_children", in_this_process)
     call.ran, call.run = [], invented
+    call.model, call.data = files / "m", files / "glue"
     return call
 
 
@@ -146,6 +147,11 @@ def test_seeds_give_means_intervals_and_a_submission_of_the_best(go, capsys):
     with zipfile.ZipFile("out/submission.zip") as archive:
         assert set(archive.namelist()) == set(submission.SUBMISSION_FILES)
     assert "submission: out/submission.zip (seeds: CoLA 3, SST-2 3" in capsys.readouterr().out
+    found = api.glue_benchmark(go.model, "out", data_dir=go.data, seeds=[1, 2, 3], report=False)
+    assert found["average"] == found["average_without_wnli"] == pytest.approx(70)
+    assert found["tasks"]["MRPC"] == pytest.approx({"accuracy": 70, "f1": 70})
+    with pytest.raises(FlagError, match="recipes is not a flag of bert-paddle glue-benchmark"):
+        api.glue_benchmark(go.model, "out", recipes="paddlenlp")
     go("--seeds", "1,2,3,4", "--tasks", "rte,ColA")  # grows, of two tasks
     assert len(go.ran) == 32 and "GLUE average," not in Path("out/benchmark.csv").read_text()
     assert not Path("out/submission.zip").exists()

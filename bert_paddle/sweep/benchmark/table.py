@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bert_paddle.common.intervals import Interval
 from bert_paddle.common.run_log import finite_float_or_none
@@ -200,6 +201,19 @@ def as_csv(table: BenchmarkTable) -> str:
 def _numbers(figure: Figure) -> list[float | str]:
     low, high = figure.interval or ("", "")
     return [figure.mean, "" if figure.deviation is None else figure.deviation, low, high]
+
+
+def as_dict(table: BenchmarkTable) -> dict[str, Any]:
+    """The scores: "tasks", the mean over the seeds by task and metric, and both averages."""
+    tasks = {
+        task.task.name: {
+            key.removeprefix("eval_"): figure.mean
+            for key, figure in zip(scores.metric_keys(task.task), task.figures, strict=False)
+        }
+        for task in table.tasks
+    }
+    with_wnli, without = (figure.mean if figure else None for _, figure, _ in table.averages)
+    return {"tasks": tasks, "average": with_wnli, "average_without_wnli": without}
 
 
 def terminal_lines(table: BenchmarkTable) -> Iterator[str]:
