@@ -13,8 +13,8 @@
 Everything but the trainings of a benchmark runs in this process; for several GPUs use `bert-paddle
 glue --n_gpu N`. The first call imports Paddle, unless it is already imported, with the same threads
 and memory settings as the programs. Errors that the programs print as `error: ...` are raised
-(bert_paddle.common.errors):
-UserError for mistakes in flags, files and models, RunError for failures while running.
+(bert_paddle.common.errors): UserError for mistakes in flags, files and models, RunError for
+failures while running.
 """
 
 import dataclasses

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from tiny import WORDS
+
 from bert_paddle.glue.tasks import TASKS, Column, Task
 
 
@@ -19,7 +21,7 @@ def write_task(task: Task, folder: Path, rows: int = 6) -> None:
         for i in range(rows):
             label = str(float(i % 5)) if task.is_regression else task.file_labels[i % 2]
             fields = [str(i)] * len(header)
-            values = ("the cat sat", "a dog ran on the mat", label)
+            values = (f"the {WORDS[i]} sat", f"a dog ran on the {WORDS[-i]}", label)
             for place, value in zip(places, values, strict=True):
                 if place is not None:
                     fields[place] = value

@@ -152,7 +152,8 @@ class _Benchmark(RunQueue):
         try:
             contents, problem = submission.collect(runs), ""
         except DataError as error:
-            contents, problem = {}, str(error)
+            first, *others = str(error).split("; ")
+            contents, problem = {}, first + (f"; and {len(others)} more" if others else "")
         if missing := [file.task.name for file in submission.missing_files(contents)]:
             names = ", ".join(dict.fromkeys(missing))
             problem = problem or (

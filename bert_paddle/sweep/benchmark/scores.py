@@ -35,7 +35,8 @@ class Figure:
 @dataclass
 class TaskScores:
     """The finished runs of a task. figures: one for each of its metrics on each dev set, in their
-    order; empty if no run is finished. by_seed: the task's score of each seed."""
+    order; empty if no run is finished. by_seed: the task's score of each seed, without those in
+    which a metric is undefined."""
 
     task: Task
     outcomes: list[RunOutcome]
@@ -45,7 +46,7 @@ class TaskScores:
     @property
     def finished_text(self) -> str:
         """How many seeds are finished, such as "3" (all) or "2 of 3"."""
-        finished, count = len(self.by_seed), len(self.outcomes)
+        finished, count = sum(bool(one.results) for one in self.outcomes), len(self.outcomes)
         return str(count) if finished == count else f"{finished} of {count}"
 
     @property

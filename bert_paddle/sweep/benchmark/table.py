@@ -148,7 +148,7 @@ def notes(table: BenchmarkTable) -> Iterator[str]:
         )
     missing = [name for name in scores.GLUE_TASKS if name not in _finished(table)]
     if missing:
-        yield f"The average needs all tasks; not finished or not asked for: {', '.join(missing)}."
+        yield f"The average needs all tasks; without a score: {', '.join(missing)}."
     yield (
         "The average is the mean of the tasks, of which those with two metrics or two dev sets "
         "count by the mean of both. The columns on the right are published figures, trained with "
