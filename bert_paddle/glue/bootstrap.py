@@ -236,7 +236,7 @@ def _resample_scores(
 
     of_all = {name: estimates(name, np.arange(rows)) for name in names}
     for _ in range(parts):
-        part = np.arange(rows)
+        part: np.ndarray = np.arange(rows)
         if parts > 1:
             part = random.choice(rows, _PART_ROWS, replace=False)
         # Values around the metric of all rows, where the part's own is another.

@@ -108,15 +108,15 @@ def compare(run_a: Path, run_b: Path, resamples: int = RESAMPLES, seed: int = 0)
         exist = [read_files.is_file(path) for path in paths]
         if suffix and not any(exist):
             continue
-        rows = [_read_rows(path) for path in paths]
-        _check_same(*rows)
+        a, b = (_read_rows(path) for path in paths)
+        _check_same(a, b)
         names = [
             metric
             for metric in metrics.METRICS
             if all(f"eval_{metric}{suffix}" in values for values in results)
         ]
         labels = [str(label) for label in run_info.read(run_a).get("labels") or ()]
-        dev_sets.append(_compare_rows(name, names, *rows, labels, resamples, seed))
+        dev_sets.append(_compare_rows(name, names, a, b, labels, resamples, seed))
     return Comparison(tasks[0], dev_sets)
 
 
@@ -136,9 +136,9 @@ def _read_results(run: Path) -> dict[str, Any]:
         raise DataError(f"{run}: no such folder; give the --output_dir of a run")
     results = read_files.read_json_object(run / RESULTS_FILE)
     if not read_files.is_file(run / f"{_FILE}.jsonl"):
-        seeds = sorted(path.parent.name for path in run.glob(f"*/{_FILE}.jsonl"))
-        if seeds:
-            raise DataError(f"{run} has several runs: give one of them, such as {run / seeds[0]}")
+        inner = (f"*/{_FILE}.jsonl", f"*/*/{_FILE}.jsonl")  # of seeds; of a benchmark
+        if runs := sorted(path.parent for pattern in inner for path in run.glob(pattern)):
+            raise DataError(f"{run} has several runs: give one of them, such as {runs[0]}")
         raise DataError(
             f"{run} has no {_FILE}.jsonl: give the --output_dir of a finished run with --do_eval "
             "on a GLUE task or your own data"
@@ -202,14 +202,15 @@ def _check_same(a: Rows, b: Rows) -> None:
 def _compare_rows(
     name: str, names: list[str], a: Rows, b: Rows, classes: list[str], resamples: int, seed: int
 ) -> DevSetComparison:
-    labels, *predictions = _as_arrays(a, b, classes)
-    drawn = bootstrap.resample(names, predictions, labels, resamples, seed)
+    labels, guesses_a, guesses_b = _as_arrays(a, b, classes)
+    drawn = bootstrap.resample(names, [guesses_a, guesses_b], labels, resamples, seed)
     compared = []
     for metric, (of_a, of_b) in drawn.items():
-        estimates = [metrics.METRICS[metric][1](values, labels) for values in predictions]
-        compared.append(MetricComparison(metric, *estimates, bootstrap.percentiles(of_b - of_a)))
-    different = int(np.sum(predictions[0] != predictions[1]))
-    mcnemar = None if a.are_scores else _mcnemar(*predictions, labels)
+        compute, interval = metrics.METRICS[metric][1], bootstrap.percentiles(of_b - of_a)
+        estimates = compute(guesses_a, labels), compute(guesses_b, labels)
+        compared.append(MetricComparison(metric, *estimates, interval))
+    different = int(np.sum(guesses_a != guesses_b))
+    mcnemar = None if a.are_scores else _mcnemar(guesses_a, guesses_b, labels)
     return DevSetComparison(name, len(labels), different, compared, mcnemar)
 
 

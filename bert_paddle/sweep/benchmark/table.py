@@ -192,9 +192,9 @@ def as_csv(table: BenchmarkTable) -> str:
         for key, figure in zip(scores.metric_keys(task.task), task.figures, strict=False):
             name = key.removeprefix("eval_")
             writer.writerow([task.task.name, name, len(task.by_seed), *_numbers(figure)])
-    for name, figure, _ in table.averages:
-        if figure:
-            writer.writerow([name, "mean", "", *_numbers(figure)])
+    for name, average, _ in table.averages:
+        if average:
+            writer.writerow([name, "mean", "", *_numbers(average)])
     return text.getvalue()
 
 
