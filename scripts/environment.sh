@@ -151,10 +151,12 @@ why() { # the installer's log in a few words
         echo "no network, or no package index in reach"
     elif grep -qi 'No matching distribution\|no wheels\|no solution found' "$log"; then
         echo "there is no package for Python $version on $(uname -sm)"
+    elif grep -qi 'Failed to initialize cache' "$log"; then
+        echo "uv cannot write to its cache: name a folder of your own in UV_CACHE_DIR"
     elif grep -qi 'Permission denied\|Read-only file system' "$log"; then
         grep -im1 -o '[^ ]* *Permission denied.*\|[^:]*: *Read-only file system.*' "$log"
     else
-        echo "the installer stopped"
+        grep -im1 '^ *error' "$log" || echo "the installer stopped"
     fi
 }
 

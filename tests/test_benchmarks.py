@@ -275,6 +275,7 @@ def test_every_target_has_its_contestants(monkeypatch, tmp_path):
 
     monkeypatch.setattr(contest, "rounds", turns)
     monkeypatch.setattr(contest, "PAUSE", 0)
+    monkeypatch.setattr(speed.products, "has_bfloat16_instructions", lambda: True)
     monkeypatch.setattr(inputs, "weights", lambda: tmp_path)
     monkeypatch.setattr(inputs, "write_rows", lambda *given: 7)
     monkeypatch.setattr(inputs, "write_sst2", lambda *given: None)

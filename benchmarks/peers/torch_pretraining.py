@@ -1,5 +1,6 @@
 """PyTorch as a contestant in pre-training: transformers' BertForPreTraining with the vocabulary
-product made for masked positions only, float32, AdamW, clipping (suite/protocol.py)."""
+product made for masked positions only, float32 or (way bf16) autocast to bfloat16, AdamW, clipping
+(suite/protocol.py)."""
 
 import sys
 import time
@@ -52,7 +53,8 @@ def build(spec):
             # Linear decay to zero, as ours.
             for group in optimizer.param_groups:
                 group["lr"] = spec["learning_rate"] * (1 - step / len(batches))
-            loss = sum(losses(model, batch))
+            with torch.autocast("cpu", torch.bfloat16, enabled=spec.get("way") == "bf16"):
+                loss = sum(losses(model, batch))
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()

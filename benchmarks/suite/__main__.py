@@ -17,6 +17,7 @@ RUNS: dict[str, Run] = {
     "levers": speed.levers,
     "prediction": speed.prediction,
     "pretraining": speed.pretraining,
+    "base": speed.base,
     "tokenizing": preparing.tokenizing,
     "start": whole.start,
     "memory": whole.memory,

@@ -94,8 +94,8 @@ def write_pretraining_rows(rows: int, batch: int, path: Path) -> dict[str, Any]:
 
 def write_model(kind: str, scratch: Path, labels: list[str], config: dict[str, int]) -> Path:
     """A model of one set of weights in everyone's form: folders `paddle`, `hf` and, of a
-    classifier, `onnx`. kind: classifier (the packaged weights, a head drawn from SEED) or
-    pretraining (drawn from SEED, of `config`'s sizes)."""
+    classifier with the packaged weights, `onnx`. kind: classifier (a head drawn from SEED) or
+    pretraining. config: sizes, with which all weights are drawn from SEED."""
     target = scratch / "models" / "-".join([kind, *labels, *map(str, config.values())])
     if target.is_dir():
         return target
@@ -104,7 +104,7 @@ def write_model(kind: str, scratch: Path, labels: list[str], config: dict[str, i
     spec |= {"config": config, "weights": str(weights()), "seed": SEED}
     (target / "spec.json").write_text(json.dumps(spec), encoding="utf-8")
     _run(["benchmarks/suite/make_model.py", str(target / "spec.json")], target)
-    for form in ("hf", "onnx") if kind == "classifier" else ("hf",):
+    for form in ("hf",) if config else ("hf", "onnx"):
         command = ["-m", "bert_paddle", "export", str(target / "paddle"), "--format", form]
         _run([*command, "--output", str(target / form)], target)
     return target

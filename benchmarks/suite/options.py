@@ -11,6 +11,7 @@ NAMES = (
     "levers",
     "prediction",
     "pretraining",
+    "base",
     "tokenizing",
     "start",
     "memory",

@@ -51,8 +51,10 @@ def _classifier(spec: Spec, labels: list[str]) -> ForwardPass:
     saved = load_weights.load_weights(Path(spec["model"]))
     network = classifier.build_classifier(saved, labels, 42, need_head=True).model
     network.eval()
-    by_kernels = compute_mode.set_compute_mode(network, _flags(spec), RunLog())
-    return loss.forward_pass(network, by_kernels)
+    flags = _flags(spec)
+    by_kernels = compute_mode.set_compute_mode(network, flags, RunLog())
+    products = compute_mode.choose_products(flags, by_kernels, RunLog())
+    return loss.forward_pass(network, by_kernels, products)
 
 
 def _rows(spec: Spec) -> tuple[EncodedDataset, list[str]]:
@@ -114,10 +116,11 @@ def _pretraining(spec: Spec) -> protocol.Block:
     flags = pretrain_args.parse_args(
         f"--model_name_or_path {spec['model']} --input_dir {Path(spec['rows']).parent} "
         f"--output_dir unused --batch_size {spec['batch']} --weight_decay {spec['weight_decay']} "
-        f"--learning_rate {spec['learning_rate']}".split()
+        f"--learning_rate {spec['learning_rate']} {spec.get('flags', '')}".split()
     )
     by_kernels = compute_mode.set_compute_mode(network, flags, RunLog())
-    forward = pretraining.forward_pass(network, by_kernels)
+    products = compute_mode.choose_products(flags, by_kernels, RunLog())
+    forward = pretraining.forward_pass(network, by_kernels, products=products)
     batches = InMemoryBatches(rows.batches(spec["rows"]))
     trainer = Trainer(network, pretraining.objective(), flags, False, _silent(), forward)
     return _fitting(trainer, batches, batches.rows_per_epoch, batches.tokens, spec["warmup"])

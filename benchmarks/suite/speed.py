@@ -8,6 +8,7 @@ from benchmarks.suite import contest, inputs
 from benchmarks.suite.contest import OURS, Contestant, Job
 from benchmarks.suite.options import Options
 from bert_paddle.glue.tasks import get_task
+from bert_paddle.models.kernels import products
 
 RATE = 2e-5
 SIZES = {
@@ -28,6 +29,7 @@ def training(options: Options, scratch: Path) -> Iterator[Job]:
         ours, hf = spec | {"model": str(folder / "paddle")}, spec | {"model": str(folder / "hf")}
         found = [
             Contestant("ours", "ours, default flags", _OURS, ours, OURS),
+            *_in_bfloat16(ours),
             Contestant(
                 "hf_documented", "(a) HF Trainer, padded to 128", _HF, hf | {"way": "documented"}
             ),
@@ -86,7 +88,9 @@ def prediction(options: Options, scratch: Path) -> Iterator[Job]:
             Contestant(
                 "ours", "ours", _OURS, spec | {"model": str(folder / "paddle")}, python=OURS
             ),
+            *_in_bfloat16(spec | {"model": str(folder / "paddle")}),
             Contestant("hf_best", "(b) HF Trainer.predict, sorted by length", _HF, hf),
+            Contestant("hf_bf16", "(c) the same, bfloat16", _HF, hf | {"way": "bf16"}),
             Contestant(
                 "onnx", "(e) ONNX Runtime, sorted by length", "benchmarks/peers/onnx_runtime.py", hf
             ),
@@ -106,18 +110,45 @@ def pretraining(options: Options, scratch: Path) -> Iterator[Job]:
         config = sizes | {"intermediate_size": 4 * sizes["hidden_size"]}
         folder = inputs.write_model("pretraining", scratch, [], config)
         spec = _spec("pretraining", options, path) | {"learning_rate": 1e-4, "weight_decay": 0.01}
+        ours, torch = spec | {"model": str(folder / "paddle")}, spec | {"model": str(folder / "hf")}
+        script = "benchmarks/peers/torch_pretraining.py"
+        label = "PyTorch BertForPreTraining, head on masked positions"
         found = [
-            Contestant("ours", "ours", _OURS, spec | {"model": str(folder / "paddle")}, OURS),
-            Contestant(
-                "torch",
-                "PyTorch BertForPreTraining, head on masked positions",
-                "benchmarks/peers/torch_pretraining.py",
-                spec | {"model": str(folder / "hf")},
-            ),
+            Contestant("ours", "ours", _OURS, ours, OURS),
+            *_in_bfloat16(ours),
+            Contestant("torch", label, script, torch),
+            Contestant("torch_bf16", "the same, bfloat16", script, torch | {"way": "bf16"}),
         ]
         job = _job(f"pretraining {name}", options, about | {"learning_rate": 1e-4})
         contest.rounds(job, contest.chosen(found, options), options, scratch)
         yield job
+
+
+def base(options: Options, scratch: Path) -> Iterator[Job]:
+    """Fine-tuning of BERT-base's sizes, random weights, on rows of about 128 tokens."""
+    path = scratch / "base.json"
+    count = inputs.write_rows("QNLI", "train", options.rows // 4, path)
+    labels = list(get_task("QNLI").labels)
+    sizes = {"num_hidden_layers": 12, "hidden_size": 768, "num_attention_heads": 12}
+    folder = inputs.write_model("classifier", scratch, labels, sizes | {"intermediate_size": 3072})
+    spec = _spec("training", options, path)
+    ours, hf = spec | {"model": str(folder / "paddle")}, spec | {"model": str(folder / "hf")}
+    found = [
+        Contestant("ours", "ours, default flags", _OURS, ours, OURS),
+        *_in_bfloat16(ours),
+        Contestant("hf_best", "(b) HF Trainer at its best", _HF, hf | {"way": "best"}),
+        Contestant("hf_bf16", "(c) the same, bfloat16", _HF, hf | {"way": "bf16"}),
+    ]
+    job = _job("base 12x768", options, {"rows": count, "learning_rate": RATE})
+    contest.rounds(job, contest.chosen(found, options), options, scratch)
+    yield job
+
+
+def _in_bfloat16(spec: dict[str, Any]) -> list[Contestant]:
+    """Ours in bfloat16, where the CPU has the instructions."""
+    if not products.has_bfloat16_instructions():
+        return []
+    return [Contestant("ours_bf16", "ours, bfloat16", _OURS, spec | {"flags": "--bf16"}, OURS)]
 
 
 def _spec(job: str, options: Options, path: Path) -> dict[str, Any]:

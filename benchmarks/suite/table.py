@@ -28,18 +28,30 @@ class Target:
 TARGETS = (
     Target("training SST-2", "hf_documented", 9.0),
     Target("training SST-2", "paddlenlp", 6.0),
-    Target("training SST-2", "hf_best", 1.2),
-    Target("training SST-2", "hf_bf16", 1.0),
-    Target("training MRPC", "hf_best", 1.1),
-    Target("training QNLI", "hf_best", 1.1),
+    Target("training SST-2", "hf_best", 1.9),
+    Target("training MRPC", "hf_best", 1.7),
+    Target("training QNLI", "hf_best", 1.7),
+    *(
+        Target(f"training {task}", peer, times, ours="ours_bf16")
+        for task in ("SST-2", "MRPC", "QNLI")
+        for peer, times in (("hf_bf16", 2.2), ("hf_best", 2.8))
+    ),
     Target("pretraining 6x384", "torch", 1.1),
     Target("pretraining 4x256", "torch", 1.1),
+    Target("pretraining 6x384", "torch_bf16", 2.0, ours="ours_bf16"),
+    Target("pretraining 4x256", "torch_bf16", 2.0, ours="ours_bf16"),
+    Target("base 12x768", "hf_bf16", 1.4, ours="ours_bf16"),
     Target("prediction SST-2", "hf_best", 1.5),
     Target("prediction SST-2", "onnx", 1.0),
     Target("prediction MRPC", "hf_best", 1.5),
     Target("prediction MRPC", "onnx", 1.0),
     Target("prediction QNLI", "hf_best", 1.5),
     Target("prediction QNLI", "onnx", 1.0),
+    *(
+        Target(f"prediction {task}", peer, times, ours="ours_bf16")
+        for task in ("MRPC", "QNLI")
+        for peer, times in (("hf_bf16", 1.3), ("onnx", 2.0))
+    ),
     Target("tokenizing SST-2", "hf_1000", 1.5),
     Target("tokenizing SST-2", "hf_all", 1.5),
     Target("tokenizing SST-2", "", 1.0, ours="ours_again"),
@@ -47,9 +59,9 @@ TARGETS = (
     Target("start cold", "hf_documented", 1.5),
     Target("help", "", 0.5, ours="run_glue.py"),
     Target("help", "", 0.5, ours="run_pretrain.py"),
-    Target("memory SST-2", "hf_best", 0.8, at_most=True),
+    Target("memory SST-2", "hf_best", 0.65, at_most=True),
 )
-SHARE = 0.65  # of the limit, that a training step is to reach
+SHARE = 0.7  # of the limit, that a training step is to reach
 
 
 def page(found: Found) -> str:

@@ -58,7 +58,8 @@ class CommonArgs(RunArgs, TrainArgs):
     )
     use_amp: bool = flag(
         False,
-        "automatic mixed precision (on GPUs)",
+        "automatic mixed precision: on GPUs, and with --amp_dtype bfloat16 on CPUs that have "
+        "bfloat16 instructions",
         group=DEVICE,
         on_resume=OnResume.IF_GIVEN,  # a way out of a loss that is not finite, as the next two
     )

@@ -123,6 +123,18 @@ def compare_logits(
     return result
 
 
+def run_onnx(
+    model: Path, batches: Sequence[SampleBatch], python: str
+) -> tuple[list[np.ndarray], float]:
+    """The logits [rows, classes] of every batch by ONNX Runtime, and the seconds that it took, in a
+    separate process. Raises RunError when that fails, FlagError as `compare_logits`."""
+    with tempfile.TemporaryDirectory() as work_dir:
+        status, outputs = _run_checker("onnx", model, batches, python, Path(work_dir))
+    if "skip_reason" in status:
+        raise RunError(f"ONNX Runtime could not run the model: {status['skip_reason']}")
+    return [arrays[0] for arrays in outputs], float(status["seconds"])
+
+
 def _shapes(outputs: list[list[np.ndarray]]) -> list[list[tuple[int, ...]]]:
     return [[array.shape for array in arrays] for arrays in outputs]
 

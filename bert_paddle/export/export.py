@@ -1,5 +1,6 @@
 """Export a model: load it, write it to a temporary folder, check it there, move it into place."""
 
+import dataclasses
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -9,8 +10,9 @@ from pathlib import Path
 
 from bert_paddle.common import atomic_files, extras, hardware, outputs, read_files
 from bert_paddle.common.errors import OutputError, RunError, UserError, WeightsError
-from bert_paddle.export import card, check, hugging_face, onnx_graph, paddle_inference, sample
+from bert_paddle.export import card, check, hugging_face, int8, onnx_graph, paddle_inference, sample
 from bert_paddle.export.check import CheckResult
+from bert_paddle.export.int8 import Int8Options, Int8Result
 from bert_paddle.export.source import ExportSource, find_model_dir, load_source
 
 EXPORT_INFO_FILE = "export.json"  # the export's metadata; a folder with it is an export
@@ -30,11 +32,13 @@ _WRITERS: dict[str, Callable[[ExportSource, Path], None]] = {
 
 @dataclass(frozen=True)
 class ExportResult:
-    """The export's folder, its size in bytes, and the result of its check."""
+    """The export's folder, its size in bytes, the result of its check, and the comparison of 8-bit
+    weights with float32 where they were asked for."""
 
     folder: Path
     size: int
     check: CheckResult
+    quantized: Int8Result | None = None
 
 
 def export_model(
@@ -45,6 +49,7 @@ def export_model(
     checker: str | None = None,
     do_lower_case: bool | None = None,
     log: Callable[[str], None] = lambda line: None,
+    int8_options: Int8Options | None = None,
 ) -> ExportResult:
     """Write a model in another format, and compare its logits with the original's; call
     `set_up_device` first.
@@ -53,10 +58,11 @@ def export_model(
     export_format: one of FORMATS. output: the folder to create; default: the model's
     path with "_<format>" appended. overwrite: replace an earlier export. checker: the Python
     interpreter that runs the check; default: the current one. do_lower_case, log: as in
-    `glue.predictor.Predictor`.
+    `glue.predictor.Predictor`. int8_options: with them, an ONNX model gets 8-bit weights, after the
+    check of its float32 ones.
 
-    Raises UserError for invalid input, RunError when the export's logits are wrong. In both cases
-    nothing is written, and an earlier export is kept.
+    Raises UserError for invalid input, RunError when the export's logits are wrong or 8-bit weights
+    lose too much. In these cases nothing is written, and an earlier export is kept.
     """
     if export_format == "onnx":
         extras.import_extra("onnx", "--format onnx")
@@ -68,11 +74,15 @@ def export_model(
             f"{source.folder} is a pre-training model, and {export_format} supports classification "
             "and regression models only: fine-tune it first, or give --format hf"
         )
+    dev = int8.read_dev_rows(source, int8_options.dev_predictions) if int8_options else None
     temp_dir = _create_temp_dir(target, sum(tensor.nbytes for tensor in source.tensors().values()))
     try:
         _write_files(export_format, source, temp_dir)
         batches = sample.make_batches(source)
         result = check.compare_logits(export_format, temp_dir, source, batches, python)
+        quantized = None
+        if int8_options and dev:
+            quantized = int8.quantize(temp_dir, dev, int8_options.max_drop, python)
         timestamp = datetime.now(timezone.utc).isoformat(timespec="seconds")
         extra_packages = ("onnx",) if export_format == "onnx" else ()
         export_info = {
@@ -83,13 +93,16 @@ def export_model(
             "largest_difference": None if result.skip_reason else result.max_difference,
             "versions": hardware.versions(*extra_packages),
         }
+        if quantized:
+            export_info["int8"] = dataclasses.asdict(quantized)
         atomic_files.write_json(temp_dir / EXPORT_INFO_FILE, export_info)
-        card.write_card(source, export_format, str(result), timestamp, temp_dir, target.name)
+        checked = f"{result}; {quantized}" if quantized else str(result)
+        card.write_card(source, export_format, checked, timestamp, temp_dir, target.name)
         size = _sync_to_disk(temp_dir)
         _move_into_place(temp_dir, target)
     finally:
         shutil.rmtree(temp_dir, ignore_errors=True)
-    return ExportResult(target, size, result)
+    return ExportResult(target, size, result, quantized)
 
 
 def _resolve_output_dir(

@@ -137,7 +137,8 @@ def _build_model(args: GlueArgs, task: Task, model_dir: Path, log: RunLog) -> Fo
     log.note("; ".join([f"model: {model_dir}", *loaded.notes]))
     loaded.model.eval()
     by_kernels = compute_mode.set_compute_mode(loaded.model, args, log)
-    return loss.forward_pass(loaded.model, by_kernels)
+    products = compute_mode.choose_products(args, by_kernels, log)
+    return loss.forward_pass(loaded.model, by_kernels, products)
 
 
 class FineTuningJob(TrainingJob):

@@ -1,10 +1,12 @@
 """The forward pass and the loss of fine-tuning."""
 
+import functools
 from typing import Any
 
 from bert_paddle.models.compute_mode import to_device
 from bert_paddle.models.forward_pass import Batch, ForwardPass
 from bert_paddle.models.kernels import dispatch
+from bert_paddle.models.kernels.products import FLOAT32, Products
 from bert_paddle.training.step import Objective
 
 
@@ -28,11 +30,13 @@ def objective(regression: bool) -> Objective:
     return Objective(sums, counts)
 
 
-def forward_pass(model: Any, by_kernels: bool) -> ForwardPass:
+def forward_pass(model: Any, by_kernels: bool, products: Products = FLOAT32) -> ForwardPass:
     """The forward pass of a classifier: the logits of a batch, a tensor [rows, classes].
     by_kernels: whether our CPU kernels compute it, otherwise PaddleNLP's layers."""
-    function = dispatch.classification_logits if by_kernels else _logits_by_layers
-    return ForwardPass(model, function, by_kernels)
+    function: Any = _logits_by_layers
+    if by_kernels:
+        function = functools.partial(dispatch.classification_logits, products=products)
+    return ForwardPass(model, function, by_kernels, products.name)
 
 
 def _logits_by_layers(model: Any, batch: Batch) -> Any:

@@ -16,6 +16,7 @@ from bert_paddle.common.flag_fields import OnResume, flag_names
 from bert_paddle.common.run_log import RunLog
 from bert_paddle.distributed import collectives
 from bert_paddle.models.kernels import dispatch, encoder
+from bert_paddle.models.kernels.products import FLOAT32, Products
 
 # Limits of Paddle's flash attention.
 _MAX_HEAD_SIZE, _HEAD_SIZE_MULTIPLE, _MIN_CAPABILITY = 256, 8, (8, 0)
@@ -50,9 +51,20 @@ def set_compute_mode(model: Any, args: CommonArgs, log: RunLog) -> bool:
     return by_kernels
 
 
-def describe_mode(args: CommonArgs, by_kernels: bool) -> dict[str, str]:
+def choose_products(args: CommonArgs, by_kernels: bool, log: RunLog) -> Products:
+    """How our CPU kernels multiply matrices, as --use_amp and --amp_dtype ask for, the same on all
+    ranks. by_kernels: see `set_compute_mode`."""
+    if not args.use_amp or collectives.on_gpu():
+        return FLOAT32
+    return dispatch.choose_products(args.amp_dtype, by_kernels, log)
+
+
+def describe_mode(
+    args: CommonArgs, by_kernels: bool, products: str = FLOAT32.name
+) -> dict[str, str]:
     """How the model is computed, by name: what the draws of dropout and the rounding of results
-    depend on. A checkpoint stores it. by_kernels: see `set_compute_mode`.
+    depend on. A checkpoint stores it. by_kernels: see `set_compute_mode`; products: the name of
+    `choose_products`' choice.
 
     --recompute is not in it: it draws the same masks and gives the same results.
     """
@@ -66,6 +78,7 @@ def describe_mode(args: CommonArgs, by_kernels: bool) -> dict[str, str]:
         "device": "gpu" if on_gpu else "cpu",
         "processes": str(collectives.get_world().size),
         "encoder": "kernels" if by_kernels else "layers",
+        "products": products,
         "paddle": paddle.__version__,
         **{name: flag_text(value) for name, value in switches.items()},
     }

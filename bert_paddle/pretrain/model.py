@@ -1,6 +1,7 @@
 """PaddleNLP's BertForPretraining, or BertForMaskedLM without next-sentence prediction (NSP), with
 random or loaded weights, and its loss."""
 
+import functools
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,6 +15,7 @@ from bert_paddle.models.activations import build_bert
 from bert_paddle.models.compute_mode import to_device
 from bert_paddle.models.forward_pass import Batch, ForwardPass
 from bert_paddle.models.kernels import dispatch
+from bert_paddle.models.kernels.products import FLOAT32, Products
 from bert_paddle.pretrain.args import SIZES
 from bert_paddle.training.step import Objective
 
@@ -178,21 +180,24 @@ def _float32(logits: Any) -> Any:
     return logits.astype("float32")
 
 
-def forward_pass(model: Any, by_kernels: bool, nsp: bool = True) -> ForwardPass:
+def forward_pass(
+    model: Any, by_kernels: bool, nsp: bool = True, products: Products = FLOAT32
+) -> ForwardPass:
     """The forward pass: masked-LM logits [masked positions, vocab] and NSP logits [rows, 2]; None
     instead of these for a model without an NSP head (nsp=False). by_kernels: whether our CPU
     kernels compute it, otherwise PaddleNLP's layers.
 
     The vocabulary projection is computed for the masked positions only, about 15 % of all.
     """
-    function = dispatch.pretraining_logits if by_kernels else _logits_by_layers
-    if not nsp:
-        function = _mlm_logits_by_kernels if by_kernels else _mlm_logits_by_layers
-    return ForwardPass(model, function, by_kernels)
+    function: Any = _logits_by_layers if nsp else _mlm_logits_by_layers
+    if by_kernels:
+        by = dispatch.pretraining_logits if nsp else _mlm_logits_by_kernels
+        function = functools.partial(by, products=products)
+    return ForwardPass(model, function, by_kernels, products.name)
 
 
-def _mlm_logits_by_kernels(model: Any, batch: Batch) -> tuple[Any, None]:
-    return dispatch.masked_lm_logits(model, batch), None
+def _mlm_logits_by_kernels(model: Any, batch: Batch, products: Products) -> tuple[Any, None]:
+    return dispatch.masked_lm_logits(model, batch, products), None
 
 
 def _mlm_logits_by_layers(model: Any, batch: Batch) -> tuple[Any, None]:

@@ -184,9 +184,10 @@ def _machine_differences(before: dict[str, str], now: dict[str, str]) -> Iterato
         for name, label in (
             ("device", "device"),
             ("processes", "processes"),
+            ("products", "matrix products in"),
             ("paddle", "PaddlePaddle"),
         )
-        if before.get(name, now[name]) != now[name]
+        if before.get(name, now.get(name)) != now.get(name)
     ]
     if changed:
         yield (

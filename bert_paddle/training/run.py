@@ -106,7 +106,7 @@ class TrainingRun:
             # The global batch size that the order of the rows was planned for.
             planned_rows=batches.rows_per_step,
             fingerprints=fingerprints,
-            compute_mode=compute_mode.describe_mode(args, self.trainer.by_kernels),
+            compute_mode=self.trainer.describe_mode(),
             args=args.as_dict(),
         )
         state = new

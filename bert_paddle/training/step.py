@@ -14,6 +14,7 @@ from bert_paddle.common.args import CommonArgs
 from bert_paddle.common.run_log import RunLog
 from bert_paddle.common.signals import SAVE, STOP
 from bert_paddle.distributed import collectives
+from bert_paddle.models import compute_mode
 from bert_paddle.models.forward_pass import Batch, ForwardPass
 from bert_paddle.training import optim
 
@@ -76,7 +77,8 @@ class Trainer:
         self.by_kernels = forward is not None and forward.by_kernels
         self.before_optimizer_step: list[Callable[[], None]] = []
         self.after_step: list[Callable[[], None]] = []
-        if args.use_amp and not gpu:
+        self.products = "float32" if forward is None else forward.products
+        if args.use_amp and not gpu and forward is None:  # else said where that was chosen
             log.warning("--use_amp has no effect on the CPU: training in float32")
         if args.optimizer == "lamb" and args.weight_decay == 0:
             log.note("--optimizer lamb: without --weight_decay the trust ratio is 1, as in Adam")
@@ -97,6 +99,10 @@ class Trainer:
             )
         # The first step with non-finite gradients; inf if there is none. On a GPU, a tensor.
         self._first_nonfinite: Any = math.inf
+
+    def describe_mode(self) -> dict[str, str]:
+        """See models.compute_mode.describe_mode."""
+        return compute_mode.describe_mode(self.args, self.by_kernels, self.products)
 
     def step(
         self, micro_batches: Sequence[Batch], lr: float, step: int, signals: dict[str, int]

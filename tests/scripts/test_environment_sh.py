@@ -193,6 +193,8 @@ def test_a_changed_lock_file_is_installed_into_the_venv(copy):
         ("ERROR: No matching distribution found for one==1", "no package for Python 3.11 on"),
         ("THESE PACKAGES DO NOT MATCH THE HASHES", "hash"),
         ("OSError: [Errno 28] No space left on device", "disk is full"),
+        ("error: Failed to initialize cache at `/proc/.cache/uv`", "in UV_CACHE_DIR;"),
+        ("error: a word not met before", "installed: error: a word not met before;"),
         ("something else", "the installer stopped"),
     ],
 )

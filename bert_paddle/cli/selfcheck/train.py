@@ -101,12 +101,13 @@ def make_trainer(head: str, model: Any, args: GlueArgs | PretrainArgs, log: RunL
     from bert_paddle.pretrain import model as pretrain_model
 
     by_kernels = compute_mode.set_compute_mode(model, args, log)
+    products = compute_mode.choose_products(args, by_kernels, log)
     if head == FINE_TUNING:
         objective = loss.objective(regression=False)
-        forward = loss.forward_pass(model, by_kernels)
+        forward = loss.forward_pass(model, by_kernels, products)
     else:
         objective = pretrain_model.objective()
-        forward = pretrain_model.forward_pass(model, by_kernels)
+        forward = pretrain_model.forward_pass(model, by_kernels, products=products)
     return Trainer(model, objective, args, collectives.on_gpu(), log, forward)
 
 

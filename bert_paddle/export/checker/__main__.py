@@ -4,8 +4,9 @@
 
 FORMAT: hf, onnx or paddle_inference. SAMPLE has the inputs of batch i as input_ids_i,
 attention_mask_i, token_type_ids_i, and the texts of all batches as JSON. It writes
-RESULT.npz, with output k of batch i as <i>_<k>, and RESULT.json, with "runtime" (name and version),
-or with "skip_reason" if the runtime is not installed.
+RESULT.npz, with output k of batch i as <i>_<k>, and RESULT.json, with "runtime" (name and version)
+and, by ONNX Runtime, the "seconds" of all batches once more after a first one; or with
+"skip_reason" if the runtime is not installed.
 
 PYTHON may belong to an environment without bert_paddle, so this file does not import bert_paddle.
 """
@@ -14,6 +15,7 @@ import importlib
 import json
 import os
 import sys
+import time
 
 # Marker file for the parent process (export/check.py), in the working directory: it exists if
 # PYTHON ran this file at all, even if an import below fails.
@@ -21,6 +23,7 @@ open("started", "w").close()
 
 import numpy as np  # noqa: E402
 
+MEASURED = {}  # more about the run, for RESULT.json
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
@@ -97,9 +100,12 @@ def run_onnxruntime(folder, batches, texts):
     require("onnxruntime")
     import onnxruntime
 
-    path = os.path.join(folder, "model.onnx")
+    path = folder if os.path.isfile(folder) else os.path.join(folder, "model.onnx")
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    session.run(["logits"], batches[0])
+    begun = time.perf_counter()
     outputs = [session.run(["logits"], batch) for batch in batches]
+    MEASURED["seconds"] = time.perf_counter() - begun
     return outputs, f"ONNX Runtime {onnxruntime.__version__}"
 
 
@@ -144,7 +150,7 @@ def main(export_format, folder, sample_file, result_stem):
     except NotInstalledError as error:
         status = {"skip_reason": str(error)}
     else:
-        status = {"runtime": runtime}
+        status = {"runtime": runtime, **MEASURED}
         arrays = {f"{i}_{k}": v for i, batch in enumerate(outputs) for k, v in enumerate(batch)}
         np.savez(result_stem + ".npz", **arrays)
     with open(result_stem + ".json", "w", encoding="utf-8") as file:

@@ -17,6 +17,7 @@ from typing import Any
 from bert_paddle.common import atomic_files, hardware, own_cache
 
 SOURCE = Path(__file__).with_name("kernels.c")
+_SOURCES = (SOURCE, SOURCE.with_name("layer_kernels.h"))
 CACHE_NAME = "kernels"
 # -ffast-math allows sums to be reordered, without which they are not vectorized;
 # -fno-finite-math-only restores correct results for infinities and NaN.
@@ -26,25 +27,30 @@ if platform.machine() == "x86_64":
 _INT64, _FLOAT, _UINT32, _POINTER = ctypes.c_int64, ctypes.c_float, ctypes.c_uint32, ctypes.c_void_p
 _DROPOUT = [_UINT32, _UINT32, _FLOAT]  # seed, threshold, scale
 _SIGNATURES: dict[str, list[Any]] = {
-    "bias_gelu": [*[_POINTER] * 3, _INT64, _INT64],
-    "bias_gelu_grad": [*[_POINTER] * 3, _INT64, _INT64],
-    "dropout_add_norm": [*[_POINTER] * 7, _INT64, _INT64, *_DROPOUT, _FLOAT],
-    "dropout_add_norm_grad": [*[_POINTER] * 9, _INT64, _INT64, *_DROPOUT],
     "embed": [*[_POINTER] * 11, _INT64, _INT64, *_DROPOUT, _FLOAT],
     "embed_grad": [*[_POINTER] * 13, *[_INT64] * 5, *_DROPOUT],
-    "column_sums": [*[_POINTER] * 2, _INT64, _INT64],
     "squares": [*[_POINTER] * 2, _INT64],
     "adamw": [_POINTER, _INT64, *[_FLOAT] * 6],
-    "attention": [*[_POINTER] * 11, _INT64, _INT64, _INT64, *_DROPOUT],
+    "cast_bfloat16": [_POINTER, _INT64],
+}
+# Of layer_kernels.h, for activations in float32 and, with a suffix, in bfloat16.
+_LAYER_SIGNATURES: dict[str, list[Any]] = {
+    "bias_gelu": [*[_POINTER] * 4, _INT64, _INT64],
+    "bias_gelu_grad": [*[_POINTER] * 4, _INT64, _INT64],
+    "dropout_add_norm": [*[_POINTER] * 8, _INT64, _INT64, *_DROPOUT, _FLOAT],
+    "dropout_add_norm_grad": [*[_POINTER] * 9, _INT64, _INT64, *_DROPOUT],
+    "column_sums": [*[_POINTER] * 2, _INT64, _INT64],
+    "attention": [*[_POINTER] * 14, _INT64, _INT64, _INT64, *_DROPOUT],
     "attention_grad": [*[_POINTER] * 11, _INT64, _INT64, _INT64, *_DROPOUT],
 }
+for _suffix in ("", "_bfloat16"):
+    _SIGNATURES |= {name + _suffix: types for name, types in _LAYER_SIGNATURES.items()}
 
 # Kernels that allocate memory and return -1 when they cannot.
 _ALLOCATING = {
-    "column_sums",
-    "attention",
-    "squares",
-    *(name for name in _SIGNATURES if name.endswith("_grad")),
+    name
+    for name in _SIGNATURES
+    if name.startswith(("column_sums", "attention", "squares")) or "_grad" in name
 }
 _DIGEST_SIZE = hashlib.sha256().digest_size  # the digest is appended to a cached library
 
@@ -129,7 +135,7 @@ def _load_or_compile(compiler: Sequence[str]) -> Kernels:
         paddle.__version__,
         *_FLAGS,
     ]
-    key = chr(0).join([*key_parts, SOURCE.read_text("utf-8")])
+    key = chr(0).join([*key_parts, *(source.read_text("utf-8") for source in _SOURCES)])
     name = f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
     try:
         path = own_cache.open_folder(CACHE_NAME) / name

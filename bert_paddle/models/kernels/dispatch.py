@@ -8,7 +8,13 @@ import numpy as np
 from bert_paddle.common import own_cache
 from bert_paddle.common.run_log import RunLog
 from bert_paddle.distributed import collectives
-from bert_paddle.models.kernels import compile_kernels, encoder
+from bert_paddle.models.kernels import compile_kernels, encoder, linear
+from bert_paddle.models.kernels.products import (
+    BFLOAT16,
+    FLOAT32,
+    Products,
+    bfloat16_unsupported_reason,
+)
 
 Batch = dict[str, np.ndarray]
 
@@ -33,18 +39,32 @@ def choose_kernels(model: Any, cpu_kernels: bool, log: RunLog) -> bool:
     return not reason
 
 
-def classification_logits(model: Any, batch: Batch) -> Any:
-    """The logits of a BertForSequenceClassification, a tensor [rows, classes].
+def choose_products(dtype: str, by_kernels: bool, log: RunLog) -> Products:
+    """How the kernels multiply matrices on the CPU with --use_amp, the same on all ranks. dtype:
+    --amp_dtype. by_kernels: see `choose_kernels`. Logs what was chosen."""
+    reason = "" if by_kernels else "only this package's kernels compute in bfloat16"
+    if dtype != "bfloat16":
+        reason = f"CPUs do not compute in {dtype}: see --amp_dtype bfloat16"
+    reasons = collectives.all_gather(reason or bfloat16_unsupported_reason())
+    if reason := next((reason for reason in reasons if reason), ""):
+        log.warning(f"--use_amp has no effect on the CPU: computing in float32 ({reason})")
+        return FLOAT32
+    log.note("encoder: matrix products in bfloat16 by oneDNN")
+    return BFLOAT16
+
+
+def classification_logits(model: Any, batch: Batch, products: Products = FLOAT32) -> Any:
+    """The logits of a BertForSequenceClassification, a float32 tensor [rows, classes].
 
     batch: input_ids, input_mask, segment_ids, int64 [rows, length].
     """
     rows, length = batch["input_ids"].shape
-    first_tokens = _encode(model, batch, np.arange(rows) * length)
+    first_tokens = _encode(model, batch, np.arange(rows) * length, products)
     pooled = model.bert.pooler(first_tokens.unsqueeze(1))
     return model.classifier(model.dropout(pooled))
 
 
-def masked_lm_logits(model: Any, batch: Batch) -> Any:
+def masked_lm_logits(model: Any, batch: Batch, products: Products = FLOAT32) -> Any:
     """The logits of a BertForMaskedLM, a tensor [masked positions, vocab].
 
     batch: as for `pretraining_logits`.
@@ -54,11 +74,12 @@ def masked_lm_logits(model: Any, batch: Batch) -> Any:
     positions, index = np.unique(batch["masked_positions"], return_inverse=True)
     if len(positions) == 0:  # the encoder needs a token
         positions = np.zeros(1, np.int64)
-    encoded = _encode(model, batch, positions)
-    return model.cls(paddle.gather(encoded, paddle.to_tensor(index)))
+    encoded = _encode(model, batch, positions, products)
+    masked = paddle.gather(encoded, paddle.to_tensor(index))
+    return _mlm_head(model.cls.predictions, masked, products)
 
 
-def pretraining_logits(model: Any, batch: Batch) -> tuple[Any, Any]:
+def pretraining_logits(model: Any, batch: Batch, products: Products = FLOAT32) -> tuple[Any, Any]:
     """The MLM logits [masked positions, vocab] and NSP logits [rows, 2] of a BertForPretraining.
 
     batch: as for `classification_logits`, with masked_positions: flat indices into [rows, length].
@@ -68,14 +89,26 @@ def pretraining_logits(model: Any, batch: Batch) -> tuple[Any, Any]:
     rows, length = batch["input_ids"].shape
     first, masked = np.arange(rows) * length, batch["masked_positions"]
     positions = np.union1d(first, masked)  # ascending, without duplicates
-    encoded = _encode(model, batch, positions)
+    encoded = _encode(model, batch, positions, products)
     first_index, masked_index = (
         paddle.to_tensor(np.searchsorted(positions, part)) for part in (first, masked)
     )
     pooled = model.bert.pooler(paddle.gather(encoded, first_index).unsqueeze(1))
-    return model.cls(paddle.gather(encoded, masked_index), pooled)
+    masked_tokens = paddle.gather(encoded, masked_index)
+    mlm_logits = _mlm_head(model.cls.predictions, masked_tokens, products)
+    return mlm_logits, model.cls.seq_relationship(pooled)
 
 
-def _encode(model: Any, batch: Batch, positions: np.ndarray) -> Any:
+def _mlm_head(head: Any, hidden: Any, products: Products) -> Any:
+    """The logits [n, vocab] of a BertLMPredictionHead for `hidden` [n, hidden]; its projection to
+    the vocabulary is the largest product of all."""
+    kernels = compile_kernels.load_kernels()[0]
+    if products is FLOAT32 or kernels is None or len(hidden) == 0:
+        return head(hidden)
+    hidden = head.layer_norm(head.activation(head.transform(hidden)))
+    return linear.apply(hidden, head.decoder.weight, head.decoder.bias, kernels, products)
+
+
+def _encode(model: Any, batch: Batch, positions: np.ndarray, products: Products) -> Any:
     ids, mask, segments = batch["input_ids"], batch["input_mask"], batch["segment_ids"]
-    return encoder.encode(model.bert, ids, mask, segments, positions)
+    return encoder.encode(model.bert, ids, mask, segments, positions, products)

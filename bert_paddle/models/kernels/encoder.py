@@ -8,6 +8,7 @@ import numpy as np
 
 from bert_paddle.distributed import collectives
 from bert_paddle.models.kernels import compile_kernels, embedding, encoder_layer
+from bert_paddle.models.kernels.products import FLOAT32, Products
 
 
 def unsupported_reason(bert: Any) -> str:
@@ -34,8 +35,9 @@ def encode(
     input_mask: np.ndarray,
     segment_ids: np.ndarray,
     positions: np.ndarray,
+    products: Products = FLOAT32,
 ) -> Any:
-    """The encoder's output at `positions`, a tensor [len(positions), hidden].
+    """The encoder's output at `positions`, a float32 tensor [len(positions), hidden].
 
     positions: ascending flat indices of unmasked tokens, at least one in each row of the other
     arrays, which are [rows, length].
@@ -61,13 +63,23 @@ def encode(
     x = embedding.apply(bert.embeddings, (ids, unmasked % length, segments), _kernels(), dropout)
     spans = encoder_layer.make_spans(key_counts, key_counts, heads)
     last_spans = encoder_layer.make_spans(query_counts, key_counts, heads)
+    x_queries, [x_factor, *weights] = x, products.factors(_kernels(), [x, *_factors(layers)])
+    queries_factor = x_factor
     for index, layer in enumerate(layers):
-        x_queries = x
+        x_queries, queries_factor = x, x_factor
         if index == len(layers) - 1:
             packed_positions = paddle.to_tensor(np.searchsorted(unmasked, positions))
             x_queries, spans = paddle.gather(x, packed_positions), last_spans
-        settings = _layer_settings(layer, spans, heads, seeds[index])
+            queries_factor = paddle.gather(x_factor, packed_positions)
+        output: list[Any] = []
+        settings = _layer_settings(
+            layer,
+            products,
+            (queries_factor, x_factor, weights[6 * index : 6 * index + 6], output),
+            (spans, heads, seeds[index]),
+        )
         x = encoder_layer.apply(x_queries, x, _parameters(layer), settings)
+        [x_factor] = output
     return x
 
 
@@ -80,12 +92,17 @@ def _check_ids(ids: np.ndarray, table: Any, id_name: str) -> None:
 
 
 def _layer_settings(
-    layer: Any, spans: encoder_layer.Spans, heads: int, seed: int
+    layer: Any, products: Products, factors: tuple[Any, Any, Any, list[Any]], attention: Any
 ) -> encoder_layer.Settings:
+    """factors, attention: the fields of Settings from x_queries on, and from spans on, with the
+    dropouts' seed."""
+    spans, heads, seed = attention
     attention_rate = layer.self_attn.dropout if layer.training else 0.0
     hidden_rate = layer.dropout1.p if layer.training else 0.0
     return encoder_layer.Settings(
         _kernels(),
+        products,
+        *factors,
         spans,
         heads,
         encoder_layer.Dropout(attention_rate, seed),
@@ -106,3 +123,19 @@ def _parameters(layer: Any) -> Sequence[Any]:
     projections = (attention.q_proj, attention.k_proj, attention.v_proj, attention.out_proj)
     parts = (*projections, layer.norm1, layer.linear1, layer.linear2, layer.norm2)
     return [tensor for part in parts for tensor in (part.weight, part.bias)]
+
+
+def _factors(layers: Any) -> list[Any]:
+    """The six weights of each layer that are factors of products, in the order of Settings."""
+    return [
+        part.weight
+        for layer in layers
+        for part in (
+            layer.self_attn.q_proj,
+            layer.self_attn.k_proj,
+            layer.self_attn.v_proj,
+            layer.self_attn.out_proj,
+            layer.linear1,
+            layer.linear2,
+        )
+    ]

@@ -6,8 +6,8 @@ Hendrycks and Gimpel 2016, arXiv:1606.08415), forward and backward.
     Y1      = norm(dropout(A Wo + bo) + Xq)
     Y       = norm(dropout(gelu(Y1 W1 + b1) W2 + b2) + Y1)
 
-X: the layer's input; Xq: those of its rows whose output is computed; d: the size of a head. Paddle
-computes the matrix products, kernels.c everything between them.
+X: the layer's input; Xq: those of its rows whose output is computed; d: the size of a head.
+products.py computes the matrix products, kernels.c everything between them.
 """
 
 import functools
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from bert_paddle.models.kernels.compile_kernels import Kernels
+from bert_paddle.models.kernels.products import Products
 
 _KEY_MULTIPLE = 16  # kernels.c pads the keys of a sequence to a multiple of this, its WIDE
 
@@ -70,14 +71,28 @@ class Dropout:
 
 @dataclass(frozen=True)
 class Settings:
-    """A layer's inputs other than tensors."""
+    """A layer's inputs other than tensors that have gradients.
+
+    x_queries, x, weights: the layer's inputs, and the weights of its query, key, value and output
+    projections and of its two feed-forward layers, as factors of products.
+    output: gets the layer's output as a factor.
+    """
 
     kernels: Kernels
+    products: Products
+    x_queries: Any
+    x: Any
+    weights: Sequence[Any]
+    output: list[Any]
     spans: Spans
     heads: int
     attention_dropout: Dropout
     hidden_dropout: Dropout
     epsilons: tuple[float, float]  # of the two norms
+
+    def run(self, name: str, *arguments: Any) -> None:
+        """Run the kernel `name`, for the type of the products' factors."""
+        self.kernels.run(name + self.products.suffix, *arguments)
 
 
 def apply(x_queries: Any, x: Any, parameters: Sequence[Any], settings: Settings) -> Any:
@@ -101,67 +116,72 @@ def make_py_layer(forward: Any, backward: Any) -> Any:
 
 def _forward(ctx: Any, xq: Any, x: Any, *inputs: Any) -> Any:
     """Names are those of the formulas above; g, e: a norm's weight and bias; z1, z2: the inputs of
-    the norms; stats1, stats2: their means and 1 / standard deviations."""
+    the norms; stats1, stats2: their means and 1 / standard deviations; y1_, y_: y1 and y as factors
+    of products; inner: y1 W1 + b1."""
     import paddle
-    from paddle import matmul
 
     *parameters, s = inputs
-    wq, bq, wk, bk, wv, bv, wo, bo, g1, e1, w1, b1, w2, b2, g2, e2 = parameters
-    (n, h), run = xq.shape, s.kernels.run
-    q, k, v, context = matmul(xq, wq), matmul(x, wk), matmul(x, wv), paddle.empty_like(xq)
-    probs = paddle.empty([s.spans.size])
+    wq, wk, wv, wo, w1, w2 = s.weights
+    _, bq, _, bk, _, bv, _, bo, g1, e1, _, b1, _, b2, g2, e2 = parameters
+    (n, h), run, product, storage = xq.shape, s.run, s.products.product, s.products.storage
+    xq_wq, x_wk, x_wv = product(s.x_queries, wq), product(s.x, wk), product(s.x, wv)
+    q, k, v, context = storage(xq_wq), storage(x_wk), storage(x_wv), s.products.empty([n, h])
+    probs = s.products.empty([s.spans.size])
     sizes = (len(s.spans.probabilities), s.heads, h // s.heads, *s.attention_dropout.arguments(0))
-    run("attention", q, k, v, bq, bk, bv, *s.spans.offsets, probs, context, *sizes)
-    z1, y1, stats1 = matmul(context, wo), paddle.empty_like(xq), paddle.empty([n, 2])
-    norms = (n, h, *s.hidden_dropout.arguments(1), s.epsilons[0])
-    run("dropout_add_norm", z1, bo, xq, g1, e1, y1, stats1, *norms)
-    inner = matmul(y1, w1)
-    active = paddle.empty_like(inner)
-    run("bias_gelu", inner, b1, active, *inner.shape)
-    z2, y, stats2 = matmul(active, w2), paddle.empty_like(xq), paddle.empty([n, 2])
-    norms = (n, h, *s.hidden_dropout.arguments(2), s.epsilons[1])
-    run("dropout_add_norm", z2, b2, y1, g2, e2, y, stats2, *norms)
+    biased = xq_wq, x_wk, x_wv, bq, bk, bv, q, k, v
+    run("attention", *biased, *s.spans.offsets, probs, context, *sizes)
+    z1, y1, stats1 = product(context, wo), paddle.empty([n, h]), paddle.empty([n, 2])
+    y1_, norms = storage(y1), (n, h, *s.hidden_dropout.arguments(1), s.epsilons[0])
+    run("dropout_add_norm", z1, bo, xq, g1, e1, y1, y1_, stats1, *norms)
+    y1_w1 = product(y1_, w1)
+    inner, active = storage(y1_w1), s.products.empty(y1_w1.shape)
+    run("bias_gelu", y1_w1, b1, inner, active, *active.shape)
+    z2, y, stats2 = product(active, w2), paddle.empty([n, h]), paddle.empty([n, 2])
+    y_, norms = storage(y), (n, h, *s.hidden_dropout.arguments(2), s.epsilons[1])
+    run("dropout_add_norm", z2, b2, y1, g2, e2, y, y_, stats2, *norms)
+    s.output.append(y_)
     ctx.settings, ctx.parameters = s, parameters
-    ctx.saved = xq, x, q, k, v, probs, context, z1, y1, stats1, inner, active, z2, stats2
+    ctx.saved = q, k, v, probs, context, z1, y1_, stats1, inner, active, z2, stats2
     return y
 
 
 def _backward(ctx: Any, dy: Any) -> Any:
     """The gradients of `_forward`'s tensor inputs, in their order; dx is the gradient of x."""
     import paddle
-    from paddle import matmul
 
-    s, run = ctx.settings, ctx.settings.kernels.run
-    wq, bq, wk, bk, wv, bv, wo, bo, g1, e1, w1, b1, w2, b2, g2, e2 = ctx.parameters
-    xq, x, q, k, v, probs, context, z1, y1, stats1, inner, active, z2, stats2 = ctx.saved
+    s, products, run = ctx.settings, ctx.settings.products, ctx.settings.run
+    product, empty, like = products.product, products.empty, paddle.empty_like
+    wq, wk, wv, wo, w1, w2 = s.weights
+    _, bq, _, bk, _, bv, _, bo, g1, e1, _, b1, _, b2, g2, e2 = ctx.parameters
+    q, k, v, probs, context, z1, y1_, stats1, inner, active, z2, stats2 = ctx.saved
     ctx.saved = ()
-    like, (n, h) = paddle.empty_like, xq.shape
-    dy1, dz2, dg2, de2, db2 = like(dy), like(dy), like(g2), like(e2), like(b2)
-    dy, norms = dy.contiguous(), (n, h, *s.hidden_dropout.arguments(2))
+    dy, (n, h) = dy.contiguous(), dy.shape
+    dy1, dz2, dg2, de2, db2 = like(dy), empty([n, h]), like(g2), like(e2), like(b2)
+    norms = (n, h, *s.hidden_dropout.arguments(2))
     run("dropout_add_norm_grad", dy, z2, stats2, g2, dy1, dz2, dg2, de2, db2, *norms)
-    dinner, dw2, db1 = matmul(dz2, w2, transpose_y=True), _weight_grad(active, dz2), like(b1)
-    run("bias_gelu_grad", inner, dinner, db1, *inner.shape)
-    dy1.add_(matmul(dinner, w1, transpose_y=True))
-    dw1 = _weight_grad(y1, dinner)
-    dxq, dz1, dg1, de1, dbo = like(dy), like(dy), like(g1), like(e1), like(bo)
+    dactive, dw2, db1 = product(dz2, w2, transpose_b=True), _weight_grad(s, active, dz2), like(b1)
+    dinner = products.storage(dactive)
+    run("bias_gelu_grad", inner, dactive, dinner, db1, *inner.shape)
+    products.add_product(dy1, dinner, w1, transpose_b=True)
+    dw1 = _weight_grad(s, y1_, dinner)
+    dxq, dz1, dg1, de1, dbo = like(dy), empty([n, h]), like(g1), like(e1), like(bo)
     norms = (n, h, *s.hidden_dropout.arguments(1))
     run("dropout_add_norm_grad", dy1, z1, stats1, g1, dxq, dz1, dg1, de1, dbo, *norms)
-    dcontext, dwo = matmul(dz1, wo, transpose_y=True), _weight_grad(context, dz1)
-    dq, dk, dv = like(q), like(k), like(v)
+    dcontext, dwo = product(dz1, wo, transpose_b=True), _weight_grad(s, context, dz1)
+    dq, dk, dv = empty(q.shape), empty(k.shape), empty(v.shape)
     sizes = (len(s.spans.probabilities), s.heads, h // s.heads, *s.attention_dropout.arguments(0))
     run("attention_grad", dcontext, q, k, v, *s.spans.offsets, probs, dq, dk, dv, *sizes)
     biases = dbq, dbk, dbv = like(bq), like(bk), like(bv)
     for bias, grad in zip(biases, (dq, dk, dv), strict=True):
         run("column_sums", grad, bias, *grad.shape)
-    dxq.add_(matmul(dq, wq, transpose_y=True))
-    dx = matmul(dk, wk, transpose_y=True).add_(matmul(dv, wv, transpose_y=True))
-    dwq, dwk, dwv = _weight_grad(xq, dq), _weight_grad(x, dk), _weight_grad(x, dv)
+    products.add_product(dxq, dq, wq, transpose_b=True)
+    dx = product(dk, wk, transpose_b=True)
+    products.add_product(dx, dv, wv, transpose_b=True)
+    dwq, dwk, dwv = (_weight_grad(s, *pair) for pair in ((s.x_queries, dq), (s.x, dk), (s.x, dv)))
     projections = dwq, dbq, dwk, dbk, dwv, dbv, dwo, dbo
     return dxq, dx, *projections, dg1, de1, dw1, db1, dw2, db2, dg2, de2
 
 
-def _weight_grad(x: Any, grad: Any) -> Any:
+def _weight_grad(settings: Settings, x: Any, grad: Any) -> Any:
     """The gradient of W in x W: x^T grad."""
-    import paddle
-
-    return paddle.matmul(x, grad, transpose_x=True)
+    return settings.products.product(x, grad, transpose_a=True)

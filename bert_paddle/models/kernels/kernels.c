@@ -80,46 +80,6 @@ static void add_up(const float *partial, int64_t blocks, int64_t stride, int64_t
     }
 }
 
-/* x += bias; y = GELU(x) = x * Phi(x), Phi: the CDF above.  x, y: [n, f] */
-void bias_gelu(float *x, const float *bias, float *y, int64_t n, int64_t f) {
-#pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < n; i++) {
-        float *row = x + i * f, *out = y + i * f;
-        for (int64_t j = 0; j < f; j++) {
-            float v = row[j] + bias[j], distribution, density;
-            normal(v, &distribution, &density);
-            row[j] = v;
-            out[j] = v * distribution;
-        }
-    }
-}
-
-/* x: as bias_gelu stored it. dy *= d(x Phi(x))/dx; then dbias = column sums of dy. */
-int bias_gelu_grad(const float *x, float *dy, float *dbias, int64_t n, int64_t f) {
-    int64_t blocks = blocks_of(n);
-    float *partial = calloc((size_t)(blocks * f), sizeof(float));
-    if (!partial) return -1;
-#pragma omp parallel for schedule(static)
-    for (int64_t b = 0; b < blocks; b++) {
-        float *sum = partial + b * f;
-        int64_t last = (b + 1) * BLOCK < n ? (b + 1) * BLOCK : n;
-        for (int64_t i = b * BLOCK; i < last; i++) {
-            const float *row = x + i * f;
-            float *grad = dy + i * f;
-            for (int64_t j = 0; j < f; j++) {
-                float distribution, density;
-                normal(row[j], &distribution, &density);
-                float g = grad[j] * (distribution + row[j] * density);
-                grad[j] = g;
-                sum[j] += g;
-            }
-        }
-    }
-    add_up(partial, blocks, f, f, dbias);
-    free(partial);
-    return 0;
-}
-
 /* LayerNorm of one row: y = (z - mean) * rstd * gamma + beta; stats: mean and rstd. */
 static inline void norm(const float *z, const float *gamma, const float *beta, float *y,
                         float *stats, int64_t h, float epsilon) {
@@ -149,63 +109,6 @@ static inline void norm_grad(const float *dy, const float *z, const float *stats
     product /= (float)h;
     for (int64_t j = 0; j < h; j++)
         dz[j] = (dy[j] * gamma[j] - sum - (z[j] - mean) * rstd * product) * rstd;
-}
-
-/* z = dropout(x + bias) + residual, stored in x; y = (z - mean) * rstd * gamma + beta.
- * All [n, h]; stats: [n, 2], mean and rstd. */
-void dropout_add_norm(float *x, const float *bias, const float *residual, const float *gamma,
-                      const float *beta, float *y, float *stats, int64_t n, int64_t h,
-                      uint32_t seed, uint32_t threshold, float scale, float epsilon) {
-#pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < n; i++) {
-        float *z = x + i * h, *out = y + i * h;
-        const float *before = residual + i * h;
-        uint32_t index = (uint32_t)(i * h);
-        if (threshold)
-            for (int64_t j = 0; j < h; j++)
-                z[j] = (z[j] + bias[j]) * kept(index + (uint32_t)j, seed, threshold, scale) +
-                       before[j];
-        else
-            for (int64_t j = 0; j < h; j++) z[j] = z[j] + bias[j] + before[j];
-        norm(z, gamma, beta, out, stats + 2 * i, h, epsilon);
-    }
-}
-
-/* The gradients of dropout_add_norm: dresidual and dx [n, h] (dx may alias dy); dgamma, dbeta,
- * dbias [h]. */
-int dropout_add_norm_grad(const float *dy, const float *z, const float *stats, const float *gamma,
-                          float *dresidual, float *dx, float *dgamma, float *dbeta, float *dbias,
-                          int64_t n, int64_t h, uint32_t seed, uint32_t threshold, float scale) {
-    int64_t blocks = blocks_of(n);
-    float *partial = calloc((size_t)(blocks * 3 * h), sizeof(float));
-    if (!partial) return -1;
-#pragma omp parallel for schedule(static)
-    for (int64_t b = 0; b < blocks; b++) {
-        float *gammas = partial + b * 3 * h, *betas = gammas + h, *biases = betas + h;
-        int64_t last = (b + 1) * BLOCK < n ? (b + 1) * BLOCK : n;
-        for (int64_t i = b * BLOCK; i < last; i++) {
-            const float *grad = dy + i * h, *row = z + i * h;
-            float *before = dresidual + i * h, *inner = dx + i * h;
-            uint32_t index = (uint32_t)(i * h);
-            norm_grad(grad, row, stats + 2 * i, gamma, before, gammas, betas, h);
-            if (threshold)
-                for (int64_t j = 0; j < h; j++) {
-                    float g = before[j] * kept(index + (uint32_t)j, seed, threshold, scale);
-                    inner[j] = g;
-                    biases[j] += g;
-                }
-            else
-                for (int64_t j = 0; j < h; j++) {
-                    inner[j] = before[j];
-                    biases[j] += before[j];
-                }
-        }
-    }
-    add_up(partial, blocks, 3 * h, h, dgamma);
-    add_up(partial + h, blocks, 3 * h, h, dbeta);
-    add_up(partial + 2 * h, blocks, 3 * h, h, dbias);
-    free(partial);
-    return 0;
 }
 
 /* z = W[word] + P[position] + T[segment]; y = dropout((z - mean) * rstd * gamma + beta).
@@ -273,22 +176,6 @@ int embed_grad(const float *dy, const float *z, const float *stats, const float 
     scatter(words, dz, dw, vocabulary, n, h);
     scatter(positions, dz, dp, lengths, n, h);
     scatter(segments, dz, dt, kinds, n, h);
-    return 0;
-}
-
-/* sums[j] = column sums of x [n, h]. */
-int column_sums(const float *x, float *sums, int64_t n, int64_t h) {
-    int64_t blocks = blocks_of(n);
-    float *partial = calloc((size_t)(blocks * h), sizeof(float));
-    if (!partial) return -1;
-#pragma omp parallel for schedule(static)
-    for (int64_t b = 0; b < blocks; b++) {
-        int64_t last = (b + 1) * BLOCK < n ? (b + 1) * BLOCK : n;
-        for (int64_t i = b * BLOCK; i < last; i++)
-            for (int64_t j = 0; j < h; j++) partial[b * h + j] += x[i * h + j];
-    }
-    add_up(partial, blocks, h, h, sums);
-    free(partial);
     return 0;
 }
 
@@ -491,95 +378,57 @@ static void softmax(float *p, int64_t keys, int64_t wide) {
     for (int64_t j = keys; j < wide; j++) p[j] = 0.0f;
 }
 
-static void add_bias(float *x, const float *bias, int64_t rows, int64_t h, int64_t d) {
-    for (int64_t i = 0; i < rows; i++)
-        for (int64_t c = 0; c < d; c++) x[i * h + c] += bias[c];
+/* The operations of a layer twice: with float32 and with bfloat16 activations. */
+typedef uint16_t bfloat16;
+
+static inline float widened(bfloat16 x) {
+    union {
+        uint32_t i;
+        float f;
+    } bits = {(uint32_t)x << 16};
+    return bits.f;
 }
 
-/* Adds the biases to q, k and v in place; stores the probabilities and out [nq, h]. Each thread's
- * workspace, `held`, has room for transposed keys and probabilities after dropout. A thread without
- * it skips its units, since a parallel loop cannot be left. */
-int attention(float *q, float *k, float *v, const float *bias_q, const float *bias_k,
-              const float *bias_v, const int64_t *first_q, const int64_t *first_k,
-              const int64_t *place, float *probabilities, float *out, int64_t sequences,
-              int64_t heads, int64_t d, uint32_t seed, uint32_t threshold, float scale) {
-    int64_t h = heads * d, turned, scores;
-    int failed = 0;
-    float factor = 1.0f / sqrtf((float)d);
-    largest(first_q, first_k, sequences, d, &turned, &scores);
-#pragma omp parallel
-    {
-        float *held = malloc((size_t)(turned + scores) * sizeof(float)), *dropped = held + turned;
-        if (!held) {
-#pragma omp atomic write
-            failed = 1;
-        }
-#pragma omp for schedule(monotonic : dynamic)
-        for (int64_t number = 0; number < sequences * heads; number++) {
-            if (!held) continue;
-            Unit u = unit_of(number, heads, d, first_q, first_k, place);
-            int64_t bias = number % heads * d, count = u.queries * u.wide;
-            float *p = probabilities + u.p;
-            add_bias(q + u.q, bias_q + bias, u.queries, h, d);
-            add_bias(k + u.k, bias_k + bias, u.keys, h, d);
-            add_bias(v + u.k, bias_v + bias, u.keys, h, d);
-            transpose(k + u.k, u.keys, h, d, u.wide, held);
-            product(q + u.q, h, 1, held, u.wide, p, u.wide, u.queries, u.wide, d, factor);
-            for (int64_t i = 0; i < u.queries; i++) softmax(p + i * u.wide, u.keys, u.wide);
-            if (threshold) drop(p, dropped, count, u.index, seed, threshold, scale);
-            product(threshold ? dropped : p, u.wide, 1, v + u.k, h, out + u.q, h, u.queries, d,
-                    u.keys, 1.0f);
-        }
-        free(held);
-    }
-    return -failed;
+/* x rounded to the nearest bfloat16, ties to even. */
+static inline bfloat16 rounded(float x) {
+    union {
+        float f;
+        uint32_t i;
+    } bits = {x};
+    return (bfloat16)((bits.i + 0x7fffu + ((bits.i >> 16) & 1u)) >> 16);
 }
 
-/* The gradients of attention: dq [nq, h], dk and dv [nk, h]. With P the probabilities, S the scores
- * before softmax, and dO = dout:
- *   dV = dropout(P)^T dO;  dP = dropout(dO V^T), with the same mask;
- *   dS = P * (dP - row sums of dP * P);  dQ = factor * dS K;  dK = factor * dS^T Q
- * `grads` holds dP, then dS. */
-int attention_grad(const float *dout, const float *q, const float *k, const float *v,
-                   const int64_t *first_q, const int64_t *first_k, const int64_t *place,
-                   const float *probabilities, float *dq, float *dk, float *dv, int64_t sequences,
-                   int64_t heads, int64_t d, uint32_t seed, uint32_t threshold, float scale) {
-    int64_t h = heads * d, turned, scores;
-    int failed = 0;
-    float factor = 1.0f / sqrtf((float)d);
-    largest(first_q, first_k, sequences, d, &turned, &scores);
+#define Stored float
+#define GET(x) (x)
+#define PUT(x) (x)
+#define NAME(function) function
+#include "layer_kernels.h"
+#undef Stored
+#undef GET
+#undef PUT
+#undef NAME
+#define Stored bfloat16
+#define GET(x) widened(x)
+#define PUT(x) rounded(x)
+#define NAME(function) function##_bfloat16
+#include "layer_kernels.h"
+
+/* The weights of products in bfloat16: out[i] = x[i] for i < counts[t] of each tensor t. */
+typedef struct {
+    const float *x;
+    bfloat16 *out;
+    int64_t count;
+} Cast;
+
+void cast_bfloat16(const Cast *casts, int64_t n) {
 #pragma omp parallel
-    {
-        float *held = malloc((size_t)(turned + 2 * scores) * sizeof(float));
-        float *grads = held + turned, *dropped = grads + scores;
-        if (!held) {
-#pragma omp atomic write
-            failed = 1;
+    for (int64_t t = 0; t < n; t++) {
+        const float *restrict x = casts[t].x;
+        bfloat16 *restrict out = casts[t].out;
+#pragma omp for schedule(static) nowait
+        for (int64_t begin = 0; begin < casts[t].count; begin += CHUNK) {
+            int64_t end = begin + CHUNK < casts[t].count ? begin + CHUNK : casts[t].count;
+            for (int64_t j = begin; j < end; j++) out[j] = rounded(x[j]);
         }
-#pragma omp for schedule(monotonic : dynamic)
-        for (int64_t number = 0; number < sequences * heads; number++) {
-            if (!held) continue;
-            Unit u = unit_of(number, heads, d, first_q, first_k, place);
-            int64_t count = u.queries * u.wide;
-            const float *p = probabilities + u.p;
-            transpose(v + u.k, u.keys, h, d, u.wide, held);
-            product(dout + u.q, h, 1, held, u.wide, grads, u.wide, u.queries, u.wide, d, 1.0f);
-            if (threshold) {
-                drop(p, dropped, count, u.index, seed, threshold, scale);
-                drop(grads, grads, count, u.index, seed, threshold, scale);
-            }
-            product(threshold ? dropped : p, 1, u.wide, dout + u.q, h, dv + u.k, h, u.keys, d,
-                    u.queries, 1.0f);
-            for (int64_t i = 0; i < u.queries; i++) {
-                float *g = grads + i * u.wide, dot = 0.0f;
-                const float *row = p + i * u.wide;
-                for (int64_t j = 0; j < u.keys; j++) dot += g[j] * row[j];
-                for (int64_t j = 0; j < u.keys; j++) g[j] = row[j] * (g[j] - dot);
-            }
-            product(grads, u.wide, 1, k + u.k, h, dq + u.q, h, u.queries, d, u.keys, factor);
-            product(grads, 1, u.wide, q + u.q, h, dk + u.k, h, u.keys, d, u.queries, factor);
-        }
-        free(held);
     }
-    return -failed;
 }

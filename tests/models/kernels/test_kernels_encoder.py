@@ -220,6 +220,7 @@ def test_dropout_rate(kernels):
             ones,
             zeros,
             y,
+            y,
             stats,
             n,
             h,
