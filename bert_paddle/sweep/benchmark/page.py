@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import ClassVar
 
 from bert_paddle import __version__
 from bert_paddle.report import page as report_page
@@ -22,13 +23,15 @@ class _Chart:
     """A line for each metric: label, score, the ends of its interval, published scores, in percent.
     start: where the axis begins, which ends at 100."""
 
+    LEFT: ClassVar[int] = 200
+
     start: int
     lines: list[tuple[str, float, float, float, list[float]]]
 
     def x(self, value: float) -> str:
         """The position of a score on the chart, in its units."""
         share = (min(max(value, self.start), 100) - self.start) / (100 - self.start)
-        return f"{170 + 530 * share:.1f}"
+        return f"{self.LEFT + (700 - self.LEFT) * share:.1f}"
 
     @property
     def ticks(self) -> list[int]:
@@ -38,15 +41,17 @@ class _Chart:
 
 def render(summary: BenchmarkTable, title: str, heading: Sequence[str]) -> str:
     """The page's HTML, self-contained. heading: lines below the title."""
-    folder = Path(__file__).parent
+    folder, rows = Path(__file__).parent, table.rows(summary)
     template = report_page.template_environment(folder).get_template(_TEMPLATE)
     return template.render(
         title=title,
         heading=heading,
         warnings=_warnings(summary),
         tiles=_tiles(summary),
-        head=table.head(summary),
-        rows=table.rows(summary),
+        head=table.head(summary)[: table.OWN_COLUMNS],
+        rows=[row[: table.OWN_COLUMNS] for row in rows],
+        beside_head=["task", "here", *summary.published],
+        beside_rows=[[row[0], row[2], *row[table.OWN_COLUMNS :]] for row in rows],
         tasks=len(summary.tasks),
         notes=list(table.notes(summary)),
         chart=_picture(summary),

@@ -24,6 +24,8 @@ METRIC_NAMES = {
     "spearmanr": "Spearman",
 }
 CSV_COLUMNS = ("task", "metric", "seeds", "mean", "std", "ci95_low", "ci95_high")
+_OWN_HEAD = ("task", "metric", "score", "95 % interval", "seeds", "training", "data")
+OWN_COLUMNS = len(_OWN_HEAD)
 AVERAGES = (("GLUE average", True), ("GLUE average without WNLI", False))
 
 
@@ -54,8 +56,7 @@ def summarize(plan: BenchmarkPlan, outcomes: Sequence[RunOutcome]) -> BenchmarkT
 
 def head(table: BenchmarkTable) -> list[str]:
     """The columns' names."""
-    fixed = ["task", "metric", "score", "95 % interval", "seeds", "training", "data"]
-    return [*fixed, *table.published]
+    return [*_OWN_HEAD, *table.published]
 
 
 def rows(table: BenchmarkTable) -> list[list[str]]:
@@ -83,13 +84,15 @@ def rows(table: BenchmarkTable) -> list[list[str]]:
 
 
 def metric_text(task: TaskScores) -> str:
-    """The metrics of a task in the order of its figures."""
+    """The metrics of a task in the order of its figures: only MNLI's first dev set's, if the second
+    was not there."""
     several = len(task.task.dev_sets) > 1
-    return " / ".join(
+    names = [
         f"{METRIC_NAMES[name]} {dev.name}" if several else METRIC_NAMES[name]
         for dev in task.task.dev_sets
         for name in task.task.metrics
-    )
+    ]
+    return " / ".join(names[: len(task.figures) or None])
 
 
 def figure_text(figure: Figure) -> str:
@@ -151,8 +154,7 @@ def notes(table: BenchmarkTable) -> Iterator[str]:
         yield f"The average needs all tasks; without a score: {', '.join(missing)}."
     yield (
         "The average is the mean of the tasks, of which those with two metrics or two dev sets "
-        "count by the mean of both. The columns on the right are published figures, trained with "
-        "other programs and settings."
+        "count by the mean of both. Published figures are of other programs and settings."
     )
 
 
