@@ -210,6 +210,7 @@ def is_submission(path: Path) -> bool:
 def zip_problems(path: Path) -> list[str]:
     """All problems of a submission, one message each. Raises DataError if it is not a zip."""
     try:
+        read_files.check_not_endless(path)
         with zipfile.ZipFile(path) as archive:
             return list(_archive_problems(archive))
     except FileNotFoundError:

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("training", "distributed", "models", "glue", "pretrain")
+PACKAGES = ("training", "distributed", "models", "glue", "pretrain", "clm")
 _OPPOSITE = {
     ast.Lt: ">=",
     ast.GtE: "<",

@@ -67,11 +67,11 @@ smoke() { # python, folder: prints the digests of the final weights
         --max_predictions_per_seq 5 --dupe_factor 1 --test_share 0.05
     train=("$py" -u run_pretrain.py --model_name_or_path bert-base-uncased --num_hidden_layers 2
         --hidden_size 64 --vocab_size 400 --input_dir "$to/shards" --output_dir "$to/pretrained"
-        --batch_size 8 --learning_rate 1e-3 --max_steps 20 --save_steps 10 --n_gpu 0)
+        --batch_size 8 --learning_rate 1e-3 --max_steps 20 --save_steps 10 --n_gpu 0 --report 0)
     "${train[@]}"
     train=("$py" -u run_glue.py --task_name SST-2 --data_dir "$to/data" --max_seq_length 32
         --model_name_or_path "$to/pretrained/model_20" --batch_size 8 --max_steps 20
-        --save_steps 10 --n_gpu 0 --learning_rate 1e-3)
+        --save_steps 10 --n_gpu 0 --learning_rate 1e-3 --report 0)
     "${train[@]}" --output_dir "$to/tuned"
     # The same from its checkpoint at step 10.
     cp -r "$to/tuned" "$to/resumed"
@@ -92,7 +92,10 @@ if ((!$#)); then
     while read -r found; do pythons+=("$found"); done < <(find_pythons)
 fi
 ((${#pythons[@]})) || { echo "smoke: skipped: no Python 3.10 to 3.13 is here"; exit 0; }
-code=0 first=""
+# One thread each, as they run side by side; in the background also because in a condition errexit
+# would be off inside.
+export OMP_NUM_THREADS=1
+code=0 first="" names=() jobs=()
 for python in "${pythons[@]}"; do
     name=$(version "$python") || { echo "smoke: skipped: $python is no Python 3.10 to 3.13"; continue; }
     venv=$repo/.venv-smoke-$name
@@ -100,9 +103,12 @@ for python in "${pythons[@]}"; do
         echo "smoke: Python $name: skipped: its packages cannot be installed ($venv.log has why)"
         continue
     fi
-    # In the background: in a condition, errexit would be off inside.
     smoke "$venv/bin/python" "$work/$name" >"$work/$name.log" 2>&1 &
-    if ! wait $!; then
+    names+=("$name") jobs+=("$!")
+done
+for i in "${!names[@]}"; do
+    name=${names[i]}
+    if ! wait "${jobs[i]}"; then
         tail -n 20 "$work/$name.log"
         echo "smoke: Python $name: failed"
         code=1

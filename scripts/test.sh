@@ -4,7 +4,8 @@
 # --slow runs the slow tests instead of the fast ones, --no-lint only pytest. Adds the tools and all
 # extras to the environment. Needs no network once that is made: without the weights of fetch_minilm.sh, and without GLUE_DATA_DIR, the
 # tests that need them are skipped, with the reason.
-# Variables: GLUE_DATA_DIR, BERT_PADDLE_HOME; PYTHON (see environment.sh)
+# Variables: GLUE_DATA_DIR, BERT_PADDLE_HOME; PYTHON (see environment.sh); PYTEST_DEBUG_TEMPROOT
+#            where the tests write, to look at it afterwards (default: in memory, where it has room)
 set -euo pipefail
 bash "$(dirname "$0")/environment.sh" --dev
 . "$(dirname "$0")/environment.sh"
@@ -26,7 +27,21 @@ if ((lint)); then
     "$PY" -m mypy
     "${PY%/*}/lint-imports" --no-cache --no-logo
 fi
+# The tests flush thousands of checkpoints to the disk, which costs nothing in memory.
+has_room() { # folder: true with 4 GB of room, where programs can be started
+    local program free
+    free=$(df -Pk "$1" 2>/dev/null | awk 'NR == 2 { print $4 }')
+    ((${free:-0} > 4000000)) && program=$(mktemp "$1/program.XXXXXX") || return 1
+    printf '#!/bin/sh\n' >"$program"
+    chmod +x "$program"
+    "$program" 2>/dev/null && rm "$program" || { rm "$program" && return 1; }
+}
+if [[ -z ${PYTEST_DEBUG_TEMPROOT:-} ]] && has_room /dev/shm; then
+    PYTEST_DEBUG_TEMPROOT=$(mktemp -d /dev/shm/bert_paddle_tests.XXXXXX)
+    export PYTEST_DEBUG_TEMPROOT
+    trap 'rm -rf "$PYTEST_DEBUG_TEMPROOT"' EXIT
+fi
 # As many processes as cores; a file's tests stay in one process, since they share fixtures. The
 # order of the files is that of tests/conftest.py.
-exec "$PY" -m pytest -m "$tier" -n auto --dist loadfile --no-loadscope-reorder \
+"$PY" -m pytest -m "$tier" -n auto --dist loadfile --no-loadscope-reorder \
     ${arguments[@]+"${arguments[@]}"}

@@ -15,7 +15,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 NO_PADDLE = (
     "common.args common.atomic_files common.background_writer common.config_file common.error_exit "
     "common.errors common.flag_values common.flags common.hardware common.run_log common.signals "
-    "common.tensor_file distributed.heartbeat distributed.shutdown models.bpe_files "
+    "common.tensor_file distributed.authentication distributed.heartbeat distributed.joining "
+    "distributed.shutdown models.bpe_files "
     "models.byte_level_bpe models.gpt2_config models.gpt2_weights models.hub models.load_weights "
     "models.model_config models.safe_pickle models.tokenizer models.weight_names training.batching "
     "training.visualdl_writer glue.args glue.custom_args glue.metrics glue.tasks glue.custom.* "
@@ -71,7 +72,8 @@ def test_environment_and_rank_have_one_owner(path):
     if name != "common.runtime":
         assert "os.environ[" not in text and "environ.setdefault" not in text
     if name not in tuple(
-        f"distributed.{part}" for part in ("collectives", "heartbeat", "launch", "rendezvous")
+        f"distributed.{part}"
+        for part in ("collectives", "heartbeat", "joining", "launch", "rendezvous")
     ):
         assert "rank == 0" not in text and ".is_main:" not in text and "log.active" not in text
 

@@ -9,6 +9,7 @@ import tiny
 
 from bert_paddle import api, walkthrough
 from bert_paddle.common.errors import DataError, FlagError, OutputError
+from bert_paddle.glue.args import parse_args
 from bert_paddle.glue.data import cola_release
 from bert_paddle.models import tokenizer
 
@@ -112,12 +113,16 @@ def test_the_real_release(minilm_dir):
     assert "101 2256 2814 2180 1005 1056 4965 2023 4106 1010 2292 2894 1996 2279 2028" in output
 
 
-def test_run_state_and_a_finished_run_with_other_settings(tmp_path):
+def test_run_state_and_a_finished_run_with_other_settings(tmp_path, monkeypatch):
     flags = ["--model_name_or_path=m", "--label_column=label", "--num_train_epochs=4"]
     assert walkthrough.run_state(tmp_path, [*flags, "--seed=42"]) == "start"
     with pytest.raises(FlagError, match="--sed is not a flag"):
         walkthrough.run_state(tmp_path, [*flags, "--sed=42"])
-    settings = {"seed": 42, "num_train_epochs": 4.0, "model_name_or_path": "m", "n_gpu": 1}
+    files = ["--train_file=a.tsv", "--test_file=a.tsv", "--output_dir=o", "--n_gpu=1"]
+    monkeypatch.chdir(tmp_path)
+    Path("a.tsv").touch()
+    settings = parse_args([*flags, *files]).as_dict()
+    del settings["lr_scheduler_type"]  # a version without this flag did what its default does
     (tmp_path / "run.json").write_text(json.dumps({"settings": settings}))
     (tmp_path / "all_results.json").write_text("{}")
     assert walkthrough.run_state(tmp_path, [*flags, "--seed=42"]) == "finished"

@@ -131,15 +131,15 @@ class InMemoryBatches:
 
     def __init__(self, batches: list[dict[str, np.ndarray]]):
         self.batches = batches
-        self.rows_per_step = self.order_batch_size = len(batches[0]["input_ids"])
+        self.rows_per_step = len(batches[0]["input_ids"])
         self.steps_per_epoch = len(batches)
         self.rows_per_epoch = self.rows_per_step * len(batches)
         self.tokens = sum(int(batch["input_mask"].sum()) for batch in batches)
 
-    def steps(self, epoch: int, start: int) -> Any:
+    def steps(self, epoch: int, start: int, planned_rows: int) -> Any:
         return ([batch] for batch in self.batches)
 
-    def describe_rows(self, epoch: int, start: int) -> str:
+    def describe_rows(self, epoch: int, start: int, planned_rows: int) -> str:
         return "rows in memory"
 
 

@@ -55,13 +55,15 @@ class CheckArgs:
 
 def main(argv: Sequence[str]) -> None:
     """Run the check and print the table; exits with 1 if something is wrong. Raises OutputError if
-    the JSON file cannot be written."""
+    the JSON file cannot be written, UserError for wrong variables of a job."""
     args = flags.parse(CheckArgs, DESCRIPTION, argv)
     from bert_paddle.cli.selfcheck import check
     from bert_paddle.common import atomic_files
     from bert_paddle.common.error_exit import output_errors
     from bert_paddle.common.run_log import finite_or_none
+    from bert_paddle.distributed import rendezvous
 
+    rendezvous.check_environment()  # else every part says it
     content, text = check.run(args.device, args.time_limit, args.speed)
     for line in text.split("\n"):
         print_line(line, sys.stdout)

@@ -28,7 +28,7 @@ class ExportArgs:
     """Everything `export` takes."""
 
     model: tuple[str, ...] = flags.positional(
-        "MODEL_DIR", "folder of a model, such as a run's model_<step>", minimum=1
+        "MODEL_DIR", "folder of a model, such as a run's model_<step>", minimum=1, paths=1
     )
     format: str = flag(
         REQUIRED,

@@ -41,6 +41,7 @@ class PredictArgs:
         "MODEL_DIR [TEXT ...]",
         "folder of a model, then texts; default: the lines of stdin",
         minimum=1,
+        paths=1,
     )
     pair: str | None = flag(None, "the second text of a pair whose first is TEXT", group=INPUT)
     json: bool = flag(False, "print one JSON object per line, with unrounded numbers", group=OUTPUT)

@@ -25,6 +25,7 @@ class ReportArgs:
         "RUN...",
         "--output_dir of a run, finished or not; or a folder with several of them",
         minimum=1,
+        paths=None,
     )
     output: str | None = flag(
         None,

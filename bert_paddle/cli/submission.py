@@ -27,7 +27,9 @@ SUBMISSION, OTHER = "submission", "other"
 class SubmissionArgs:
     """Everything `submission` takes."""
 
-    runs: tuple[str, ...] = flags.positional("RUN ...", "folders of runs with predictions/")
+    runs: tuple[str, ...] = flags.positional(
+        "RUN ...", "folders of runs with predictions/", paths=None
+    )
     output: str | None = flag(
         None, "the zip to write", group=SUBMISSION, alias="o", path=PathUse.OUTPUT
     )

@@ -6,17 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from bert_paddle.common import flags
-from bert_paddle.common.args import EVALUATION, MODEL, TRAIN, CommonArgs
+from bert_paddle.common.args import MODEL, TRAIN, CommonArgs
+from bert_paddle.common.finetune_args import ACTION, FinetuneArgs
 from bert_paddle.common.flag_fields import EVALUATING, TRAINING, OnRanks, OnResume, PathUse, Results
 from bert_paddle.common.flags import flag, flag_names
+from bert_paddle.common.size_args import SIZE, SizeArgs
 from bert_paddle.glue import custom_args
 
 DATA, SAMPLES = "data", "sampled texts"
 TEXT = "text"  # a format of its own: one text per line
 FORMATS = (*custom_args.FORMATS, TEXT)
 DEFAULT_VALIDATION_SHARE = 0.1  # of the training texts; used without --validation_file
-# Parts of the flags: keys of the configuration, special tokens, what the run does.
-SIZE, TOKEN, _ACTION = "a key of the model configuration", "special token", "what the run does"
+TOKEN = "special token"
 # The file may lie elsewhere on another host and when a run is resumed: its texts are compared.
 _FILE: Any = {
     "group": DATA,
@@ -44,26 +45,13 @@ DESCRIPTION = """Fine-tune GPT-2 on texts of your own, evaluate it, sample from 
 """
 
 
-def _size(help: str) -> int:
-    """A flag for a key of the model configuration of the same name."""
-    return flag(
-        -1,
-        f"{help} (-1: from the configuration)",
-        group=MODEL,
-        minimum=1,
-        maximum=10**7,
-        sentinel=-1,
-        part=SIZE,
-    )
-
-
 def _token(help: str) -> str | None:
     """A flag for a special token."""
     return flag(None, help, group=MODEL, part=TOKEN)
 
 
 @dataclasses.dataclass
-class ClmArgs(CommonArgs):
+class ClmArgs(SizeArgs, FinetuneArgs, CommonArgs):
     """The flags of `run_clm.py`; see `CommonArgs` for the shared ones."""
 
     model_type: str = flag("gpt2", "architecture; only gpt2", group=MODEL)
@@ -119,15 +107,6 @@ class ClmArgs(CommonArgs):
         "name, a folder or a config.json",
         group=MODEL,
     )
-    hidden_size: int = _size("width of the layers")
-    num_hidden_layers: int = _size("number of layers")
-    num_attention_heads: int = _size(
-        "attention heads; default with --hidden_size: hidden_size / 64"
-    )
-    intermediate_size: int = _size(
-        "feed-forward width; default with --hidden_size: 4 x hidden_size"
-    )
-    max_position_embeddings: int = _size("maximum sequence length")
     bos_token: str | None = _token(
         "token before each text; added to the vocabulary if it is not in it"
     )
@@ -140,27 +119,6 @@ class ClmArgs(CommonArgs):
     )
     freeze_embeddings: bool = flag(
         False, "do not train word embeddings (the output layer, too) and positions", group=TRAIN
-    )
-    group_by_length: bool = flag(
-        False,
-        "batch rows of similar length, to save padding",
-        group=TRAIN,
-        on_ranks=OnRanks.SAME_LATER,
-    )
-
-    do_train: bool = flag(
-        False,
-        "train (with no --do_... flag: train and evaluate)",
-        group=EVALUATION,
-        part=_ACTION,
-    )
-    do_eval: bool = flag(
-        False,
-        "evaluate: loss and perplexity",
-        group=EVALUATION,
-        on_resume=OnResume.FREE,
-        results=Results.ADDED,
-        part=_ACTION,
     )
     sample_every: int = flag(
         0, "steps between sampled texts, printed as `sample: …` (0: none)", minimum=0, **_SAMPLE
@@ -230,7 +188,7 @@ class ClmArgs(CommonArgs):
 
     def _actions(self) -> tuple[bool, bool]:
         """Whether to (train, evaluate); with no --do_... flag, all that the files allow."""
-        if set(flag_names(type(self), part=_ACTION)) & set(self.explicit_flags):
+        if set(flag_names(type(self), part=ACTION)) & set(self.explicit_flags):
             return self.do_train, self.do_eval
         has_dev = self.validation_file is not None or self.splits_train_file()
         return self.train_file is not None, has_dev

@@ -15,7 +15,7 @@ class GenerateArgs:
     """Everything `generate` takes."""
 
     model: tuple[str, ...] = flags.positional(
-        "MODEL_DIR", "folder of a model, such as a run's model_<step>", minimum=1
+        "MODEL_DIR", "folder of a model, such as a run's model_<step>", minimum=1, paths=1
     )
     prompt: str | None = flag(
         None,

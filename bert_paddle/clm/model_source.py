@@ -4,10 +4,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bert_paddle.clm.args import SIZE, ClmArgs
+from bert_paddle.clm.args import ClmArgs
 from bert_paddle.common import runtime
 from bert_paddle.common.errors import UserError, WeightsError
-from bert_paddle.common.flag_fields import flag_names
 from bert_paddle.common.run_log import RunLog
 from bert_paddle.models import gpt2, gpt2_config, gpt2_weights
 from bert_paddle.models.bpe_files import has_bpe_files
@@ -16,7 +15,6 @@ from bert_paddle.models.gpt2_config import Gpt2Config
 from bert_paddle.models.weight_names import Tensors
 from bert_paddle.training import run as training_run
 
-_HEAD_SIZE = 64
 _MIN_SHARE = 0.9  # of a model's word embeddings that its vocabulary must have
 
 
@@ -118,11 +116,7 @@ def _random_source(args: ClmArgs) -> ModelSource:
 def _override_sizes(config: Gpt2Config, args: ClmArgs) -> Gpt2Config:
     """The configuration with the sizes that are given as flags; --hidden_size also sets the number
     of heads and the feed-forward width unless these are given. Raises WeightsError."""
-    names = flag_names(ClmArgs, part=SIZE)
-    sizes: dict[str, Any] = {n: getattr(args, n) for n in names if getattr(args, n) > 0}
-    if "hidden_size" in sizes:
-        sizes.setdefault("intermediate_size", 4 * sizes["hidden_size"])
-        sizes.setdefault("num_attention_heads", max(1, sizes["hidden_size"] // _HEAD_SIZE))
+    sizes: dict[str, Any] = args.given_sizes()
     changed = Gpt2Config(**asdict(config) | sizes)
     flags = ", ".join(f"--{name}" for name in sizes)
     gpt2_config.check_config(changed, f"the model's sizes ({flags})")

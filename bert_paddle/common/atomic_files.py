@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -38,8 +39,31 @@ def write_bytes(path: Path, content: bytes) -> None:
     _replace(path, lambda temporary: temporary.write_bytes(content))
 
 
+def temporary_path(path: Path) -> Path:
+    """The name under which this process writes what becomes `path`. Removes what processes that
+    were killed have left under such names."""
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.(\d+){re.escape(PARTIAL_SUFFIX)}")
+    with contextlib.suppress(OSError):  # the write itself will say what is wrong with the folder
+        for other in path.parent.iterdir():
+            match = pattern.fullmatch(other.name)
+            if match and not is_running(int(match[1])):
+                shutil.rmtree(other) if other.is_dir() else other.unlink()
+    return path.with_name(f".{path.name}.{os.getpid()}{PARTIAL_SUFFIX}")
+
+
+def is_running(process: int) -> bool:
+    """Whether this machine has a process of this id."""
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # another user's
+        return True
+    return True
+
+
 def _replace(path: Path, write: Callable[[Path], Any]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL_SUFFIX}")
+    temporary = temporary_path(path)
     try:
         with read_files.errors_name(temporary):
             write(temporary)

@@ -129,15 +129,15 @@ def _message_and_code(error: BaseException) -> tuple[str, int]:
         return str(error), error.exit_code
     if isinstance(error, KeyboardInterrupt):  # not in the main thread
         return f"SIGINT: {signals.DEFAULT_STATUS}", 130
-    if isinstance(error, OSError) and error.errno in _DISK_FULL:
-        place = f" ({_target_path(error)})" if error.filename else ""
+    if isinstance(error, OSError) and is_disk_full(error):
+        place = f" ({target_path(error)})" if error.filename else ""
         return (
             f"the disk is full{place}: {error.strerror}; free some space and start again "
             "(resume a training run with --resume_from_checkpoint auto)",
             1,
         )
     if isinstance(error, OSError) and error.errno in SYSTEM_ERRNOS and error.filename:
-        return f"{_target_path(error)}: {error.strerror}; {_way_out(error)}", 1
+        return f"{target_path(error)}: {error.strerror}; {_way_out(error)}", 1
     if isinstance(error, OSError) and error.errno in _DEVICE_ERRORS:
         return f"{error.strerror}; {_way_out(error)}", 1
     raise error
@@ -149,7 +149,12 @@ def _way_out(error: OSError) -> str:
     return "fix this and run again"
 
 
-def _target_path(error: OSError) -> str:
+def is_disk_full(error: OSError) -> bool:
+    """Whether there was no room for a file: the disk, a quota or a limit on file sizes is full."""
+    return error.errno in _DISK_FULL
+
+
+def target_path(error: OSError) -> str:
     """The file that an error is about; for a temporary file of an atomic write, the final file."""
     return _TEMPORARY_NAME.sub(r"\1", os.fsdecode(error.filename))
 

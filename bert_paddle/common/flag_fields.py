@@ -117,13 +117,14 @@ def optional_switch(help: str, *, group: str, **properties: Any) -> Any:
     return dataclasses.field(default=None, metadata=metadata)
 
 
-def positional(metavar: str, help: str, *, minimum: int = 0) -> Any:
+def positional(metavar: str, help: str, *, minimum: int = 0, paths: int | None = 0) -> Any:
     """A dataclass field for the positional arguments: tuple[str, ...].
 
-    metavar: their name in the usage line and in messages; minimum: how many are required. After a
-    lone `--` every argument is positional, even one that starts with a dash.
+    metavar: their name in the usage line and in messages; minimum: how many are required; paths:
+    how many of them, from the first on, name a file or folder, None for all. After a lone `--`
+    every argument is positional, even one that starts with a dash.
     """
-    metadata = {"positional": metavar, "help": help, "minimum": minimum}
+    metadata = {"positional": metavar, "help": help, "minimum": minimum, "paths": paths}
     return dataclasses.field(default=(), metadata=metadata)
 
 

@@ -3,13 +3,15 @@
 import math
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 # The text of a flag given without a value; no argument of a process can contain "\0".
 NO_VALUE = "\0no value"
 TRUE, FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
-_MAX_NAME_BYTES = 255  # of a file or folder, on all usual file systems
+# Of a file or folder, on all usual file systems, and of a path.
+_MAX_NAME_BYTES, _MAX_PATH_BYTES = 255, 4095
 
 
 def convert(metadata: Any, text: str) -> Any:
@@ -27,7 +29,7 @@ def convert(metadata: Any, text: str) -> Any:
         raise ValueError("needs a value")
     if metadata["kind"] == "str":
         is_path = metadata["path"] is not None and text not in metadata["keywords"]
-        _check_text(text, is_path, metadata["utf8"])
+        check_text(text, is_path, metadata["utf8"])
         return _choice(metadata["choices"], text) if metadata["choices"] else text
     value = _number(metadata["kind"], text, metadata["share_below_1"])
     if expected := _range_violation(metadata, value):
@@ -35,7 +37,7 @@ def convert(metadata: Any, text: str) -> Any:
     return value
 
 
-def _check_text(text: str, is_path: bool, utf8: bool) -> None:
+def check_text(text: str, is_path: bool, utf8: bool) -> None:
     """Raise ValueError for what can be written into no settings file, or be no file's name."""
     if not text.strip():
         raise ValueError("must not be empty")
@@ -46,12 +48,26 @@ def _check_text(text: str, is_path: bool, utf8: bool) -> None:
     except UnicodeEncodeError:
         way_out = ": rename it, or give a link to it" if is_path else ""
         raise ValueError(f"is not UTF-8 ({text!r}){way_out}") from None
-    longest = max(map(len, re.split(b"[/,]", encoded)))
-    if is_path and longest > _MAX_NAME_BYTES:
-        raise ValueError(
-            f"has a name of {longest:,} bytes, and file systems allow {_MAX_NAME_BYTES}: give a "
-            "shorter one"
-        )
+    if is_path:
+        _check_path(text, encoded)
+
+
+def _check_path(text: str, encoded: bytes) -> None:
+    for kind, separators, limit in (
+        ("name", b"[/,]", _MAX_NAME_BYTES),
+        ("path", b",", _MAX_PATH_BYTES),
+    ):
+        longest = max(map(len, re.split(separators, encoded)))
+        if longest > limit:
+            raise ValueError(
+                f"has a {kind} of {longest:,} bytes, and file systems allow {limit:,}: give a "
+                "shorter one"
+            )
+    try:
+        Path(text).expanduser()
+    except RuntimeError:
+        user = text.partition("/")[0]
+        raise ValueError(f"begins with {user}, whose home directory is not known") from None
 
 
 def _choice(choices: Sequence[str], text: str) -> str:

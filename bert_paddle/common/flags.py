@@ -8,7 +8,7 @@ import argparse
 import dataclasses
 import itertools
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,7 +26,7 @@ from bert_paddle.common.flag_fields import (
     spellings,
 )
 from bert_paddle.common.flag_texts import FlagText, peer_flags, resolve
-from bert_paddle.common.flag_values import FALSE, NO_VALUE, TRUE, convert
+from bert_paddle.common.flag_values import FALSE, NO_VALUE, TRUE, check_text, convert
 from bert_paddle.common.suggest import did_you_mean
 
 __all__ = [  # with the declaration, so that most modules import only this one
@@ -151,6 +151,7 @@ def build_args(
         metadata = positional_args.metadata
         if len(positional_values) < metadata["minimum"]:
             problems.append(f"{metadata['positional']} is missing: {metadata['help']}")
+        problems += _wrong_paths(metadata, positional_values)
     if hasattr(args, "explicit_flags"):
         args.explicit_flags = tuple(values)
     if hasattr(args, "command_line_flags"):
@@ -163,6 +164,15 @@ def build_args(
     if hasattr(args, "finalize"):
         args.finalize()
     return args
+
+
+def _wrong_paths(metadata: Mapping[str, Any], values: Sequence[str]) -> Iterator[str]:
+    """Problems with the positional arguments that name files or folders, one message each."""
+    for value in values[: metadata["paths"]]:
+        try:
+            check_text(value, is_path=True, utf8=False)
+        except ValueError as error:
+            yield f"{metadata['positional'].split()[0].rstrip('.')} {error}"
 
 
 def save_settings(args: Any, folder: Path) -> None:

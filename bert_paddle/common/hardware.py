@@ -1,5 +1,6 @@
 """Descriptions of the machine and the software versions, for results and measurements."""
 
+import functools
 import importlib.metadata
 import os
 import platform
@@ -43,13 +44,16 @@ def machine() -> str:
 
 def versions(*more: str) -> dict[str, str]:
     """The versions of Python, PaddlePaddle, PaddleNLP and `more` packages; only installed ones."""
-    installed = {"Python": platform.python_version()}
-    for name in (*PACKAGES, *more):
-        try:
-            installed[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            pass
-    return installed
+    found = {name: version for name in (*PACKAGES, *more) if (version := _version(name))}
+    return {"Python": platform.python_version(), **found}
+
+
+@functools.cache  # a model card is written with each checkpoint
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def describe(*more: str) -> str:

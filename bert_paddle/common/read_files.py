@@ -68,7 +68,14 @@ def check_size(path: Path, limit: str, error: type[Exception] = DataError) -> No
     except (*ABSENT, ValueError):
         return
     limits.check(limit, status.st_size, str(path), error)
-    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+    check_not_endless(path, error)
+
+
+def check_not_endless(path: Path, error: type[Exception] = DataError) -> None:
+    """Raise `error` if a path is of a device, a pipe or a socket. Raises OSError if there is no
+    such file."""
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise error(f"{path} is not a regular file")
 
 

@@ -46,9 +46,9 @@ class RunLog:
         self.stdout = stdout if stdout is not None else sys.stdout
         self.stderr = stderr if stderr is not None else sys.stderr
         self.metrics_path: Path | None = None
-        self.tags: dict[str, str] = {}  # added to every record
+        self._tags: dict[str, str] = {}
         self.progress = Progress(self.stderr if active else None)
-        self.sink: RecordSink | None = None  # receives the records too
+        self._sink: RecordSink | None = None
 
     def line(self, text: str) -> None:
         """Print a line of the documented log format to stdout."""
@@ -100,20 +100,28 @@ class RunLog:
             ]
             atomic_files.write_text(self.metrics_path, "".join(json.dumps(r) + "\n" for r in kept))
 
+    def tag_records(self, **tags: str) -> None:
+        """Add these fields to every record from now on."""
+        self._tags |= tags
+
+    def copy_records_to(self, sink: RecordSink) -> None:
+        """Pass every record from now on to `sink` too, until `close_sink`."""
+        self._sink = sink
+
     def log_metrics(self, kind: str, step: int, **values: Any) -> None:
         """Append a record to metrics.jsonl; non-finite numbers become null."""
         if self.active and self.metrics_path is not None:
-            record = {"kind": kind, "step": step, **values, **self.tags}
+            record = {"kind": kind, "step": step, **values, **self._tags}
             with self.metrics_path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(finite_or_none(record)) + "\n")
-            if self.sink is not None:
-                self.sink.add(record)
+            if self._sink is not None:
+                self._sink.add(record)
 
     def close_sink(self) -> None:
         """Close the sink, if there is one."""
-        if self.sink is not None:
-            self.sink.close()
-            self.sink = None
+        if self._sink is not None:
+            self._sink.close()
+            self._sink = None
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:

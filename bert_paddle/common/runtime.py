@@ -67,11 +67,16 @@ def child_environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(path), "PYTHONSAFEPATH": "1"}
 
 
-def set_rank_environment(rank: int, endpoints: list[str], gpus: bool) -> None:
+def set_rank_environment(
+    rank: int, endpoints: list[str], gpus: bool, secret: str | None = None
+) -> None:
     """Make this process rank `rank` of a job: set the variables that Paddle's launcher sets.
 
     endpoints: "host:port" of every process. With `gpus`, rank k takes the k-th visible GPU.
+    secret: what the ranks authenticate each other by; None leaves it as the user has set it.
     """
+    if secret is not None:
+        os.environ["BERT_PADDLE_JOB_SECRET"] = secret
     os.environ.update(
         PADDLE_TRAINER_ID=str(rank),
         PADDLE_TRAINERS_NUM=str(len(endpoints)),

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from bert_paddle.common import error_exit, signals
 from bert_paddle.common.errors import BertPaddleError, RunError, UserError
-from bert_paddle.distributed import environment, heartbeat, values
+from bert_paddle.distributed import environment, heartbeat, joining, values
 
 Result = TypeVar("Result")
 # While one rank runs a function alone, all ranks communicate this often, so that none times out.
@@ -59,15 +59,14 @@ def connect(on_lost: Callable[[str], Any]) -> None:
     """Open the control channel and start heartbeats, after Paddle's own initialization. `on_lost`
     is called once, in a thread, with a one-line message that names the lost rank.
 
-    Raises RunError if the processes cannot reach each other.
+    Raises RunError if the processes cannot reach each other, UserError if they have different
+    secrets.
     """
     global _channel
     world = get_world()
     host = os.environ.get("PADDLE_CURRENT_ENDPOINT", "127.0.0.1").split(":")[0]
-    listener = heartbeat.Listener(host) if world.is_main else None
-    # Through Paddle, since the channel is not open yet; only rank 0 has a listener.
-    address = all_gather(listener and listener.address)[0]
-    _channel = listener.accept(world.size) if listener else heartbeat.connect(address, world.rank)
+    # Through Paddle, since the channel is not open yet: nothing of this can be trusted.
+    _channel = joining.join(world.rank, world.size, host, _gather_bytes)
     _channel.start_heartbeat(on_lost)
 
 
@@ -87,9 +86,10 @@ def all_gather(value: Any) -> list[Any]:
     """
     if get_world().size == 1:
         return [value]
-    if _channel is not None:  # through host memory, which need not wait for queued GPU work
-        return [values.load(data) for data in _channel.all_gather(values.dump(value))]
-    return [values.load(data) for data in _gather_bytes(values.dump(value))]
+    if _channel is None:
+        raise RuntimeError("the ranks are not connected")
+    # Through host memory, which need not wait for queued GPU work.
+    return [values.load(data) for data in _channel.all_gather(values.dump(value))]
 
 
 def _gather_bytes(data: bytes) -> list[bytes]:

@@ -1,14 +1,23 @@
 """Choosing the device of this process: --device and --n_gpu."""
 
 from bert_paddle.common import runtime
-from bert_paddle.common.errors import FlagError
+from bert_paddle.common.errors import FlagError, UserError
+from bert_paddle.distributed import environment, rendezvous
 
 
 def set_up_device(device: str = "auto", n_gpu: int = 1) -> None:
     """Prepare a single process for a model: import paddle and select the device.
 
-    device: auto, cpu or gpu. Raises FlagError if a GPU is requested and there is none.
+    device: auto, cpu or gpu. Raises FlagError if a GPU is requested and there is none, UserError
+    if the environment says that the process is one of several, or is wrong.
     """
+    rendezvous.check_environment()
+    processes = environment.whole_number("PADDLE_TRAINERS_NUM", 1)
+    if processes > 1:
+        raise UserError(
+            f"PADDLE_TRAINERS_NUM={processes} says that this process is one of several, but it "
+            "works alone: unset PADDLE_TRAINERS_NUM, and start it without Paddle's launcher"
+        )
     runtime.configure(1, use_gpu=n_gpu > 0 and device != "cpu")
     runtime.import_paddle()
     select_device(n_gpu, device)

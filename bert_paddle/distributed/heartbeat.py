@@ -9,7 +9,7 @@ Rank 0 has two TCP connections to every other rank:
 
 Not by multiprocessing.connection: its `Listener.accept` authenticates one connection after the
 other without a time limit, so that anything that connects and sends nothing would keep the ranks
-out, and its `recv_bytes` cannot time out amid a message.
+out, and its `recv_bytes` cannot time out amid a message. `joining` connects the ranks.
 
 A rank that is killed or stopped, on any host, is detected and named within `heartbeat_timeout`
 seconds. The others wait for a rank that is only slow: without the barrier, gloo aborts a job when
@@ -17,8 +17,6 @@ one rank reaches a collective operation 30 seconds after another.
 """
 
 import contextlib
-import hmac
-import secrets
 import select
 import socket
 import threading
@@ -28,6 +26,7 @@ from typing import Any
 
 from bert_paddle.common.errors import RunError
 from bert_paddle.distributed import environment
+from bert_paddle.distributed.authentication import receive_exactly
 
 _HEARTBEAT_SECONDS = 1.0
 # Delay between losing a rank and ending this process, which may be about to raise the same error
@@ -35,9 +34,6 @@ _HEARTBEAT_SECONDS = 1.0
 _GRACE_SECONDS = 3.0
 # Lines on a heartbeat connection; any other line is the error that ends the sending rank.
 _ALIVE, _BYE = "alive", "bye"
-_HEARTBEAT, _CONTROL = b"h", b"c"  # type of a connection, sent when connecting
-_SECRET_BYTES = 16
-Address = tuple[str, int, bytes]  # host, port, and a secret that authenticates the ranks
 
 
 class LostRankError(RunError):
@@ -52,72 +48,6 @@ def heartbeat_timeout() -> float:
 def collective_timeout() -> float:
     """Seconds that rank 0 waits in a collective operation; other ranks wait twice as long."""
     return environment.seconds("BERT_PADDLE_PATIENCE", 600)
-
-
-class Listener:
-    """Rank 0's listening port, open until all other ranks are connected."""
-
-    def __init__(self, host: str):
-        self._socket = socket.socket()
-        try:
-            self._socket.bind((host, 0))
-        except OSError:  # the host is known by a name or address that is not one of its own
-            self._socket.bind(("", 0))
-        self._socket.listen(1024)
-        secret = secrets.token_bytes(_SECRET_BYTES)
-        self.address: Address = (host, self._socket.getsockname()[1], secret)
-
-    def accept(self, size: int, timeout: float = 60.0) -> "ControlChannel":
-        """Wait until ranks 1 to size-1 are connected. Raises LostRankError if one is missing after
-        `timeout` seconds."""
-        connections: dict[tuple[bytes, int], socket.socket] = {}
-        deadline = time.monotonic() + timeout
-        while len(connections) < 2 * (size - 1):
-            self._socket.settimeout(max(0.01, deadline - time.monotonic()))
-            try:
-                connection, _ = self._socket.accept()
-                connection.settimeout(5.0)
-                # The secret, the connection's type (1 byte) and the rank (4 bytes).
-                hello = receive_exactly(connection, _SECRET_BYTES + 5)
-            except TimeoutError:
-                if time.monotonic() < deadline:
-                    continue  # not a rank: something connected and sends nothing
-                connected = {rank for _, rank in connections}
-                missing = rank_names(rank for rank in range(1, size) if rank not in connected)
-                raise LostRankError(
-                    f"{missing} did not connect to rank 0 within {timeout:g} s"
-                ) from None
-            if hello is None or not hmac.compare_digest(hello[:_SECRET_BYTES], self.address[2]):
-                connection.close()
-                continue
-            connection_type = hello[_SECRET_BYTES : _SECRET_BYTES + 1]
-            peer_rank = int.from_bytes(hello[_SECRET_BYTES + 1 :], "big")
-            connections[connection_type, peer_rank] = connection
-        self._socket.close()
-        ranks = range(1, size)
-        return ControlChannel(
-            0,
-            {rank: connections[_HEARTBEAT, rank] for rank in ranks},
-            {rank: connections[_CONTROL, rank] for rank in ranks},
-        )
-
-
-def connect(address: Address, rank: int, timeout: float = 60.0) -> "ControlChannel":
-    """Connect this rank, which is not 0, to rank 0. Raises LostRankError if rank 0 cannot be
-    reached."""
-    host, port, secret = address
-    connections = []
-    for connection_type in (_HEARTBEAT, _CONTROL):
-        try:
-            connection = socket.create_connection((host, port), timeout=timeout)
-            connection.sendall(secret + connection_type + rank.to_bytes(4, "big"))
-        except OSError as error:
-            raise LostRankError(
-                f"rank {rank} cannot reach rank 0 at {host}:{port} ({error}): the hosts of a job "
-                "must reach each other on all ports"
-            ) from None
-        connections.append(connection)
-    return ControlChannel(rank, {0: connections[0]}, {0: connections[1]})
 
 
 class ControlChannel:
@@ -272,23 +202,6 @@ def _receive_available(connection: socket.socket) -> bytes:
         return connection.recv(65536)
     except OSError:
         return b""
-
-
-def receive_exactly(connection: socket.socket, count: int) -> bytes | None:
-    """`count` bytes; None when the other side has closed the connection. Raises TimeoutError if the
-    connection has a timeout."""
-    data = bytearray()
-    while len(data) < count:
-        try:
-            chunk = connection.recv(min(count - len(data), 1 << 20))
-        except TimeoutError:  # an OSError, but not a closed connection
-            raise
-        except OSError:
-            return None
-        if not chunk:
-            return None
-        data += chunk
-    return bytes(data)
 
 
 def rank_names(ranks: Any) -> str:

@@ -14,18 +14,24 @@ import socket
 import sys
 import time
 import traceback
-from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from bert_paddle.common import gpu_driver, runtime, signals
+from bert_paddle.common import runtime, signals
 from bert_paddle.common.args import CommonArgs
 from bert_paddle.common.error_exit import disk_full_names, exit_with_one_line
 from bert_paddle.common.errors import BertPaddleError, FlagError, Interrupted, RunError
 from bert_paddle.common.printed_lines import print_line
-from bert_paddle.distributed import collectives, rank_agreement, rendezvous, shutdown
+from bert_paddle.distributed import (
+    authentication,
+    collectives,
+    rank_agreement,
+    rendezvous,
+    shutdown,
+)
 from bert_paddle.distributed.device import select_device
 from bert_paddle.distributed.heartbeat import LostRankError
+from bert_paddle.distributed.startup_notes import startup_notes
 
 
 def launch(program: str, args: CommonArgs) -> None:
@@ -44,7 +50,7 @@ def launch(program: str, args: CommonArgs) -> None:
     runtime.import_paddle()
     gpus = select_device(args.n_gpu, args.device)
     if collectives.get_world().is_main:
-        for note in _startup_notes(args, gpus, from_launcher, cpu_settings):
+        for note in startup_notes(args, gpus, from_launcher, cpu_settings):
             print_line(note)
     if gpus and not from_launcher and args.n_gpu > gpus:
         raise FlagError([f"--n_gpu {args.n_gpu}, but only {gpus} GPU(s) are visible here"])
@@ -74,43 +80,6 @@ def _choose_gloo() -> None:
     endpoints = os.environ.get("PADDLE_TRAINER_ENDPOINTS", "").split(",")
     if len(endpoints) == collectives.get_world().size > 1:
         runtime.set_rank_environment(collectives.get_world().rank, endpoints, gpus=False)
-
-
-def _gpus(indices: range) -> str:
-    """Number, names and memory of GPUs that PaddlePaddle sees, such as "2 x NVIDIA A100, 80 GiB".
-    indices: which of the visible ones. Only the number if the driver does not tell more."""
-    from paddle.device import cuda
-
-    try:
-        found = [cuda.get_device_properties(index) for index in indices]
-    except (OSError, RuntimeError, ValueError) as error:
-        return f"{len(indices)}, of unknown kind ({str(error).strip().splitlines()[0]})"
-    kinds = Counter(f"{gpu.name}, {gpu.total_memory / 2**30:.0f} GiB" for gpu in found)
-    return " + ".join(f"{count} x {kind}" for kind, count in kinds.items())
-
-
-def _startup_notes(
-    args: CommonArgs, gpus: int, from_launcher: bool, cpu_settings: str
-) -> Iterator[str]:
-    yield from args.notes
-    if from_launcher:
-        if "n_gpu" in args.explicit_flags:
-            size = collectives.get_world().size
-            yield f"started by paddle.distributed.launch: {size} process(es), --n_gpu is ignored"
-    elif not gpus and args.n_gpu > 0 and args.device == "auto":
-        yield f"warning: no GPU is visible; running {args.n_gpu} process(es) on the CPU"
-        if problem := gpu_driver.unfit_build():
-            yield f"warning: {problem}"
-    if not gpus:
-        on_cpu = collectives.on_cpu()
-        yield f"CPU: {cpu_settings}" if on_cpu else f"device: {args.device}"
-    elif from_launcher:
-        size = collectives.get_world().size
-        yield f"GPU: {size} process(es), one GPU each; on this host: {_gpus(range(gpus))}"
-    else:
-        used = min(args.n_gpu, gpus)
-        more = f" ({gpus} are visible; --n_gpu uses more)" if used < gpus else ""
-        yield f"GPU: {_gpus(range(used))}{more}"
 
 
 def _run_program(program: str, args: CommonArgs, on_lost: Callable[[str], Any]) -> None:
@@ -195,6 +164,7 @@ def _run_spawned_rank(
     use_gpu: bool,
     reports: Any,
     parent: int,
+    secret: str,
 ) -> None:
     """The main function of a spawned process. reports: a queue of `shutdown.RankReport`, from which
     the parent prints one error for all processes. parent: the parent's process id."""
@@ -202,7 +172,7 @@ def _run_spawned_rank(
     signals.ignore_until_training()
     # Ctrl-C reaches every process: the parent handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    runtime.set_rank_environment(rank, [f"127.0.0.1:{port}" for port in ports], use_gpu)
+    runtime.set_rank_environment(rank, [f"127.0.0.1:{port}" for port in ports], use_gpu, secret)
     runtime.configure(len(ports), use_gpu=use_gpu, inherited=True)
     runtime.import_paddle()
 
@@ -246,10 +216,12 @@ def _spawn(program: str, args: CommonArgs, processes: int, use_gpu: bool) -> Non
     """
     context = multiprocessing.get_context("spawn")
     ports, reports = _free_ports(processes), context.SimpleQueue()
+    # Through the pipe that starts a child: others cannot read it, as they can a command line.
+    secret = authentication.new_secret()
     children = [
         context.Process(
             target=_run_spawned_rank,
-            args=(program, args, rank, ports, use_gpu, reports, os.getpid()),
+            args=(program, args, rank, ports, use_gpu, reports, os.getpid(), secret),
             name=f"rank {rank}",
         )
         for rank in range(processes)

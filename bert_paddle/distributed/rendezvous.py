@@ -13,12 +13,12 @@ from collections.abc import Callable
 
 from bert_paddle.common.errors import UserError
 from bert_paddle.distributed import environment
+from bert_paddle.distributed.authentication import given_secret, receive_exactly
 from bert_paddle.distributed.heartbeat import (
     LostRankError,
     collective_timeout,
     heartbeat_timeout,
     rank_names,
-    receive_exactly,
 )
 
 _NEEDED = ("PADDLE_TRAINER_ID", "PADDLE_TRAINER_ENDPOINTS", "PADDLE_CURRENT_ENDPOINT")
@@ -33,6 +33,7 @@ def check_environment() -> None:
     or wrong."""
     heartbeat_timeout()
     collective_timeout()
+    given_secret()
     rank = environment.whole_number("PADDLE_TRAINER_ID", 0)
     size = environment.whole_number("PADDLE_TRAINERS_NUM", 1)
     if rank >= max(1, size):

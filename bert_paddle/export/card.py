@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from bert_paddle.common import hardware
+from bert_paddle.common import hardware, markdown
 from bert_paddle.export.source import ExportSource
 from bert_paddle.training import model_card
-from bert_paddle.training.model_card import CARD_FILE, escape_markdown, markdown_table
+from bert_paddle.training.model_card import CARD_FILE
 
 _LIBRARIES = {"hf": "transformers", "onnx": "onnxruntime", "paddle_inference": "paddlepaddle"}
 _MAX_CARD_BYTES = 1 << 20  # a longer card is not copied
@@ -79,7 +79,7 @@ def write_card(
         ("versions", versions),
         ("check", check),
     ]
-    text = f"{body.rstrip()}\n\n## Export\n\n{markdown_table(('export', 'value'), rows)}\n"
+    text = f"{body.rstrip()}\n\n## Export\n\n{markdown.table(('export', 'value'), rows)}\n"
     text += f"{model_card.USAGE_HEADING}\n\n{_usage_section(source, export_format, name)}"
     (folder / CARD_FILE).write_text(model_card.join_front_matter(front, text), encoding="utf-8")
 
@@ -96,9 +96,9 @@ def _read_model_card(source: ExportSource) -> tuple[dict[str, Any], str]:
         front, body = model_card.split_front_matter(content)
         return front, body.partition(f"\n{model_card.USAGE_HEADING}\n")[0]
     task = str(source.config_json.get("finetuning_task") or source.folder.resolve().name)
-    body = f"# {escape_markdown(task)}\n"
+    body = f"# {markdown.escape(task)}\n"
     if source.labels:
-        body += "\n## Classes\n\n" + markdown_table(
+        body += "\n## Classes\n\n" + markdown.table(
             ("logit", "class"), list(enumerate(source.labels))
         )
     pipeline = "fill-mask" if source.is_pretraining_model else "text-classification"

@@ -2,7 +2,6 @@
 
 import dataclasses
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -113,7 +112,11 @@ def _resolve_output_dir(
     # A model given by name is in the cache: its export is written to the current folder.
     is_path = Path(model_dir).expanduser().is_dir()
     base = source if is_path else Path(source.name)
-    default = base.with_name(f"{base.name}_{export_format}")
+    if base.name in ("", ".."):  # the working directory, or one above it
+        base = base.resolve()
+    if not base.name and not output:
+        raise OutputError(f"{model_dir} has no folder beside it: give --output")
+    default = base.parent / f"{base.name}_{export_format}"
     target = Path(output).expanduser() if output else default
     if target.resolve() == source.resolve() or outputs.is_same(target, source):
         raise OutputError(f"--output {target} is the model itself: give another folder")
@@ -150,12 +153,8 @@ def _create_temp_dir(target: Path, size: int) -> Path:
     RunError if the disk has fewer than `size` bytes free."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temp_dir = Path(
-            tempfile.mkdtemp(
-                prefix=f".{target.name}.", suffix=atomic_files.PARTIAL_SUFFIX, dir=target.parent
-            )
-        )
-        temp_dir.chmod(0o755)  # mkdtemp sets 0700
+        temp_dir = atomic_files.temporary_path(target)
+        temp_dir.mkdir()
     except OSError as error:
         raise OutputError(
             f"--output {target} cannot be written ({error.strerror}): give another folder"

@@ -122,7 +122,7 @@ def read_dev_rows(source: ExportSource, dev_predictions: str | None) -> DevRows:
         str(path),
     )
     task = saved_task(model_config.read_config(source.folder))
-    names = ("accuracy",) if source.labels else ("pearson",)
+    names: tuple[str, ...] = ("accuracy",) if source.labels else ("pearson",)
     if task.glue_task and task.glue_task.primary.higher_is_better:
         names = task.glue_task.primary.names
     length = _max_seq_length(source)

@@ -8,6 +8,7 @@ from typing import ClassVar
 from bert_paddle.common import flags, peer_flags
 from bert_paddle.common.args import EVALUATION, TRAIN, CommonArgs
 from bert_paddle.common.errors import UserError
+from bert_paddle.common.finetune_args import ACTION, FinetuneArgs
 from bert_paddle.common.flag_fields import EVALUATING, TRAINING, OnRanks, OnResume, PathUse, Results
 from bert_paddle.common.flag_values import convert
 from bert_paddle.common.flags import flag
@@ -18,7 +19,6 @@ from bert_paddle.glue.custom_args import overridden_flags
 from bert_paddle.glue.prediction_args import PredictionArgs
 
 TASK = "task and data"
-_ACTION = "what the run does"  # given one, only those given are done
 
 DESCRIPTION = """Fine-tune BERT on a GLUE task or data of your own, evaluate it, predict test sets.
 
@@ -31,7 +31,7 @@ DESCRIPTION = """Fine-tune BERT on a GLUE task or data of your own, evaluate it,
 
 
 @dataclasses.dataclass
-class GlueArgs(PredictionArgs, CommonArgs):
+class GlueArgs(PredictionArgs, FinetuneArgs, CommonArgs):
     """All flags of `run_glue.py`; `CommonArgs` has those shared with pre-training."""
 
     task_name: str | None = flag(
@@ -75,34 +75,13 @@ class GlueArgs(PredictionArgs, CommonArgs):
         sentinel=-1,
         changes_rows=True,
     )
-    group_by_length: bool = flag(
-        False,
-        "batch rows of similar length, to save padding; no gain with this package's CPU kernels, "
-        "which skip padding (what grouping costs: docs/SPEED.md)",
-        group=TRAIN,
-        on_ranks=OnRanks.SAME_LATER,
-    )
-    do_train: bool = flag(
-        False,
-        "train (with no --do_... flag: train and evaluate)",
-        group=EVALUATION,
-        part=_ACTION,
-    )
-    do_eval: bool = flag(
-        False,
-        "evaluate on the dev set(s)",
-        group=EVALUATION,
-        on_resume=OnResume.FREE,
-        results=Results.ADDED,
-        part=_ACTION,
-    )
     do_predict: bool = flag(
         False,
         "write predictions/<TASK or test file>.tsv for the test set(s)",
         group=EVALUATION,
         on_resume=OnResume.FREE,
         results=Results.ADDED,
-        part=_ACTION,
+        part=ACTION,
     )
 
     max_eval_samples: int = flag(
@@ -206,7 +185,7 @@ class GlueArgs(PredictionArgs, CommonArgs):
     def _actions(self, task: tasks.Task | None) -> tuple[bool, bool, bool]:
         """Whether to (train, evaluate, predict); with no --do_... flag, all that the task or the
         files allow."""
-        if set(flags.flag_names(type(self), part=_ACTION)) & set(self.explicit_flags):
+        if set(flags.flag_names(type(self), part=ACTION)) & set(self.explicit_flags):
             implied = self.do_train and self.asks_for_evaluations()
             return self.do_train, self.do_eval or implied, self.do_predict
         if task is None:

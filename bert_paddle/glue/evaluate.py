@@ -3,16 +3,20 @@ metrics are computed over all rows at once."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
 from bert_paddle.common.errors import RunError
 from bert_paddle.common.intervals import Interval
 from bert_paddle.distributed import collectives
-from bert_paddle.glue import bootstrap, metrics
+from bert_paddle.glue import bootstrap, metrics, row_outputs
 from bert_paddle.glue.data.dataset import EncodedDataset
+from bert_paddle.glue.row_outputs import RowOutputs
 from bert_paddle.glue.tasks import Task
 from bert_paddle.models.forward_pass import Batch, ForwardPass
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -21,14 +25,14 @@ class EvalResult:
 
     intervals: of the metrics, where they can be computed (glue.bootstrap).
     single_class: the class predicted for every row; None if predictions differ, and for regression.
-    logits: [n, classes], in the order of the rows.
+    outputs: in the order of the rows.
     """
 
     loss: float
     metrics: dict[str, float]
     intervals: dict[str, Interval] = field(default_factory=dict)
     single_class: str | None = None
-    logits: np.ndarray | None = field(default=None, repr=False, compare=False)
+    outputs: RowOutputs | None = field(default=None, repr=False, compare=False)
 
 
 def compute_logits(
@@ -45,51 +49,78 @@ def compute_logits(
     called between batches with the number of rows that all ranks have finished. Raises StopSignal
     as `collectives.sharded_rounds` does.
     """
-    import paddle
-
-    order = np.argsort(-dataset.encoded.lengths, kind="stable")
-    batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
-    with paddle.no_grad():
-        own_logits = [
-            _logits(forward, dataset.batch(batch, pad_multiple))
-            for batch in collectives.sharded_rounds(
-                batches, lambda done: show_rows(done * batch_size)
-            )
-        ]
-    sorted_logits = np.concatenate(collectives.gather_shards(own_logits))
+    order, batches = _batches(dataset, batch_size)
+    sorted_logits = np.concatenate(
+        _for_each_batch(
+            batches,
+            lambda batch: _logits(forward, dataset.batch(batch, pad_multiple)),
+            lambda done: show_rows(done * batch_size),
+        )
+    )
     logits = np.zeros_like(sorted_logits)
     logits[order] = sorted_logits
     return logits
+
+
+def compute_outputs(
+    task: Task,
+    forward: ForwardPass,
+    dataset: EncodedDataset,
+    batch_size: int,
+    pad_multiple: int = 1,
+    show_rows: Callable[[int], None] = lambda rows_done: None,
+) -> RowOutputs:
+    """What `row_outputs.of_logits` keeps of the logits of `compute_logits`. With many classes the
+    logits of no more than a batch are in memory."""
+    labels = dataset.labels
+    if not row_outputs.lists_top_classes(task):
+        logits = compute_logits(forward, dataset, batch_size, pad_multiple, show_rows)
+        return row_outputs.of_logits(task, logits, labels)
+    order, batches = _batches(dataset, batch_size)
+    parts = _for_each_batch(
+        batches,
+        lambda batch: row_outputs.of_logits(
+            task,
+            _logits(forward, dataset.batch(batch, pad_multiple)),
+            None if labels is None else labels[batch],
+        ),
+        lambda done: show_rows(done * batch_size),
+    )
+    return row_outputs.in_order(parts, order)
+
+
+def _batches(dataset: EncodedDataset, batch_size: int) -> tuple[np.ndarray, list[np.ndarray]]:
+    """The rows' indices by decreasing length, and in batches."""
+    order = np.argsort(-dataset.encoded.lengths, kind="stable")
+    return order, [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+
+
+def _for_each_batch(
+    batches: list[np.ndarray],
+    compute: Callable[[np.ndarray], Result],
+    before_round: Callable[[int], None],
+) -> list[Result]:
+    """The results of `compute` for all batches, which the ranks share, on all ranks."""
+    import paddle
+
+    with paddle.no_grad():
+        own = [compute(batch) for batch in collectives.sharded_rounds(batches, before_round)]
+    return collectives.gather_shards(own)
 
 
 def _logits(forward: ForwardPass, batch: Batch) -> np.ndarray:
     return forward(batch).astype("float32").numpy()
 
 
-def check_finite(logits: np.ndarray, model_name: str) -> None:
-    """Raise RunError if any row of the logits [n, classes] is not finite: its prediction would be
-    meaningless. model_name: for the message."""
-    bad = int(np.sum(~np.isfinite(logits).all(axis=1)))
+def check_finite(finite: np.ndarray, model_name: str) -> None:
+    """Raise RunError if the logits of any row are not finite: its prediction would be meaningless.
+    finite: bool [n], whether a row's are. model_name: for the message."""
+    bad = int(np.sum(~finite))
     if bad:
         raise RunError(
-            f"{model_name} produces non-finite logits for {bad} of {len(logits)} row(s): its "
+            f"{model_name} produces non-finite logits for {bad} of {len(finite)} row(s): its "
             "weights are damaged or its training diverged; use another checkpoint"
         )
-
-
-def predictions_of(task: Task, logits: np.ndarray) -> np.ndarray:
-    """Class indices [n], or for regression the scores [n], from logits [n, classes]."""
-    return logits[:, 0] if task.is_regression else np.argmax(logits, axis=1)
-
-
-def mean_loss(task: Task, logits: np.ndarray, labels: np.ndarray) -> float:
-    """Mean cross-entropy (natural logarithm) or mean squared error over all rows, in float64."""
-    logits = logits.astype(np.float64)
-    if task.is_regression:
-        return float(np.mean((logits[:, 0] - labels) ** 2))
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    log_sum = np.log(np.exp(shifted).sum(axis=1))
-    return float(np.mean(log_sum - shifted[np.arange(len(labels)), labels]))
 
 
 def evaluate(
@@ -102,14 +133,14 @@ def evaluate(
 ) -> EvalResult:
     """Loss and metrics of a model in evaluation mode over all rows; see `compute_logits`."""
     assert dataset.labels is not None
-    logits = compute_logits(forward, dataset, batch_size, pad_multiple, show_rows)
-    predictions = predictions_of(task, logits)
+    outputs = compute_outputs(task, forward, dataset, batch_size, pad_multiple, show_rows)
+    predictions = outputs.predictions
     all_equal = len(predictions) > 1 and len(set(predictions.tolist())) == 1
     has_single_class = all_equal and not task.is_regression
     return EvalResult(
-        mean_loss(task, logits, dataset.labels),
+        outputs.mean_loss,
         metrics.compute(task, predictions, dataset.labels),
         bootstrap.intervals(task.metrics, predictions, dataset.labels),
         task.labels[int(predictions[0])] if has_single_class else None,
-        logits,
+        outputs,
     )

@@ -62,6 +62,8 @@ def run(args: GlueArgs) -> dict[str, Any]:
         task, raw_data = _read_data(args, model_dir, tokenizer, log)
         limit_rows(raw_data, args, log)
         data = encode_data(raw_data, tokenizer, args, log)
+        if data.demo:
+            log.tag_records(data="demo")
         forward = _build_model(args, task, model_dir, log)
         rank_facts.check_same_contents(args, task, data, forward.model, tokenizer, resume_from)
         job = FineTuningJob(task, args, output_dir, forward, tokenizer, data, log)
@@ -167,7 +169,6 @@ class FineTuningJob(TrainingJob):
         self.step = 0
         self.evaluated_step: int | None = None
         self.eval_results: list[evaluate.EvalResult] = []  # one per dev set
-        log.tags = {"data": "demo"} if data.demo else {}
 
     def fine_tune(self, resume_from: str | None, fingerprints: dict[str, str]) -> None:
         """Train; the model then has the weights of the last step, or with --load_best_model_at_end
@@ -244,16 +245,21 @@ class FineTuningJob(TrainingJob):
         for task, test_set, dataset in self.data.test:
             name = f"prediction ({test_set.file})"
             with self.autocast(), self.log.row_progress(name, len(dataset)) as show_rows:
-                logits = evaluate.compute_logits(
-                    self.forward, dataset, self.args.eval_batch_size, self.pad_multiple, show_rows
+                outputs = evaluate.compute_outputs(
+                    task,
+                    self.forward,
+                    dataset,
+                    self.args.eval_batch_size,
+                    self.pad_multiple,
+                    show_rows,
                 )
-            evaluate.check_finite(logits, self._model_name())
+            evaluate.check_finite(outputs.finite, self._model_name())
             if dataset.labels is not None:
-                self.values |= results.score_test_set(task, test_set, logits, dataset, self.log)
+                self.values |= results.score_test_set(task, test_set, outputs, dataset, self.log)
             # Tells the `submission` command a GLUE test set from a user's file of the same name.
             origin = "own" if test_set.custom else self.data.origin
             self.values[f"predictions_{test_set.submission}"] = origin
-            predicted.append((task, test_set, dataset, logits))
+            predicted.append((task, test_set, dataset, outputs))
 
         def write() -> list[Path]:
             shares = self.args.predict_probabilities

@@ -20,16 +20,19 @@ def _accuracy(predictions: np.ndarray, labels: np.ndarray) -> float:
     return float(np.mean(predictions == labels))
 
 
+# F1 as sklearn.metrics.f1_score computes it, whose import takes seconds: twice the rows of a class
+# that are right, by those predicted and those labelled as it.
 def _f1(predictions: np.ndarray, labels: np.ndarray) -> float:
-    from sklearn.metrics import f1_score
-
-    return float(f1_score(labels, predictions, pos_label=1, average="binary", zero_division=0))
+    predicted, actual = predictions == 1, labels == 1
+    rows = int(predicted.sum()) + int(actual.sum())
+    return 2 * int((predicted & actual).sum()) / rows if rows else 0.0
 
 
 def _f1_macro(predictions: np.ndarray, labels: np.ndarray) -> float:
-    from sklearn.metrics import f1_score
-
-    return float(f1_score(labels, predictions, average="macro", zero_division=0))
+    classes, numbers = np.unique(np.concatenate([predictions, labels]), return_inverse=True)
+    predicted, actual = np.split(numbers, 2)
+    right = np.bincount(predicted[predicted == actual], minlength=len(classes))
+    return float(np.mean(2 * right / np.bincount(numbers)))
 
 
 def _mse(predictions: np.ndarray, labels: np.ndarray) -> float:

@@ -15,7 +15,7 @@ from bert_paddle.glue import evaluate, loss
 from bert_paddle.glue.custom.load import saved_task
 from bert_paddle.glue.data.dataset import encode_examples, unknown_share
 from bert_paddle.glue.data.tsv import Examples
-from bert_paddle.glue.predictions import MAX_CLASSES_LISTED, TOP_CLASSES, probabilities
+from bert_paddle.glue.row_outputs import MAX_CLASSES_LISTED, TOP_CLASSES, probabilities
 from bert_paddle.models import classifier, hub, load_weights, model_config, tokenizer
 from bert_paddle.models.added_tokens import check_embeddings
 from bert_paddle.models.kernels import encoder
@@ -129,7 +129,7 @@ class Predictor:
                 "(--do_lower_case)"
             )
         logits = evaluate.compute_logits(self._forward, dataset, batch_size)
-        evaluate.check_finite(logits, str(self.folder))
+        evaluate.check_finite(np.isfinite(logits).all(axis=1), str(self.folder))
         return self._predictions(logits)
 
     def _predictions(self, logits: np.ndarray) -> list[Prediction]:

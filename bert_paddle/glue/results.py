@@ -3,14 +3,13 @@
 import time
 from typing import Any
 
-import numpy as np
-
 from bert_paddle.common import run_log
 from bert_paddle.common.intervals import interval_key
 from bert_paddle.glue import metrics
 from bert_paddle.glue.data.dataset import EncodedDataset
 from bert_paddle.glue.data.load import EncodedData
-from bert_paddle.glue.evaluate import EvalResult, evaluate, mean_loss, predictions_of
+from bert_paddle.glue.evaluate import EvalResult, evaluate
+from bert_paddle.glue.row_outputs import RowOutputs
 from bert_paddle.glue.tasks import Task, TestSet
 from bert_paddle.models.forward_pass import ForwardPass
 from bert_paddle.training.train_state import TrainState
@@ -86,17 +85,17 @@ def update_best_step(task: Task, state: TrainState, results: list[EvalResult]) -
 
 
 def score_test_set(
-    task: Task, test_set: TestSet, logits: np.ndarray, dataset: EncodedDataset, log: run_log.RunLog
+    task: Task, test_set: TestSet, outputs: RowOutputs, dataset: EncodedDataset, log: run_log.RunLog
 ) -> dict[str, float]:
     """Print the metrics on a labelled test set (AX's full release, or a user's file); returns them
     for all_results.json, as test_ax_<metric> or, for a user's file, test_<metric>."""
     assert dataset.labels is not None
-    computed = metrics.compute(task, predictions_of(task, logits), dataset.labels)
+    computed = metrics.compute(task, outputs.predictions, dataset.labels)
     fields = ", ".join(f"{name}: {value:.6f}" for name, value in metrics.log_fields(task, computed))
     if not test_set.custom:
         log.line(f"test {task.name} {fields}")
         return {f"test_{task.name.lower()}_{name}": value for name, value in computed.items()}
-    loss = mean_loss(task, logits, dataset.labels)
+    loss = outputs.mean_loss
     log.line(f"test {test_set.file} loss: {loss:.6f}, {fields}")
     figures = {"loss": loss, **computed, "samples": len(dataset)}
     return {f"test_{name}": value for name, value in figures.items()}

@@ -81,6 +81,6 @@ def write_dev_predictions(
     """Write dev_predictions.jsonl from the last evaluation (dev_predictions_mm.jsonl for MNLI's
     mismatched dev set)."""
     for (dev, dataset), result in zip(data.dev, results, strict=True):
-        if dataset.examples is not None and result.logits is not None:
+        if dataset.examples is not None and result.outputs is not None:
             path = output_dir / f"dev_predictions{dev.suffix}.jsonl"
-            predictions.write_jsonl(task, dataset.examples, result.logits, path)
+            predictions.write_jsonl(task, dataset.examples, result.outputs, path)

@@ -111,6 +111,8 @@ def to_device(array: np.ndarray) -> Any:
 
 
 def _replace_forward(layer: Any, forward: Any) -> None:
+    # On the layer itself: Paddle's encoder and PaddleNLP's heads call it, and take no function in
+    # its place.
     # object.__setattr__, since that of PaddleNLP's models wraps any function assigned to `forward`.
     object.__setattr__(layer, "forward", forward)
 

@@ -18,6 +18,7 @@ from bert_paddle.common.flag_fields import (
 )
 from bert_paddle.common.flags import REQUIRED, flag
 from bert_paddle.common.peer_flags import PeerFlag
+from bert_paddle.common.size_args import SIZE, SizeArgs, size_flag
 
 DATA = "data"
 
@@ -38,24 +39,10 @@ shards.
 Weights are random, or loaded from --init_from. scripts/create_pretraining_data.py creates the
 shards.
 """
-SIZE = "a key of the model configuration"
-
-
-def _size(help: str) -> int:
-    """A flag for a key of the model configuration of the same name."""
-    return flag(
-        -1,
-        f"{help} (-1: from the configuration)",
-        group=MODEL,
-        minimum=1,
-        maximum=10**7,
-        sentinel=-1,
-        part=SIZE,
-    )
 
 
 @dataclasses.dataclass
-class PretrainArgs(CommonArgs):
+class PretrainArgs(SizeArgs, CommonArgs):
     """The flags of `run_pretrain.py`; see `CommonArgs` for the shared ones."""
 
     input_dir: str = flag(
@@ -118,16 +105,7 @@ class PretrainArgs(CommonArgs):
         recognized_by=(INITIAL_WEIGHTS,),
         on_ranks=OnRanks.GIVEN,
     )
-    vocab_size: int = _size("number of word pieces")
-    hidden_size: int = _size("width of the layers")
-    num_hidden_layers: int = _size("number of layers")
-    num_attention_heads: int = _size(
-        "attention heads; default with --hidden_size: hidden_size / 64"
-    )
-    intermediate_size: int = _size(
-        "feed-forward width; default with --hidden_size: 4 x hidden_size"
-    )
-    max_position_embeddings: int = _size("maximum sequence length")
+    vocab_size: int = size_flag("number of word pieces")
     do_train: bool = flag(
         False,
         "train (with no --do_... flag: train, and evaluate if shards are held out; with --do_eval "

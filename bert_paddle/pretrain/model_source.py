@@ -5,14 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from bert_paddle.common.errors import WeightsError
-from bert_paddle.common.flag_fields import flag_names
 from bert_paddle.models import hub, model_config
 from bert_paddle.models.added_tokens import check_embeddings
 from bert_paddle.models.tokenizer import Tokenizer, has_vocabulary, load_tokenizer
-from bert_paddle.pretrain.args import SIZE, PretrainArgs
+from bert_paddle.pretrain.args import PretrainArgs
 from bert_paddle.pretrain.data import schema
-
-_HEAD_SIZE = 64  # hidden_size / num_attention_heads of all published BERT models
 
 
 @dataclass(frozen=True)
@@ -117,11 +114,7 @@ def _bert_config(config: model_config.ModelConfig) -> dict[str, Any]:
 def _override_sizes(config: dict[str, Any], args: PretrainArgs) -> dict[str, Any]:
     """The configuration with the sizes that are given as flags; --hidden_size also sets the number
     of heads and the feed-forward width unless these are given. Raises WeightsError."""
-    names = flag_names(type(args), part=SIZE)
-    sizes = {name: getattr(args, name) for name in names if getattr(args, name) > 0}
-    if "hidden_size" in sizes:
-        sizes.setdefault("intermediate_size", 4 * sizes["hidden_size"])
-        sizes.setdefault("num_attention_heads", max(1, sizes["hidden_size"] // _HEAD_SIZE))
+    sizes = args.given_sizes()
     if sizes:
         flags = ", ".join(f"--{name}" for name in sizes)
         model_config.check_config_values(config | sizes, {}, f"the model's sizes ({flags})")

@@ -225,4 +225,4 @@ def _set_ticks(axes: Any, xs: list[float]) -> None:
     )
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     if max(xs) - min(xs) < 2:
-        axes.set_xlim(min(xs) - 1, max(xs) + 1)
+        axes.set_xlim(min(xs) - 0.5, max(xs) + 0.5)

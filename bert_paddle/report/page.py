@@ -43,6 +43,32 @@ class RenderedPicture:
     svg: Any
 
 
+@functools.cache
+def template_environment(folder: Path | None = None) -> Any:
+    """The jinja2 environment of the pages, which keeps compiled templates. folder: one with further
+    templates."""
+    import jinja2
+
+    own = Path(__file__).parent
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader([folder, own] if folder else own),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def style_variables() -> dict[str, Any]:
+    """The colours that style.css.jinja declares, for light and dark mode."""
+    from markupsafe import Markup
+
+    return {
+        "light": Markup(_css_variables(_LIGHT, figures.PRINT_PALETTE.series)),
+        "dark": Markup(_css_variables(_DARK, _DARK_SERIES)),
+    }
+
+
 def render(runs: Sequence[RunData]) -> tuple[str, list[Picture]]:
     """Render the page of one run, or the page that compares several. Returns its HTML and its
     pictures: first those that show all runs together, then those of each run."""
@@ -85,31 +111,6 @@ def render(runs: Sequence[RunData]) -> tuple[str, list[Picture]]:
         )
     )
     return text, all_pictures
-
-
-@functools.cache
-def template_environment(folder: Path | None = None) -> Any:
-    """The jinja2 environment of the pages. folder: one with further templates."""
-    import jinja2
-
-    own = Path(__file__).parent
-    return jinja2.Environment(
-        loader=jinja2.FileSystemLoader([folder, own] if folder else own),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
-def style_variables() -> dict[str, Any]:
-    """The colours that style.css.jinja declares, for light and dark mode."""
-    from markupsafe import Markup
-
-    return {
-        "light": Markup(_css_variables(_LIGHT, figures.PRINT_PALETTE.series)),
-        "dark": Markup(_css_variables(_DARK, _DARK_SERIES)),
-    }
 
 
 def _unbroken_flags(text: str) -> Any:

@@ -167,8 +167,8 @@ def _confusion(dataset: PredictionSet, name: str, labels: list[str]) -> Picture:
                 text = f"{count}\n{shares[i, j]:.0%}" if len(names) <= 6 else f"{count}"
                 axes.text(j, i, text, ha="center", va="center", color=palette.text, fontsize=9)
 
-    note = f"{correct} of {len(dataset.rows)} rows are right (blue), the others wrong (orange); "
-    note += "percentages are shares of the rows with that label"
+    note = f"{correct:,} of {len(dataset.rows):,} rows are right (blue), the others wrong "
+    note += "(orange); percentages are shares of the rows with that label"
     return Picture(name, f"Confusion matrix, {dataset.name}", note, draw)
 
 

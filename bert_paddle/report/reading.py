@@ -171,7 +171,8 @@ def learning_rate(run: RunData) -> str:
     peak = max(range(len(values)), key=values.__getitem__)
     given = finite_float_or_none(run.settings.get("learning_rate"))
     asked = f" (--learning_rate is {given:g})" if given else ""
-    return f"Peak {values[peak]:.3g} at step {steps[peak]:g}{asked}; {values[-1]:.3g} at the end."
+    where = f"at step {steps[peak]:,.0f}{asked}"
+    return f"Peak {values[peak]:.3g} {where}; {values[-1]:.3g} at the end."
 
 
 def throughput(run: RunData) -> str:

@@ -4,6 +4,7 @@ import csv
 import io
 
 from bert_paddle.common.intervals import interval_key
+from bert_paddle.common.printed_lines import escape
 from bert_paddle.sweep.table import SeedGroup, Summary
 
 
@@ -14,7 +15,11 @@ def as_csv(summary: Summary) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(
         [*summary.plan.grid_flags, "seeds", "finished", "failed", "score"]
-        + [name for key in keys for name in (key, f"{key}_std", *_interval_columns(key))]
+        + [
+            name
+            for key in map(escape, keys)
+            for name in (key, f"{key}_std", *_interval_columns(key))
+        ]
     )
     for group in summary.groups:
         seeds = " ".join(str(outcome.run.seed) for outcome in group.outcomes)
@@ -26,9 +31,9 @@ def as_csv(summary: Summary) -> str:
     return text.getvalue()
 
 
-def _interval_columns(key: str) -> tuple[str, str]:
-    """The columns with the ends of a key's t-interval."""
-    return f"{interval_key(key)}_low", f"{interval_key(key)}_high"
+def _columns(key: str) -> tuple[str, ...]:
+    """The columns of a key: mean, deviation, the ends of its t-interval."""
+    return key, f"{key}_std", f"{interval_key(key)}_low", f"{interval_key(key)}_high"
 
 
 def _csv_numbers(group: SeedGroup, key: str) -> list[float | str]:

@@ -1,6 +1,5 @@
 """The status of a run, read from its folder: finished, started, or started with other settings."""
 
-import math
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bert_paddle.common import read_files, runtime
-from bert_paddle.common.flag_fields import Results, flag_names
+from bert_paddle.common.flag_fields import Results, flag_names, flags_with
 from bert_paddle.glue import tasks
 from bert_paddle.glue.args import GlueArgs
 from bert_paddle.glue.data import tsv
@@ -17,6 +16,7 @@ from bert_paddle.training import checkpoint, run_info
 from bert_paddle.training.run import RESULTS_FILE
 
 LOG_FILE = "log.txt"
+_LARGEST = 1e150
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,13 @@ def setting_differences(
     settings: those of an earlier run, by flag name. ignored: flags that are not compared, besides
     those that do not change the results.
     """
-    compared = set(flag_names(type(args), results=Results.CHANGED)).difference(ignored)
-    return [
-        f"--{name} was {settings[name]!r} and is {value!r}"
-        for name, value in args.as_dict().items()
-        if name in settings and name in compared and settings[name] != value
-    ]
+    differences = []
+    for flag in flags_with(type(args), results=Results.CHANGED):
+        # A run of a version without the flag did what its default does.
+        before, value = settings.get(flag.name, flag.default), getattr(args, flag.name)
+        if flag.name not in ignored and before != value:
+            differences.append(f"--{flag.name} was {before!r} and is {value!r}")
+    return differences
 
 
 def data_origin(args: GlueArgs) -> str:
@@ -87,12 +88,17 @@ def metric_values(results: dict[str, Any]) -> dict[str, float]:
     """The metrics and losses in all_results.json, with the same keys; without the times, row counts
     and values that are not finite numbers."""
     not_metrics = ("runtime", "samples", "samples_per_second")
-    return {
-        key: float(value)
+    numbers = {
+        key: finite_number(value)
         for key, value in results.items()
-        if key.startswith(("eval_", "test_"))
-        and not any(part in key for part in not_metrics)
-        and isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and math.isfinite(value)
+        if key.startswith(("eval_", "test_")) and not any(part in key for part in not_metrics)
     }
+    return {key: number for key, number in numbers.items() if number is not None}
+
+
+def finite_number(value: Any) -> float | None:
+    """A JSON value as a number; None if it is none, or none whose square is finite, as for a
+    deviation."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if abs(value) < _LARGEST else None

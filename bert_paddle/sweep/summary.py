@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bert_paddle.common import atomic_files, hardware, run_log
+from bert_paddle.common import atomic_files, hardware, markdown, run_log
 from bert_paddle.common.intervals import interval_key
 from bert_paddle.sweep import run_status
 from bert_paddle.sweep.plan import Plan
@@ -42,6 +42,7 @@ def failure_reason(code: int, output: str) -> str:
 def heading(plan: Plan) -> list[str]:
     """The first lines of the Markdown page: task, model, settings that all runs share, machine."""
     args = plan.runs[0].args
+    subject = args.task_name or args.train_file
     title = "Seeds" if plan.is_seed_sweep else "Sweep"
     shared = [
         f"--{name} {text}"
@@ -49,9 +50,9 @@ def heading(plan: Plan) -> list[str]:
         if name not in plan.grid_flags
     ]
     return [
-        f"# {title}: {args.task_name or args.train_file}, {args.model_name_or_path}",
+        "# " + markdown.one_line(f"{title}: {subject}, {args.model_name_or_path}"),
         "",
-        f"{len(plan.runs)} run(s), each with: `{' '.join(shared)}`",
+        f"{len(plan.runs)} run(s), each with: {markdown.code(' '.join(shared))}",
         "",
         f"Machine: {hardware.describe()}",
     ]

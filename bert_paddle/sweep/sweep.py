@@ -91,6 +91,6 @@ class _Sweep(RunQueue):
         summary = table.summarize(self.plan, self.outcomes)
         markdown_path, csv_path = table.table_paths(self.plan.folder, self.plan.table_stem)
         atomic_files.write_text(
-            markdown_path, table.markdown(summary, sweep_summary.heading(self.plan))
+            markdown_path, table.page(summary, sweep_summary.heading(self.plan))
         )
         atomic_files.write_text(csv_path, csv_table.as_csv(summary))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bert_paddle.common import markdown
 from bert_paddle.common.flag_fields import flag_names
 from bert_paddle.common.intervals import Interval, mean_interval
 from bert_paddle.glue import tasks
@@ -56,8 +57,9 @@ class SeedGroup:
         finished = [outcome.results for outcome in self.outcomes if outcome.results]
         values_by_run = [run_status.metric_values(results) for results in finished]
         for results, run_values in zip(finished, values_by_run, strict=True):
-            if isinstance(results.get(_TRAIN_SECONDS), int | float):
-                run_values[_TRAIN_SECONDS] = float(results[_TRAIN_SECONDS])
+            seconds = run_status.finite_number(results.get(_TRAIN_SECONDS))
+            if seconds is not None:
+                run_values[_TRAIN_SECONDS] = seconds
         for key in dict.fromkeys(key for run_values in values_by_run for key in run_values):
             values = [run_values[key] for run_values in values_by_run if key in run_values]
             self.means[key] = statistics.fmean(values)
@@ -155,11 +157,11 @@ def summarize(plan: Plan, outcomes: Sequence[RunOutcome]) -> Summary:
 
 def _different_set_sizes(finished: Sequence[RunOutcome]) -> bool:
     """Whether a data set, such as "train" in run.json, has not the same size in all runs."""
-    sizes: dict[str, set[int]] = {}
+    sizes: dict[str, set[str]] = {}
     for outcome in finished:
         rows = run_info.read(outcome.run.folder).get("rows")
         for name, count in rows.items() if isinstance(rows, dict) else ():
-            sizes.setdefault(name, set()).add(count)
+            sizes.setdefault(name, set()).add(str(count))
     return any(len(counts) > 1 for counts in sizes.values())
 
 
@@ -189,13 +191,13 @@ def column_title(key: str) -> str:
     return "training, s" if key == _TRAIN_SECONDS else key.removeprefix("eval_")
 
 
-def markdown(summary: Summary, heading: Sequence[str]) -> str:
+def page(summary: Summary, heading: Sequence[str]) -> str:
     """The Markdown page: `heading`, the combinations, every run, the failed runs."""
     lines = [*heading, ""]
     if "demo" in summary.data:
         lines += ["**Demo data**: these results say nothing about the task.", ""]
     if summary.remark and summary.data != ("demo",):
-        lines += [f"**Warning**: {summary.remark}.", ""]
+        lines += [f"**Warning**: {markdown.escape_cell(summary.remark)}.", ""]
     keys = summary.keys
     if summary.plan.grid_flags:
         head = [*summary.plan.grid_flags, "seeds", *map(column_title, keys)]
@@ -203,15 +205,17 @@ def markdown(summary: Summary, heading: Sequence[str]) -> str:
             [*group.values.values(), group.finished_text, *(group.formatted(key) for key in keys)]
             for group in summary.groups
         ]
-        lines += [ranking_note(summary), "", *markdown_table(head, rows), "", "## Every run", ""]
+        lines += [ranking_note(summary), "", markdown.formatted_table(head, rows)]
+        lines += ["## Every run", ""]
     head = [*summary.plan.grid_flags, "seed", *map(column_title, keys), "state", "folder"]
-    lines += [*markdown_table(head, list(_run_rows(summary, keys))), ""]
+    lines.append(markdown.formatted_table(head, list(_run_rows(summary, keys))))
     failed = [outcome for group in summary.groups for outcome in group.outcomes if outcome.failure]
     if failed:
         lines += ["## Failed", ""]
         for outcome in failed:
             log = outcome.run.folder.relative_to(summary.plan.folder) / run_status.LOG_FILE
-            lines.append(f"- {outcome.run.label}: {_cell(outcome.failure or '')}; see `{log}`")
+            what = markdown.escape_cell(f"{outcome.run.label}: {outcome.failure or ''}")
+            lines.append(f"- {what}; see {markdown.code(str(log))}")
         lines.append("")
     lines += [f"± is the sample standard deviation over the seeds{INTERVAL_NOTE}.", ""]
     lines += [best_line(summary), ""]
@@ -228,7 +232,7 @@ def _run_rows(summary: Summary, keys: Sequence[str]) -> Iterator[list[str]]:
                 str(outcome.run.seed),
                 *(single.formatted(key) for key in keys),
                 outcome.state,
-                f"`{outcome.run.folder.name}`",
+                markdown.code(outcome.run.folder.name),
             ]
         if not summary.plan.grid_flags:
             name = "mean ± standard deviation" if group.deviations else "mean"
@@ -240,7 +244,7 @@ def ranking_note(summary: Summary) -> str:
     if not summary.ranking_metrics:
         return "In the order of the grid: there is no metric to rank by."
     order = "the highest" if summary.higher_is_better else "the lowest"
-    names = " and ".join(map(column_title, summary.ranking_metrics))
+    names = markdown.escape_cell(" and ".join(map(column_title, summary.ranking_metrics)))
     prefix = "mean of " if len(summary.ranking_metrics) > 1 else ""
     return f"Sorted by {prefix}{names}, {order} first."
 
@@ -258,22 +262,12 @@ def best_line(summary: Summary) -> str:
     ]
     choose = max if summary.higher_is_better else min
     value, outcome = choose(scored, key=lambda pair: pair[0])
-    best_run = f"Best run: {outcome.run.label}, {value:.4f}, in `{outcome.run.folder.name}`."
+    label, folder = markdown.one_line(outcome.run.label), markdown.code(outcome.run.folder.name)
+    best_run = f"Best run: {label}, {value:.4f}, in {folder}."
     if not summary.plan.grid_flags:
         return best_run
-    values = ", ".join(f"{name} {text}" for name, text in best.values.items())
+    values = markdown.one_line(", ".join(f"{name} {text}" for name, text in best.values.items()))
     return f"Best: {values}: {best.score:.4f} over {best.finished_text} seed(s). {best_run}"
-
-
-def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """The lines of a Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return ["| " + " | ".join(map(_cell, line)) + " |" for line in lines]
-
-
-def _cell(text: str) -> str:
-    """A text as the content of a Markdown table cell: one line, with | and < escaped."""
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
 
 
 def table_paths(folder: Path, stem: str) -> tuple[Path, Path]:

@@ -27,18 +27,14 @@ class TrainData(Protocol):
     steps_per_epoch: int
     rows_per_epoch: int
     rows_per_step: int  # global batch size; the last batch of an epoch may be smaller
-    # The global batch size from which the order of an epoch's rows is computed: `rows_per_step` of
-    # the original run. A run resumed with another batch size keeps the original order, so that the
-    # first `TrainState.rows` rows of the epoch are those already trained on.
-    order_batch_size: int
 
-    def steps(self, epoch: int, start: int) -> Iterator[list[Batch]]:
+    def steps(self, epoch: int, start: int, planned_rows: int) -> Iterator[list[Batch]]:
         """Yield the micro-batches of each step of an epoch, starting at row `start` of its order. A
         micro-batch without rows for this rank is an empty dict, so that all ranks have the same
-        number of steps and micro-batches."""
+        number of them. planned_rows: see `TrainState`; the order may depend on it."""
         ...
 
-    def describe_rows(self, epoch: int, start: int) -> str:
+    def describe_rows(self, epoch: int, start: int, planned_rows: int) -> str:
         """For a message: the rows of the step that begins at row `start` of an epoch's order."""
         ...
 
@@ -107,7 +103,7 @@ def _loop(
             hook.action()
     while state.step < until and not state.stopped:
         trainer.model.train()
-        for micro_batches in batches.steps(state.epoch, state.rows):
+        for micro_batches in batches.steps(state.epoch, state.rows, state.planned_rows):
             place, total = plan.schedule_position(state, state.step, warmup), state.schedule_total
             kind = args.lr_scheduler_type
             lr = optim.learning_rate(place + 1, total, args.learning_rate, warmup, kind)
@@ -237,7 +233,9 @@ class _LogWindow:
         steps_before = -(-rows // batch_size) - 1 - (state.step - step) if batch_size else -1
         # All steps but an epoch's last have this many rows.
         start = self.first_row + steps_before * batch_size
-        where = f"; {self.batches.describe_rows(state.epoch, start)}" if steps_before >= 0 else ""
+        where = ""
+        if steps_before >= 0:
+            where = f"; {self.batches.describe_rows(state.epoch, start, state.planned_rows)}"
         raise RunError(
             f"{problem} at step {step} (epoch {state.epoch}, learning rate {lr:g}{where}); resume "
             "with --resume_from_checkpoint auto and a lower --learning_rate, or start over with "

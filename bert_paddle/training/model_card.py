@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bert_paddle.common import hardware, limits
+from bert_paddle.common import hardware, limits, markdown
 from bert_paddle.common.args import CommonArgs
 from bert_paddle.common.flag_fields import declared_flags
 from bert_paddle.common.intervals import Interval
@@ -21,8 +21,6 @@ from bert_paddle.training.train_state import TrainState
 CARD_FILE = "README.md"
 # The section from here on is about loading this folder; an export replaces it.
 USAGE_HEADING = "## How to use it"
-# Characters with a meaning in Markdown; the last two alternatives prevent automatic links.
-_SPECIAL = re.compile(r"([\\`*_\[\]<>#|~&$]|:(?=//)|(?<=www)\.)")
 # Metric names in all_results.json that differ in Hugging Face's `evaluate`, and the names there.
 _METRIC_IDS = {"pearson": "pearsonr", "f1_macro": "f1"}
 
@@ -80,18 +78,6 @@ def training_settings(args: CommonArgs, state: TrainState) -> dict[str, Any]:
     }
 
 
-def escape_markdown(text: str) -> str:
-    """Escape text so that Markdown shows it literally, in one line."""
-    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
-
-
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """A Markdown table; the cells are escaped."""
-    lines = [list(header), ["---"] * len(header)]
-    lines += [[escape_markdown(str(cell)) for cell in row] for row in rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
 def join_front_matter(front: Mapping[str, Any], body: str) -> str:
     """A card from its metadata and its text."""
     import yaml
@@ -128,18 +114,18 @@ def split_front_matter(text: str) -> tuple[dict[str, Any], str]:
 def render_card(facts: CardFacts) -> str:
     """The complete card."""
     sections = [
-        f"# {escape_markdown(facts.task)}, step {facts.step}\n",
+        f"# {markdown.escape(facts.task)}, step {facts.step}\n",
         _summary(facts),
         _results(facts),
     ]
     if facts.labels:
         rows = list(enumerate(facts.labels))
-        sections.append("## Classes\n\n" + markdown_table(("logit", "class"), rows))
+        sections.append("## Classes\n\n" + markdown.table(("logit", "class"), rows))
     if facts.rows:
         counts = [(name, f"{count:,}") for name, count in facts.rows.items()]
-        sections.append("## Data\n\n" + markdown_table(("set", "rows"), counts))
+        sections.append("## Data\n\n" + markdown.table(("set", "rows"), counts))
     sections.append(
-        "## Training\n\n" + markdown_table(("setting", "value"), list(facts.settings.items()))
+        "## Training\n\n" + markdown.table(("setting", "value"), list(facts.settings.items()))
     )
     sections.append(_usage(facts))
     return join_front_matter(front_matter(facts), "\n".join(sections))
@@ -198,8 +184,8 @@ def _is_model_name(base: str) -> bool:
 
 
 def _summary(facts: CardFacts) -> str:
-    base = escape_markdown(facts.base if _is_model_name(facts.base) else Path(facts.base).name)
-    task = escape_markdown(facts.task)
+    base = markdown.escape(facts.base if _is_model_name(facts.base) else Path(facts.base).name)
+    task = markdown.escape(facts.task)
     if facts.kind == "generation":
         start = f"the weights of {base}" if facts.base else "random weights"
         summary = f"A GPT-2 model trained on texts, from {start}: it continues a text."
@@ -214,7 +200,7 @@ def _summary(facts: CardFacts) -> str:
         texts = "pairs of texts" if facts.pairs else "single texts"
         output = "a score" if facts.kind == "regression" else f"{len(facts.labels)} classes"
         summary = f"A BERT model fine-tuned on {task} from {base}: {texts}, {output}."
-    remarks = [f"**{escape_markdown(remark)}**" for remark in facts.remarks]
+    remarks = [f"**{markdown.escape(remark)}**" for remark in facts.remarks]
     return "\n\n".join([summary, *remarks]) + "\n"
 
 
@@ -223,14 +209,14 @@ def _results(facts: CardFacts) -> str:
         return "## Results\n\nThese weights were not evaluated when they were saved.\n"
     if not facts.intervals:
         rows = [(name, f"{value:.6f}") for name, value in facts.results.items()]
-        return "## Results\n\n" + markdown_table(("evaluation", "value"), rows)
+        return "## Results\n\n" + markdown.table(("evaluation", "value"), rows)
     cells = [
         (name, f"{value:.6f}", _interval_text(facts.intervals.get(name)))
         for name, value in facts.results.items()
     ]
     return (
         "## Results\n\n"
-        + markdown_table(("evaluation", "value", "95 % interval"), cells)
+        + markdown.table(("evaluation", "value", "95 % interval"), cells)
         + "\nThe intervals are by bootstrap over the rows of the dev set: what other rows of the "
         "same kind would change, not what another seed would.\n"
     )
@@ -247,5 +233,5 @@ def _usage(facts: CardFacts) -> str:
     return f"""{USAGE_HEADING}
 
 {how}
-Saved with {escape_markdown(listed)}. The date of the run is in its run.json.
+Saved with {markdown.escape(listed)}. The date of the run is in its run.json.
 """

@@ -112,7 +112,6 @@ class TrainingRun:
         state = new
         if resume_from is not None:
             state = self._resume(Path(resume_from), new, batches.rows_per_epoch)
-        batches.order_batch_size = state.planned_rows
         self.log.write_metrics_to(self.output_dir, state.step, not state.evaluation_pending)
         return state
 

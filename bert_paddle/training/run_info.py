@@ -102,8 +102,9 @@ class RunInfoFile:
         assert self.args.visualdl_dir
         records = run_log.read_metrics(self.output_dir)
         try:
-            self.log.sink = visualdl_writer.VisualDLWriter(
-                Path(self.args.visualdl_dir), self.output_dir, records
+            folder = Path(self.args.visualdl_dir)
+            self.log.copy_records_to(
+                visualdl_writer.VisualDLWriter(folder, self.output_dir, records)
             )
         except (OSError, UserError) as error:
             self.log.warning(f"--visualdl_dir {self.args.visualdl_dir}: not written ({error})")

@@ -44,23 +44,22 @@ class TrainLoader:
         self.group_by_length, self.pad_multiple = group_by_length, pad_multiple
         self.steps_per_epoch = -(-len(dataset) // self.rows_per_step)  # rounded up
         self.rows_per_epoch = len(dataset)
-        self.order_batch_size = self.rows_per_step  # a resume sets it: see training.loop.TrainData
 
-    def steps(self, epoch: int, start: int) -> Iterator[list[Batch]]:
+    def steps(self, epoch: int, start: int, planned_rows: int) -> Iterator[list[Batch]]:
         """For each step of an epoch, from its row `start` on, this rank's micro-batches."""
-        steps = batching.chunks(self._order(epoch)[start:], self.rows_per_step)
+        steps = batching.chunks(self._order(epoch, planned_rows)[start:], self.rows_per_step)
         return batching.prefetch(steps, self._micro_batches, self.num_workers)
 
-    def describe_rows(self, epoch: int, start: int) -> str:
+    def describe_rows(self, epoch: int, start: int, planned_rows: int) -> str:
         """The rows of the step that begins at row `start` of an epoch, for a message."""
-        rows = self._order(epoch)[start : start + self.rows_per_step]
+        rows = self._order(epoch, planned_rows)[start : start + self.rows_per_step]
         return f"rows {batching.format_rows(rows.tolist())} of the training set (0-based)"
 
-    def _order(self, epoch: int) -> np.ndarray:
+    def _order(self, epoch: int, planned_rows: int) -> np.ndarray:
         """The indices of all rows in the order of the epoch, int [n]."""
         plan = batching.plan_epoch(
             self.dataset.lengths,
-            self.order_batch_size,
+            planned_rows,
             self.seed,
             epoch,
             self.group_by_length,

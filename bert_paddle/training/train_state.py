@@ -41,8 +41,9 @@ class TrainState:
     evaluation_pending: bool = False
     train_seconds: float = 0.0
     rows_per_step: int = 0  # global batch size
-    # The global batch size that the order of the rows was planned for, `rows_per_step` of the
-    # original run: see `TrainData.order_batch_size`.
+    # The global batch size that the order of an epoch's rows was planned for: `rows_per_step` of
+    # the original run. A run resumed with another batch size keeps that order, so that the first
+    # `rows` rows of the epoch are those already trained on.
     planned_rows: int = 0
     # The length of the learning-rate schedule, `total` of the original run; and at which step a
     # resume last changed `total`, and the place of that step in the schedule: see training.plan.

@@ -306,6 +306,7 @@ def test_files_that_are_not_a_zip(tmp_path):
         ("text.zip", "is not a zip file"),
         ("none.zip", "no such file"),
         ("", "is a folder"),
+        ("/dev/zero", "/dev/zero is not a regular file"),
     ):
         with pytest.raises(DataError, match=message):
             call("--check", tmp_path / name)

@@ -5,9 +5,9 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
+import forks
 import tiny_gpt2
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,10 +29,9 @@ def test_the_walk_through_runs_as_it_stands(tmp_path):
     shutil.copytree(tiny_gpt2.HF_DIR, tmp_path / "home" / "models" / "gpt2")
     programs = tmp_path / "bin"
     programs.mkdir()
-    for name, command in {"python": "", "bert-paddle": "-m bert_paddle"}.items():
-        path = programs / name
-        path.write_text(f'#!/bin/sh\nexec {sys.executable} {command} "$@"\n')
-        path.chmod(0o755)
+    python = forks.python_for_scripts(programs / "python")
+    (programs / "bert-paddle").write_text(f'#!/bin/sh\nexec {python} -m bert_paddle "$@"\n')
+    (programs / "bert-paddle").chmod(0o755)
     environment = {
         **os.environ,
         "PATH": f"{programs}:{os.environ['PATH']}",
@@ -42,7 +41,7 @@ def test_the_walk_through_runs_as_it_stands(tmp_path):
     }
     outputs = []
     for kind, text in blocks(DOCUMENT):
-        command = ["bash", "-ec", text] if kind == "shell" else [sys.executable, "-c", text]
+        command = ["bash", "-ec", text] if kind == "shell" else [str(python), "-c", text]
         done = subprocess.run(
             command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=250
         )

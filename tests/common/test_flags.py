@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bert_paddle import cli
 from bert_paddle.cli.compare import CompareArgs
 from bert_paddle.cli.export import ExportArgs
 from bert_paddle.cli.predict import PredictArgs
@@ -16,8 +17,9 @@ from bert_paddle.cli.sweep import SweepArgs
 from bert_paddle.common import flags, suggest
 from bert_paddle.common.args import CommonArgs
 from bert_paddle.common.errors import FlagError
+from bert_paddle.common.size_args import SIZE
 from bert_paddle.glue.args import GlueArgs, parse_args
-from bert_paddle.pretrain.args import SIZE, PretrainArgs
+from bert_paddle.pretrain.args import PretrainArgs
 from bert_paddle.pretrain.create.args import CreateArgs
 from bert_paddle.pretrain.create.recipe import Recipe
 
@@ -176,6 +178,8 @@ def test_help_and_mistakes_import_no_heavy_packages(argv):
     [
         ("output_dir", "a" * 300, "has a name of 300 bytes, and file systems allow 255"),
         ("data_dir", "/x/" + "\u00e9" * 128, "has a name of 256 bytes"),
+        ("data_dir", "x/" * 2048, "has a path of 4,096 bytes, and file systems allow 4,095"),
+        ("data_dir", "~no_such_user_/x", "begins with ~no_such_user_, whose home directory is not"),
         ("output_dir", "a\0b", "must not contain a NUL character: 'a\\x00b'"),
         ("output_dir", "a\udcff", "is not UTF-8 ('a\\udcff'): rename it"),
         ("adam_epsilon", "1e-300", "must be at least 1.2e-38, not 1e-300"),
@@ -186,6 +190,20 @@ def test_values_that_cannot_be_used(flag, value, message):
         problem.startswith(f"--{flag} {message}")
         for problem in problems(*REQUIRED_FLAGS, f"--{flag}", value)
     )
+
+
+@pytest.mark.parametrize("line", ["report", "predict", "generate", "submission", "export"])
+def test_positional_arguments_that_can_be_no_files(line):
+    for value, message in (
+        ("a\0b", "must not contain a NUL character: 'a\\x00b'"),
+        ("a" * 256, "has a name of 256 bytes"),
+        ("~no_such_user_/x", "begins with ~no_such_user_"),
+        ("", "must not be empty"),
+    ):
+        with pytest.raises(FlagError) as caught:
+            cli.find_command(line)([value])
+        name = "RUN" if line in ("report", "submission") else "MODEL_DIR"
+        assert any(problem.startswith(f"{name} {message}") for problem in caught.value.problems)
 
 
 def test_a_nul_character_in_a_settings_file(tmp_path):

@@ -97,8 +97,9 @@ def jobs(place) -> dict[int, Path]:
         folder = folders[size] = place / f"job{size}"
         folder.mkdir()
         (folder / "plan.json").write_text(json.dumps(plan(place, size)))
-        code, out, err = finish(ranks.start("train", folder, size), 240)
-        assert code == 0, err
+        ended = [finish(job, 240) for job in ranks.start_in_forks("train", folder, size)]
+        assert all(code == 0 for code, *_ in ended), ended
+        out = "".join(out for _, out, _ in ended)
         # Only rank 0 prints, and each training run ends with one evaluation.
         evaluations = out.count("eval loss")
         assert evaluations == sum("eval" in name or "words" in name for name in plan(place, size))

@@ -5,7 +5,7 @@ import types
 import pytest
 
 from bert_paddle.common import runtime
-from bert_paddle.distributed import collectives, launch
+from bert_paddle.distributed import collectives, launch, startup_notes
 from bert_paddle.glue.args import parse_args
 
 KINDS = ["NVIDIA A100-SXM4-80GB", "NVIDIA A100-SXM4-80GB", "Tesla T4"]
@@ -66,4 +66,4 @@ def test_a_driver_that_tells_no_names_does_not_stop_the_run(gpus, monkeypatch):
         raise OSError("(External) CUDA error(804)\nsecond line")
 
     monkeypatch.setattr(gpus, "get_device_properties", fail)
-    assert launch._gpus(range(2)) == "2, of unknown kind ((External) CUDA error(804))"
+    assert startup_notes.gpu_names(range(2)) == "2, of unknown kind ((External) CUDA error(804))"

@@ -170,10 +170,14 @@ def _in_use(name: str) -> bool:
 
 
 def test_a_slow_rank_is_waited_for(tmp_path):
-    """Beyond the heartbeat timeout: it still sends heartbeats."""
-    fault = {"RANKS_FAULTY": "1", "RANKS_FAULT": "sleep", "RANKS_SECONDS": "6"}
-    code, _, err = finish(ranks.start("exchange", tmp_path, 2, **fault, **SHORT_TIMEOUT), 60)
+    """Beyond the heartbeat timeout: it still sends heartbeats. The job has a secret of its own."""
+    variables = {"RANKS_FAULTY": "1", "RANKS_FAULT": "sleep", "RANKS_SECONDS": "6"} | SHORT_TIMEOUT
+    variables["BERT_PADDLE_JOB_SECRET"] = "that of the user's other job"
+    code, _, err = finish(ranks.start("exchange", tmp_path, 2, **variables), 60)
     assert code == 0, err
+    secrets = {(tmp_path / f"secret{rank}").read_text() for rank in (0, 1)}
+    assert len(secrets) == 1 and len(secret := secrets.pop()) == 64
+    assert not any(secret in (tmp_path / f"command{rank}").read_text() for rank in (0, 1))
 
 
 @pytest.mark.slow

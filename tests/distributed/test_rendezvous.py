@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bert_paddle import cli
 from bert_paddle.common.errors import UserError
 from bert_paddle.distributed import collectives, rendezvous, values
 from bert_paddle.distributed.heartbeat import LostRankError
@@ -127,6 +128,7 @@ def test_missing_variables(monkeypatch, missing):
         ("PADDLE_TRAINER_ENDPOINTS", "h:1", "must be the host:port of each of 2 processes"),
         ("BERT_PADDLE_SILENCE", "abc", "must be a number of seconds"),
         ("BERT_PADDLE_PATIENCE", "nan", "must be a number of seconds"),
+        ("BERT_PADDLE_JOB_SECRET", "guess me", "it needs at least 16 that cannot be guessed"),
     ],
 )
 def test_wrong_variables_are_told_at_the_start(monkeypatch, name, text, message):
@@ -136,9 +138,37 @@ def test_wrong_variables_are_told_at_the_start(monkeypatch, name, text, message)
     monkeypatch.setenv("PADDLE_CURRENT_ENDPOINT", "h:2")
     rendezvous.check_environment()
     monkeypatch.setenv(name, text)
-    with pytest.raises(UserError, match=f"{name}=.*{message}") as caught:
+    with pytest.raises(UserError, match=f"{name}.*{message}") as caught:
         rendezvous.check_environment()
     assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"PADDLE_TRAINER_ID": "abc"}, "PADDLE_TRAINER_ID=abc must be a whole number"),
+        (
+            {f"PADDLE_{name}": "0" for name in ("TRAINER_ID", "CURRENT_ENDPOINT")}
+            | {"PADDLE_TRAINERS_NUM": "2", "PADDLE_TRAINER_ENDPOINTS": "h:1,h:2"},
+            "PADDLE_TRAINERS_NUM=2 says .* works alone",
+        ),
+    ],
+)
+@pytest.mark.parametrize(
+    "command", ["predict m text", "export m --format hf", "generate m --prompt a"]
+)
+def test_commands_of_one_process(monkeypatch, variables, message, command):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    name, *flags = command.split()
+    with pytest.raises(UserError, match=message):
+        cli.find_command(name)(flags)
+
+
+def test_a_check_says_a_wrong_variable_once(monkeypatch):
+    monkeypatch.setenv("PADDLE_TRAINER_ID", "abc")
+    with pytest.raises(UserError, match="PADDLE_TRAINER_ID=abc must be a whole number"):
+        cli.find_command("check")([])
 
 
 def test_no_meeting_where_paddles_store_listens(monkeypatch):

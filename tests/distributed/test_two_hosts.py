@@ -88,6 +88,7 @@ def all_output(folder: Path, jobs: list[tuple[int, str, str]]) -> str:
 )
 def test_a_host_whose_process_dies_ends_the_others(tmp_path, fault, line):
     port, variables = forks.free_port(), {"BERT_PADDLE_SILENCE": "3"}
+    variables |= {"BERT_PADDLE_JOB_SECRET": "a secret that the user has chosen"}
     variables |= {"RANKS_FAULTY": "1", "RANKS_FAULT": fault}
     launchers = [launcher(tmp_path, port, host) for host in (0, 1)]
     jobs = [ranks.start("exchange", tmp_path, 1, *args, **variables) for args in launchers]
@@ -100,7 +101,8 @@ def test_a_host_whose_process_dies_ends_the_others(tmp_path, fault, line):
     else:
         ended = [finish(job, 60) for job in jobs]
     assert all(code != 0 for code, *_ in ended)
-    assert line in all_output(tmp_path, ended)
+    output = all_output(tmp_path, ended)
+    assert line in output and "that the user has chosen" not in output
     for rank in (0, 1):
         pid = (tmp_path / f"pid{rank}").read_text()
         assert not Path(f"/proc/{pid}").exists()

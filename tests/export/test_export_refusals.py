@@ -1,6 +1,8 @@
 """`bert-paddle export` rejects wrong folders, incomplete checkpoints and unusable checkers."""
 
+import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -35,6 +37,27 @@ def test_an_earlier_export_is_replaced_only_with_overwrite(tiny_dir, tmp_path, u
         export.export_model(str(tiny_dir), "hf", str(out))
     export.export_model(str(tiny_dir), "hf", str(out), overwrite=True)
     assert "model.safetensors" in file_names(out) and "model.onnx" not in file_names(out)
+
+
+def test_the_working_directory_is_exported_beside_it(tiny_dir, tmp_path, unchecked, monkeypatch):
+    shutil.copytree(tiny_dir, tmp_path / "model")
+    monkeypatch.chdir(tmp_path / "model")
+    assert export.export_model(".", "hf").folder == tmp_path / "model_hf"
+    monkeypatch.setattr(export, "find_model_dir", Path)
+    with pytest.raises(OutputError, match="/ has no folder beside it: give --output"):
+        export.export_model("/", "hf")
+
+
+def test_what_a_killed_export_has_left_is_removed(tiny_dir, tmp_path, unchecked):
+    """But not what a running one writes, or a folder of another name."""
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    names = [f".out.{os.getppid()}.part", f".other.{ended.pid}.part", ".out.x.part"]
+    names.append(f".out.{ended.pid}.part")
+    for name in names:
+        (tmp_path / name / "inside").mkdir(parents=True)
+    export.export_model(str(tiny_dir), "hf", str(tmp_path / "out"))
+    assert file_names(tmp_path) == {"out", *names[:3]}
 
 
 def test_an_export_with_files_of_others_is_not_replaced(tiny_dir, tmp_path, unchecked):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bert_paddle.common.run_log import RunLog
-from bert_paddle.glue import evaluate, loss, predictions, results
+from bert_paddle.glue import evaluate, loss, predictions, results, row_outputs
 from bert_paddle.glue.data.dataset import EncodedDataset
 from bert_paddle.glue.data.load import EncodedData
 from bert_paddle.glue.evaluate import EvalResult
@@ -52,14 +52,18 @@ def test_mean_loss_against_a_calculation_by_hand():
     logits = np.array([[0.0, math.log(3)], [0.0, 0.0]], np.float32)
     # softmax (1/4, 3/4) and (1/2, 1/2): -ln 3/4 and -ln 1/2.
     expected = (-math.log(0.75) - math.log(0.5)) / 2
-    assert evaluate.mean_loss(sst2, logits, np.array([1, 0])) == pytest.approx(expected)
-    loss = evaluate.mean_loss(stsb, np.array([[1.0], [4.0]], np.float32), np.array([2.0, 4.0]))
-    assert loss == pytest.approx(0.5)
+    assert row_outputs.of_logits(sst2, logits, np.array([1, 0])).mean_loss == pytest.approx(
+        expected
+    )
+    scores = np.array([[1.0], [4.0]], np.float32)
+    outputs = row_outputs.of_logits(stsb, scores, np.array([2.0, 4.0]))
+    assert outputs.mean_loss == pytest.approx(0.5)
 
 
 def test_huge_logits_do_not_overflow():
     logits = np.array([[1e4, -1e4]], np.float32)
-    assert evaluate.mean_loss(get_task("sst2"), logits, np.array([1])) == pytest.approx(2e4)
+    outputs = row_outputs.of_logits(get_task("sst2"), logits, np.array([1]))
+    assert outputs.mean_loss == pytest.approx(2e4)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +77,8 @@ def test_huge_logits_do_not_overflow():
 )
 def test_submission_tsv(tmp_path, task, logits, expected):
     path = tmp_path / "predictions" / "x.tsv"
-    predictions.write_submission_tsv(get_task(task), np.array(logits, np.float32), path)
+    outputs = row_outputs.of_logits(get_task(task), np.array(logits, np.float32))
+    predictions.write_submission_tsv(get_task(task), outputs.predictions, path)
     lines = [line.split("\t") for line in path.read_text().splitlines()]
     assert lines == [["index", "prediction"], ["0", expected[0]], ["1", expected[1]]]
 

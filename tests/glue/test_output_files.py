@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -28,11 +29,18 @@ def check(out: Path, flags_text: str = "--task_name sst2") -> None:
     output_check.check_outputs(parse_args(argv.split()))
 
 
-@pytest.fixture
-def own_run(tmp_path) -> Path:
-    """The folder of a finished run, with all files that a run writes but checkpoints."""
-    out = run_folders.write_run(tmp_path / "own")
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory) -> Path:
+    """The folder of a finished run with its report."""
+    out = run_folders.write_run(tmp_path_factory.mktemp("reported") / "own")
     build.write_run_report(out)
+    return out
+
+
+@pytest.fixture
+def own_run(tmp_path, reported) -> Path:
+    """The folder of a finished run, with all files that a run writes but checkpoints."""
+    out = shutil.copytree(reported, tmp_path / "own")
     results = json.loads((out / "all_results.json").read_text())
     (out / "all_results.json").write_text(json.dumps(results | {"predictions_SST-2.tsv": "own"}))
     (out / "predictions").mkdir()
@@ -207,7 +215,7 @@ def run(tiny_dir, tmp_path):
 
 
 def test_auto_stops_at_an_unreadable_checkpoint_and_changes_nothing(run, tmp_path):
-    flags = f"--train_file {write_csv(tmp_path / 'train.csv')} --save_steps 2 --logging_steps 1"
+    flags = f"--train_file {write_csv(tmp_path / 'train.csv')} --save_steps 2 --report 0"
     run(f"{flags} --max_steps 4")
     out = tmp_path / "out"
     for step in (2, 4):

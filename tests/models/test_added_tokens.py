@@ -74,6 +74,7 @@ def test_the_encoder_of_pretraining_gives_the_same_ids(tmp_path, name):
         assert start != loaded.vocab[token].startswith("##")
 
 
+@pytest.mark.slow  # imports all of PaddleNLP
 def test_paddlenlp_loads_the_saved_folder_with_the_same_ids(tmp_path):
     from bert_paddle.models import paddlenlp_bert
 

@@ -35,6 +35,15 @@ def test_ids_equal_transformers(tokenizer):
     assert tokenizer.encode_texts(bpe_texts.texts(200, seed=6)) == expected
 
 
+def test_what_was_loaded_is_told(copied):
+    count = len(load_bpe_tokenizer(copied))
+    (line,) = load_bpe_tokenizer(copied).messages
+    assert line == f"tokenizer: {copied / 'vocab.json'}: {count:,} tokens"
+    (copied / "added_tokens.json").write_text(json.dumps({"<new>": count}))
+    (line,) = load_bpe_tokenizer(copied).messages
+    assert line == f"tokenizer: {copied / 'vocab.json'}: {count + 1:,} tokens, 1 of them added"
+
+
 def test_ids_of_the_real_vocabulary_equal_transformers(gpt2_vocab_dir):
     expected = json.loads((REFERENCE / "gpt2_tokenizer.json").read_text("utf-8"))
     tokenizer = load_bpe_tokenizer(gpt2_vocab_dir).with_roles(ROLES)

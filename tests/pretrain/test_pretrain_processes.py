@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forks
 import pytest
 import shard_files
 import tiny
@@ -45,16 +46,20 @@ def workspace(tmp_path_factory) -> Path:
     return base
 
 
-def start(workspace: Path, command: str) -> subprocess.Popen:
-    environment = without_job() | {
+def variables(workspace: Path) -> dict[str, str]:
+    """The environment of a user."""
+    return without_job() | {
         "DATA_DIR": str(workspace / "data"),
         "BERT_PADDLE_HOME": str(workspace / "home"),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
+
+
+def start(workspace: Path, command: str) -> subprocess.Popen:
     return subprocess.Popen(
         ["bash", "-c", f"exec {command.strip()}"],
         cwd=workspace,
-        env=environment,
+        env=variables(workspace),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -82,38 +87,39 @@ def losses(workspace: Path, out: str) -> dict[int, tuple[float, float]]:
 
 
 FLAGS = (
-    "run_pretrain.py --model_name_or_path bert-base-uncased --input_dir data --num_train_epochs 5 "
+    "--model_name_or_path bert-base-uncased --input_dir data --num_train_epochs 3 "
     "--logging_steps 1 --save_steps 100 --learning_rate 1e-2 --eval_batch_size 2 --report 0 "
 )
-# Commands with the same global batch of eight rows; an epoch's last has six.
-COMMANDS = {
-    "two": f"python -u {FLAGS} --n_gpu 2 --batch_size 4 --output_dir two",
-    "two accumulated": f"python -u {FLAGS} --n_gpu 2 --batch_size 2 "
-    "--gradient_accumulation_steps 2 --output_dir accumulated",
-    "launched": f"python -u -m paddle.distributed.launch --nproc_per_node 2 --backend gloo "
-    f"--log_dir logs {FLAGS} --batch_size 4 --output_dir launched",
+# Jobs of two processes with the same global batch of eight rows; an epoch's last has six.
+JOBS = {
+    "spawned": "--n_gpu 2 --batch_size 4 --output_dir spawned",
+    "launched": "--batch_size 2 --gradient_accumulation_steps 2 --output_dir launched",
 }
 
 
 @pytest.fixture(scope="module")
 def single_process(workspace):
-    job = start(workspace, f"python -u {FLAGS} --batch_size 8 --output_dir alone")
-    code, _, err = finish(job)
+    argv = [str(ROOT / "run_pretrain.py"), *f"{FLAGS} --batch_size 8 --output_dir alone".split()]
+    code, _, err = finish(forks.start(argv, workspace, variables(workspace)))
     assert code == 0, err
     return losses(workspace, "alone"), json.loads(
         (workspace / "alone/all_results.json").read_text()
     )
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_two_processes_train_and_evaluate_like_one(workspace, single_process, name):
-    job = start(workspace, COMMANDS[name])
-    code, _, err = finish(job)
-    assert code == 0, err
-    out = COMMANDS[name].split()[-1]
+@pytest.mark.parametrize("out", JOBS)
+def test_two_processes_train_and_evaluate_like_one(workspace, single_process, out):
+    argv = [str(ROOT / "run_pretrain.py"), *f"{FLAGS} {JOBS[out]}".split()]
+    environment = variables(workspace)
+    if out == "spawned":
+        jobs = [forks.start(argv, workspace, environment)]
+    else:
+        jobs = forks.start_ranks([argv] * 2, workspace, [environment] * 2)
+    for code, _, err in [finish(job) for job in jobs]:
+        assert code == 0, err
     expected_losses, results = single_process
     actual = losses(workspace, out)
-    assert actual.keys() == expected_losses.keys() == set(range(1, 21))
+    assert actual.keys() == expected_losses.keys() == set(range(1, 13))
     for step, terms in expected_losses.items():
         assert actual[step] == pytest.approx(terms, rel=1e-5), step
     actual_results = json.loads((workspace / out / "all_results.json").read_text())

@@ -92,7 +92,7 @@ def test_masked_words_alone(run, tmp_path, capsys):
 
 
 def test_the_model_loads_in_paddlenlp_fine_tunes_and_is_exported(run, tmp_path):
-    from paddlenlp.transformers import BertForMaskedLM
+    from paddlenlp.transformers.bert.modeling import BertForMaskedLM
 
     from bert_paddle.glue import finetune
     from bert_paddle.glue.args import parse_args as glue_args

@@ -8,7 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import run_folders
+from run_folders import plain_pictures  # noqa: F401
 
 from bert_paddle import __main__ as program
 
@@ -19,6 +21,7 @@ COMMANDS = [
 ]
 
 
+@pytest.mark.usefixtures("plain_pictures")
 def test_commands_of_the_document(tmp_path, monkeypatch):
     for name in ("mrpc", "seed_1", "seed_2", "sweep/a", "sweep/b"):
         run_folders.write_run(tmp_path / "out" / name)

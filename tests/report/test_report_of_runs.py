@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import run_folders
 import tiny
+from run_folders import plain_pictures  # noqa: F401
 
 from bert_paddle.common import run_log
 from bert_paddle.glue import finetune
@@ -103,13 +104,14 @@ def test_a_resume_after_odd_times_in_run_json(tmp_path, odd):
     assert run_json["started"] == "2026-01-02T03:04:05+00:00" and len(run_json["resumed"]) == 1
 
 
+@pytest.mark.usefixtures("plain_pictures")
 def test_an_interrupted_run_is_reported_as_unfinished(run, tmp_path, monkeypatch):
     def interrupt(*args):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(checkpoint, "prune", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        run("--max_steps 4 --save_steps 2 --logging_steps 1")
+        run("--max_steps 4 --save_steps 2 --logging_steps 1 --report 0")
     assert read_run_json(tmp_path / "out")["finished"] is None
     assert "was not finished" in build.write_run_report(tmp_path / "out").read_text()
 

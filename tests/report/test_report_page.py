@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 import run_folders
+from run_folders import plain_pictures  # noqa: F401
 
 from bert_paddle.cli import report
 from bert_paddle.common.errors import OutputError
@@ -64,8 +65,14 @@ def test_all_values_are_escaped(tmp_path):
         assert "&lt;/svg&gt;" in page.read_text()
 
 
-def test_nothing_is_loaded_from_outside(tmp_path):
-    text = build.write_run_report(run_folders.write_run(tmp_path / "a")).read_text()
+@pytest.fixture(scope="module")
+def text(tmp_path_factory) -> str:
+    """The page of a run."""
+    folder = run_folders.write_run(tmp_path_factory.mktemp("page") / "a")
+    return build.write_run_report(folder).read_text()
+
+
+def test_nothing_is_loaded_from_outside(text):
     names = {"src", "href", "xlink:href", "action", "data"}
     links = [value for _, name, value in Parts(text).attributes if name in names]
     assert all(value.startswith(("#", "data:")) for value in links)
@@ -83,20 +90,27 @@ def test_svg_ids_are_unique_and_references_resolve(tmp_path):
     assert used <= set(ids) and len(ids) == len(set(ids))
 
 
-def test_colours_follow_the_page(tmp_path):
-    text = build.write_run_report(run_folders.write_run(tmp_path / "a")).read_text()
+def test_colours_follow_the_page(text):
     assert "var(--ink)" in text and "prefers-color-scheme: dark" in text
     assert "#0102" not in text and "#0103" not in text  # placeholders
 
 
-def test_the_page_shows_results_and_settings(tmp_path):
-    text = Parts(build.write_run_report(run_folders.write_run(tmp_path / "a")).read_text()).text
+def test_the_page_shows_results_and_settings(text):
+    text = Parts(text).text
     for expected in ("MRPC", "0.7512", "0.6134", "2e-05", "12,345", "a processor", "1 min 15 s"):
         assert expected in text, expected
     for title in ("Loss", "Metrics", "Learning rate", "Throughput", "Confusion matrix", "Lengths"):
         assert title in text, title
 
 
+def test_pictures_are_enlarged_without_a_script(text):
+    boxes = re.findall(r'<input type="checkbox" class="zoom" id="([^"]+)"', text)
+    assert len(boxes) == text.count("<figure") > 4
+    assert all(f'<label for="{box}"' in text for box in boxes)
+    assert ".zoom:checked + label" in text and "<script" not in text
+
+
+@pytest.mark.usefixtures("plain_pictures")
 def test_epochs_are_a_table(tmp_path):
     folder = run_folders.write_run(tmp_path / "a")
     epoch = {"kind": "epoch", "step": 5, "epoch": 1, "train_loss": 0.4321, "train_seconds": 61.0}
@@ -119,6 +133,7 @@ def test_pictures_of_an_earlier_report_are_deleted_and_others_kept(tmp_path):
     assert (folder / "pictures/loss.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.usefixtures("plain_pictures")
 def test_several_runs_compared(tmp_path, capsys):
     settings = {"learning_rate": 3e-5, "seed": 42, "output_dir": "x"}
     run_folders.write_run(tmp_path / "s/lr_2")
@@ -134,6 +149,7 @@ def test_several_runs_compared(tmp_path, capsys):
     assert not (tmp_path / "s/lr_2/report.html").exists()
 
 
+@pytest.mark.usefixtures("plain_pictures")
 def test_a_run_given_twice_counts_once(tmp_path, capsys):
     folder = run_folders.write_run(tmp_path / "a")
     report.main([str(folder), f"{folder}/"])

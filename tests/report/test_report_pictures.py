@@ -4,11 +4,11 @@ part."""
 import io
 import itertools
 import json
-import re
 
 import numpy as np
 import pytest
 import run_folders
+from run_folders import plain_pictures  # noqa: F401
 
 from bert_paddle.report import build, curves, data_rows, figures, page, plots, run_data
 
@@ -150,6 +150,7 @@ EXAMPLE = {
 }
 
 
+@pytest.mark.usefixtures("plain_pictures")
 def test_the_page_teaches(tmp_path):
     counts = {"train": [10, 30]}
     folder = run_folders.write_run(tmp_path / "a", example=EXAMPLE, class_counts=counts)
@@ -170,17 +171,10 @@ def test_the_page_teaches(tmp_path):
         {"example": {**EXAMPLE, "input_ids": [1e400] * 4}, "class_counts": {"x": [-1, 1]}},
     ],
 )
+@pytest.mark.usefixtures("plain_pictures")
 def test_an_odd_example_or_balance_does_not_break_the_page(tmp_path, odd):
     text = build.write_run_report(run_folders.write_run(tmp_path / "a", **odd)).read_text()
     assert "<svg" in text
-
-
-def test_pictures_are_enlarged_without_a_script(tmp_path):
-    text = build.write_run_report(run_folders.write_run(tmp_path / "a")).read_text()
-    boxes = re.findall(r'<input type="checkbox" class="zoom" id="([^"]+)"', text)
-    assert len(boxes) == text.count("<figure") > 4
-    assert all(f'<label for="{box}"' in text for box in boxes)
-    assert ".zoom:checked + label" in text and "<script" not in text
 
 
 def test_flags_and_small_numbers_in_sentences_are_not_broken():
@@ -188,6 +182,7 @@ def test_flags_and_small_numbers_in_sentences_are_not_broken():
     assert text == "&lt;i&gt; <code>--learning_rate</code> is <code>2e-05</code>"
 
 
+@pytest.mark.usefixtures("plain_pictures")
 def test_cells_of_epochs_name_their_column_for_phones(tmp_path):
     folder = run_folders.write_run(tmp_path / "a")
     epoch = {"kind": "epoch", "step": 5, "epoch": 1, "eval_loss": 0.4321}

@@ -6,6 +6,7 @@ import os
 
 import pytest
 import run_folders
+from run_folders import plain_pictures  # noqa: F401
 
 from bert_paddle.cli import report
 from bert_paddle.common import atomic_files
@@ -72,6 +73,7 @@ def test_truncated_rows_are_noted_and_stacked_on_the_last_bar(tmp_path):
     assert bars(picture) == [0, 0, 0, 5, 10, 5, 5, 5, 4, 6]  # 4 complete and 6 truncated
 
 
+@pytest.mark.usefixtures("plain_pictures")
 def test_unfinished_run_is_shown(tmp_path):
     folder = run_folders.write_run(tmp_path / "a", finished=None)
     (folder / "all_results.json").unlink()
@@ -85,6 +87,7 @@ def test_unfinished_run_is_shown(tmp_path):
     assert "still in progress, or was killed" in build.write_run_report(folder).read_text()
 
 
+@pytest.mark.usefixtures("plain_pictures")
 def test_unreadable_files_become_problems(tmp_path):
     folder = run_folders.write_run(tmp_path / "a")
     (folder / "run.json").write_text("{half")
@@ -135,6 +138,7 @@ def test_long_curves_are_downsampled(tmp_path):
     assert picture.note.endswith("Each point is the mean of 5 log lines.")
 
 
+@pytest.mark.usefixtures("plain_pictures")
 def test_demo_data_is_marked(tmp_path):
     folder = run_folders.write_run(tmp_path / "a")
     assert "Demo data" not in build.write_run_report(folder).read_text()
@@ -160,6 +164,7 @@ def test_folder_without_metrics_is_refused(tmp_path, make, message):
 
 
 @pytest.mark.parametrize("code", [errno.ENOENT, errno.EROFS, errno.ENOSPC])
+@pytest.mark.usefixtures("plain_pictures")
 def test_unwritable_page_error_names_the_page(tmp_path, monkeypatch, capsys, code):
     """The message has the requested name, not that of the temporary file."""
     folder, page = run_folders.write_run(tmp_path / "a"), tmp_path / "page.html"
@@ -177,6 +182,7 @@ def test_unwritable_page_error_names_the_page(tmp_path, monkeypatch, capsys, cod
         assert ("free some space" if code == errno.ENOSPC else "--output") in message
 
 
+@pytest.mark.usefixtures("plain_pictures")
 def test_only_pages_of_reports_are_replaced(tmp_path):
     folder, other = run_folders.write_run(tmp_path / "a"), run_folders.write_run(tmp_path / "b")
     page = tmp_path / "page.html"
@@ -192,6 +198,7 @@ def test_only_pages_of_reports_are_replaced(tmp_path):
     assert metrics.read_bytes() == before
 
 
+@pytest.mark.usefixtures("plain_pictures")
 def test_page_and_pictures_of_others_are_kept(tmp_path):
     for name in ("report.html", "pictures/loss.png"):
         folder = run_folders.write_run(tmp_path / name.partition(".")[0])

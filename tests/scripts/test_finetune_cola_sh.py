@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forks
 import pytest
 import tiny
 
@@ -71,9 +72,11 @@ class Copy:
 
     def run_documented(self, command: str, model: Path) -> subprocess.CompletedProcess:
         """Run a command of the page with a tiny model, which has two epochs of five steps."""
+        python = forks.python_for_scripts(self.root / "python")
+        (self.root / "scripts" / "environment.sh").write_text(f"REPO={self.root}\nPY={python}\n")
         for documented, replacement in (
             ("all-minilm-l6-v2", str(model)),
-            (".venv/bin/python", sys.executable),
+            (".venv/bin/python", str(python)),
             ("model_964", "model_10"),
         ):
             command = command.replace(documented, replacement)

@@ -183,6 +183,8 @@ def serve() -> None:
     runtime.configure(1)
     runtime.import_paddle()
     paddlenlp_bert.bert_module()
+    import h5py  # noqa: F401
+
     import bert_paddle.glue.finetune
     import bert_paddle.pretrain.pretrain  # noqa: F401
 

@@ -9,6 +9,7 @@ import io
 import json
 import os
 import runpy
+import select
 import signal
 import socket
 import subprocess
@@ -23,21 +24,35 @@ ROOT = Path(__file__).parents[2]
 _MESSAGE_BYTES = 1 << 17
 
 
-def _run(case: dict[str, Any], output: list[int]) -> None:
-    """Become the program of a case, and end as Python ends."""
-    if case["new_session"]:
+# A `python` for shell scripts: it sends its command line to the server.
+_CLIENT = """#!{python} -IS
+import json, os, socket, sys
+
+case = {{"argv": sys.argv[1:], "cwd": os.getcwd(), "environment": dict(os.environ)}}
+server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+server.connect({address!r})
+socket.send_fds(server, [json.dumps(case).encode()], [0, 1, 2])
+sys.exit(json.loads(server.recv(64)))
+"""
+
+
+def _run(case: dict[str, Any], files: list[int]) -> None:
+    """Become the program of a case, and end as Python ends. files: standard input, output and
+    error."""
+    if case.get("new_session"):
         os.setsid()
-    for number, file in enumerate([os.open(os.devnull, os.O_RDONLY), *output]):
+    for number, file in enumerate(files):
         os.dup2(file, number)
         os.close(file)
     os.chdir(case["cwd"])
     os.environ.clear()
     os.environ.update(case["environment"])
-    sys.argv = case["argv"]
     code = 0
     try:
-        runpy.run_path(sys.argv[0], run_name="__main__")
+        _run_arguments(case["argv"])
     except SystemExit as end:
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:
         traceback.print_exc()
@@ -49,9 +64,37 @@ def _run(case: dict[str, Any], output: list[int]) -> None:
     os._exit(code)
 
 
-def serve(connection: socket.socket) -> None:
+def _run_arguments(argv: list[str]) -> None:
+    """Run what Python's command line names after its options: a script, `-m module`, `-c code`."""
+    while argv[0] == "-u":
+        argv = argv[1:]
+    if argv[0] == "-m":
+        sys.argv, sys.path[0] = argv[1:], ""
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    elif argv[0] == "-c":
+        sys.argv, sys.path[0] = ["-c", *argv[2:]], ""
+        exec(compile(argv[1], "<string>", "exec"), {"__name__": "__main__"})
+    else:
+        sys.argv, sys.path[0] = argv, str(Path(argv[0]).absolute().parent)
+        runpy.run_path(argv[0], run_name="__main__")
+
+
+def _run_for_client(client: socket.socket) -> None:
+    """Run the program of a client, and answer with its exit code."""
+    message, files, *_ = socket.recv_fds(client, _MESSAGE_BYTES, 3)
+    pid = os.fork()
+    if not pid:
+        client.close()
+        _run(json.loads(message), files)
+    for file in files:
+        os.close(file)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    client.send(json.dumps(code if code >= 0 else 128 - code).encode())
+
+
+def serve(connection: socket.socket, listener: socket.socket) -> None:
     """Answer a program with its process id, and a process id with the exit code, or null while it
-    runs."""
+    runs; run the programs of clients (see `python_for_scripts`)."""
     sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
     from bert_paddle.common import runtime
     from bert_paddle.models import paddlenlp_bert
@@ -59,10 +102,21 @@ def serve(connection: socket.socket) -> None:
     runtime.configure(2)
     runtime.import_paddle()
     paddlenlp_bert.bert_module()
+    import h5py  # noqa: F401
+
     import bert_paddle.glue.finetune
     import bert_paddle.pretrain.pretrain  # noqa: F401
 
     while True:
+        if listener in select.select([connection, listener], [], [])[0]:
+            client, _ = listener.accept()
+            if not os.fork():
+                connection.close()
+                listener.close()
+                _run_for_client(client)
+                os._exit(0)
+            client.close()
+            continue
         message, files, *_ = socket.recv_fds(connection, _MESSAGE_BYTES, 2)
         if not message:  # the tests have ended
             return
@@ -74,7 +128,8 @@ def serve(connection: socket.socket) -> None:
             answer = os.fork()
             if not answer:
                 connection.close()
-                _run(case, files)
+                listener.close()
+                _run(case, [os.open(os.devnull, os.O_RDONLY), *files])
             for file in files:
                 os.close(file)
         connection.send(json.dumps(answer).encode())
@@ -139,13 +194,32 @@ def _server() -> socket.socket:
     from jobs import without_job
 
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener.bind(_address())
+    listener.listen()
+    files = [theirs.fileno(), listener.fileno()]
     subprocess.Popen(
-        [sys.executable, __file__, str(theirs.fileno())],
+        [sys.executable, __file__, *map(str, files)],
         env=without_job() | {"OMP_NUM_THREADS": "1"},
-        pass_fds=[theirs.fileno()],
+        pass_fds=files,
     )
     theirs.close()
+    listener.close()
     return ours
+
+
+def _address() -> str:
+    """Where clients find the server: in the abstract namespace, so without a file."""
+    return f"\0bert_paddle_forks_{os.getpid()}"
+
+
+def python_for_scripts(path: Path) -> Path:
+    """Write an executable file that is a `python` for scripts, and starts at once. A signal to it
+    does not reach the program."""
+    _server()
+    path.write_text(_CLIENT.format(python=sys.executable, address=_address()))
+    path.chmod(0o755)
+    return path
 
 
 def _ask(case: Any, files: list[int] | None = None) -> Any:
@@ -185,4 +259,4 @@ def free_port() -> int:
 
 
 if __name__ == "__main__":
-    serve(socket.socket(fileno=int(sys.argv[1])))
+    serve(*(socket.socket(fileno=int(number)) for number in sys.argv[1:]))

@@ -1,6 +1,7 @@
 """What a sweep says and does where its runs are of other data: demo rows among real ones."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -85,10 +86,63 @@ def test_a_table_says_what_data_its_runs_are_of(folders, kinds, rows, remark):
     summary = table.summarize(made, outcomes)
     (last,) = sweep_summary.summary_lines(summary)
     assert last.endswith(f"seed_1; {remark}" if remark else "seed_1.")
-    page = table.markdown(summary, [])
+    page = table.page(summary, [])
     assert ("**Demo data**" in page) == ("demo" in kinds)
     assert ("not comparable" in page) == ("comparable" in remark)
     sweep_summary.write_results(summary)
     results = json.loads((folders / "out" / "all_results.json").read_text())
     assert results["data"] == ("demo" if "demo" in kinds else "glue")
     assert results.get("warning", "") == (remark if "comparable" in remark else "")
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ("{", "run.json: in the way of this run's files, and not written by a run"),
+        ('{"settings": 5, "finished": "now"}', "run.json: in the way of this run's files"),
+        ('{"settings": {}, "finished": "now"}', "--model_name_or_path was None and is 'm'"),
+    ],
+)
+def test_a_damaged_run_json_is_not_taken_for_the_planned_run(folders, content, line):
+    sweep.run_sweep(grid_of(folders), program=FAKE)
+    (folders / "out" / "learning_rate_1e-5-seed_1" / "run.json").write_text(content)
+    with pytest.raises(OutputError) as caught:
+        sweep.run_sweep(grid_of(folders), program=FAKE)
+    assert line in str(caught.value)
+    assert len((folders / "out" / "calls").read_text().splitlines()) == 1
+
+
+def test_what_comes_from_files_neither_breaks_a_table_nor_reaches_a_terminal(folders):
+    """Crafted names and numbers in the files of finished runs."""
+    made = grid_of(folders, rates="1e-5,2e-5")
+    sweep.run_sweep(made, program=FAKE)
+    strange = "a|b\n# x\x1b[2J\u202e"
+    for run in made.runs:
+        mark(run.folder, strange, [1])  # type: ignore[arg-type]
+        for name in ("run.json", "all_results.json"):
+            info = json.loads((run.folder / name).read_text())
+            info |= {"metric": [strange], f"eval_{strange}": 0.5, "eval_accuracy": 10**400}
+            (run.folder / name).write_text(json.dumps(info | {"train_runtime": 1e308}))
+    results = [sweep_summary.results_or_none(run.folder) for run in made.runs]
+    results[1] = {"eval_x": 1e308, "eval_y": 1, "data": "other"}
+    outcomes = [table.RunOutcome(*pair) for pair in zip(made.runs, results, strict=True)]
+    outcomes.append(table.RunOutcome(made.runs[0], failure=f"exit code 2: {strange}"))
+    summary = table.summarize(made, outcomes)
+    page, text = table.page(summary, sweep_summary.heading(made)), table.as_csv(summary)
+    for written in (page, text):
+        assert "\x1b" not in written and "\u202e" not in written and "\\x1b[2J" in written
+    lines = page.splitlines()
+    rows = [line for line in lines if line.startswith("| ")]
+    assert len({line.replace("\\|", "").count("|") for line in rows if "e-5" in line}) == 2
+    assert not any(line.startswith("# x") for line in lines)
+
+
+def test_tables_that_a_killed_sweep_has_half_written_are_removed(folders):
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    out = folders / "out"
+    out.mkdir()
+    for name in (f".sweep.md.{ended.pid}.part", f".sweep.csv.{ended.pid}.part", ".mine.1.part"):
+        (out / name).touch()
+    sweep.run_sweep(grid_of(folders), program=FAKE)
+    assert [path.name for path in out.glob(".*.part")] == [".mine.1.part"]

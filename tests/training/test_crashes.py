@@ -47,10 +47,10 @@ def test_killed_at_each_stage(soaking, name):
     # Pre-training writes the same way as fine-tuning, and the damaged folders as a new one: some
     # stages are enough, different ones.
     if scenario.program == "pretrain":
-        chosen = [e for e in chosen if e.startswith(("append", "rename", "write "))]
+        chosen = [e for e in chosen if e.startswith(("append", "rename"))]
     elif name != SCENARIOS[0]:
-        chosen = chosen[SCENARIOS.index(name) % 2 :: 2]
-    assert len(chosen) >= 3
+        chosen = chosen[SCENARIOS.index(name) % 3 :: 3]
+    assert len(chosen) >= 2
     for event in chosen:
         soaking.fault(scenario, event, "kill")
 
@@ -77,7 +77,7 @@ def test_disk_error_is_one_line_and_nothing_is_lost(soaking, kind):
 
 def test_killed_at_random_times(soaking):
     """The seed determines how long each run lives; the machine's speed, what it is doing then."""
-    soaking.random_kills(soaking.scenarios["new folder, fine-tuning"], kills=10, seed=1)
+    soaking.random_kills(soaking.scenarios["new folder, fine-tuning"], kills=5, seed=1)
 
 
 def test_file_size_limit_is_reported_as_full_disk(soaking, tmp_path):

@@ -21,16 +21,16 @@ class FixedData:
     """The same micro-batches at every step, five steps an epoch."""
 
     steps_per_epoch = 5
-    rows_per_step = order_batch_size = len(ROWS)
+    rows_per_step = len(ROWS)
     rows_per_epoch = steps_per_epoch * rows_per_step
 
     def __init__(self, *cuts: int):
         self.parts = np.split(ROWS, cuts)
 
-    def describe_rows(self, epoch, start):
+    def describe_rows(self, epoch, start, planned_rows):
         return f"rows of epoch {epoch} from {start}"
 
-    def steps(self, epoch, start):
+    def steps(self, epoch, start, planned_rows):
         for _ in range(start // self.rows_per_step, self.steps_per_epoch):
             yield [{"x": part} if len(part) else {} for part in self.parts]
 
@@ -184,8 +184,8 @@ def test_non_finite_loss_is_reported_with_step_and_learning_rate():
 
 def test_non_finite_gradients_stop_at_once_and_keep_the_weights():
     class OverflowingData(FixedData):
-        def steps(self, epoch, start):
-            for i, parts in enumerate(super().steps(epoch, start)):
+        def steps(self, epoch, start, planned_rows):
+            for i, parts in enumerate(super().steps(epoch, start, planned_rows)):
                 yield parts if (epoch, i) != (1, 2) else [{"x": np.full((2, 3), 3e38, "float32")}]
 
     state, weights = TrainState(total=99, rows_per_step=len(ROWS)), []
@@ -202,8 +202,8 @@ def test_rows_that_are_not_finite_are_named_after_a_resume_with_another_batch():
     """The steps of this process begin at row 30 of the epoch, not at a multiple of 12 rows."""
 
     class OverflowingData(FixedData):
-        def steps(self, epoch, start):
-            yield from super().steps(epoch, start)
+        def steps(self, epoch, start, planned_rows):
+            yield from super().steps(epoch, start, planned_rows)
             yield [{"x": np.full((2, 3), 3e38, "float32")}]
 
     state = TrainState(total=99, step=9, rows=30, rows_per_step=len(ROWS))

@@ -8,14 +8,13 @@ from pathlib import Path
 import pytest
 import tiny
 
+from bert_paddle.common import markdown
 from bert_paddle.glue import finetune
 from bert_paddle.glue.args import parse_args
 from bert_paddle.training import model_card
 from bert_paddle.training.model_card import (
     CardFacts,
-    escape_markdown,
     front_matter,
-    markdown_table,
     render_card,
     split_front_matter,
 )
@@ -74,8 +73,8 @@ def test_special_characters_are_escaped():
 
 
 def test_a_name_with_line_breaks_cannot_start_a_heading_or_end_a_table():
-    assert escape_markdown("a\n# b\r\n| c") == "a \\# b \\| c"
-    assert "<h1>" not in render_html(markdown_table(("x",), [("a\n\n# b",)]))
+    assert markdown.escape("a\n# b\r\n| c") == "a \\# b \\| c"
+    assert "<h1>" not in render_html(markdown.table(("x",), [("a\n\n# b",)]))
 
 
 def test_results_on_other_data_are_not_listed_on_the_hub():

@@ -103,10 +103,10 @@ def test_the_run_ends_with_the_first_bad_step_named():
     class Batches:
         steps_per_epoch, rows_per_epoch, rows_per_step = 10, 60, 6
 
-        def describe_rows(self, epoch, start):
+        def describe_rows(self, epoch, start, planned_rows):
             return f"rows from {start}"
 
-        def steps(self, epoch, start):
+        def steps(self, epoch, start, planned_rows):
             for step in range(1, 11):
                 yield BAD["inf"] if step in (4, 6) else GOOD
 
@@ -283,7 +283,7 @@ def test_a_scale_below_one_ends_the_run(amp_calls):
     class Overflowing:
         steps_per_epoch, rows_per_epoch, rows_per_step = 30, 180, 6
 
-        def steps(self, epoch, start):
+        def steps(self, epoch, start, planned_rows):
             for _ in range(30):
                 yield BAD["inf"]
 

@@ -16,6 +16,7 @@ import json
 import os
 import sys
 import time
+from typing import Any
 
 # Marker file for the parent process (export/check.py), in the working directory: it exists if
 # PYTHON ran this file at all, even if an import below fails.
@@ -23,7 +24,7 @@ open("started", "w").close()
 
 import numpy as np  # noqa: E402
 
-MEASURED = {}  # more about the run, for RESULT.json
+MEASURED: dict[str, Any] = {}  # more about the run, for RESULT.json
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
@@ -145,6 +146,7 @@ def main(export_format, folder, sample_file, result_stem):
             {name: np.ascontiguousarray(stored[f"{name}_{i}"]) for name in INPUTS}
             for i in range(len(texts))
         ]
+    status: dict[str, Any]
     try:
         outputs, runtime = RUNNERS[export_format](folder, batches, texts)
     except NotInstalledError as error:

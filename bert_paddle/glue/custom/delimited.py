@@ -50,8 +50,8 @@ def choose_dialect(
 
     expected: by the file's extension or --file_format. given: --delimiter as one character, or
     None. columns: the number of --column_names, 0 for a file with a header. Another delimiter than
-    expected is taken if the first row has none of the expected ones, and all rows have as many
-    fields with it.
+    expected is taken if all rows have as many fields with it, and the first row has none of the
+    expected ones, or no row as many fields as the first, such as for a comma in a column's name.
     """
     first = next(file.lines(), (0, ""))[1].strip().strip('"')
     skip = 0
@@ -63,7 +63,7 @@ def choose_dialect(
             return Dialect(of_file, of_file != "\t" or expected.quoted, skip)
     if given is not None:
         return Dialect(given, expected.quoted, skip)
-    if _field_count(file, expected, columns):
+    if _field_count(file, expected, columns) and not _fits_first_row_alone(file, expected):
         return expected
     others = (Dialect(d, quoted=True) for d in ("\t", ",", ";", "|") if d != expected.delimiter)
     fitting = [other for other in others if _field_count(file, other, columns)]
@@ -89,6 +89,18 @@ def _field_count(file: TextFile, dialect: Dialect, columns: int) -> int:
         return 0
     count = len(fields)
     return count if count > 1 and columns in (0, count) else 0
+
+
+def _fits_first_row_alone(file: TextFile, dialect: Dialect) -> bool:
+    """Whether none of the next rows, of which there are several, has as many fields as the
+    first."""
+    counts = []
+    try:
+        for _, fields in islice(dialect.rows(file), _SAMPLE_ROWS):
+            counts += [len(fields)] if fields not in ([], [""]) else []
+    except DataError:
+        return counts[:1] != [] and counts[0] not in counts[1:]
+    return len(counts) > 2 and counts[0] not in counts[1:]
 
 
 def _all_rows_fit(file: TextFile, dialect: Dialect) -> bool:

@@ -19,7 +19,6 @@ _SENTENCE_ENDS = (".", "!", "?", "。", "！", "？")
 
 def check_no_header_row(
     table: Table,
-    columns: ChosenColumns,
     texts: Sequence[Sequence[str]],
     labels: Sequence[str],
     numbers: Sequence[int],

@@ -37,14 +37,17 @@ class CustomFile:
     label_column: LabelColumn | None
     columns: ChosenColumns
     path: str
-    ids: list[str] | None = None  # the values of --id_column
+    ids: list[str] | None = None  # the values of --id_column, id_name
+    id_name: str = "id"
 
     def examples(self, task: Task) -> Examples:
         """The rows with their labels encoded for a task. Raises DataError for a label that the task
         does not have."""
         column = self.label_column
         labels = None if column is None else custom_task.encode_labels(column, task)
-        return Examples(self.texts_a, self.texts_b, labels, self.path, ids=self.ids)
+        return Examples(
+            self.texts_a, self.texts_b, labels, self.path, ids=self.ids, id_name=self.id_name
+        )
 
 
 @dataclass(frozen=True)
@@ -162,7 +165,7 @@ def read_file(
     if args.column_names:
         classes = custom_task.listed_classes(args.labels) if args.labels else saved.labels or ()
         header_check.check_no_header_row(
-            table, columns, texts, label_column.texts, label_column.numbers, classes
+            table, texts, label_column.texts, label_column.numbers, classes
         )
     log.note(f"data: {path}: {len(texts[0])} rows, {columns.describe()}")
     if numbers_as_texts:
@@ -174,7 +177,7 @@ def read_file(
         log.warning(f"{path}: {count} row(s) have the text {text!r}: {reason}? It is used as text")
     texts_b = texts[1] if len(texts) > 1 else None
     labels = label_column if columns.label else None
-    return CustomFile(texts[0], texts_b, labels, columns, path, ids)
+    return CustomFile(texts[0], texts_b, labels, columns, path, ids, id_column or "id")
 
 
 def _build_task(saved: SavedTask, args: GlueArgs, log: RunLog) -> Task:

@@ -1,11 +1,13 @@
 """The lines of a user's text file, in whatever encoding and with whatever line ends it has.
 
 UTF-8 is the rule. What else is beyond doubt is read, and said: UTF-16 and UTF-32 with a byte order
-mark (Excel's "Unicode text"), UTF-16 of mostly ASCII characters, Chinese in GBK or GB18030 (Excel's
-CSV in Chinese Windows), and lines that end in CR alone (its CSV for the Macintosh).
+mark (Excel's "Unicode text"), UTF-16 of mostly ASCII characters and UTF-32 without one, Chinese in
+GBK or GB18030 (Excel's CSV in Chinese Windows), and lines that end in CR alone (its CSV for the
+Macintosh).
 """
 
 import codecs
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,8 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _MIN_HANZI = 16
+# A field in which a spreadsheet's cell may have line breaks.
+_QUOTED = re.compile(r'"[^"]*"')
 _WAY_OUT = "save the file as UTF-8, or give --encoding (such as cp1252 or gb18030)"
 
 
@@ -93,10 +97,14 @@ def inspect(path: str, encoding: str | None) -> TextFile:
     encoding = codecs.lookup(encoding).name
     # The last character may be cut in the middle.
     text = codecs.getincrementaldecoder(encoding)(errors="replace").decode(start)
-    ends_in_cr = "\n" not in text and "\r" in text.rstrip("\r")
+    ends_in_cr = _ends_in_cr(text) or _ends_in_cr(_QUOTED.sub("", text))
     if ends_in_cr:
         notes.append(f"{path}: lines end in CR alone")
     return TextFile(path, encoding, ends_in_cr, tuple(notes))
+
+
+def _ends_in_cr(text: str) -> bool:
+    return "\n" not in text and "\r" in text.rstrip("\r")
 
 
 def _utf8_lines(file: BinaryIO, path: str) -> Iterator[tuple[int, str]]:
@@ -113,9 +121,13 @@ def _utf8_lines(file: BinaryIO, path: str) -> Iterator[tuple[int, str]]:
 
 
 def _nul_error(path: str, number: int) -> DataError:
+    with open(path, "rb") as file:
+        start = file.read(_CHUNK)
+    # Of the characters that every text has, such as line ends, the high byte is 0.
+    name = "utf-16-le" if start[1::2].count(0) >= start[::2].count(0) else "utf-16-be"
     return DataError(
         f"{path}:{number}: a NUL byte: the file is not text, is damaged, or is UTF-16 (give "
-        "--encoding utf-16-le)"
+        f"--encoding {name})"
     )
 
 
@@ -133,6 +145,9 @@ def _recognize(start: bytes, file: BinaryIO) -> tuple[str, str]:
     for offset, name in ((1, "utf-16-le"), (0, "utf-16-be")):
         if _is_ascii_in_utf16(start, offset):
             return name, f"{name.upper()} (every other byte is 0)"
+    for name in ("utf-32-le", "utf-32-be"):
+        if _is_utf32(start, name):
+            return name, f"{name.upper()} (three of four bytes of most characters are 0)"
     content = start + file.read() if _has_invalid_utf8(start, file) else b""
     if content and _is_chinese_gb18030(content):
         return "gb18030", "GB18030 (not UTF-8; Chinese characters); --encoding overrides"
@@ -142,6 +157,15 @@ def _recognize(start: bytes, file: BinaryIO) -> tuple[str, str]:
 def _is_ascii_in_utf16(start: bytes, offset: int) -> bool:
     zeros, others = start[offset::2], start[1 - offset :: 2]
     return len(start) >= 4 and zeros.count(0) > 0.9 * len(zeros) and 0 not in others
+
+
+def _is_utf32(start: bytes, encoding: str) -> bool:
+    """Whether bytes are UTF-32: no other text has a 0 in every fourth byte."""
+    try:
+        text = codecs.getincrementaldecoder(encoding)().decode(start)
+    except UnicodeDecodeError:
+        return False
+    return len(text) >= 2 and "\0" not in text
 
 
 def _has_invalid_utf8(start: bytes, file: BinaryIO) -> bool:

@@ -28,7 +28,7 @@ class Examples:
 
     `texts_b` is None for single-text tasks. `labels` is int64 [n] (indices into `Task.labels`) or,
     for regression, float32 [n]; None without labels. `source`: the file, for messages. `skipped`:
-    the number of rows skipped. `ids`: the values of --id_column; None without it.
+    the number of rows skipped. `ids`: the values of --id_column, `id_name`; None without it.
     """
 
     texts_a: list[str]
@@ -37,6 +37,7 @@ class Examples:
     source: str
     skipped: int = 0
     ids: list[str] | None = None
+    id_name: str = "id"
 
     def __len__(self) -> int:
         return len(self.texts_a)

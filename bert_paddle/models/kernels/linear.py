@@ -13,9 +13,9 @@ def apply(x: Any, weight: Any, bias: Any, kernels: Kernels, products: Products) 
 
 
 def _forward(ctx: Any, x: Any, weight: Any, bias: Any, kernels: Kernels, products: Products) -> Any:
-    factors = products.factors(kernels, [x, weight])
-    ctx.saved = kernels, products, *factors
-    return products.product(*factors, transpose_b=True).add_(bias)
+    x_factor, weight_factor = products.factors(kernels, [x, weight])
+    ctx.saved = kernels, products, x_factor, weight_factor
+    return products.product(x_factor, weight_factor, transpose_b=True).add_(bias)
 
 
 def _backward(ctx: Any, dy: Any) -> tuple[Any, Any, Any]:

@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import ClassVar
 
 from bert_paddle.common import flags, peer_flags, runtime
-from bert_paddle.common.flag_fields import OnResume, PathUse
+from bert_paddle.common.flag_fields import OnResume, PathUse, flag_names
 from bert_paddle.common.flags import REQUIRED, flag, optional_switch
 from bert_paddle.common.peer_flags import PeerFlag
 from bert_paddle.pretrain.create import sequences
-from bert_paddle.pretrain.create.recipe import MASK_SETTINGS
 from bert_paddle.pretrain.create.segmenter import SEGMENTERS
 from bert_paddle.pretrain.create.text_args import INPUT, TextArgs
 from bert_paddle.pretrain.data import masking
 
 ROWS, OUTPUT, CHECKS, EXECUTION = "rows", "output", "checks of the result", "execution"
+MASKS = "masks"  # settings that shards without masks do not have
 
 DESCRIPTION = """Create pre-training shards (HDF5, NVIDIA's layout) from plain text.
 
@@ -79,7 +79,7 @@ class CreateArgs(TextArgs):
         group=ROWS,
     )
     max_predictions_per_seq: int = flag(
-        20, "maximum number of masked word pieces per row", group=ROWS, minimum=1
+        20, "maximum number of masked word pieces per row", group=ROWS, minimum=1, part=MASKS
     )
     masked_lm_prob: float = flag(
         0.15,
@@ -88,13 +88,17 @@ class CreateArgs(TextArgs):
         alias="mlm_probability",
         exclusive_minimum=0,
         maximum=0.9,
+        part=MASKS,
     )
-    whole_word_mask: bool = flag(False, "mask all word pieces of a word together", group=ROWS)
+    whole_word_mask: bool = flag(
+        False, "mask all word pieces of a word together", group=ROWS, part=MASKS
+    )
     segmenter: str = flag(
         "none",
         "with --whole_word_mask: jieba joins Chinese characters into words",
         group=ROWS,
         choices=SEGMENTERS,
+        part=MASKS,
     )
     dupe_factor: int = flag(
         5,
@@ -196,7 +200,8 @@ class CreateArgs(TextArgs):
         """Problems with the arguments, one message each."""
         yield from self.text_problems(single_sequences=not self.nsp)
         if self.dynamic_masking:
-            given = [f"--{name}" for name in MASK_SETTINGS if name in self.explicit_flags]
+            masks = flag_names(type(self), part=MASKS)
+            given = [f"--{name}" for name in masks if name in self.explicit_flags]
             if given:
                 yield (
                     f"--dynamic_masking writes no masks, so {', '.join(given)} cannot be used: "

@@ -14,7 +14,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from bert_paddle.common import atomic_files
+from bert_paddle.common import atomic_files, error_exit
 from bert_paddle.common.errors import RunError
 from bert_paddle.common.flag_fields import OnResume, flags_with
 from bert_paddle.common.printed_lines import print_line
@@ -102,10 +102,11 @@ def run(args: CreateArgs) -> None:
         warnings = result_checks.check_result(metadata, counts, tokenizer, args)
         output.finish(metadata)
     except OSError as error:
-        raise RunError(
-            f"{error.filename or output.path}: {error.strerror or error}; fix that and run the "
-            "same command again: complete shards are kept"
-        ) from error
+        place = error_exit.target_path(error) if error.filename else output.path
+        cause = "the disk is full: " if error_exit.is_disk_full(error) else ""
+        reason = f"{cause}{place}: {error.strerror or error}"
+        way_out = "fix that and run the same command again: complete shards are kept"
+        raise RunError(f"{reason}; {way_out}") from error
     for warning in warnings:
         _warn(warning)
     _log(summarize(metadata, total, sentences, time.monotonic() - start_time, output.path))

@@ -3,11 +3,10 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from bert_paddle.common.flag_fields import flag_names
 from bert_paddle.pretrain.create import sequences
+from bert_paddle.pretrain.create.args import MASKS, CreateArgs
 from bert_paddle.pretrain.data import schema
-
-# Settings of the masks, which shards without masks do not have.
-MASK_SETTINGS = ("max_predictions_per_seq", "masked_lm_prob", "whole_word_mask", "segmenter")
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Recipe:
         if self.nsp:
             del values["nsp"], values["sequences"]
         if self.dynamic_masking:
-            for name in MASK_SETTINGS:
+            for name in flag_names(CreateArgs, part=MASKS):
                 del values[name]
         else:
             del values["dynamic_masking"]

@@ -87,12 +87,11 @@ class PretrainLoader:
         self.rows_per_step = global_micro_batch_size * accumulation
         self.steps_per_epoch = -(-shards.total // self.rows_per_step)  # rounded up
         self.rows_per_epoch = shards.total
-        # Part of TrainData; the order of the rows here does not depend on it.
-        self.order_batch_size = self.rows_per_step
 
-    def steps(self, epoch: int, start: int) -> Iterator[list[Batch]]:
-        """Yield the micro-batches of each step, from the row with epoch index `start` on. Raises
-        DataError for an invalid row or a damaged file, on all ranks before the same step."""
+    def steps(self, epoch: int, start: int, planned_rows: int = 0) -> Iterator[list[Batch]]:
+        """Yield the micro-batches of each step, from the row with epoch index `start` on. The order
+        of the rows does not depend on `planned_rows`. Raises DataError for an invalid row or a
+        damaged file, on all ranks before the same step."""
         order = EpochOrder(self.shards.rows, self.seed, epoch, self.block_rows, self.window_rows)
         if start >= order.total:
             return
@@ -130,7 +129,7 @@ class PretrainLoader:
         finally:
             windows.close()
 
-    def describe_rows(self, epoch: int, start: int) -> str:
+    def describe_rows(self, epoch: int, start: int, planned_rows: int = 0) -> str:
         """For a message: shard file and row of each row of the step that begins at epoch index
         `start`."""
         order = EpochOrder(self.shards.rows, self.seed, epoch, self.block_rows, self.window_rows)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bert_paddle.common import markdown as markdown_texts
 from bert_paddle.common.intervals import Interval
 from bert_paddle.common.run_log import finite_float_or_none
 from bert_paddle.glue.tasks import TASKS
@@ -13,7 +14,7 @@ from bert_paddle.sweep.benchmark import scores
 from bert_paddle.sweep.benchmark.plan import BenchmarkPlan
 from bert_paddle.sweep.benchmark.scores import Figure, TaskScores
 from bert_paddle.sweep.run_status import LOG_FILE
-from bert_paddle.sweep.table import RunOutcome, markdown_table
+from bert_paddle.sweep.table import RunOutcome
 
 ABSENT = "–"
 METRIC_NAMES = {
@@ -177,11 +178,12 @@ def failures(table: BenchmarkTable) -> list[tuple[str, str, str]]:
 
 def markdown(table: BenchmarkTable, heading: Sequence[str]) -> str:
     """The Markdown page."""
-    lines = [*heading, "", *markdown_table(head(table), rows(table)), ""]
+    lines = [*heading, "", markdown_texts.formatted_table(head(table), rows(table))]
     lines += [*notes(table), ""]
     if failed := failures(table):
         cells = [[label, reason, f"`{log}`"] for label, reason, log in failed]
-        lines += ["## Failed", "", *markdown_table(["run", "reason", "log"], cells), ""]
+        failed_table = markdown_texts.formatted_table(["run", "reason", "log"], cells)
+        lines += ["## Failed", "", failed_table]
     return "\n".join(lines)
 
 

@@ -34,7 +34,7 @@ def predict(models, tmp_path, monkeypatch):
 
     def call(file: str, *flags: str, model: str = "classes") -> list[dict[str, str]]:
         argv = ["--model_name_or_path", str(models / model), "--output_dir", "out"]
-        argv += ["--test_file", file, "--max_seq_length", "32"]
+        argv += ["--test_file", file, "--max_seq_length", "32", "--report", "0"]
         finetune.run(parse_args([*argv, *flags]))
         with Path(f"out/predictions/{Path(file).stem}.tsv").open(newline="") as written:
             return list(csv.DictReader(written, delimiter="\t", quoting=csv.QUOTE_NONE))
@@ -53,9 +53,9 @@ def test_an_unlabelled_file_with_ids_and_probabilities(predict, models, file_for
     content = unlabelled()
     custom_tables.write(Path(f"new.{file_format}"), content)
     rows = predict(f"new.{file_format}", "--predict_probabilities", "--id_column", "review_no")
-    names = ["index", "prediction", "id", "probability_neg", "probability_pos"]
+    names = ["index", "prediction", "review_no", "probability_neg", "probability_pos"]
     assert [list(row) for row in rows] == [names] * 5
-    assert [row["id"] for row in rows] == [row["review_no"] for row in content]
+    assert [row["review_no"] for row in rows] == [row["review_no"] for row in content]
     expected = api.load(models / "classes").predict([row["what"] for row in content])
     for row, prediction in zip(rows, expected, strict=True):
         assert row["prediction"] == prediction.label
@@ -69,7 +69,7 @@ def test_an_unlabelled_file_with_ids_and_probabilities(predict, models, file_for
 def test_each_flag_alone_and_neither(predict):
     custom_tables.write(Path("new.csv"), [{"text": row["what"], "n": 7} for row in unlabelled()])
     assert list(predict("new.csv")[0]) == ["index", "prediction"]
-    assert list(predict("new.csv", "--id_column", "n")[0]) == ["index", "prediction", "id"]
+    assert list(predict("new.csv", "--id_column", "n")[0]) == ["index", "prediction", "n"]
     shares = ["probability_neg", "probability_pos"]
     assert list(predict("new.csv", "--predict_probabilities")[0])[2:] == shares
 
@@ -95,7 +95,15 @@ def test_the_file_to_train_on_needs_no_ids(predict):
     custom_tables.write(Path("new.csv"), [{"text": "a film", "no": "x 1"}])
     flags = "--train_file train.csv --validation_share 0 --max_steps 1 --id_column no"
     (row,) = predict("new.csv", *flags.split())
-    assert row["id"] == "x 1"
+    assert row["no"] == "x 1"
+
+
+@pytest.mark.parametrize("name", ["index", "a\u202eb"])
+def test_a_column_named_like_one_of_ours_becomes_id(predict, name):
+    custom_tables.write(Path("new.jsonl"), [{"what": "a film", name: "7"}])
+    (row,) = predict("new.jsonl", "--id_column", name, "--predict_probabilities")
+    assert list(row) == ["index", "prediction", "id", "probability_neg", "probability_pos"]
+    assert row["id"] == "7"
 
 
 @pytest.mark.parametrize(

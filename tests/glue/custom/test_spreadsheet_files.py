@@ -55,6 +55,22 @@ def test_another_delimiter_is_recognized_in_all_rows(read, delimiter):
     ]
 
 
+@pytest.mark.parametrize("quoted", [False, True])
+def test_a_comma_in_a_column_name_does_not_hide_another_delimiter(read, quoted):
+    mark = '"' if quoted else ""
+    rows = "".join(f"{mark}a film{n}{mark};{mark}pos{mark}\n" for n in range(3))
+    read_rows, notes = read("x.csv", f"text;label, or class\n{rows}")
+    assert read_rows == [{"text": f"a film{n}", "label, or class": "pos"} for n in range(3)]
+    assert notes == ["FILE: the fields are separated by ';', not by ',' (--delimiter overrides)"]
+
+
+def test_a_comma_file_whose_rows_are_broken_is_not_taken_for_another(read):
+    with pytest.raises(DataError, match="x.csv:2: expected 2 .* belongs in quotation marks"):
+        read("x.csv", "text;x,label\na; b, c,1\n")
+    with pytest.raises(DataError, match="x.csv:2: expected 2"):
+        read("x.csv", "text,label\na;1,x,y\nb;2,x,y\n")
+
+
 def test_commas_in_a_tsv_are_recognized(read):
     rows, notes = read("x.tsv", as_csv(ROWS))
     assert rows == ROWS and len(notes) == 1 and "separated by ',', not by tabs" in notes[0]
@@ -115,6 +131,19 @@ def test_utf16_without_a_mark(read, encoding):
     assert rows == ROWS[:2] and encoding.upper() in notes[0]
 
 
+@pytest.mark.parametrize("encoding", ["utf-32-le", "utf-32-be"])
+def test_utf32_without_a_mark(read, encoding):
+    rows, notes = read("x.csv", as_csv(CHINESE).encode(encoding))
+    assert rows == CHINESE and f"read as {encoding.upper()}" in notes[0]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_the_encoding_of_utf16_that_is_not_ascii_is_named(read, encoding):
+    with pytest.raises(DataError, match=rf"x.csv:1: a NUL byte.*\(give --encoding {encoding}\)"):
+        read("x.csv", as_csv(CHINESE).encode(encoding))
+    assert read("x.csv", as_csv(CHINESE).encode(encoding), encoding=encoding)[0] == CHINESE
+
+
 def test_excel_unicode_text_is_read(read):
     """UTF-16 with tabs, saved under any name."""
     rows, notes = read("x.csv", as_csv(ROWS, "\t").encode("utf-16"))
@@ -164,6 +193,13 @@ def test_lines_that_end_in_cr_alone(read, name):
         content = as_csv(rows, "\t" if name == "x.tsv" else ",", "\r")
     read_rows, notes = read(name, content)
     assert read_rows == rows and notes == ["FILE: lines end in CR alone"]
+
+
+def test_a_line_break_in_a_cell_of_a_file_whose_lines_end_in_cr(read):
+    rows = [{"text": "the film,\nseen twice", "label": "pos"}, {"text": "a dog", "label": "neg"}]
+    read_rows, notes = read("x.csv", as_csv(rows, ",", "\r"))
+    assert read_rows == rows and notes == ["FILE: lines end in CR alone"]
+    assert read("y.csv", as_csv(rows, ",", "\r\n")) == (rows, [])
 
 
 def test_what_a_spreadsheet_leaves_behind(read):

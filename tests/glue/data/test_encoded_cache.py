@@ -54,6 +54,14 @@ def test_second_call_reads_the_cache(folder, encoded_counts, second):
     assert encoded_counts == [3] and first.truncated > 0
 
 
+def test_large_sets_are_encoded_in_parts_and_told_so(folder, encoded_counts, monkeypatch):
+    monkeypatch.setattr(encoded_cache, "_PART_ROWS", 4)
+    tokens, shown = Tokenizer(tiny.VOCAB), []
+    in_parts = encoded_cache.encode(examples(A * 3, B * 3), tokens, 8, shown.append)
+    assert shown == [4, 8, 9] and encoded_counts == [4, 4, 1]
+    check_same(in_parts, tokens.encode(A * 3, B * 3, 8))
+
+
 def test_other_texts_or_settings_miss_the_cache(folder, encoded_counts):
     tokens = Tokenizer(tiny.VOCAB)
     cases = [

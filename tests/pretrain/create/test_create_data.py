@@ -1,5 +1,6 @@
 """Creating shards: the same bytes however they are made, resuming, and refusing other settings."""
 
+import errno
 import json
 import random
 import subprocess
@@ -122,12 +123,16 @@ def test_processes_create_the_same_shards(create):
     assert read_shards(create("one")) == read_shards(create("two", "--workers", "2"))
 
 
-def test_a_cluster_creates_the_same_shards(create):
+@pytest.mark.parametrize(
+    "processes", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["threads", "processes"]
+)
+def test_a_cluster_creates_the_same_shards(create, processes):
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(
         n_workers=2,
         threads_per_worker=1,
-        processes=True,
+        processes=processes,
+        protocol="tcp",
         dashboard_address=None,
         host="127.0.0.1",
     ) as cluster:
@@ -173,6 +178,17 @@ def test_a_failing_worker_ends_the_run(create, monkeypatch):
     monkeypatch.setattr(ShardOutputDir, "save_plan", save_and_delete)
     with pytest.raises(RunError, match="c_training_1.hdf5: cannot be written"):
         create("out", "--workers", "2")
+
+
+def test_a_full_disk_is_told_with_the_file(create, monkeypatch):
+    """Not with the name under which it is being written."""
+
+    def write(temporary, text, **options):
+        raise OSError(errno.EFBIG, "File too large", str(temporary))
+
+    monkeypatch.setattr(Path, "write_text", write)
+    with pytest.raises(RunError, match=r"^the disk is full: \S+/vocab.txt: File too large; fix "):
+        create("out")
 
 
 KILLED = """
