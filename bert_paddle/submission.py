@@ -115,8 +115,7 @@ def _prediction_files(run: Path) -> list[Path]:
         raise DataError(
             f"{run} has no readable all_results.json: the run did not finish; predict again"
         )
-    origin = results.get("data")
-    if origin != "glue":
+    if (origin := results.get("data")) != "glue":
         other = "a demo set of invented rows" if origin == "demo" else "other data"
         raise DataError(f"{run}: its predictions are for {other}, not for GLUE's test sets")
     for path in paths:
@@ -199,11 +198,11 @@ def make_zip(contents: dict[str, bytes]) -> bytes:
 
 
 def is_submission(path: Path) -> bool:
-    """Whether a file is a zip that `make_zip` made. Raises OSError."""
+    """Whether `make_zip` made a file. Raises OSError."""
     with suppress(zipfile.BadZipFile, ValueError, NotImplementedError):
         with read_files.errors_name(path), zipfile.ZipFile(path) as archive:
-            entries = sorted((entry.filename, entry.date_time) for entry in archive.infolist())
-        return entries == sorted((name, ZIP_DATE) for name in SUBMISSION_FILES)
+            found = {(entry.filename, entry.date_time) for entry in archive.infolist()}
+            return found == {(name, ZIP_DATE) for name in SUBMISSION_FILES}
     return False
 
 

@@ -15,11 +15,7 @@ def as_csv(summary: Summary) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(
         [*summary.plan.grid_flags, "seeds", "finished", "failed", "score"]
-        + [
-            name
-            for key in map(escape, keys)
-            for name in (key, f"{key}_std", *_interval_columns(key))
-        ]
+        + [column for key in map(escape, keys) for column in _columns(key)]
     )
     for group in summary.groups:
         seeds = " ".join(str(outcome.run.seed) for outcome in group.outcomes)
