@@ -10,20 +10,22 @@
                         output_dir="out")
     api.generate(run.model_dir, "She was born in", num_samples=3)[0].text
 
-Everything runs in this process; for several GPUs use `bert-paddle glue --n_gpu N`. The first call
-imports Paddle, unless it is already imported, with the same threads and memory settings as the
-programs. Errors that the programs print as `error: ...` are raised (bert_paddle.common.errors):
-UserError for mistakes in flags, files and models, RunError for failures while running.
+Everything but the trainings of a benchmark runs in this process; for several GPUs use `bert-paddle
+glue --n_gpu N`. The first call imports Paddle, unless it is already imported, with the same threads
+and memory settings as the programs. Errors that the programs print as `error: ...` are raised
+(bert_paddle.common.errors): UserError for mistakes in flags, files and models, RunError for
+failures while running.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bert_paddle.clm.args import ClmArgs
 from bert_paddle.clm.generate_args import GenerateArgs
 from bert_paddle.common import flags
+from bert_paddle.common.args import CommonArgs
 from bert_paddle.common.errors import FlagError
 from bert_paddle.common.flag_texts import FlagText, peer_flags, resolve
 from bert_paddle.common.printed_lines import print_line
@@ -36,6 +38,9 @@ from bert_paddle.training import checkpoint
 if TYPE_CHECKING:
     from bert_paddle.clm.generator import Generated
     from bert_paddle.glue.predictor import Predictor
+
+
+_Args = TypeVar("_Args", bound=CommonArgs)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,6 +138,37 @@ def evaluate(
     return _run(_build_args(values | {"do_train": False, "do_eval": True}))
 
 
+def glue_benchmark(
+    model_name_or_path: str | Path, output_dir: str | Path, **flags_of_benchmark: Any
+) -> dict[str, Any]:
+    """Run `bert-paddle glue-benchmark`, with its flags as keyword arguments: each training is a
+    process of its own. Returns the scores in percent: "tasks", the mean over the seeds by task and
+    metric, "average" and "average_without_wnli", None unless all tasks are finished.
+
+    Raises FlagError with all problems of the flags, and the errors of
+    `sweep.benchmark.benchmark.run_benchmark`.
+    """
+    from bert_paddle.sweep.benchmark import benchmark, table
+    from bert_paddle.sweep.benchmark.args import BenchmarkArgs
+
+    flags_of_benchmark |= {"model_name_or_path": model_name_or_path, "output_dir": output_dir}
+    args = _parse_values(flags_of_benchmark, BenchmarkArgs, "glue-benchmark")
+    for note in args.notes:
+        print_line(note)
+    summary = benchmark.run_benchmark(args)
+    return {} if summary is None else table.as_dict(summary)
+
+
+def compare(
+    run_a: str | Path, run_b: str | Path, resamples: int = 10_000, seed: int = 0
+) -> dict[str, Any]:
+    """Compare two finished runs on the dev rows of their task; returns what `bert-paddle compare
+    --json` prints. Raises DataError for runs that cannot be compared."""
+    from bert_paddle.glue import comparison
+
+    return comparison.as_dict(comparison.compare(Path(run_a), Path(run_b), resamples, seed))
+
+
 def _run(args: GlueArgs | ClmArgs) -> dict[str, Any]:
     set_up_device(args.device, args.n_gpu)
     for note in args.notes:
@@ -151,9 +187,26 @@ def _build_args(values: Mapping[str, Any]) -> GlueArgs | ClmArgs:
     converted and checked like command line flags. Raises FlagError with all problems."""
     is_clm = values.get("model_type") == MODEL_TYPE
     args_class: type[GlueArgs | ClmArgs] = ClmArgs if is_clm else GlueArgs
-    command = "clm" if is_clm else "glue"
+    problems = list[str]()
+    if str(values.get("n_gpu", 1)) not in ("0", "1"):
+        command = "clm" if is_clm else "glue"
+        problems.append(
+            f"n_gpu must be 0 or 1 here: for more GPUs run bert-paddle {command} --n_gpu N"
+        )
+    if values.get("seeds") is not None:
+        problems.append("seeds starts processes: call this once for each seed, with seed=...")
+    return _parse_values(values, args_class, "clm" if is_clm else "glue", problems)
+
+
+def _parse_values(
+    values: Mapping[str, Any],
+    args_class: type[_Args],
+    command: str,
+    earlier_problems: Sequence[str] = (),
+) -> _Args:
+    """The flags of a command from keyword arguments, as in `_build_args`."""
     names = {*flags.fields_by_name(args_class), *peer_flags(args_class)}
-    problems, given = list[str](), list[tuple[str, FlagText]]()
+    problems, given = list(earlier_problems), list[tuple[str, FlagText]]()
     for name, value in values.items():
         if name not in names:
             hint = did_you_mean(name, sorted(names))
@@ -161,14 +214,7 @@ def _build_args(values: Mapping[str, Any]) -> GlueArgs | ClmArgs:
         elif value is not None:
             given.append((name, FlagText(_text(value), name)))
     resolved = resolve(args_class, given, problems)
-    texts = resolved.texts
-    if str(values.get("n_gpu", 1)) not in ("0", "1"):
-        problems.append(
-            f"n_gpu must be 0 or 1 here: for more GPUs run bert-paddle {command} --n_gpu N"
-        )
-    if "seeds" in texts:
-        problems.append("seeds starts processes: call this once for each seed, with seed=...")
-    args = flags.build_args(args_class, texts, problems)
+    args = flags.build_args(args_class, resolved.texts, problems)
     args.notes = tuple(resolved.notes)
     return args
 

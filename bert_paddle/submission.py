@@ -10,6 +10,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,10 +115,9 @@ def _prediction_files(run: Path) -> list[Path]:
         raise DataError(
             f"{run} has no readable all_results.json: the run did not finish; predict again"
         )
-    origin = results.get("data")
-    if origin != "glue":
-        data = "a demo set of invented rows" if origin == "demo" else "other data"
-        raise DataError(f"{run}: its predictions are for {data}, not for GLUE's test sets")
+    if (origin := results.get("data")) != "glue":
+        other = "a demo set of invented rows" if origin == "demo" else "other data"
+        raise DataError(f"{run}: its predictions are for {other}, not for GLUE's test sets")
     for path in paths:
         if _is_for_test_file(path.name, results, run):
             raise DataError(
@@ -137,14 +137,13 @@ def _is_for_test_file(name: str, results: dict[str, Any], run: Path) -> bool:
 
 
 def missing_files(contents: dict[str, bytes]) -> list[SubmissionFile]:
-    """The submission's files that are not in `contents`."""
+    """The submission's files not in `contents`."""
     return [file for name, file in SUBMISSION_FILES.items() if name not in contents]
 
 
 def check_complete(contents: dict[str, bytes]) -> None:
     """Raise DataError, naming tasks and files, unless all files are present."""
-    missing = missing_files(contents)
-    if missing:
+    if missing := missing_files(contents):
         tasks = dict.fromkeys(file.task.name for file in missing)
         names = ", ".join(file.name for file in missing)
         raise DataError(
@@ -159,8 +158,7 @@ def fill_missing_file(
     """A prediction file with the same answer in every row; `note` is called with a message."""
     answer, source = _constant_answer(file.task, data_dir)
     note(f"{file.name}: filled with {answer} in all {file.test_set.rows} rows ({source})")
-    rows = (f"{i}\t{answer}\n" for i in range(file.test_set.rows))
-    return (HEADER + "\n" + "".join(rows)).encode()
+    return "\n".join([HEADER, *(f"{i}\t{answer}" for i in range(file.test_set.rows)), ""]).encode()
 
 
 def _constant_answer(task: Task, data_dir: str | None) -> tuple[str, str]:
@@ -181,13 +179,10 @@ def _constant_answer(task: Task, data_dir: str | None) -> tuple[str, str]:
                 counts = np.bincount(examples.labels, minlength=len(task.labels))
                 answer = task.submission_labels[int(np.argmax(counts))]
             return answer, f"{statistic} of {task_dir / task.train.file}"
+    why = f"{statistic} of the official training set, whose file was not found"
     if task.name in _BALANCED_TASKS:
-        return _MAJORITY_ANSWERS[
-            task.name
-        ], f"{task.name}'s classes are equally frequent in training"
-    return _MAJORITY_ANSWERS[
-        task.name
-    ], f"{statistic} of the official training set, whose file was not found"
+        why = f"{task.name}'s classes are equally frequent in training"
+    return _MAJORITY_ANSWERS[task.name], why
 
 
 def make_zip(contents: dict[str, bytes]) -> bytes:
@@ -202,6 +197,15 @@ def make_zip(contents: dict[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
+def is_submission(path: Path) -> bool:
+    """Whether `make_zip` made a file. Raises OSError."""
+    with suppress(zipfile.BadZipFile, ValueError, NotImplementedError):
+        with read_files.errors_name(path), zipfile.ZipFile(path) as archive:
+            found = {(entry.filename, entry.date_time) for entry in archive.infolist()}
+            return found == {(name, ZIP_DATE) for name in SUBMISSION_FILES}
+    return False
+
+
 def zip_problems(path: Path) -> list[str]:
     """All problems of a submission, one message each. Raises DataError if it is not a zip."""
     try:
@@ -213,8 +217,8 @@ def zip_problems(path: Path) -> list[str]:
     except IsADirectoryError:
         raise DataError(f"{path} is a folder: give the zip") from None
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        size = path.stat().st_size
-        raise DataError(f"{path} is not a zip file ({error if size else 'it is empty'})") from None
+        why = error if path.stat().st_size else "it is empty"
+        raise DataError(f"{path} is not a zip file ({why})") from None
 
 
 def _archive_problems(archive: zipfile.ZipFile) -> Iterator[str]:
@@ -264,12 +268,10 @@ def file_problems(file: SubmissionFile, content: bytes, path: str) -> list[str]:
     if lines == [""]:
         return [f"{path} is empty"]
     problems = []
-    if not lines[-1]:
-        lines.pop()
-    else:
+    if lines[-1]:
         problems.append(f"{path}:{len(lines)}: the last line does not end with a line feed")
-    cr_line = next((i for i, line in enumerate(lines, 1) if line.endswith("\r")), None)
-    if cr_line:
+    lines = lines if lines[-1] else lines[:-1]
+    if cr_line := next((i for i, line in enumerate(lines, 1) if line.endswith("\r")), None):
         problems.append(f"{path}:{cr_line}: the line ends with CR LF instead of LF")
     if lines[0].rstrip("\r") != HEADER:
         problems.append(f"{path}:1: the header is {lines[0][:60]!r}, not {HEADER!r}")

@@ -19,21 +19,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bert_paddle.common import hardware  # noqa: E402
 from bert_paddle.glue.tasks import TASKS, Task, get_task  # noqa: E402
+from bert_paddle.sweep.benchmark import scores  # noqa: E402
+from bert_paddle.sweep.benchmark.table import METRIC_NAMES  # noqa: E402
 
 BEGIN, END = "<!-- results: begin (scripts/make_results.py) -->", "<!-- results: end -->"
 ABSENT = "–"
 
-# Other models' figures on the same dev sets, in percent, as published. Sources: PaddleNLP's BERT
-# example; a write-up of the Hugging Face example (5 epochs, MNLI 3; the large model 5, but 3 for
-# STS-B, QQP, MNLI, QNLI, WNLI); Microsoft's MiniLM page.
-PUBLISHED_FILE = Path(__file__).with_name("published.json")
-METRIC_NAMES = {
-    "accuracy": "accuracy",
-    "f1": "F1",
-    "matthews_correlation": "Matthews",
-    "pearson": "Pearson",
-    "spearmanr": "Spearman",
-}
 # Tasks whose kind of text the model has seen in its earlier training.
 SEEN_BEFORE = {"all-minilm-l6-v2": ("MNLI", "QQP")}
 
@@ -92,7 +83,7 @@ def tables(runs: list[Run]) -> str:
 
 def _of_model(runs: list[Run]) -> str:
     model = runs[0].model
-    published = json.loads(PUBLISHED_FILE.read_text(encoding="utf-8"))
+    published = scores.published()
     tasks = {run.task.name for run in runs}
     published = {name: figures for name, figures in published.items() if tasks & set(figures)}
     head = ["task", "training data", "metric (dev set)", f"**{model}**, ours", *published]

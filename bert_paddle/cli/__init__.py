@@ -16,11 +16,13 @@ COMMANDS: dict[str, str] = {
     "clm": "fine-tune GPT-2 on texts of your own (run_clm.py)",
     "create-data": "make pre-training shards from plain text",
     "report": "rebuild a run's report.html, or compare several runs in one page",
+    "compare": "test whether two runs differ on the dev rows, or nothing is shown",
     "predict": "classify or score texts, given as arguments or on stdin, with a fine-tuned model",
     "generate": "continue prompts with a GPT-2",
     "submission": "assemble a GLUE submission from runs, or check one",
     "export": "write a model as a Hugging Face folder, ONNX or Paddle Inference",
     "sweep": "train over several seeds or a grid of settings, and rank the runs",
+    "glue-benchmark": "fine-tune on all GLUE tasks: table, average, submission",
     "check": "check this installation, and every way of computing on this device",
     "completion": "print a shell's completion script: bash or zsh",
 }

@@ -2,7 +2,6 @@
 
 import dataclasses
 import sys
-import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -101,13 +100,7 @@ def _check_replaceable(path: Path) -> None:
 
     if not read_files.exists(path) or not path.stat().st_size:
         return
-    try:
-        with read_files.errors_name(path), zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-    except (zipfile.BadZipFile, ValueError, NotImplementedError):
-        entries = []
-    names = {entry.filename for entry in entries if entry.date_time == submission.ZIP_DATE}
-    if names != set(submission.SUBMISSION_FILES) or len(entries) != len(names):
+    if not submission.is_submission(path):
         raise OutputError(
             f"--output {path} exists and was not written by this command, so it is not replaced: "
             "give another name"

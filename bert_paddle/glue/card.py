@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from bert_paddle.common.intervals import Interval
 from bert_paddle.glue.args import GlueArgs
 from bert_paddle.glue.data.load import EncodedData
 from bert_paddle.glue.evaluate import EvalResult
@@ -22,10 +23,11 @@ def facts(
 ) -> CardFacts:
     """The content of the card of a checkpoint. eval_results: of the checkpoint's weights, one per
     dev set; empty if they were not evaluated."""
-    results: dict[str, float] = {}
+    results, intervals = dict[str, float](), dict[str, Interval]()
     for (dev, _), result in zip(data.dev, eval_results, strict=False):
         figures = {"loss": result.loss, **result.metrics}
         results |= {f"{name}{dev.suffix}": value for name, value in figures.items()}
+        intervals |= {f"{name}{dev.suffix}": found for name, found in result.intervals.items()}
     rows = {"training": len(data.train)} if data.train is not None else {}
     rows |= {f"dev {dev.name}".strip(): len(dataset) for dev, dataset in data.dev}
     remarks = list(_remarks(task, data))
@@ -40,6 +42,7 @@ def facts(
         thresholds=task.thresholds,
         label_f1=eval_results[0].per_label if eval_results else {},
         results=results,
+        intervals=intervals,
         hub_dataset=None if data.custom or remarks else _hub_dataset(task),
         rows=rows,
         remarks=remarks,

@@ -8,8 +8,9 @@ from typing import TypeVar
 import numpy as np
 
 from bert_paddle.common.errors import RunError
+from bert_paddle.common.intervals import Interval
 from bert_paddle.distributed import collectives
-from bert_paddle.glue import metrics, row_outputs, thresholds
+from bert_paddle.glue import bootstrap, bootstrap_labels, metrics, row_outputs, thresholds
 from bert_paddle.glue.data.dataset import EncodedDataset
 from bert_paddle.glue.row_outputs import RowOutputs
 from bert_paddle.glue.tasks import Task
@@ -22,6 +23,7 @@ Result = TypeVar("Result")
 class EvalResult:
     """The mean loss over all rows, and the task's metrics by their names in all_results.json.
 
+    intervals: of the metrics, where they can be computed (glue.bootstrap).
     single_class: the class predicted for every row; None if predictions differ, and for regression.
     outputs: in the order of the rows. per_label: of any number of labels per row, the F1 of each by
     name. thresholds: those that the predictions are by, in the order of the labels.
@@ -29,6 +31,7 @@ class EvalResult:
 
     loss: float
     metrics: dict[str, float]
+    intervals: dict[str, Interval] = field(default_factory=dict)
     single_class: str | None = None
     outputs: RowOutputs | None = field(default=None, repr=False, compare=False)
     per_label: dict[str, float] = field(default_factory=dict)
@@ -145,12 +148,15 @@ def evaluate(
     all_equal = len(predictions) > 1 and bool((predictions == predictions[0]).all())
     has_single_class = all_equal and not task.is_regression
     per_label: dict[str, float] = {}
+    resampling = bootstrap_labels if task.multi_label else bootstrap
+    intervals = resampling.intervals(task.metrics, predictions, labels)
     if task.multi_label:
         f1 = metrics.f1_per_label(predictions, labels)
         per_label = dict(zip(task.labels, f1, strict=True))
     return EvalResult(
         outputs.mean_loss,
         metrics.compute(task, predictions, labels),
+        intervals,
         row_outputs.prediction_text(task, predictions[0]) if has_single_class else None,
         outputs,
         per_label,

@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 from bert_paddle.common import run_log
+from bert_paddle.common.intervals import interval_key
 from bert_paddle.glue import metrics
 from bert_paddle.glue.data.dataset import EncodedDataset
 from bert_paddle.glue.data.load import EncodedData
@@ -51,6 +52,7 @@ def evaluate_dev_sets(
         values |= {f"eval_{name}{dev.suffix}": value for name, value in figures.items()}
         if result.per_label:
             values[f"eval_f1_per_label{dev.suffix}"] = result.per_label
+        values |= interval_values(result, dev.suffix)
         values[f"eval_samples{dev.suffix}"] = len(dataset)
         values[f"eval_runtime{dev.suffix}"] = seconds
         values[f"eval_samples_per_second{dev.suffix}"] = len(dataset) / seconds
@@ -58,6 +60,15 @@ def evaluate_dev_sets(
             log.log_metrics("eval", record_step, **figures, **dict(tags))
         results.append(result)
     return results, values
+
+
+def interval_values(result: EvalResult, suffix: str) -> dict[str, list[float]]:
+    """The intervals of an evaluation's metrics by their keys in all_results.json, such as
+    eval_accuracy_ci95: [low, high]. suffix: of the dev set."""
+    return {
+        interval_key(f"eval_{name}{suffix}"): list(interval)
+        for name, interval in result.intervals.items()
+    }
 
 
 def epoch_values(data: EncodedData, results: list[EvalResult]) -> dict[str, float]:

@@ -53,18 +53,29 @@ class RenderedPicture:
 
 
 @functools.cache
-def _template() -> Any:
-    """The compiled template."""
+def template_environment(folder: Path | None = None) -> Any:
+    """The jinja2 environment of the pages, which keeps compiled templates. folder: one with further
+    templates."""
     import jinja2
 
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+    own = Path(__file__).parent
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader([folder, own] if folder else own),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(TEMPLATE)
+
+
+def style_variables() -> dict[str, Any]:
+    """The colours that style.css.jinja declares, for light and dark mode."""
+    from markupsafe import Markup
+
+    return {
+        "light": Markup(_css_variables(_LIGHT, figures.PRINT_PALETTE.series)),
+        "dark": Markup(_css_variables(_DARK, _DARK_SERIES)),
+    }
 
 
 def render(runs: Sequence[RunData]) -> tuple[str, list[Picture]]:
@@ -89,22 +100,25 @@ def render(runs: Sequence[RunData]) -> tuple[str, list[Picture]]:
 
     shared = draw(curves.pictures(runs), "all")
     per_run = [(run, draw(plots.pictures(run), f"{i}")) for i, run in enumerate(runs)]
-    text = _template().render(
-        runs=per_run,
-        shared=shared,
-        tables=tables,
-        reading=reading,
-        data_rows=data_rows,
-        label_table=label_table,
-        seed_means=seed_means,
-        title=_title(runs),
-        version=__version__,
-        now=datetime.now().astimezone().isoformat(sep=" ", timespec="minutes"),
-        series=len(figures.PRINT_PALETTE.series),
-        unbroken=_unbroken_flags,
-        dashes=("none", "7 4", "2 3", "7 3 2 3"),  # the same styles as curves.DASHES
-        light=Markup(_css_variables(_LIGHT, figures.PRINT_PALETTE.series)),
-        dark=Markup(_css_variables(_DARK, _DARK_SERIES)),
+    text = (
+        template_environment()
+        .get_template(TEMPLATE)
+        .render(
+            runs=per_run,
+            shared=shared,
+            tables=tables,
+            reading=reading,
+            data_rows=data_rows,
+            label_table=label_table,
+            seed_means=seed_means,
+            title=_title(runs),
+            version=__version__,
+            now=datetime.now().astimezone().isoformat(sep=" ", timespec="minutes"),
+            series=len(figures.PRINT_PALETTE.series),
+            unbroken=_unbroken_flags,
+            dashes=("none", "7 4", "2 3", "7 3 2 3"),  # the same styles as curves.DASHES
+            **style_variables(),
+        )
     )
     return text, all_pictures
 

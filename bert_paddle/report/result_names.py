@@ -1,5 +1,7 @@
 """The keys of all_results.json in words."""
 
+from bert_paddle.common.intervals import INTERVAL_SUFFIX, is_interval_key
+
 _NAMES = {
     "task": "task",
     "data": "data",
@@ -24,6 +26,8 @@ def in_words(key: str) -> str:
     """A key as words, such as "accuracy, dev set" for eval_accuracy; unknown ones without "_"."""
     if key in _NAMES:
         return _NAMES[key]
+    if is_interval_key(key):
+        return f"{in_words(key.replace(INTERVAL_SUFFIX, ''))}, 95 % interval"
     kind, _, rest = key.partition("_")
     if kind not in ("eval", "test") or not rest:
         return key.replace("_", " ")

@@ -1,8 +1,9 @@
-"""Mean and standard deviation of runs that differ in their seed only."""
+"""Mean, standard deviation and t-interval of runs that differ in their seed only."""
 
 import statistics
 from collections.abc import Sequence
 
+from bert_paddle.common.intervals import mean_interval
 from bert_paddle.common.run_log import finite_float_or_none
 from bert_paddle.report import result_names, tables
 from bert_paddle.report.run_data import RunData
@@ -11,7 +12,7 @@ from bert_paddle.report.tables import Table
 
 def table(runs: Sequence[RunData]) -> Table | None:
     """A row for each metric and loss, a column for each group of runs that differ in their seed
-    only: mean ± sample standard deviation. None if no two runs do."""
+    only: mean ± sample standard deviation [t-interval]. None if no two runs do."""
     groups = [group for group in _groups(runs) if len(group) > 1]
     if not groups:
         return None
@@ -55,4 +56,5 @@ def _spread(group: Sequence[RunData], key: str) -> str:
     missing = f" ({len(values)} of {len(group)} runs)" if len(values) < len(group) else ""
     if len(values) == 1:
         return mean + missing
-    return f"{mean} ± {tables.format_result(statistics.stdev(values))}{missing}"
+    spread = f"{mean} ± {tables.format_result(statistics.stdev(values))}"
+    return f"{spread} [{tables.format_interval(mean_interval(values))}]{missing}"

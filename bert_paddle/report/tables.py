@@ -6,6 +6,7 @@ from typing import Any
 
 from bert_paddle.common.args import CommonArgs
 from bert_paddle.common.flag_fields import flag_names
+from bert_paddle.common.intervals import Interval, interval_key, interval_or_none, is_interval_key
 from bert_paddle.common.run_log import finite_float_or_none
 from bert_paddle.report import result_names
 from bert_paddle.report.data_rows import answer_text
@@ -68,6 +69,17 @@ def format_duration(seconds: Any) -> str:
     return f"{minutes} min {remaining_seconds} s" if minutes else f"{value:.1f} s"
 
 
+def format_interval(interval: Interval | None) -> str:
+    """An interval as text, such as "0.8871 to 0.9204"; "" for None."""
+    return "" if interval is None else " to ".join(map(format_result, interval))
+
+
+def interval_notes(run: RunData) -> dict[str, str]:
+    """The intervals of the results, as text for the tiles, by the names that `highlights` gives."""
+    found = {key: interval_or_none(run.results.get(interval_key(key))) for key in run.results}
+    return {result_names.in_words(k): format_interval(i) for k, i in found.items() if i}
+
+
 def highlights(run: RunData) -> list[tuple[str, str]]:
     """The most important results, as (name, value), for the top of the page."""
     tiles, results = [], run.results or _last_evaluation(run)
@@ -121,7 +133,9 @@ def results(runs: Sequence[RunData]) -> Table:
 
 
 def _format_named(key: str, value: Any) -> str:
-    """A value of all_results.json: times as such, other numbers rounded."""
+    """A value of all_results.json: times and intervals as such, other numbers rounded."""
+    if is_interval_key(key):
+        return format_interval(interval_or_none(value)) or format_result(None)
     return format_duration(value) if key.endswith("runtime") else format_result(value)
 
 

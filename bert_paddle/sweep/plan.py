@@ -25,25 +25,29 @@ _MAX_NAME_LENGTH = 150  # characters of a folder's name; file systems allow 255 
 class SweepRun:
     """A run of a sweep. values: the run's values of the grid's flags, as texts; settings: all flags
     given for the run, those of the grid included, without those that the sweep sets; args: all its
-    flags."""
+    flags; title: the description where it is not that of the grid's values."""
 
     values: Mapping[str, str]
     seed: int
     folder: Path
     settings: Mapping[str, str]
     args: RunArgs
+    title: str = ""
 
     @property
     def label(self) -> str:
         """The run's description in messages and tables, such as "batch_size 16, seed 1"."""
+        if self.title:
+            return self.title
         values = [f"{name} {value}" for name, value in self.values.items()]
         return ", ".join([*values, f"seed {self.seed}"])
 
     def argv(self, overwrite: bool) -> list[str]:
         """The run's command line. With `overwrite` the run starts over; otherwise it resumes from
-        its newest checkpoint, if it has one."""
+        its newest checkpoint, if it has one. A run without training has none of both."""
         start_flag = "overwrite_output_dir=1" if overwrite else "resume_from_checkpoint=auto"
-        per_run = (f"seed={self.seed}", f"output_dir={self.folder}", start_flag)
+        per_run = [f"seed={self.seed}", f"output_dir={self.folder}"]
+        per_run += [start_flag] if self.args.do_train else []
         return [
             *(f"--{name}={text}" for name, text in self.settings.items()),
             *(f"--{text}" for text in per_run),
@@ -71,7 +75,7 @@ class Plan:
 
 def plan_seeds(args: GlueArgs) -> Plan:
     """The runs of `run_glue.py --seeds`: one for each seed, in output_dir/seed_N."""
-    folder, settings = Path(args.output_dir), _given_flags(args)
+    folder, settings = Path(args.output_dir), given_flags(args)
     run_settings = [(dict[str, str](), settings, seed) for seed in parse_seeds(args.seeds or "")]
     runs = _build_runs(folder, run_settings, GLUE)
     return Plan(folder, (), runs, is_seed_sweep=True, overwrite=args.overwrite_output_dir)
@@ -109,7 +113,7 @@ def plan_grid(
         canonical = {name: format_value(getattr(args, name)) for name in combination}
         distinct.setdefault(tuple(canonical.values()), (canonical, args))
     run_settings = [
-        (values, _given_flags(args), seed)
+        (values, given_flags(args), seed)
         for values, args in distinct.values()
         for seed in _seeds_of(args, seeds)
     ]
@@ -180,7 +184,7 @@ def _with_combinations(problem: str, combinations: list[str], total: int) -> str
     return f"{problem} (with {combinations[0]}{others})"
 
 
-def _given_flags(args: RunArgs) -> dict[str, str]:
+def given_flags(args: RunArgs) -> dict[str, str]:
     """The values of the flags that the user gave, as texts, except those that the sweep sets."""
     set_here = flag_names(type(args), set_by_sweep=True)
     names = [name for name in args.explicit_flags if name not in set_here]

@@ -30,15 +30,16 @@ class RunStatus:
     differences: list[str] = field(default_factory=list)  # such as "--seed was 1 and is 2"
 
 
-def read_status(run: SweepRun) -> RunStatus:
-    """Compare a planned run with the run in its folder, if there is one."""
+def read_status(run: SweepRun, ignored: Collection[str] = ()) -> RunStatus:
+    """Compare a planned run with the run in its folder, if there is one. ignored: as in
+    `setting_differences`."""
     info, planned = run_info.read(run.folder), run.args.as_dict()
     results = read_results(run.folder)
     started = bool(results) or bool(checkpoint.saved_steps(run.folder))
     settings = info.get("settings")
     if not started or not isinstance(settings, dict):
         return RunStatus(started=started)
-    differences = setting_differences(settings, run.args)
+    differences = setting_differences(settings, run.args, ignored)
     before, now = info.get("data") or results.get("data"), data_origin(run.args)
     if before is not None and before != now:
         differences.append(f"the data were {before!r} and are {now!r} (--data_dir, $GLUE_DATA_DIR)")

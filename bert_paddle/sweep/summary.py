@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bert_paddle.common import atomic_files, hardware, markdown, run_log
+from bert_paddle.common.intervals import interval_key
 from bert_paddle.glue.args import GlueArgs
 from bert_paddle.sweep import run_status
 from bert_paddle.sweep.plan import Plan
@@ -63,8 +64,8 @@ def _task_or_file(args: RunArgs) -> str | None:
 
 
 def summary_lines(summary: Summary) -> Iterator[str]:
-    """The final lines on the terminal: the best combination and run; without a grid, the mean and
-    deviation of every metric and loss."""
+    """The final lines on the terminal: the best combination and run; without a grid, the mean,
+    deviation and t-interval of every metric and loss."""
     remark = summary.remark
     if summary.plan.grid_flags:
         best = best_line(summary).replace("`", "")
@@ -76,12 +77,15 @@ def summary_lines(summary: Summary) -> Iterator[str]:
         deviation = group.deviations.get(key)
         deviation_text = "" if deviation is None else f" ± {deviation:.6f}"
         mean = f"{group.means[key]:.6f}{deviation_text}"
-        yield f"{key}: {mean} (seeds: {group.finished_text}){suffix}"
+        ends = group.intervals.get(key)
+        reach = f", t-interval {ends[0]:.6f} to {ends[1]:.6f}" if ends else ""
+        yield f"{key}: {mean} (seeds: {group.finished_text}){reach}{suffix}"
 
 
 def write_results(summary: Summary) -> None:
-    """Write the all_results.json of `--seeds`. Every metric and loss has two keys: its own for the
-    mean over the seeds, and <key>_std for the sample standard deviation (null for one seed)."""
+    """Write the all_results.json of `--seeds`. Every metric and loss has three keys: its own for
+    the mean over the seeds, <key>_std for the sample standard deviation, and <key>_ci95 for the
+    t-interval of the mean (both null for one seed)."""
     group = summary.groups[0]
     finished = [outcome for outcome in group.outcomes if outcome.results]
     first = finished[0].results or {}
@@ -95,5 +99,6 @@ def write_results(summary: Summary) -> None:
     }
     for key in run_status.metric_values(group.means):
         values |= {key: group.means[key], f"{key}_std": group.deviations.get(key)}
+        values[interval_key(key)] = group.intervals.get(key)
     values["per_seed"] = {str(outcome.run.seed): outcome.scores for outcome in finished}
     atomic_files.write_json(summary.plan.folder / RESULTS_FILE, run_log.finite_or_none(values))

@@ -1,8 +1,6 @@
-"""The result tables of a sweep, Markdown and CSV: combinations of settings, ranked by their mean
-over the seeds."""
+"""The result table of a sweep in Markdown: combinations of settings, ranked by their mean over the
+seeds."""
 
-import csv
-import io
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +9,7 @@ from typing import Any
 
 from bert_paddle.common import markdown
 from bert_paddle.common.flag_fields import flag_names
-from bert_paddle.common.printed_lines import escape
+from bert_paddle.common.intervals import Interval, mean_interval
 from bert_paddle.glue import tasks
 from bert_paddle.glue.args import GlueArgs
 from bert_paddle.sweep import run_status
@@ -19,6 +17,7 @@ from bert_paddle.sweep.plan import Plan, SweepRun
 from bert_paddle.training import run_info
 
 _TRAIN_SECONDS = "train_runtime"
+INTERVAL_NOTE = ", and what is in brackets the 95 % t-interval of the mean over further seeds"
 
 
 @dataclass
@@ -53,6 +52,7 @@ class SeedGroup:
     # Mean and sample standard deviation over the seeds, by the keys of all_results.json.
     means: dict[str, float] = field(default_factory=dict)
     deviations: dict[str, float] = field(default_factory=dict)  # of two or more seeds
+    intervals: dict[str, Interval] = field(default_factory=dict)  # 95 % t-intervals of these means
 
     def __post_init__(self) -> None:
         finished = [outcome.results for outcome in self.outcomes if outcome.results]
@@ -66,14 +66,22 @@ class SeedGroup:
             self.means[key] = statistics.fmean(values)
             if len(values) > 1:
                 self.deviations[key] = statistics.stdev(values)
+                if interval := mean_interval(values):
+                    self.intervals[key] = interval
 
     def formatted(self, key: str) -> str:
-        """A key's "mean ± standard deviation"; for one seed only the mean, "–" if there is none."""
+        """A key's "mean ± standard deviation [t-interval]", without the interval for the training
+        time; for one seed only the mean, "–" if there is none."""
         if key not in self.means:
             return "–"
         digits = 1 if key == _TRAIN_SECONDS else 4
         text = f"{self.means[key]:.{digits}f}"
-        return f"{text} ± {self.deviations[key]:.{digits}f}" if key in self.deviations else text
+        if key not in self.deviations:
+            return text
+        text += f" ± {self.deviations[key]:.{digits}f}"
+        if key == _TRAIN_SECONDS:
+            return text
+        return f"{text} [{' to '.join(f'{end:.{digits}f}' for end in self.intervals[key])}]"
 
     @property
     def finished_text(self) -> str:
@@ -213,7 +221,8 @@ def page(summary: Summary, heading: Sequence[str]) -> str:
             what = markdown.escape_cell(f"{outcome.run.label}: {outcome.failure or ''}")
             lines.append(f"- {what}; see {markdown.code(str(log))}")
         lines.append("")
-    lines += [f"± is the sample standard deviation over the seeds. {best_line(summary)}", ""]
+    lines += [f"± is the sample standard deviation over the seeds{INTERVAL_NOTE}.", ""]
+    lines += [best_line(summary), ""]
     return "\n".join(lines)
 
 
@@ -263,27 +272,6 @@ def best_line(summary: Summary) -> str:
         return best_run
     values = markdown.one_line(", ".join(f"{name} {text}" for name, text in best.values.items()))
     return f"Best: {values}: {best.score:.4f} over {best.finished_text} seed(s). {best_run}"
-
-
-def as_csv(summary: Summary) -> str:
-    """The CSV table: one row per combination, ranked, with unrounded numbers."""
-    keys = summary.keys
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        [*summary.plan.grid_flags, "seeds", "finished", "failed", "score"]
-        + [name for key in map(escape, keys) for name in (key, f"{key}_std")]
-    )
-    for group in summary.groups:
-        seeds = " ".join(str(outcome.run.seed) for outcome in group.outcomes)
-        finished = sum(bool(outcome.results) for outcome in group.outcomes)
-        failed = sum(bool(outcome.failure) for outcome in group.outcomes)
-        numbers = [
-            values.get(key, "") for key in keys for values in (group.means, group.deviations)
-        ]
-        score = "" if group.score is None else group.score
-        writer.writerow([*group.values.values(), seeds, finished, failed, score, *numbers])
-    return text.getvalue()
 
 
 def table_paths(folder: Path, stem: str) -> tuple[Path, Path]:

@@ -13,6 +13,7 @@ from typing import Any
 from bert_paddle.common import hardware, limits, markdown
 from bert_paddle.common.args import CommonArgs
 from bert_paddle.common.flag_fields import declared_flags
+from bert_paddle.common.intervals import Interval
 from bert_paddle.models import hub
 from bert_paddle.training import card_kinds, optim
 from bert_paddle.training.train_state import TrainState
@@ -38,7 +39,7 @@ class CardFacts:
     pairs: whether a row has two texts. next_sentences: whether a pre-training predicted them. base:
     name or path of the initial model, "" for none. labels: class names in the order of the logits.
     results: the metrics, by name, of the weights that the card describes; empty if they were not
-    evaluated.
+    evaluated. intervals: of those metrics that have one, over rows of the dev set.
     thresholds, label_f1: with MULTI_LABEL, of each label, and its F1 by name.
     hub_dataset: {"type", "name", "config"} of the dataset on Hugging Face's hub; None if the
     results are not comparable with others on that dataset. rows: number of rows by dataset split.
@@ -54,6 +55,7 @@ class CardFacts:
     language: str | None = None
     labels: Sequence[str] = ()
     results: Mapping[str, float] = field(default_factory=dict)
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
     hub_dataset: Mapping[str, str] | None = None
     rows: Mapping[str, int] = field(default_factory=dict)
     remarks: Sequence[str] = ()
@@ -229,8 +231,23 @@ def _summary(facts: CardFacts) -> str:
 def _results(facts: CardFacts) -> str:
     if not facts.results:
         return "## Results\n\nThese weights were not evaluated when they were saved.\n"
-    rows = [(name, f"{value:.6f}") for name, value in facts.results.items()]
-    return "## Results\n\n" + markdown.table(("evaluation", "value"), rows)
+    if not facts.intervals:
+        rows = [(name, f"{value:.6f}") for name, value in facts.results.items()]
+        return "## Results\n\n" + markdown.table(("evaluation", "value"), rows)
+    cells = [
+        (name, f"{value:.6f}", _interval_text(facts.intervals.get(name)))
+        for name, value in facts.results.items()
+    ]
+    return (
+        "## Results\n\n"
+        + markdown.table(("evaluation", "value", "95 % interval"), cells)
+        + "\nThe intervals are by bootstrap over the rows of the dev set: what other rows of the "
+        "same kind would change, not what another seed would.\n"
+    )
+
+
+def _interval_text(interval: Interval | None) -> str:
+    return "" if interval is None else f"{interval[0]:.4f} to {interval[1]:.4f}"
 
 
 def _usage(facts: CardFacts) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bert_paddle import cli
+from bert_paddle.cli.compare import CompareArgs
 from bert_paddle.cli.export import ExportArgs
 from bert_paddle.cli.predict import PredictArgs
 from bert_paddle.cli.submission import SubmissionArgs
@@ -30,6 +31,7 @@ PROGRAMS = {
     "predict": PredictArgs,
     "submission": SubmissionArgs,
     "sweep": SweepArgs,
+    "compare": CompareArgs,
     "export": ExportArgs,
 }
 REQUIRED_FLAGS = ["--task_name", "sst-2", "--model_name_or_path", "m", "--output_dir", "o"]

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bert_paddle.glue import metrics, row_outputs, thresholds
+from bert_paddle.glue import bootstrap_labels, metrics, row_outputs, thresholds
 from bert_paddle.glue.tasks import TASKS
 
 TASK = replace(
@@ -53,3 +53,19 @@ def test_predictions_and_metrics():
     assert metrics.f1_per_label(predictions, labels) == [1, 1, 0]
     with pytest.raises(ValueError, match=r"two equal non-empty \[n, labels\]"):
         metrics.compute(TASK, predictions[:, 0], labels[:, 0])
+
+
+def test_intervals_are_those_of_rows_drawn_again():
+    """Beside rows drawn one by one, by the metrics themselves."""
+    random = np.random.default_rng(3)
+    labels = random.integers(0, 2, (200, 4))
+    predictions = np.where(random.random((200, 4)) < 0.8, labels, 1 - labels)
+    names = ("f1_micro", "f1_macro", "exact_match", "loss")
+    found = bootstrap_labels.intervals(names, predictions, labels)
+    assert tuple(found) == names[:3]
+    for name, (low, high) in found.items():
+        metric = metrics.METRICS[name][1]
+        drawn = [random.integers(200, size=200) for _ in range(400)]
+        values = [metric(predictions[rows], labels[rows]) for rows in drawn]
+        assert low < metric(predictions, labels) < high
+        assert np.quantile(values, [0.025, 0.975]) == pytest.approx([low, high], abs=0.015)

@@ -163,3 +163,17 @@ def test_unwritable_page_is_an_error(tmp_path, output, message):
     folder = run_folders.write_run(tmp_path / "a")
     with pytest.raises(OutputError, match=message):
         report.main([str(folder), "-o", str(tmp_path / output)])
+
+
+def test_tiles_and_results_have_the_intervals(tmp_path):
+    folder = run_folders.write_run(tmp_path / "a")
+    results = json.loads((folder / "all_results.json").read_text())
+    results |= {"eval_accuracy_ci95": [0.70123, 0.80456], "eval_f1_ci95": "damaged"}
+    results |= {"eval_accuracy_mm": 0.5, "eval_accuracy_ci95_mm": [0.4, 0.6]}
+    (folder / "all_results.json").write_text(json.dumps(results))
+    text = build.write_run_report(folder).read_text()
+    assert "<dd>0.7512<span>95 %: 0.7012 to 0.8046</span></dd>" in text
+    assert "<dd>0.5000<span>95 %: 0.4000 to 0.6000</span></dd>" in text
+    assert "<dd>0.6134</dd>" in text
+    assert "accuracy, dev set, 95 % interval" in text
+    assert "accuracy, dev set, mismatched, 95 % interval" in text

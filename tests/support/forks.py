@@ -95,7 +95,8 @@ def _run_for_client(client: socket.socket) -> None:
 def serve(connection: socket.socket, listener: socket.socket) -> None:
     """Answer a program with its process id, and a process id with the exit code, or null while it
     runs; run the programs of clients (see `python_for_scripts`)."""
-    sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
+    # The first place is that of the program's own folder.
+    sys.path[:0] = ["", str(ROOT), str(Path(__file__).parent)]
     from bert_paddle.common import runtime
     from bert_paddle.models import paddlenlp_bert
 

@@ -9,7 +9,7 @@ import pytest
 
 from bert_paddle.common.errors import OutputError
 from bert_paddle.glue.args import parse_args
-from bert_paddle.sweep import plan, seeds, sweep, table
+from bert_paddle.sweep import csv_table, plan, seeds, sweep, table
 from bert_paddle.sweep import summary as sweep_summary
 
 FAKE = (sys.executable, str(Path(__file__).parents[1] / "support" / "fake_run.py"))
@@ -128,7 +128,7 @@ def test_what_comes_from_files_neither_breaks_a_table_nor_reaches_a_terminal(fol
     outcomes = [table.RunOutcome(*pair) for pair in zip(made.runs, results, strict=True)]
     outcomes.append(table.RunOutcome(made.runs[0], failure=f"exit code 2: {strange}"))
     summary = table.summarize(made, outcomes)
-    page, text = table.page(summary, sweep_summary.heading(made)), table.as_csv(summary)
+    page, text = table.page(summary, sweep_summary.heading(made)), csv_table.as_csv(summary)
     for written in (page, text):
         assert "\x1b" not in written and "\u202e" not in written and "\\x1b[2J" in written
     lines = page.splitlines()

@@ -52,7 +52,10 @@ def test_every_combination_with_every_seed_ranked(go, tmp_path, capsys):
     assert float(best["eval_accuracy_std"]) == pytest.approx(0.002**0.5 / 1000**0.5)
     assert "eval_samples" not in best and "eval_runtime" not in best
     page = (out / "sweep.md").read_text()
-    assert "| 32 | 2e-5 | 2 | 0.3220 ± 0.0014 | 1.5000 ± 0.0000 | 7.2 ± 0.0 |" in page
+    # The t-interval of two values: their mean ± 12.7062 times half their distance.
+    assert "| 32 | 2e-5 | 2 | 0.3220 ± 0.0014 [0.3093 to 0.3347] | 1.5000 ± 0.0000 " in page
+    assert float(best["eval_accuracy_ci95_low"]) == pytest.approx(0.322 - 0.0127062, abs=1e-7)
+    assert float(best["eval_accuracy_ci95_high"]) == pytest.approx(0.322 + 0.0127062, abs=1e-7)
     output = capsys.readouterr().out
     best_run = "Best run: batch_size 32, learning_rate 2e-5, seed 3, 0.3230"
     assert best_run in output and best_run in page
@@ -199,11 +202,14 @@ def test_seeds_write_mean_and_deviation(tmp_path, capsys):
     assert results["seeds"] == [1, 2, 3] and results["failed_seeds"] == []
     assert results["eval_accuracy"] == pytest.approx(0.162)
     assert results["eval_accuracy_std"] == pytest.approx(0.001)
+    reach = 4.302653 * 0.001 / 3**0.5  # Student's t with two degrees of freedom
+    assert results["eval_accuracy_ci95"] == pytest.approx([0.162 - reach, 0.162 + reach])
     assert results["per_seed"]["3"] == {"eval_accuracy": 0.163, "eval_loss": 1.5}
     output = capsys.readouterr().out
     assert "eval_accuracy: 0.162000 ± 0.001000 (seeds: 3)" in output
     page = (tmp_path / "out" / "seeds.md").read_text()
-    assert "| mean ± standard deviation | 0.1620 ± 0.0010 | 1.5000 ± 0.0000 |" in page
+    spread = "0.1620 ± 0.0010 [0.1595 to 0.1645] | 1.5000 ± 0.0000 [1.5000 to 1.5000] |"
+    assert f"| mean ± standard deviation | {spread}" in page
     with pytest.raises(OutputError, match="already contains runs .*--resume_from_checkpoint auto"):
         seeds.run_seeds(parse_args([*flags, "--seeds", "1,2,3,4"]), FAKE)
     resume = ["--resume_from_checkpoint", "auto"]

@@ -1,5 +1,6 @@
 """The README.md of a saved model: valid for Hugging Face's hub, escaped, reproducible."""
 
+import dataclasses
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -165,3 +166,11 @@ def test_the_schedule_has_the_warm_up_steps_of_the_optimizer():
     flags = "--task_name mrpc --model_name_or_path m --output_dir o --warmup_ratio 0.1"
     args, state = parse_args(flags.split()), TrainState(total=12)
     assert model_card.training_settings(args, state)["schedule"] == "linear, 2 warm-up steps"
+
+
+def test_results_with_intervals_say_what_these_cover():
+    assert "95 % interval" not in model_card.render_card(FACTS)
+    facts = dataclasses.replace(FACTS, intervals={"accuracy": (0.7081, 0.7919)})
+    text = model_card.render_card(facts)
+    assert "| accuracy | 0.750000 | 0.7081 to 0.7919 |" in text
+    assert "| loss | 0.500000 |  |" in text and "not what another seed would" in text

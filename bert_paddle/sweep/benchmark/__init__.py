@@ -1,0 +1,1 @@
+"""`bert-paddle glue-benchmark`: all GLUE tasks with one command, their table and a submission."""
