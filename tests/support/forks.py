@@ -47,6 +47,8 @@ def _run(case: dict[str, Any], files: list[int]) -> None:
     os.chdir(case["cwd"])
     os.environ.clear()
     os.environ.update(case["environment"])
+    # As from a terminal: a shell starts what runs in its background with SIGINT ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     code = 0
     try:
         _run_arguments(case["argv"])
