@@ -29,7 +29,7 @@ def patched(name, *rest, **named):
     if layer is not None and hasattr(layer, "_weight_grad"):
         builtins.__import__ = original
         exact = layer._weight_grad
-        layer._weight_grad = lambda x, grad: exact(x, grad) * 1.01
+        layer._weight_grad = lambda *given: exact(*given) * 1.01
     return module
 
 if "float32, C kernels" in command:

@@ -128,9 +128,10 @@ def test_a_killed_job_is_restarted_and_resumes(place, tmp_path):
         stderr=subprocess.STDOUT,
         text=True,
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 100
     while not checkpoint.saved_steps(tmp_path / "out") and time.monotonic() < deadline:
         time.sleep(0.02)
+    assert checkpoint.saved_steps(tmp_path / "out"), "no checkpoint in time"
     os.kill(_trainer(tmp_path / "out"), signal.SIGKILL)
     code, out, _ = finish(job, 100)
     assert code == 0, out

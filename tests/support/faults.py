@@ -28,6 +28,7 @@ if __name__ == "__main__":
 import places
 
 from bert_paddle.common import atomic_files, run_log, runtime
+from bert_paddle.distributed import collectives
 from bert_paddle.models import paddlenlp_bert
 
 STEPS = 6  # per run; a checkpoint every two steps, of which one is kept
@@ -152,6 +153,7 @@ def run(case: dict[str, Any], rank: int) -> None:
 
             runtime.set_rank_environment(rank, [f"127.0.0.1:{port}" for port in ports], gpus=False)
             paddle.distributed.init_parallel_env()
+            collectives.connect(lambda message: os._exit(1))
         program.run(args.parse_args(case["argv"]))
 
 

@@ -23,8 +23,8 @@ ROOT = HERE.parents[1]
 
 # name: (module, function or class.method): the signal is sent when it is called.
 PLACES = {
-    "reading data": ("bert_paddle.glue.finetune", "_read_data"),
-    "building the model": ("bert_paddle.glue.finetune", "_build_model"),
+    "reading data": ("bert_paddle.glue.run_inputs", "read_data"),
+    "building the model": ("bert_paddle.glue.run_inputs", "build_model"),
     "opening shards": ("bert_paddle.pretrain.open_shards", "check_shards"),
     "run.json": ("bert_paddle.training.run_info", "RunInfoFile.start"),
     "step": ("bert_paddle.training.step", "Trainer.step"),
