@@ -21,7 +21,8 @@ DESCRIPTION = """Test whether two runs on the same task differ on its dev rows.
 
 For every metric: a paired bootstrap of the difference over the rows; for classes also McNemar's
 exact test of the accuracies. Both are about these two models: for two settings, compare several
-seeds of each (bert-paddle sweep).
+seeds of each (bert-paddle sweep). Of several labels per row, McNemar's test is of the rows
+without a mistake.
 """
 _ALPHA = 0.05
 
@@ -102,6 +103,7 @@ def _mcnemar_line(test: "McNemar") -> str:
         f"{test.neither}; McNemar's exact test: p = {test.p_value:.3g}: "
     )
     if test.p_value >= _ALPHA:
-        return text + "no difference of the accuracies is shown at the 5 % level"
+        shares = "exact matches" if test.metric == "exact_match" else "accuracies"
+        return text + f"no difference of the {shares} is shown at the 5 % level"
     better = "A" if test.only_a > test.only_b else "B"
     return text + f"{better} is right more often, at the 5 % level"

@@ -23,13 +23,32 @@ def intervals(
     return {name: interval for name, interval in found.items() if interval is not None}
 
 
-def resample(
-    names: Sequence[str], predictions: np.ndarray, labels: np.ndarray
+def resample_models(
+    names: Sequence[str],
+    predictions: Sequence[np.ndarray],
+    labels: np.ndarray,
+    resamples: int,
+    seed: int,
 ) -> dict[str, np.ndarray]:
-    """The values of each metric in resamples of the rows: float64 [resamples]."""
+    """`resample` for several models, on the same rows, so that differences are paired: float64
+    [models, resamples]. Metrics that cannot be resampled are left out."""
+    known = [name for name in names if name in _METRICS]
+    of_models = [resample(known, model, labels, resamples, seed) for model in predictions]
+    return {name: np.stack([drawn[name] for drawn in of_models]) for name in known}
+
+
+def resample(
+    names: Sequence[str],
+    predictions: np.ndarray,
+    labels: np.ndarray,
+    resamples: int = bootstrap.RESAMPLES,
+    seed: int = bootstrap.SEED,
+) -> dict[str, np.ndarray]:
+    """The values of each metric in resamples of the rows: float64 [resamples]. predictions, labels:
+    bool [rows, labels]."""
     rows = len(labels)
-    resamples = min(bootstrap.RESAMPLES, max(_MIN_RESAMPLES, _MAX_DRAWS // rows))
-    random = np.random.default_rng(bootstrap.SEED)
+    resamples = min(resamples, max(_MIN_RESAMPLES, _MAX_DRAWS // rows))
+    random = np.random.default_rng(seed)
     hits = (predictions & labels).astype(np.float64)
     total = predictions.astype(np.float64) + labels
     right = (predictions == labels).all(axis=1).astype(np.float64)

@@ -16,28 +16,35 @@ import numpy as np
 from bert_paddle.common import read_files
 from bert_paddle.common.errors import DataError
 from bert_paddle.common.intervals import Interval
-from bert_paddle.glue import bootstrap, metrics
+from bert_paddle.glue import bootstrap, bootstrap_labels, metrics
 from bert_paddle.training import run_info
 from bert_paddle.training.run_files import RESULTS_FILE
 
 RESAMPLES = 10_000
 _FILE = "dev_predictions"
+_Value = str | float | tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Rows:
     """The predictions of a run for a dev set, in the order of its file. values: those of label and
-    prediction, as class names or scores; texts: what recognizes a row."""
+    prediction, as class names, scores or sorted names of any number of labels; texts: what
+    recognizes a row."""
 
     path: Path
     texts: list[tuple[str, str | None]]
-    labels: list[str | float]
-    predictions: list[str | float]
+    labels: list[_Value]
+    predictions: list[_Value]
 
     @property
     def are_scores(self) -> bool:
         """Whether the labels are numbers."""
         return isinstance(self.labels[0], float)
+
+    @property
+    def are_several(self) -> bool:
+        """Whether each row has any number of labels."""
+        return isinstance(self.labels[0], tuple)
 
 
 @dataclass(frozen=True)
@@ -60,8 +67,10 @@ class MetricComparison:
 
 @dataclass(frozen=True)
 class McNemar:
-    """Rows by which of the runs is right about them. p_value: of the exact test, two-sided."""
+    """Rows by which of the runs is right about them: without a mistake, of several labels. metric:
+    the share of right rows, as in all_results.json; p_value: of the exact test, two-sided."""
 
+    metric: str
     both: int
     only_a: int
     only_b: int
@@ -167,15 +176,18 @@ def _read_rows(path: Path) -> Rows:
                 ) from None
     kinds = {type(value) for value in (*rows.labels, *rows.predictions)}
     if len(kinds) != 1:
-        problem = "it is empty" if not kinds else "it has classes and scores"
+        problem = "it is empty" if not kinds else "it has values of several kinds"
         raise DataError(f"{path}: {problem}; evaluate again (--do_eval)")
     return rows
 
 
-def _value(value: Any) -> str | float:
-    """A class name or a finite score. Raises ValueError for any other value."""
+def _value(value: Any) -> _Value:
+    """A class name, a finite score or the names of several labels. Raises ValueError for any other
+    value."""
     if isinstance(value, str):
         return value
+    if isinstance(value, list) and all(isinstance(name, str) for name in value):
+        return tuple(sorted(value))
     if isinstance(value, int | float) and np.isfinite(value):
         return float(value)
     raise ValueError(value)
@@ -203,23 +215,26 @@ def _compare_rows(
     name: str, names: list[str], a: Rows, b: Rows, classes: list[str], resamples: int, seed: int
 ) -> DevSetComparison:
     labels, guesses_a, guesses_b = _as_arrays(a, b, classes)
-    drawn = bootstrap.resample(names, [guesses_a, guesses_b], labels, resamples, seed)
+    resample = bootstrap_labels.resample_models if a.are_several else bootstrap.resample
+    drawn = resample(names, [guesses_a, guesses_b], labels, resamples, seed)
     compared = []
     for metric, (of_a, of_b) in drawn.items():
         compute, interval = metrics.METRICS[metric][1], bootstrap.percentiles(of_b - of_a)
         estimates = compute(guesses_a, labels), compute(guesses_b, labels)
         compared.append(MetricComparison(metric, *estimates, interval))
-    different = int(np.sum(guesses_a != guesses_b))
+    different = int(np.sum(~_equal_rows(guesses_a, guesses_b)))
     mcnemar = None if a.are_scores else _mcnemar(guesses_a, guesses_b, labels)
     return DevSetComparison(name, len(labels), different, compared, mcnemar)
 
 
 def _as_arrays(a: Rows, b: Rows, classes: list[str]) -> Iterator[np.ndarray]:
     """Labels, predictions of a and of b: scores, or class indices in the order of the run's
-    classes, since F1 is that of the second one."""
+    classes, since F1 is that of the second one, or bool [rows, labels]."""
     columns = (a.labels, a.predictions, b.predictions)
     if a.are_scores:
         return (np.array(column, np.float64) for column in columns)
+    if a.are_several:
+        return (np.array([[c in value for c in classes] for value in rows]) for rows in columns)
     others = sorted({str(value) for column in columns for value in column} - {*classes})
     index = {value: i for i, value in enumerate([*classes, *others])}
     return (np.array([index[str(value)] for value in column]) for column in columns)
@@ -228,9 +243,15 @@ def _as_arrays(a: Rows, b: Rows, classes: list[str]) -> Iterator[np.ndarray]:
 def _mcnemar(a: np.ndarray, b: np.ndarray, labels: np.ndarray) -> McNemar:
     from scipy.stats import binomtest
 
-    right_a, right_b = a == labels, b == labels
+    right_a, right_b = _equal_rows(a, labels), _equal_rows(b, labels)
     only_a, only_b = int(np.sum(right_a & ~right_b)), int(np.sum(right_b & ~right_a))
     discordant = only_a + only_b
     p_value = float(binomtest(only_a, discordant, 0.5).pvalue) if discordant else 1.0
     both = int(np.sum(right_a & right_b))
-    return McNemar(both, only_a, only_b, len(labels) - both - discordant, p_value)
+    metric = "exact_match" if labels.ndim == 2 else "accuracy"
+    return McNemar(metric, both, only_a, only_b, len(labels) - both - discordant, p_value)
+
+
+def _equal_rows(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Bool [rows]. a, b: [rows] or, of several labels, [rows, labels]."""
+    return a == b if a.ndim == 1 else (a == b).all(axis=1)

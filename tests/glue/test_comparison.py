@@ -81,6 +81,33 @@ def test_scores_are_compared_without_mcnemar(tmp_path, capsys):
     assert said.count("B is better") == 2 and "McNemar" not in said
 
 
+def test_several_labels_per_row(tmp_path, capsys):
+    truth = [["x"], [], ["x", "y"], ["y"]] * 50
+    folders = []
+    for name, wrong in (("a", 60), ("b", 10)):
+        rows = [
+            {"index": i, "text_a": f"{i}", "label": y, "prediction": [] if y and i < wrong else y}
+            for i, y in enumerate(truth)
+        ]
+        rows[-2]["prediction"] = ["y", "x"]  # in another order than the label
+        folders.append(run_folders.write_run(tmp_path / name, task="tags", labels=["x", "y"]))
+        run_folders.write_lines(folders[-1] / "dev_predictions.jsonl", rows)
+        values = dict.fromkeys(("f1_micro", "f1_macro", "exact_match"), 0.5)
+        results = {"task": "tags", "data": "own", **{f"eval_{k}": v for k, v in values.items()}}
+        (folders[-1] / "all_results.json").write_text(json.dumps(results))
+    said = output(capsys, *folders)
+    assert "200 rows, with different predictions in 38" in said
+    assert "exact_match: A 0.7750, B 0.9650, B - A +0.1900" in said
+    assert said.count("B is better on rows like these") == 3
+    assert "right: both 155, only A 0, only B 38, neither 7; McNemar" in said
+    found = json.loads(output(capsys, *folders, "--json"))["dev_sets"][0]
+    assert found["mcnemar"]["metric"] == "exact_match"
+    (match,) = (m for m in found["metrics"] if m["name"] == "exact_match")
+    half = 1.96 * np.sqrt(0.19 * 0.81 / ROWS)
+    assert match["interval"] == pytest.approx([0.19 - half, 0.19 + half], abs=0.2 * half)
+    assert "no difference of the exact matches" in output(capsys, folders[0], folders[0])
+
+
 def test_runs_that_cannot_be_compared(tmp_path):
     a = write_run(tmp_path / "a", ())
     other_task = write_run(tmp_path / "task", (), task="QQP")

@@ -13,12 +13,20 @@ from pathlib import Path
 import glue_files
 import pytest
 import tiny
+import tiny_gpt2
 
 from bert_paddle import __main__ as program
 from bert_paddle import api, cli, submission
 from bert_paddle.cli.compare import CompareArgs
 from bert_paddle.common import flags
-from bert_paddle.common.errors import DataError, FlagError, OutputError, RunError, WeightsError
+from bert_paddle.common.errors import (
+    DataError,
+    FlagError,
+    OutputError,
+    RunError,
+    UserError,
+    WeightsError,
+)
 from bert_paddle.glue import finetune
 from bert_paddle.glue.args import parse_args
 from bert_paddle.glue.data import download
@@ -217,6 +225,10 @@ def test_mistakes_are_told_before_anything_runs(go, files, monkeypatch):
             go(*words.split())
     with pytest.raises(WeightsError, match="nowhere"):
         go(model="nowhere/at/all")
+    with pytest.raises(UserError, match="--freeze_layers 9: the model has 2 layers"):
+        go("--freeze_layers", "9")
+    with pytest.raises(WeightsError, match="the model is 'gpt2', but only bert is supported"):
+        go(model=tiny_gpt2.HF_DIR)
 
     def no_network(task, *rest):
         raise DataError(f"{task.name}: not found")

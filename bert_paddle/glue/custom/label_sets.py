@@ -182,6 +182,18 @@ def infer_labels(
     return names
 
 
+def check_complete(columns: ChosenColumns, task: Task, path: str) -> None:
+    """Raise DataError if labels are in columns of their own, and one of the task has none: it would
+    be taken to be false of all rows."""
+    known = set(map(normalize_label, columns.label_columns))
+    missing = [name for name in task.file_labels if known and name not in known]
+    if missing:
+        raise DataError(
+            f"{path}: --label_columns {','.join(columns.label_columns)} leaves out "
+            f"{tsv.quote_value(missing[0])}, a label of the model: give a column for each label"
+        )
+
+
 def encode_labels(sets: LabelSets, task: Task) -> np.ndarray:
     """The labels as float32 [rows, labels], 1 where a label is true of a row, else 0. Raises
     DataError, naming a row, for a label that the task does not have, and for unknown ones."""

@@ -42,10 +42,11 @@ class CustomFile:
 
     def examples(self, task: Task) -> Examples:
         """The rows with their labels encoded for a task. Raises DataError for a label that the task
-        does not have."""
+        does not have, and for a label of the task without a column beside the others'."""
         column = self.label_column
         labels = None
         if isinstance(column, LabelSets):
+            label_sets.check_complete(self.columns, task, self.path)
             labels = label_sets.encode_labels(column, task)
         elif column is not None:
             labels = custom_task.encode_labels(column, task)

@@ -9,8 +9,9 @@ from bert_paddle import submission
 from bert_paddle.common import atomic_files, flags, hardware, runtime
 from bert_paddle.common.errors import DataError, FlagError, Interrupted, RunError
 from bert_paddle.common.printed_lines import print_line
+from bert_paddle.glue import layer_settings
 from bert_paddle.glue.args import GlueArgs
-from bert_paddle.models import hub
+from bert_paddle.models import hub, model_config
 from bert_paddle.sweep.benchmark import output_check, page, table
 from bert_paddle.sweep.benchmark.args import MNLI, BenchmarkArgs
 from bert_paddle.sweep.benchmark.plan import (
@@ -50,7 +51,9 @@ def run_benchmark(
         for run in plan.runs:
             print_line(shlex.join([*(program or PROGRAM), *run.argv(plan.overwrite)]), sys.stdout)
         return None
-    hub.find_model_dir(args.model_name_or_path, runtime.bert_paddle_home(), print_line)
+    folder = hub.find_model_dir(args.model_name_or_path, runtime.bert_paddle_home(), print_line)
+    config = model_config.read_config(folder)
+    layer_settings.check_layers(args, config.values["num_hidden_layers"])
     with lock_output_dir(plan.folder):
         queue = _Benchmark(plan, args)
         flags.save_settings(args, plan.folder)

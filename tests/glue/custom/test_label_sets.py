@@ -159,3 +159,26 @@ def test_a_glue_task_has_one_label_per_row():
             parse_args([*argv, *flags.split()])
     with pytest.raises(FlagError, match="--threshold is for several labels per row"):
         parse_args([*argv, "--threshold", "0.5"])
+
+
+def test_a_label_of_the_model_without_a_column_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("dev.csv").write_text("text,a,b,c\none,1,0,0\ntwo,0,1,1\n")
+    Path("config.json").write_text('{"problem_type": "multi_label_classification"}')
+    config = ModelConfig(
+        {"labels": ("a", "b", "c")},
+        frozenset(),
+        "",
+        tmp_path / "config.json",
+        "multi_label_classification",
+    )
+
+    def read(columns: str):
+        flags = f"--validation_file dev.csv --label_columns {columns} --do_eval"
+        args = parse_args(f"--model_name_or_path m --output_dir o {flags}".split())
+        return load.read_custom_data(args, config, RunLog(active=False))
+
+    with pytest.raises(DataError, match="--label_columns a,c leaves out 'b', a label of the model"):
+        read("a,c")
+    _, data = read("c,a,b")
+    assert data.dev[0][1].labels.tolist() == [[1, 0, 0], [0, 1, 1]]
