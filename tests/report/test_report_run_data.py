@@ -104,6 +104,7 @@ def test_unreadable_files_become_problems(tmp_path):
     [
         {"labels": "x", "metric": 3, "lengths": [1], "rows": 5, "versions": None, "steps": "s"},
         {"settings": [], "given": 7, "lengths": {"counts": ["a", -5]}, "task": ["t"]},
+        {"given": [["seed"], {}, 7]},
         {"parameters": 10**400, "steps": {"planned": 1e999}, "machine": {"a": 1}},
     ],
 )
