@@ -114,6 +114,14 @@ def test_no_content_of_run_json_breaks_the_page(tmp_path, odd):
     )
 
 
+def test_a_pipe_in_place_of_the_metrics_is_not_waited_for(tmp_path):
+    folder = run_folders.write_run(tmp_path / "a")
+    (folder / "metrics.jsonl").unlink()
+    os.mkfifo(folder / "metrics.jsonl")
+    (problem,) = run_data.read(folder).problems
+    assert "is not a regular file" in problem
+
+
 def test_non_finite_numbers_are_left_out_of_curves(tmp_path):
     folder = run_folders.write_run(tmp_path / "a")
     odd = [None, float("nan"), float("inf"), True, "3", 10**400, [], 0.25]
