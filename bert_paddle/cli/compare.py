@@ -32,7 +32,7 @@ class CompareArgs:
     """Everything `bert-paddle compare` takes."""
 
     runs: tuple[str, ...] = positional(
-        "RUN_A RUN_B", "--output_dir of two finished runs with --do_eval", minimum=2
+        "RUN_A RUN_B", "--output_dir of two finished runs with --do_eval", minimum=2, paths=None
     )
     json: bool = flag(False, "print a JSON object", group="comparison")
     resamples: int = flag(

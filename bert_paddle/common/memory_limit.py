@@ -12,6 +12,17 @@ _MEMORY_SIGNS = (
     *("MemoryError", "ResourceExhausted", "bad_alloc", "Unable to allocate"),
 )
 
+# Below it the import of Paddle fails, and not always with an error: OpenBLAS can try for ever, and
+# C++ ends the process.
+_MIN_BYTES = 700 << 20
+
+
+def check_enough_for_paddle() -> None:
+    """Raise RunError if a limit on memory is below what importing Paddle takes."""
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit != resource.RLIM_INFINITY and limit < _MIN_BYTES:
+        raise RunError(_too_little(limit, "importing Paddle takes more"))
+
 
 @contextlib.contextmanager
 def memory_errors() -> Iterator[None]:
@@ -25,7 +36,11 @@ def memory_errors() -> Iterator[None]:
         if limit == resource.RLIM_INFINITY or not any(sign in text for sign in _MEMORY_SIGNS):
             raise
         sign = next(sign for sign in _MEMORY_SIGNS if sign in text)
-        raise RunError(
-            f"{limit >> 20:,} MiB of memory, the limit that is set, are too little ({sign}): raise "
-            "it (ulimit -v unlimited)"
-        ) from error
+        raise RunError(_too_little(limit, sign)) from error
+
+
+def _too_little(limit: int, reason: str) -> str:
+    return (
+        f"{limit >> 20:,} MiB of memory, the limit that is set, are too little ({reason}): raise "
+        "it (ulimit -v unlimited)"
+    )

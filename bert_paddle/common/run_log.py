@@ -133,7 +133,9 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
 def _parse_records(folder: Path) -> tuple[list[dict[str, Any]], list[int]]:
     """The records in `folder`/metrics.jsonl, and the numbers, from 1, of the lines that are none.
     A last line without its end is not among these: so a crash leaves it."""
-    content = read_files.read_bytes(folder / METRICS_FILE) or b""
+    if read_files.exists(path := folder / METRICS_FILE):
+        read_files.check_not_endless(path, OSError)  # opening a pipe would wait
+    content = read_files.read_bytes(path) or b""
     lines = content.split(b"\n")
     records, other_lines = [], []
     for number, line in enumerate(lines, 1):

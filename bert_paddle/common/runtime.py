@@ -18,7 +18,7 @@ from pathlib import Path
 
 from bert_paddle.common import hardware
 from bert_paddle.common.errors import RunError
-from bert_paddle.common.memory_limit import memory_errors
+from bert_paddle.common.memory_limit import check_enough_for_paddle, memory_errors
 from bert_paddle.common.printed_lines import print_line
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from malloc.h
@@ -236,7 +236,8 @@ def _can_make_folders() -> bool:
 def import_paddle() -> None:
     """Import paddle without its warning about thread counts, which `configure` sets, and without
     its signal handler, which prints a C++ traceback on SIGTERM. A SIGTERM during the import is
-    delivered after it."""
+    delivered after it. Raises RunError if there is too little memory."""
+    check_enough_for_paddle()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     try:
         with suppress_lines(*_PADDLES_LINES), writable_home(), memory_errors():

@@ -159,9 +159,8 @@ def compared_settings(run: RunData) -> dict[str, str]:
 def settings(run: RunData) -> tuple[Table, Table]:
     """Two tables of flags: those that the user gave, and those at their defaults."""
     given = run.run_info.get("given")
-    given_names = (
-        [name for name in given if name in run.settings] if isinstance(given, list) else []
-    )
+    given = given if isinstance(given, list) else []  # run.json may have been edited
+    given_names = [name for name in given if isinstance(name, str) and name in run.settings]
     default_names = [name for name in run.settings if name not in given_names]
     given_table, default_table = (
         Table(

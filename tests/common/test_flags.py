@@ -192,7 +192,9 @@ def test_values_that_cannot_be_used(flag, value, message):
     )
 
 
-@pytest.mark.parametrize("line", ["report", "predict", "generate", "submission", "export"])
+@pytest.mark.parametrize(
+    "line", ["report", "predict", "generate", "submission", "export", "compare"]
+)
 def test_positional_arguments_that_can_be_no_files(line):
     for value, message in (
         ("a\0b", "must not contain a NUL character: 'a\\x00b'"),
@@ -202,7 +204,7 @@ def test_positional_arguments_that_can_be_no_files(line):
     ):
         with pytest.raises(FlagError) as caught:
             cli.find_command(line)([value])
-        name = "RUN" if line in ("report", "submission") else "MODEL_DIR"
+        name = {"report": "RUN", "submission": "RUN", "compare": "RUN_A"}.get(line, "MODEL_DIR")
         assert any(problem.startswith(f"{name} {message}") for problem in caught.value.problems)
 
 

@@ -104,6 +104,7 @@ def test_unreadable_files_become_problems(tmp_path):
     [
         {"labels": "x", "metric": 3, "lengths": [1], "rows": 5, "versions": None, "steps": "s"},
         {"settings": [], "given": 7, "lengths": {"counts": ["a", -5]}, "task": ["t"]},
+        {"given": [["seed"], {}, 7]},
         {"parameters": 10**400, "steps": {"planned": 1e999}, "machine": {"a": 1}},
     ],
 )
@@ -111,6 +112,14 @@ def test_no_content_of_run_json_breaks_the_page(tmp_path, odd):
     assert (
         "<svg" in build.write_run_report(run_folders.write_run(tmp_path / "a", **odd)).read_text()
     )
+
+
+def test_a_pipe_in_place_of_the_metrics_is_not_waited_for(tmp_path):
+    folder = run_folders.write_run(tmp_path / "a")
+    (folder / "metrics.jsonl").unlink()
+    os.mkfifo(folder / "metrics.jsonl")
+    (problem,) = run_data.read(folder).problems
+    assert "is not a regular file" in problem
 
 
 def test_non_finite_numbers_are_left_out_of_curves(tmp_path):
