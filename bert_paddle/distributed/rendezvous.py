@@ -2,7 +2,7 @@
 
 Paddle's own store waits for them for 900 seconds, in C++, with Python's lock held: nothing can be
 said and no signal is obeyed meanwhile. So the ranks meet here first. Their connections carry rank
-numbers only; nothing received is trusted or interpreted.
+numbers only. A stranger that names a rank can only end the waiting too early: then Paddle waits.
 """
 
 import contextlib
@@ -10,6 +10,7 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from itertools import chain
 
 from bert_paddle.common.errors import UserError
 from bert_paddle.distributed import environment
@@ -107,7 +108,7 @@ class _Notes:
 def _wait_for_others(
     size: int, address: tuple[str, int], deadline: float, note: Callable[[str], None]
 ) -> None:
-    notes, connections = _Notes(note), dict[int, socket.socket]()
+    notes, connections = _Notes(note), dict[int, list[socket.socket]]()
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.socket())
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -133,10 +134,10 @@ def _wait_for_others(
                 continue
             rank = int.from_bytes(hello[len(_HELLO) :], "big")
             if hello.startswith(_HELLO) and 0 < rank < size:
-                connections[rank] = stack.enter_context(connection)
+                connections.setdefault(rank, []).append(stack.enter_context(connection))
             else:
                 connection.close()
-        for connection in connections.values():
+        for connection in chain.from_iterable(connections.values()):
             with contextlib.suppress(OSError):  # a rank that has ended since is told of later
                 connection.sendall(_GO)
 

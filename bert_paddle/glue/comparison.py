@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -234,7 +234,8 @@ def _as_arrays(a: Rows, b: Rows, classes: list[str]) -> Iterator[np.ndarray]:
     if a.are_scores:
         return (np.array(column, np.float64) for column in columns)
     if a.are_several:
-        return (np.array([[c in value for c in classes] for value in rows]) for rows in columns)
+        several = cast("tuple[list[tuple[str, ...]], ...]", columns)
+        return (np.array([[c in value for c in classes] for value in rows]) for rows in several)
     others = sorted({str(value) for column in columns for value in column} - {*classes})
     index = {value: i for i, value in enumerate([*classes, *others])}
     return (np.array([index[str(value)] for value in column]) for column in columns)

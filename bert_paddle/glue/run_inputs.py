@@ -14,6 +14,7 @@ from bert_paddle.glue.tasks import Task, get_task
 from bert_paddle.models import classifier, compute_mode, hub, load_weights, model_config
 from bert_paddle.models.added_tokens import check_embeddings
 from bert_paddle.models.forward_pass import ForwardPass
+from bert_paddle.models.model_config import MULTI_LABEL
 from bert_paddle.models.tokenizer import Tokenizer, load_tokenizer
 
 
@@ -34,7 +35,8 @@ def read_data(
     before files are read or downloaded."""
     config = model_config.read_config(model_dir)
     several_labels = args.task_name is None and (not args.do_train or args.asks_for_multi_label)
-    model_config.check_classifier_kind(config, multi_label=several_labels)
+    if not (args.do_train and config.problem_type == MULTI_LABEL):  # it gets a new head
+        model_config.check_classifier_kind(config, multi_label=several_labels)
     if args.do_train:
         layer_settings.check_layers(args, config.values["num_hidden_layers"])
     check_embeddings(tokenizer.added_tokens, config.values["vocab_size"], model_dir)

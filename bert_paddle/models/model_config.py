@@ -121,7 +121,7 @@ def check_classifier_kind(
     elif kind == MULTI_LABEL and multi_label:
         return
     elif kind == MULTI_LABEL:
-        problem = "several classes can be true of one text, which is not supported here"
+        problem = "several classes can be true of one text, and one per text is expected"
     elif kind not in (None, "single_label_classification", "regression"):
         problem = "which is not known"
     elif kind == "regression" and outputs is not None and outputs > 1:

@@ -134,8 +134,8 @@ def refuse_in_the_way(in_the_way: Sequence[Path]) -> None:
         names = ", ".join(str(path) for path in in_the_way[:3])
         more = f" and {len(in_the_way) - 3} more" if len(in_the_way) > 3 else ""
         raise OutputError(
-            f"{names}{more}: in the way of this run's files, and not written by a run: move what "
-            "is yours, or give another folder"
+            f"{names}{more}: in the way of this run's files, and not written by a run, or damaged: "
+            "move what is yours, or give another folder"
         )
 
 

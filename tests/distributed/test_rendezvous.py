@@ -48,8 +48,13 @@ def test_all_ranks_meet_although_strangers_connect(monkeypatch):
     for thread in threads:
         thread.start()
     time.sleep(0.5)
-    with socket.create_connection(address) as stranger:
+    with (
+        socket.create_connection(address) as stranger,
+        socket.create_connection(address) as impostor,  # does not take rank 1's place
+    ):
         stranger.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        number = (1).to_bytes(rendezvous._RANK_BYTES, "big")
+        impostor.sendall(rendezvous._HELLO + number)
         time.sleep(1.5)
         assert done == []
         run(2)

@@ -272,6 +272,9 @@ def test_every_command_in_the_document_runs(
         assert name == "bert-paddle"
         if not Path(argv[1]).exists():
             shutil.copytree(tiny_dir, argv[1])
+            rows = [{"text_a": "good film", "label": label} for label in ("no", "no", "yes")]
+            text = "".join(json.dumps(row) + "\n" for row in rows)
+            Path(argv[1]).with_name("dev_predictions.jsonl").write_text(text)
         monkeypatch.setattr(sys, "argv", [name, *argv])
         program.run(argv)
     assert capsys.readouterr().out.count("exported: ") == len(set(lines))

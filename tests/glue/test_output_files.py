@@ -102,7 +102,9 @@ def test_a_file_of_others_is_refused_by_name(tmp_path, name, flag):
     path.parent.mkdir(parents=True)
     path.write_text(FOREIGN[name])
     shown = str(path.parent if name.startswith("model") else path)
-    with pytest.raises(OutputError, match="not written by a run: move what is yours") as caught:
+    with pytest.raises(
+        OutputError, match="not written by a run, or damaged: move what is yours"
+    ) as caught:
         flags = "--task_name sst2 --do_train 1 --do_eval 1 --do_predict 1 --profile 1"
         check(tmp_path / "out", f"{flags} {flag}")
     assert shown in str(caught.value)

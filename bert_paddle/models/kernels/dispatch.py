@@ -44,7 +44,9 @@ def choose_products(dtype: str, by_kernels: bool, log: RunLog) -> Products:
     --amp_dtype. by_kernels: see `choose_kernels`. Logs what was chosen."""
     reason = "" if by_kernels else "only this package's kernels compute in bfloat16"
     if dtype != "bfloat16":
-        reason = f"CPUs do not compute in {dtype}: see --amp_dtype bfloat16"
+        reason = f"CPUs do not compute in {dtype}"
+        if by_kernels and not bfloat16_unsupported_reason():
+            reason += ", but this one does in bfloat16: --bf16"
     reasons = collectives.all_gather(reason or bfloat16_unsupported_reason())
     if reason := next((reason for reason in reasons if reason), ""):
         log.warning(f"--use_amp has no effect on the CPU: computing in float32 ({reason})")
