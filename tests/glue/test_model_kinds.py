@@ -64,7 +64,6 @@ def test_several_labels_per_text_are_refused_where_one_is_expected(changed, fine
     model = changed(config={"problem_type": "multi_label_classification"})
     run = write_run_of(model, tmp_path / "run")
     for call in (
-        lambda: fine_tune(model),
         lambda: fine_tune(model, "--do_eval"),
         lambda: submission_command.main([str(run), "-o", str(tmp_path / "x.zip")]),
     ):
@@ -72,6 +71,12 @@ def test_several_labels_per_text_are_refused_where_one_is_expected(changed, fine
             call()
         assert "\n" not in str(caught.value)
     assert not (tmp_path / "x.zip").exists()
+
+
+def test_a_model_for_several_labels_is_trained_to_give_one(changed, fine_tune, tmp_path):
+    fine_tune(changed(config={"problem_type": "multi_label_classification"}), "--do_train")
+    config = json.loads((tmp_path / "out" / "model_2" / "config.json").read_text())
+    assert config["problem_type"] == "single_label_classification"
 
 
 @pytest.mark.parametrize(
