@@ -100,19 +100,19 @@ def read_dev_rows(source: ExportSource, dev_predictions: str | None) -> DevRows:
     """The rows on which the two models are compared.
 
     Raises DataError for a file that is missing or malformed or has other labels than the model,
-    WeightsError for a model without a vocabulary.
+    WeightsError for a model without a vocabulary or with several labels per row.
     """
     extras.import_extra("onnxruntime", "--int8")
+    if source.is_multi_label:
+        raise WeightsError(
+            f"{source.folder} predicts several labels per row, for which --int8 has no comparison: "
+            "export it without --int8"
+        )
     path = Path(dev_predictions or source.folder.parent / DEV_PREDICTIONS).expanduser()
     if not path.is_file():
         raise DataError(
             f"--int8 compares the models on a dev set, and {path} is not there: give "
             f"--dev_predictions FILE, the {DEV_PREDICTIONS} of a run with --do_eval"
-        )
-    if source.is_multi_label:
-        raise WeightsError(
-            f"{source.folder} predicts several labels per row, for which --int8 has no comparison: "
-            "export it without --int8"
         )
     if source.tokenizer is None:
         raise WeightsError(f"{source.folder} has no vocabulary, which --int8 needs for its dev set")

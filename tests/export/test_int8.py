@@ -8,7 +8,7 @@ import pytest
 import tiny
 
 from bert_paddle.cli import export as command
-from bert_paddle.common.errors import DataError, FlagError, RunError
+from bert_paddle.common.errors import DataError, FlagError, RunError, WeightsError
 from bert_paddle.export import check, export
 from bert_paddle.export.int8 import Int8Options
 
@@ -101,6 +101,16 @@ def test_what_it_cannot_compare_on(model, content, message):
     with pytest.raises(DataError, match=message):
         export.export_model(str(model), "onnx", int8_options=Int8Options())
     assert not (model.parent / "model_3_onnx").exists()
+
+
+def test_several_labels_per_row_are_refused_before_a_dev_set_is_asked_for(model):
+    (model.parent / "dev_predictions.jsonl").unlink()
+    path = model / "config.json"
+    config = json.loads(path.read_text()) | {"problem_type": "multi_label_classification"}
+    path.write_text(json.dumps(config))
+    (model / "manifest.json").unlink(missing_ok=True)
+    with pytest.raises(WeightsError, match="several labels per row, for which --int8 has no"):
+        export.export_model(str(model), "onnx", int8_options=Int8Options())
 
 
 def test_flags_that_do_not_go_together(model):
