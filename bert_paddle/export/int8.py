@@ -92,7 +92,7 @@ class DevRows:
         """The mean of the metrics, as a best step is chosen by."""
         predictions = logits[:, 0] if self.regression else logits.argmax(axis=1)
         labels = np.asarray(self.rows.labels)
-        values = [metrics.METRICS[name][1](predictions, labels) for name in self.metric_names]
+        values = [metrics.METRICS[name].compute(predictions, labels) for name in self.metric_names]
         return float(np.mean(values))
 
 

@@ -16,9 +16,12 @@ from bert_paddle.common.peer_flags import PeerFlag
 from bert_paddle.glue import tasks
 from bert_paddle.glue.best_metric import with_metric
 from bert_paddle.glue.custom_args import CUSTOM, overridden_flags, split_names
+from bert_paddle.glue.label_args import METRIC_VALUES
 from bert_paddle.glue.layer_args import LayerArgs
 from bert_paddle.glue.loss_args import LossArgs
+from bert_paddle.glue.metrics import higher_is_better
 from bert_paddle.glue.prediction_args import PredictionArgs
+from bert_paddle.glue.task_definition import LABELS, SCORE
 
 TASK = "task and data"
 
@@ -163,7 +166,7 @@ class GlueArgs(PredictionArgs, LossArgs, LayerArgs, FinetuneArgs, CommonArgs):
             except UserError as error:
                 yield str(error)
                 return
-        higher = self.metric not in ("loss", "mse")
+        higher = not self.metric or higher_is_better(METRIC_VALUES[self.metric])
         if self.greater_is_better not in (None, higher):
             metric = f"--metric {self.metric}" if self.metric else "the metric"
             direction = "highest" if higher else "lowest"
@@ -175,8 +178,8 @@ class GlueArgs(PredictionArgs, LossArgs, LayerArgs, FinetuneArgs, CommonArgs):
     def _loss_problems(self, task: tasks.Task | None) -> Iterator[str]:
         if task is not None:
             return self.loss_problems(task.labels, "" if task.labels else task.output)
-        other = "a score" if self.regression else ""
-        other = "any number of labels" if self.asks_for_multi_label else other
+        other = SCORE if self.regression else ""
+        other = LABELS if self.asks_for_multi_label else other
         return self.loss_problems(split_names(self.label_names or self.labels), other)
 
     def _seeds_problems(self, train: bool) -> Iterator[str]:

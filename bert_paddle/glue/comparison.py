@@ -62,7 +62,7 @@ class MetricComparison:
         """The run that the interval shows to be better, "A" or "B"; None: neither."""
         if self.interval is None or self.interval[0] <= 0 <= self.interval[1]:
             return None
-        return "B" if (self.interval[0] > 0) == (self.name != "mse") else "A"
+        return "B" if (self.interval[0] > 0) == metrics.higher_is_better(self.name) else "A"
 
 
 @dataclass(frozen=True)
@@ -219,7 +219,7 @@ def _compare_rows(
     drawn = resample(names, [guesses_a, guesses_b], labels, resamples, seed)
     compared = []
     for metric, (of_a, of_b) in drawn.items():
-        compute, interval = metrics.METRICS[metric][1], bootstrap.percentiles(of_b - of_a)
+        compute, interval = metrics.METRICS[metric].compute, bootstrap.percentiles(of_b - of_a)
         estimates = compute(guesses_a, labels), compute(guesses_b, labels)
         compared.append(MetricComparison(metric, *estimates, interval))
     different = int(np.sum(~_equal_rows(guesses_a, guesses_b)))

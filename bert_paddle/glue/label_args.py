@@ -5,19 +5,15 @@ import math
 from collections.abc import Iterator
 
 from bert_paddle.common.flag_fields import OnResume, Results, flag, optional_switch
-from bert_paddle.glue import text_format
+from bert_paddle.glue import metrics, text_format
 from bert_paddle.glue.custom_args import CUSTOM, TASK, CustomDataArgs, split_names
+from bert_paddle.glue.task_definition import LABELS, ONE_CLASS, SCORE
 
 # Value of --metric -> name of the metric in all_results.json.
-CLASSIFICATION_METRICS = {
-    "accuracy": "accuracy",
-    "f1": "f1",
-    "f1_macro": "f1_macro",
-    "matthews": "matthews_correlation",
-    "loss": "loss",
-}
-REGRESSION_METRICS = {"pearson": "pearson", "spearman": "spearmanr", "mse": "mse", "loss": "loss"}
-MULTI_LABEL_METRICS = {name: name for name in ("f1_micro", "f1_macro", "exact_match", "loss")}
+CLASSIFICATION_METRICS = metrics.flag_values(ONE_CLASS)
+REGRESSION_METRICS = metrics.flag_values(SCORE)
+MULTI_LABEL_METRICS = metrics.flag_values(LABELS)
+METRIC_VALUES = {**CLASSIFICATION_METRICS, **REGRESSION_METRICS, **MULTI_LABEL_METRICS}
 AUTO = "auto"  # value of --threshold
 DEFAULT_THRESHOLD = 0.5
 
@@ -49,7 +45,7 @@ class LabelArgs(CustomDataArgs):
         "metric that selects the best checkpoint (default: that of the GLUE task, else accuracy; "
         "for regression the mean of pearson and spearman, for several labels per row f1_micro)",
         group=CUSTOM,
-        choices=tuple({**CLASSIFICATION_METRICS, **REGRESSION_METRICS, **MULTI_LABEL_METRICS}),
+        choices=tuple(METRIC_VALUES),
     )
     greater_is_better: bool | None = optional_switch(
         "as the metric says anyway: 0 for loss and mse, 1 for the others",
@@ -116,8 +112,8 @@ class LabelArgs(CustomDataArgs):
         if self.regression:
             yield "--regression and several labels per row contradict each other: give one of them"
         if self.metric is not None and self.metric not in MULTI_LABEL_METRICS:
-            metrics = ", ".join(MULTI_LABEL_METRICS)
-            yield f"--metric {self.metric} is for one label per row: choose from {metrics}"
+            names = ", ".join(MULTI_LABEL_METRICS)
+            yield f"--metric {self.metric} is for one label per row: choose from {names}"
         if self.label_separator is not None and not self.separator:
             yield "--label_separator is empty: give what separates the labels"
         if not columns:
@@ -171,18 +167,18 @@ class LabelArgs(CustomDataArgs):
         if self.metric is None or self.asks_for_multi_label:
             return
         if self.regression and self.metric not in REGRESSION_METRICS:
-            metrics = ", ".join(REGRESSION_METRICS)
+            listed = ", ".join(REGRESSION_METRICS)
             yield (
                 f"--metric {self.metric} is a classification metric: with --regression choose from "
-                f"{metrics}"
+                f"{listed}"
             )
         if self.labels and self.metric not in CLASSIFICATION_METRICS:
-            metrics = ", ".join(CLASSIFICATION_METRICS)
+            listed = ", ".join(CLASSIFICATION_METRICS)
             kind = (
                 "a regression metric"
                 if self.metric in REGRESSION_METRICS
                 else ("for several labels per row")
             )
-            yield f"--metric {self.metric} is {kind}: choose from {metrics}"
+            yield f"--metric {self.metric} is {kind}: choose from {listed}"
         if self.metric == "f1" and len(labels) > 2:
             yield f"--metric f1 is for two classes, and --labels has {len(labels)}: give f1_macro"

@@ -32,7 +32,8 @@ class HubModel:
     weights_url: str
     vocab_url: str
     do_lower_case: bool = False
-    large: bool = False  # BERT-large's sizes, not BERT-base's
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
 
 
 # From PaddleNLP's BERT_PRETRAINED_* tables, with https URLs; a test compares the two.
@@ -48,7 +49,8 @@ HUB_MODELS = {
         _WEIGHTS_URL + "bert-large-uncased.pdparams",
         _VOCAB_URL + "bert-large-uncased-vocab.txt",
         do_lower_case=True,
-        large=True,
+        hidden_size=1024,
+        num_hidden_layers=24,
     ),
     "bert-base-cased": HubModel(
         28996,
@@ -59,7 +61,8 @@ HUB_MODELS = {
         28996,
         _WEIGHTS_URL + "bert/bert-large-cased.pdparams",
         _VOCAB_URL + "bert-large-cased-vocab.txt",
-        large=True,
+        hidden_size=1024,
+        num_hidden_layers=24,
     ),
     "bert-base-chinese": HubModel(
         21128,
@@ -81,10 +84,10 @@ def built_in_config(name: str) -> dict[str, Any] | None:
         return None
     return {
         "vocab_size": model.vocab_size,
-        "hidden_size": 1024 if model.large else 768,
-        "num_hidden_layers": 24 if model.large else 12,
-        "num_attention_heads": 16 if model.large else 12,
-        "intermediate_size": 4096 if model.large else 3072,
+        "hidden_size": model.hidden_size,
+        "num_hidden_layers": model.num_hidden_layers,
+        "num_attention_heads": model.hidden_size // 64,  # in all published models
+        "intermediate_size": 4 * model.hidden_size,
         "hidden_act": "gelu",
         "hidden_dropout_prob": 0.1,
         "attention_probs_dropout_prob": 0.1,

@@ -45,7 +45,7 @@ def test_correlations_have_fishers_interval_and_squared_errors_that_of_a_mean(ro
     half = Z * errors.std() / np.sqrt(rows)
     expected = (errors.mean() - half, errors.mean() + half)
     assert found["mse"] == pytest.approx(expected, abs=0.3 * half)
-    rank = metrics.METRICS["spearmanr"][1](predictions, labels)
+    rank = metrics.METRICS["spearmanr"].compute(predictions, labels)
     low, high = found["spearmanr"]
     # Spearman's spread is a little wider than Pearson's (Bonett and Wright 2000).
     assert low < rank < high and 0.9 < (high - low) / np.ptp(found["pearson"]) < 1.6
@@ -65,7 +65,7 @@ def test_every_metric_is_that_of_the_drawn_rows():
         drawn = bootstrap.resample(names, [predictions], truth)
         index = random.integers(0, 40, size=(1000, 40))
         for name in names:
-            plain = [metrics.METRICS[name][1](predictions[i], truth[i]) for i in index[:80]]
+            plain = [metrics.METRICS[name].compute(predictions[i], truth[i]) for i in index[:80]]
             error = 4 * np.std(plain) / np.sqrt(80)
             assert drawn[name].shape == (1, 1000)
             assert drawn[name].mean() == pytest.approx(np.mean(plain), abs=error)
@@ -76,7 +76,7 @@ def test_f1_of_the_second_class_is_resampled():
     predictions, labels = binary(500, right=0.8)
     drawn = bootstrap.resample(["f1"], [predictions], labels)["f1"][0]
     index = np.random.default_rng(4).integers(0, 500, size=(60, 500))
-    plain = [metrics.METRICS["f1"][1](predictions[i], labels[i]) for i in index]
+    plain = [metrics.METRICS["f1"].compute(predictions[i], labels[i]) for i in index]
     assert drawn.mean() == pytest.approx(np.mean(plain), abs=0.012)
     assert drawn.std() == pytest.approx(np.std(plain), rel=0.35)
 

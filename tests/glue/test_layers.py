@@ -143,7 +143,7 @@ def test_the_kernels_give_the_gradients_of_the_layers(place, flags):
         layer_settings.apply_to_model(args, model, 1, RunLog(active=False))
         model.eval()  # no dropout
         trainer = Trainer(
-            model, loss.objective(False), args, False, RunLog(active=False),
+            model, loss.objective(), args, False, RunLog(active=False),
             loss.forward_pass(model, by_kernels),
         )  # fmt: skip
         seen: dict[str, np.ndarray] = {}

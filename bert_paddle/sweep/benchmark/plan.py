@@ -161,7 +161,8 @@ def _download_problem(task: Task, args: BenchmarkArgs, needed: list[str]) -> str
     if args.dry_run:
         print_line(f"{task.name}: no local files: a run would download them")
         return None
-    print_line(f"{task.name}: no local files, downloading them into {home / 'glue'}")
+    if task.name in download.OFFICIAL_FILES:
+        print_line(f"{task.name}: no local files, downloading them into {home / 'glue'}")
     try:
         download.ensure_downloaded(task, home, search.rejected)
     except (DataError, RunError) as error:
