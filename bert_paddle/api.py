@@ -131,7 +131,8 @@ def evaluate(
     model_dir: str | Path, task_name: str | None = None, **flags_of_glue: Any
 ) -> dict[str, Any]:
     """Evaluate a fine-tuned model on a task's dev set(s); returns the content of all_results.json
-    (eval_loss, eval_accuracy, ...). output_dir is required; further flags as in `fine_tune`."""
+    (eval_loss, eval_accuracy, ...). output_dir is required; further flags and errors as in
+    `fine_tune`."""
     if "model_name_or_path" in flags_of_glue:
         raise FlagError(["model_dir is the model to evaluate: omit model_name_or_path"])
     values = {"task_name": task_name, "model_name_or_path": model_dir, **flags_of_glue}

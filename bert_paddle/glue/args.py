@@ -37,7 +37,7 @@ DESCRIPTION = """Fine-tune BERT on a GLUE task or data of your own, evaluate it,
 
 @dataclasses.dataclass
 class GlueArgs(PredictionArgs, LossArgs, LayerArgs, FinetuneArgs, CommonArgs):
-    """All flags of `run_glue.py`; `CommonArgs` has those shared with pre-training."""
+    """All flags of `run_glue.py`; `CommonArgs` has those that all training programs share."""
 
     task_name: str | None = flag(
         None,

@@ -112,8 +112,8 @@ class LabelArgs(CustomDataArgs):
         if self.regression:
             yield "--regression and several labels per row contradict each other: give one of them"
         if self.metric is not None and self.metric not in MULTI_LABEL_METRICS:
-            names = ", ".join(MULTI_LABEL_METRICS)
-            yield f"--metric {self.metric} is for one label per row: choose from {names}"
+            listed = ", ".join(MULTI_LABEL_METRICS)
+            yield f"--metric {self.metric} is for one label per row: choose from {listed}"
         if self.label_separator is not None and not self.separator:
             yield "--label_separator is empty: give what separates the labels"
         if not columns:

@@ -170,7 +170,7 @@ def download_model(name: str, home: Path, log: Callable[[str], None] = lambda li
     WeightsError if the download fails.
     """
     family, target = GPT2 if name in GPT2_MODELS else BERT, home / "models" / name
-    source = _first_url(name)
+    source = _weights_url(name)
     folder = target.with_name(f".{name}.download")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -193,7 +193,7 @@ def download_model(name: str, home: Path, log: Callable[[str], None] = lambda li
     return target
 
 
-def _first_url(name: str) -> str:
+def _weights_url(name: str) -> str:
     """The URL of a model's weights."""
     if name in GPT2_MODELS:
         return gpt2_hub.file_url(name, gpt2_hub.WEIGHTS_FILE)
@@ -203,7 +203,7 @@ def _first_url(name: str) -> str:
 def _download_bert(name: str, folder: Path) -> None:
     """Write all files of a model. Raises OSError, DownloadError."""
     _download_bert_vocabulary(name, folder)
-    _download_file(_first_url(name), folder / "model_state.pdparams")
+    _download_file(_weights_url(name), folder / "model_state.pdparams")
     config = {"model_type": "bert", "architectures": ["BertForPretraining"]}
     config |= built_in_config(name) or {}
     atomic_files.write_json(folder / "config.json", config)

@@ -101,8 +101,8 @@ def _run(args: PretrainArgs) -> dict[str, Any]:
     forward = pretrain_model.forward_pass(model, by_kernels, args.nsp, products)
     rank_facts.check_same_contents(args, source, data, model, resume_from)
     job = PretrainJob(args, output_dir, forward, source, data.held_out, data.masks, log)
-    marks = pretrain_fingerprints(args, source, data, runtime.bert_paddle_home())
-    job.pretrain(data.train, resume_from, marks)
+    fingerprints = pretrain_fingerprints(args, source, data, runtime.bert_paddle_home())
+    job.pretrain(data.train, resume_from, fingerprints)
     job.write_results()
     report.write_after_run(args, output_dir, log)
     return job.values
