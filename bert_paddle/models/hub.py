@@ -5,98 +5,18 @@ import contextlib
 import errno
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bert_paddle.common import atomic_files, read_files
 from bert_paddle.common.download import DownloadError, RemoteFile, download_lock, fetch_file
 from bert_paddle.common.errors import WeightsError
 from bert_paddle.models import gpt2_hub
+from bert_paddle.models.bert_hub import HUB, HUB_MODELS, built_in_config
 from bert_paddle.models.gpt2_hub import GPT2_MODELS
-
-_HUB = "https://bj.bcebos.com"
-_WEIGHTS_URL = f"{_HUB}/paddlenlp/models/transformers/"
-_VOCAB_URL = f"{_HUB}/paddle-hapi/models/bert/"
 
 BERT, GPT2 = "bert", "gpt2"  # families of models
 # Of a home directory that is read-only, or none.
 _UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR)
-
-
-@dataclass(frozen=True)
-class HubModel:
-    """A model of PaddleNLP's hub: the URLs of its files and its configuration."""
-
-    vocab_size: int
-    weights_url: str
-    vocab_url: str
-    do_lower_case: bool = False
-    hidden_size: int = 768
-    num_hidden_layers: int = 12
-
-
-# From PaddleNLP's BERT_PRETRAINED_* tables, with https URLs; a test compares the two.
-HUB_MODELS = {
-    "bert-base-uncased": HubModel(
-        30522,
-        _WEIGHTS_URL + "bert-base-uncased.pdparams",
-        _VOCAB_URL + "bert-base-uncased-vocab.txt",
-        do_lower_case=True,
-    ),
-    "bert-large-uncased": HubModel(
-        30522,
-        _WEIGHTS_URL + "bert-large-uncased.pdparams",
-        _VOCAB_URL + "bert-large-uncased-vocab.txt",
-        do_lower_case=True,
-        hidden_size=1024,
-        num_hidden_layers=24,
-    ),
-    "bert-base-cased": HubModel(
-        28996,
-        _WEIGHTS_URL + "bert/bert-base-cased.pdparams",
-        _VOCAB_URL + "bert-base-cased-vocab.txt",
-    ),
-    "bert-large-cased": HubModel(
-        28996,
-        _WEIGHTS_URL + "bert/bert-large-cased.pdparams",
-        _VOCAB_URL + "bert-large-cased-vocab.txt",
-        hidden_size=1024,
-        num_hidden_layers=24,
-    ),
-    "bert-base-chinese": HubModel(
-        21128,
-        _WEIGHTS_URL + "bert/bert-base-chinese.pdparams",
-        _VOCAB_URL + "bert-base-chinese-vocab.txt",
-    ),
-    "bert-base-multilingual-cased": HubModel(
-        119547,
-        _WEIGHTS_URL + "bert/bert-base-multilingual-cased.pdparams",
-        _VOCAB_URL + "bert-base-multilingual-cased-vocab.txt",
-    ),
-}
-
-
-def built_in_config(name: str) -> dict[str, Any] | None:
-    """A hub model's BertConfig values, for which no file is read; None if it is not a hub model."""
-    model = HUB_MODELS.get(name)
-    if model is None:
-        return None
-    return {
-        "vocab_size": model.vocab_size,
-        "hidden_size": model.hidden_size,
-        "num_hidden_layers": model.num_hidden_layers,
-        "num_attention_heads": model.hidden_size // 64,  # in all published models
-        "intermediate_size": 4 * model.hidden_size,
-        "hidden_act": "gelu",
-        "hidden_dropout_prob": 0.1,
-        "attention_probs_dropout_prob": 0.1,
-        "max_position_embeddings": 512,
-        "type_vocab_size": 2,
-        "initializer_range": 0.02,
-        "layer_norm_eps": 1e-12,
-        "pad_token_id": 0,
-    }
 
 
 def find_model_dir(
@@ -290,4 +210,4 @@ def find_tokenizer(name_or_path: str, home: Path) -> tuple[Path, str | None]:
 def _mirrored(url: str) -> str:
     """The URL on the mirror in PaddleNLP's variable PPNLP_ENDPOINT, if it is set."""
     mirror = os.environ.get("PPNLP_ENDPOINT", "").rstrip("/").removesuffix("/paddlenlp")
-    return url.replace(_HUB, mirror, 1) if mirror else url
+    return url.replace(HUB, mirror, 1) if mirror else url
