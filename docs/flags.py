@@ -43,6 +43,7 @@ ON_RESUME = {
     OnResume.FROM_RUN: "the run's",
 }
 _NO_LIMIT = 10**5  # larger upper bounds only stop typing mistakes
+_NAME = re.compile(r"(`[^`]+`|--[a-z]\w*(?:\.\.\.| \d\b)?|\$[A-Z]\w*(?:/\w+)*)", re.ASCII)
 Translate = Callable[[str], str]
 
 
@@ -105,9 +106,15 @@ def default_text(field: dataclasses.Field, translate: Translate) -> str:
     return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
 
 
+def resume_text(metadata: Mapping[str, Any]) -> str:
+    """Whether a resume may have another value. What is recognized by its content may lie
+    elsewhere."""
+    return ON_RESUME[OnResume.FREE if metadata["recognized_by"] else metadata["on_resume"]]
+
+
 def meaning_text(help: str) -> str:
     """The meaning of a flag as a cell, with names of flags and variables as code."""
-    parts = re.split(r"(`[^`]+`|--[a-z]\w*(?:\.\.\.)?|\$[A-Z]\w*)", help)  # every second is a name
+    parts = _NAME.split(help)  # every second one is a name
     return "".join(
         f"`{part.strip('`')}`" if i % 2 else _plain(part) for i, part in enumerate(parts)
     )
@@ -134,7 +141,7 @@ def flag_table(rows: list[Row], translate: Translate, with_programs: bool) -> It
             "programs": translate("all")
             if row.programs == [*TRAINING]
             else ", ".join(row.programs),
-            "resume": translate(ON_RESUME[metadata["on_resume"]]),
+            "resume": translate(resume_text(metadata)),
             "meaning": meaning_text(translate(metadata["help"])),
         }
         yield f"| {' | '.join(cells[name] for name in names)} |"
