@@ -73,7 +73,7 @@ def draw(records: list[dict], floor: float, path: Path) -> None:
     below.plot([r["step"] for r in held_out], [100 * r["nsp_accuracy"] for r in held_out], "o-")
     below.axhline(50, linestyle="--", color="gray")
     below.set_ylabel("relations right, held out, %")
-    below.set_xlabel("updates")
+    below.set_xlabel("steps")
     figure.tight_layout()
     figure.savefig(path, dpi=110)
 
@@ -123,7 +123,7 @@ def main() -> None:
         "",
         "4 layers x 256 (benchmarks/pretraining/bert_4x256.json: no dropout, for a run that sees "
         "no row twice), batch 32, length 64, AdamW, peak rate 7e-4, "
-        f"{values['global_step']} updates = {values['epoch']:.2f} epochs of "
+        f"{values['global_step']} steps = {values['epoch']:.2f} epochs of "
         f"{values['train_samples']:,} rows; {statistics.median(rates):.1f} sequences/s (median of "
         "the log lines).",
         "",
@@ -132,7 +132,7 @@ def main() -> None:
         f"Held out: the unigram entropy of the masked tokens is **{floor:.3f}** nats; the more "
         f"frequent relation has {most:.1%}.",
         "",
-        "| updates | masked words: loss | right | perplexity | relations: loss | right |",
+        "| steps | masked words: loss | right | perplexity | relations: loss | right |",
         "|---|---|---|---|---|---|",
     ]
     for r in records:
