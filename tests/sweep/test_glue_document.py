@@ -11,10 +11,8 @@ import pytest
 import tiny
 
 from bert_paddle import __main__ as program
-from bert_paddle.cli.sweep import SweepArgs
-from bert_paddle.common import flags
 from bert_paddle.glue import finetune
-from bert_paddle.glue.args import GlueArgs, parse_args
+from bert_paddle.glue.args import parse_args
 from bert_paddle.glue.tasks import TASKS
 from bert_paddle.sweep import seeds, sweep
 from bert_paddle.sweep.benchmark import scores
