@@ -49,6 +49,7 @@ OTHER_FLAGS = set(
     " --elastic_level --max_restart --log_dir --user --init --logdir --nodes --ntasks-per-node"
     " --gpus-per-node --cpus-per-task --signal --rounds --steps --tokens --result --task".split()
 )
+MADE_BY_COMMANDS = ("benchmarks/stability.md",)
 # Pages about wrong flags and other programs' flags; tests/test_peer_lines.py checks the latter.
 FLAGS_OF_OTHERS = ("BAD_INPUT.md", "FLAGS.md", "FLAGS_zh.md")
 
@@ -185,6 +186,21 @@ def _make_files(line: str) -> None:
 def test_a_wrong_command_is_noticed(line, wrong):
     with pytest.raises((AssertionError, flags.FlagError), match=wrong):
         parse(line)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_files_and_commands_in_the_text_are_there(page):
+    for words in map(str.split, re.findall(r"`([^`\n]+)`", FENCED.sub("", text_of(page)))):
+        words = words[next((i for i, word in enumerate(words) if "=" not in word), 0) :]
+        if words[0] == "bert-paddle" and len(words) > 1:
+            assert words[1] in cli.COMMANDS or words[1].isupper() or words[1] == "…", words
+        if words[0].endswith("python") and words[1:2] == ["-m"] and "benchmarks." in words[2]:
+            _parse_python(words[1:])
+        if words[0] == "make":
+            parse(" ".join(words))
+        for word in words if page.parent == ROOT / "docs" else ():
+            if re.fullmatch(r"(bert_paddle|tests|scripts|benchmarks|examples)/[\w./]*\w", word):
+                assert (ROOT / word).exists() or word in MADE_BY_COMMANDS, word
 
 
 def test_the_pages_that_are_wanted_in_chinese_are_there():
