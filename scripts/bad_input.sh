@@ -157,15 +157,6 @@ mkdir -p shards none_here
 pretrain=(--model_name_or_path bert-base-uncased --output_dir pretrained)
 try_command "no shards" pretrain "${pretrain[@]}" --input_dir none_here
 try_command "a shard that is none" pretrain "${pretrain[@]}" --input_dir shards
-for _ in {1..20}; do printf 'A good film.\nThe cast sings.\nIt rained all day.\n\n'; done >text.txt
-make_shards() { # FOLDER flags...
-    PYTHONPATH=$REPO "$PY" -m bert_paddle create-data --input_files text.txt --vocab_file minilm/vocab.txt \
-        --max_seq_length 32 --max_predictions_per_seq 5 --output_dir "$@" >/dev/null 2>&1
-}
-make_shards single --nsp 0
-make_shards unmasked --dynamic_masking 1
-try_command "shards of \`create-data --nsp 0\`" pretrain "${pretrain[@]}" --input_dir single
-try_command "shards without masks" pretrain "${pretrain[@]}" --input_dir unmasked
 try_command "no such text" create-data --input_files none.txt --vocab_file minilm/vocab.txt --output_dir made
 try_command "empty text" create-data --input_files empty.yaml --vocab_file minilm/vocab.txt --output_dir made
 exit $((failures > 0))
