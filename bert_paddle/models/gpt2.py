@@ -122,6 +122,7 @@ def hidden_states(
     position_ids: Any = None,
     mask: Any = None,
     cache: KeyValueCache | None = None,
+    recompute: bool = False,
 ) -> Any:
     """The output of the last norm, [rows, length, hidden].
 
@@ -129,6 +130,7 @@ def hidden_states(
     in the cache. mask: float tensor [rows or 1, 1, length, length] that is added to the scores;
     without it, each token attends to itself and all before it. With a cache, its tokens come before
     these, and theirs are added to it.
+    recompute: in training, the backward pass computes each layer again, which saves memory.
     """
     import paddle
 
@@ -142,7 +144,7 @@ def hidden_states(
     x = words(input_ids) + positions(position_ids)
     x = _dropout(x, config.embedding_dropout_prob, model.training)
     for number, layer in enumerate(gpt.decoder.layers):
-        run = _recomputed if model.training and getattr(model, "recompute", False) else _run
+        run = _recomputed if model.training and recompute else _run
         x = run(_layer_output, layer, x, mask, config, model.training, cache, number)
     if cache is not None:
         cache.length += length
