@@ -4,7 +4,9 @@ are there, its Chinese twin has the same commands and tables; and README's contr
 Commands that run as they stand: tests/test_command_lines.py, tests/test_documents.py (COMMANDS),
 tests/sweep/test_glue_document.py (GLUE, SWEEPS), tests/glue/custom/test_custom_data_docs.py
 (OWN_DATA), tests/clm/test_gpt2_document.py (GPT2), tests/report/test_report_document.py (REPORT),
-tests/export/test_export.py (EXPORT), tests/scripts (the scripts and COLA).
+tests/export/test_export.py (EXPORT), tests/pretrain/test_pretraining_document.py (PRETRAINING),
+tests/sweep/test_benchmark.py (BENCHMARK), tests/cli/test_check.py (CHECK), tests/scripts (the
+scripts and COLA).
 """
 
 import os
