@@ -33,7 +33,7 @@ OF_RUN = {
 # Runs its arguments, each a command line, in one process.
 DRIVER = """
 import json, shlex, sys
-from bert_paddle import submission
+from bert_paddle import __main__, submission
 from bert_paddle.common import flags
 from bert_paddle.common.errors import BertPaddleError
 from bert_paddle.glue import finetune
@@ -47,6 +47,9 @@ try:
                             "--output_dir none --data_dir empty --max_seq_length 16".split()))
 except BertPaddleError as error:
     print("$ error\\n" + str(error))
+print("$ benchmark", flush=True)
+__main__.run("glue-benchmark --tasks paws --data_dir glue --dry_run --max_seq_length 16 "
+             "--model_name_or_path bert-base-uncased --output_dir benchmark".split())
 print("$ help\\n" + flags.parser(GlueArgs, "").format_help())
 print("$ submission\\n" + " ".join(submission.SUBMISSION_FILES))
 """
@@ -173,6 +176,7 @@ def test_the_new_task(place):
     assert "nyu-mll/glue" not in card
     names = said(place, "submission").split()
     assert "PAWS.tsv" not in names and "CoLA.tsv" in names
+    assert "--task_name=PAWS --do_train=1 --do_eval=1 --do_predict=1" in said(place, "benchmark")
     error = said(place, "error")
     assert "PAWS: no data found, and there is no download of it; looked in: " in error
     assert "empty" in error and "home/glue/PAWS" in error
