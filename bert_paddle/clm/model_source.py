@@ -1,12 +1,13 @@
 """Where a run's model comes from: its configuration, tokenizer and weights."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from bert_paddle.clm.args import ClmArgs
 from bert_paddle.common import runtime
-from bert_paddle.common.errors import UserError, WeightsError
+from bert_paddle.common.errors import FlagError, UserError, WeightsError
 from bert_paddle.common.run_log import RunLog
 from bert_paddle.distributed import collectives
 from bert_paddle.models import gpt2, gpt2_config, gpt2_weights, hub
@@ -55,14 +56,49 @@ def read_model_source(args: ClmArgs, log: RunLog) -> ModelSource:
         raise UserError(
             f"--max_seq_length {args.max_seq_length} is more than the model's {positions} positions"
         )
-    layers = source.config.num_hidden_layers
-    if args.freeze_layers > layers:
-        raise UserError(f"--freeze_layers {args.freeze_layers}: the model has {layers} layers")
+    _check_layers(args, source.config)
     return source
+
+
+def _check_layers(args: ClmArgs, config: Gpt2Config) -> None:
+    layers = config.num_hidden_layers
+    if args.freeze_layers > layers:
+        raise FlagError([f"--freeze_layers {args.freeze_layers}: the model has {layers} layers"])
+
+
+def check_before_start(args: ClmArgs, log: Callable[[str], None]) -> None:
+    """What can be told of the model without its weights and its vocabulary, before a run starts in
+    another process. log: called with a line if the model is downloaded.
+
+    Raises WeightsError for a model that is missing or not a GPT-2, FlagError for more frozen layers
+    than it has.
+    """
+    name, home = args.model_name_or_path, runtime.bert_paddle_home()
+    if args.random_weights:
+        config = _override_sizes(_named_config(name, home)[0], args)
+    else:
+        folder = hub.find_model_dir(name, home, log, hub.GPT2)
+        config = gpt2_config.read_gpt2_config(folder)
+    _check_layers(args, config)
 
 
 def _random_source(args: ClmArgs) -> ModelSource:
     name, home = args.model_name_or_path, runtime.bert_paddle_home()
+    config, folder = _named_config(name, home)
+    vocabulary = folder or Path(name).expanduser()
+    if not args.vocab_file:
+        vocabulary = collectives.run_on_main_first(lambda: _find_vocabulary(folder, name, home))
+    tokenizer = load_bpe_tokenizer(vocabulary, args.vocab_file)
+    config = _override_sizes(replace(config, vocab_size=len(tokenizer)), args)
+    tensors = gpt2.initial_tensors(config, args.seed)
+    return ModelSource(
+        config, tokenizer, tensors, folder, [f"random weights from seed {args.seed}"]
+    )
+
+
+def _named_config(name: str, home: Path) -> tuple[Gpt2Config, Path | None]:
+    """The configuration of a published name, a folder or a config.json, and the folder if it is
+    one. Raises WeightsError."""
     path, in_home = Path(name).expanduser(), home / "models" / name
     config = gpt2_config.published_config(name)
     folder = next((p for p in (path, in_home) if p.is_dir()), None)
@@ -76,15 +112,7 @@ def _random_source(args: ClmArgs) -> ModelSource:
             f"--model_name_or_path {name}: no folder or config.json, and no published GPT-2 "
             f"({names}): with --random_weights it gives the configuration"
         )
-    vocabulary = folder or path
-    if not args.vocab_file:
-        vocabulary = collectives.run_on_main_first(lambda: _find_vocabulary(folder, name, home))
-    tokenizer = load_bpe_tokenizer(vocabulary, args.vocab_file)
-    config = _override_sizes(replace(config, vocab_size=len(tokenizer)), args)
-    tensors = gpt2.initial_tensors(config, args.seed)
-    return ModelSource(
-        config, tokenizer, tensors, folder, [f"random weights from seed {args.seed}"]
-    )
+    return config, folder
 
 
 def _find_vocabulary(folder: Path | None, name: str, home: Path) -> Path:

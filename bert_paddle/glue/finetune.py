@@ -252,7 +252,7 @@ class FineTuningJob(TrainingJob):
         named = dict(zip(self.task.labels, self.task.thresholds, strict=True))
         self.values["thresholds"] = named
         if self.args.fits_thresholds:
-            listed = ", ".join(f"{name} {value:.3g}" for name, value in [*named.items()][:20])
+            listed = ", ".join(f"{name} {value}" for name, value in [*named.items()][:20])
             self.log.note(
                 f"thresholds fitted to the dev set, which makes its metrics optimistic: {listed}"
                 + (", ..." if len(named) > 20 else "")

@@ -17,6 +17,7 @@ from bert_paddle.sweep.benchmark.args import MNLI, BenchmarkArgs
 from bert_paddle.sweep.benchmark.plan import (
     BenchmarkPlan,
     plan_benchmark,
+    problems_by_task,
     starts_from_mnli,
     with_mnli_model,
 )
@@ -51,9 +52,7 @@ def run_benchmark(
         for run in plan.runs:
             print_line(shlex.join([*(program or PROGRAM), *run.argv(plan.overwrite)]), sys.stdout)
         return None
-    folder = hub.find_model_dir(args.model_name_or_path, runtime.bert_paddle_home(), print_line)
-    config = model_config.read_config(folder)
-    layer_settings.check_layers(args, config.values["num_hidden_layers"])
+    _check_model(args.model_name_or_path, plan)
     with lock_output_dir(plan.folder):
         queue = _Benchmark(plan, args)
         flags.save_settings(args, plan.folder)
@@ -62,6 +61,20 @@ def run_benchmark(
             if signal_number is not None:
                 raise Interrupted(queue.interrupted(signal_number), signal_number)
         return queue.finish()
+
+
+def _check_model(name: str, plan: BenchmarkPlan) -> None:
+    """Find the model, downloading it if necessary, and compare its layers with the flags of the
+    runs. Raises WeightsError, FlagError."""
+    folder = hub.find_model_dir(name, runtime.bert_paddle_home(), print_line)
+    layers = model_config.read_config(folder).values["num_hidden_layers"]
+    problems = {
+        run.values["task"]: layer_settings.layer_problems(run.args, layers)
+        for run in plan.runs
+        if isinstance(run.args, GlueArgs) and run.args.do_train
+    }
+    if found := problems_by_task(problems):
+        raise FlagError(found)
 
 
 class _Benchmark(RunQueue):

@@ -140,7 +140,7 @@ def test_a_file_without_labels_is_predicted_and_not_scored(read):
         (
             "--multi_label --threshold 1.5",
             "{}",
-            "--threshold 1.5: give auto, or a number between 0",
+            "--threshold 1.5: give a number between 0 and 1, or one for each label, or auto",
         ),
         ("--multi_label --threshold auto", "{}", "--threshold auto is fitted to the dev set: eval"),
         ("--threshold 0.4", "{}", "--threshold is for several labels per row (--multi_label)"),
