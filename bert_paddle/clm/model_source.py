@@ -43,7 +43,7 @@ def read_model_source(args: ClmArgs, log: RunLog) -> ModelSource:
     else:
         folder = training_run.find_initial_model(args.model_name_or_path, log, hub.GPT2)
         loaded = gpt2_weights.load_gpt2_weights(folder)
-        tokenizer = load_bpe_tokenizer(folder, args.vocab_file)
+        tokenizer = load_bpe_tokenizer(*(_given_tokenizer(args) or (folder, args.vocab_file)))
         check_vocabulary(tokenizer, loaded.config, folder)
         source = ModelSource(loaded.config, tokenizer, loaded.tensors, folder, loaded.notes)
     for message in source.tokenizer.messages:
@@ -85,15 +85,25 @@ def check_before_start(args: ClmArgs, log: Callable[[str], None]) -> None:
 def _random_source(args: ClmArgs) -> ModelSource:
     name, home = args.model_name_or_path, runtime.bert_paddle_home()
     config, folder = _named_config(name, home)
-    vocabulary = folder or Path(name).expanduser()
-    if not args.vocab_file:
-        vocabulary = collectives.run_on_main_first(lambda: _find_vocabulary(folder, name, home))
-    tokenizer = load_bpe_tokenizer(vocabulary, args.vocab_file)
+    files = _given_tokenizer(args) or (folder or Path(name).expanduser(), args.vocab_file)
+    if not (args.tokenizer_name_or_path or args.vocab_file):
+        found = collectives.run_on_main_first(lambda: _find_vocabulary(folder, name, home))
+        files = found, None
+    tokenizer = load_bpe_tokenizer(*files)
     config = _override_sizes(replace(config, vocab_size=len(tokenizer)), args)
     tensors = gpt2.initial_tensors(config, args.seed)
     return ModelSource(
         config, tokenizer, tensors, folder, [f"random weights from seed {args.seed}"]
     )
+
+
+def _given_tokenizer(args: ClmArgs) -> tuple[Path, str | None] | None:
+    """The folder, and the vocabulary file if it is named, of --tokenizer_name_or_path; None without
+    it. Raises WeightsError."""
+    name, home = args.tokenizer_name_or_path, runtime.bert_paddle_home()
+    if not name:
+        return None
+    return collectives.run_on_main_first(lambda: hub.find_tokenizer(name, home, hub.GPT2))
 
 
 def _named_config(name: str, home: Path) -> tuple[Gpt2Config, Path | None]:

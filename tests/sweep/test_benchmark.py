@@ -24,7 +24,6 @@ from bert_paddle.common.errors import (
     FlagError,
     OutputError,
     RunError,
-    UserError,
     WeightsError,
 )
 from bert_paddle.glue import finetune
@@ -150,6 +149,11 @@ def test_seeds_give_means_intervals_and_a_submission_of_the_best(go, capsys):
     assert float(row["mean"]) == pytest.approx(70) and float(row["std"]) == pytest.approx(10)
     reach = 4.302653 * 10 / 3**0.5
     assert float(row["ci95_high"]) == pytest.approx(70 + reach, abs=1e-4)
+    go("--seeds", "3,4", "--tasks", "RTE", "--output_dir", "two", "--do_predict", "0")
+    page = Path("two/benchmark.md").read_text()
+    assert "85.00 ± 7.07 | 21.47 to 100.00 |" in page  # no accuracy is above 100 %
+    assert len(go.ran) == 32
+    go.ran = go.ran[:30]
     text = Path("out/benchmark.md").read_text()
     average = "| GLUE average | mean of the tasks | 70.00 ± 10.00 | 45.16 to 94.84 |"
     assert average in text
@@ -200,6 +204,21 @@ def test_a_dry_run_prints_the_commands_only(go, capsys):
     assert not go.ran and not Path("out").exists()
 
 
+def test_flags_about_classes_are_not_for_scores(go, capsys):
+    go("--tasks", "RTE,STS-B", "--class_weights", "balanced", "--label_smoothing_factor", "0.1")
+    assert [args.class_weights for args in go.ran] == [None, "balanced"]
+    said = "STS-B: without --class_weights, --label_smoothing_factor: its labels are scores"
+    assert said in capsys.readouterr().err
+    Path("weights.yaml").write_text("all: {class_weights: balanced}\n")
+    go("--tasks", "STS-B,MNLI", "--recipe", "weights.yaml", "--output_dir", "other")
+    weights = {args.task_name: args.class_weights for args in go.ran[2:]}
+    assert weights == {"STS-B": None, "MNLI": "balanced", "AX": None}
+    with pytest.raises(FlagError, match="--class_weights: only for one class per row"):
+        go("--tasks", "STS-B", "--class_weights", "balanced")
+    with pytest.raises(FlagError, match=r"2 weights for 3 classes .*\(MNLI\)"):
+        go("--tasks", "RTE,STS-B,MNLI", "--class_weights", "1,2")
+
+
 def test_mistakes_are_told_before_anything_runs(go, files, monkeypatch):
     Path("mine.yaml").write_text(
         "all: {batch_size: 8, batch_sise: 8, seed: 3}\nMRCP: {batch_size: 4}\nRTE: 3\n"
@@ -219,14 +238,18 @@ def test_mistakes_are_told_before_anything_runs(go, files, monkeypatch):
         ("--train_file a.csv", "data files of your own are for bert-paddle glue"),
         ("--do_eval 0", "--do_eval 0: every run of a benchmark trains and evaluates"),
         ("--seeds 1,x", "--seeds: each must be"),
+        ("--seeds 1,1", "--seeds: 1 is given twice"),
     ]
     for words, message in mistakes:
         with pytest.raises(FlagError, match=message):
             go(*words.split())
     with pytest.raises(WeightsError, match="nowhere"):
         go(model="nowhere/at/all")
-    with pytest.raises(UserError, match="--freeze_layers 9: the model has 2 layers"):
-        go("--freeze_layers", "9")
+    with pytest.raises(FlagError, match="9: the model has 2 layers; --reinit_layers 3: the model"):
+        go("--freeze_layers", "9", "--reinit_layers", "3")
+    Path("deep.yaml").write_text("all: {freeze_layers: 2}\nCoLA: {reinit_layers: 1}\n")
+    with pytest.raises(FlagError, match=r"2 layers, and one that is drawn .* trained \(CoLA\)"):
+        go("--recipe", "deep.yaml")
     with pytest.raises(WeightsError, match="the model is 'gpt2', but only bert is supported"):
         go(model=tiny_gpt2.HF_DIR)
 
