@@ -194,6 +194,18 @@ def test_a_failure_is_shown_and_the_rest_goes_on(go, capsys):
     assert [args.task_name for args in go.ran] == ["CoLA"]
 
 
+def test_runs_from_another_model_are_not_those_from_mnli(go):
+    go("--tasks", "MNLI,RTE")
+    with pytest.raises(OutputError, match="RTE/seed_42: --model_name_or_path was '.*/m' and"):
+        go("--tasks", "MNLI,RTE", "--from_mnli")
+    go("--tasks", "MNLI,RTE", "--from_mnli", "--output_dir", "other")
+    ran = len(go.ran)
+    go("--tasks", "MNLI,RTE", "--from_mnli", "--output_dir", str(Path("other").resolve()))
+    assert len(go.ran) == ran
+    with pytest.raises(OutputError, match="--model_name_or_path was 'other/MNLI/seed_42/model_7'"):
+        go("--tasks", "MNLI,RTE", "--output_dir", "other")
+
+
 def test_a_dry_run_prints_the_commands_only(go, capsys):
     go("--dry_run", "--tasks", "MNLI,RTE", "--from_mnli", "--batch_size", "8", "--n_gpu", "2")
     lines = [shlex.split(line) for line in capsys.readouterr().out.splitlines()]
@@ -325,8 +337,9 @@ def test_the_shipped_recipes_and_published_rows():
         assert set(row) <= NINE
 
 
-def test_the_document_is_about_what_is_there(tmp_path):
-    text = (Path(__file__).parents[2] / "docs" / "BENCHMARK.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", ["BENCHMARK.md", "BENCHMARK_zh.md"])
+def test_the_document_is_about_what_is_there(tmp_path, name):
+    text = (Path(__file__).parents[2] / "docs" / name).read_text(encoding="utf-8")
     for line in "".join(re.findall(r"```shell\n(.*?)```", text, re.DOTALL)).splitlines():
         words = shlex.split(line)
         assert words[0] == "bert-paddle" and words[1] in cli.COMMANDS

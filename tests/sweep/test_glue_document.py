@@ -97,7 +97,7 @@ def test_the_commands_of_sweeps_run_as_they_stand(tmp_path, monkeypatch):
         assert f"`{key}`" in text_of("SWEEPS.md"), key
 
 
-@pytest.mark.parametrize("name", ["GLUE", "SWEEPS"])
+@pytest.mark.parametrize("name", ["BENCHMARK", "GLUE", "SWEEPS"])
 def test_both_languages_have_the_same_commands_and_figures(name):
     english, chinese = f"{name}.md", f"{name}_zh.md"
     assert commands(english) == commands(chinese)

@@ -4,6 +4,7 @@ tables after each; assemble the submission."""
 import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from bert_paddle import submission
 from bert_paddle.common import atomic_files, flags, hardware, runtime
@@ -25,6 +26,7 @@ from bert_paddle.sweep.benchmark.table import BenchmarkTable
 from bert_paddle.sweep.plan import SweepRun
 from bert_paddle.sweep.run_queue import PROGRAM, RunQueue
 from bert_paddle.sweep.table import RunOutcome
+from bert_paddle.training import run_info
 from bert_paddle.training.output_lock import lock_output_dir
 
 _MODEL_FLAG = "model_name_or_path"
@@ -96,7 +98,12 @@ class _Benchmark(RunQueue):
         self.write_tables()
 
     def unknown_settings(self, run: SweepRun) -> tuple[str, ...]:
-        return (_MODEL_FLAG,) if starts_from_mnli(run) else ()
+        # Which step of MNLI's model it started from is not known until MNLI is finished. A run that
+        # started from another model is not the planned one.
+        settings = run_info.read(run.folder).get("settings")
+        earlier = Path(str(settings.get(_MODEL_FLAG)) if isinstance(settings, dict) else "")
+        started_so = earlier.parent.parts[-2:] == (MNLI, run.folder.name)
+        return (_MODEL_FLAG,) if starts_from_mnli(run) and started_so else ()
 
     def _dependents(self) -> list[RunOutcome]:
         return [outcome for outcome in self.outcomes if starts_from_mnli(outcome.run)]
