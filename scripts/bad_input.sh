@@ -108,12 +108,12 @@ try "own data: a threshold beyond 1" "${own[@]}" --train_file lists.jsonl --mult
 try "own data: a threshold for one class per row" "${own[@]}" --train_file own.csv --threshold 0.4
 try "own data: a class weight for an unknown class" "${own[@]}" --train_file own.csv --class_weights good=1,poor=3
 try "own data and a task" "${some[@]}" --train_file own.csv
-try "own data: a model without a classifier" "${own[@]}" --test_file own.csv
 try "a class weight for an unknown class" "${some[@]}" --class_weights positive=1,neutral=3
 try "more frozen and re-drawn layers than there are" "${some[@]}" --freeze_layers 7 --reinit_layers 8
 try "a layer both frozen and drawn anew" "${some[@]}" --freeze_layers 5 --reinit_layers 2
 try "layers drawn anew without training" "${some[@]}" --do_eval --reinit_layers 2 --class_weights balanced
 try "a seed given twice" "${some[@]}" --seeds 1,2,1
+try "own data: a model without a classifier" "${own[@]}" --test_file own.csv
 try "prediction without test file" "${some[@]}" --do_predict
 try "evaluation with an untrained head" "${some[@]}" --do_eval
 try "output folder in a file" "${some[@]}" --output_dir run_glue.py/out
@@ -198,6 +198,17 @@ mkdir -p shards none_here
 pretrain=(--model_name_or_path bert-base-uncased --output_dir pretrained)
 try_command "no shards" pretrain "${pretrain[@]}" --input_dir none_here
 try_command "a shard that is none" pretrain "${pretrain[@]}" --input_dir shards
+shards_of() { # FOLDER flags of create-data...
+    local made=$1
+    shift
+    printf 'a good film\nthe cast is fine\n\na dull film\nthe plot is poor\n' >documents.txt
+    PYTHONPATH=$REPO "$PY" -m bert_paddle create-data --input_files documents.txt --vocab_file minilm/vocab.txt \
+        --output_dir "$made" "$@" >/dev/null 2>&1
+}
+shards_of singles --nsp 0
+try_command "shards of \`create-data --nsp 0\`" pretrain "${pretrain[@]}" --input_dir singles
+shards_of unmasked --dynamic_masking 1
+try_command "shards without masks" pretrain "${pretrain[@]}" --input_dir unmasked
 try_command "no such text" create-data --input_files none.txt --vocab_file minilm/vocab.txt --output_dir made
 try_command "empty text" create-data --input_files empty.yaml --vocab_file minilm/vocab.txt --output_dir made
 exit $((failures > 0))
