@@ -27,11 +27,11 @@ def layer_problems(args: LayerArgs, layers: int) -> Iterator[str]:
     counts = {name: getattr(args, name) for name in ("freeze_layers", "reinit_layers")}
     too_many = {name: count for name, count in counts.items() if count > layers}
     for name, count in too_many.items():
-        yield f"--{name} {count}: the model has {layers} layers"
+        yield f"--{name} {count}: the model has {_count(layers)}"
     if not too_many and args.reinit_layers and sum(counts.values()) > layers:
         yield (
             f"--freeze_layers {args.freeze_layers} and --reinit_layers {args.reinit_layers}: the "
-            f"model has {layers} layers, and one that is drawn anew must be trained"
+            f"model has {_count(layers)}, and one that is drawn anew must be trained"
         )
 
 

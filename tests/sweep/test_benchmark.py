@@ -22,6 +22,7 @@ from bert_paddle.common import flags
 from bert_paddle.common.errors import (
     DataError,
     FlagError,
+    Interrupted,
     OutputError,
     RunError,
     WeightsError,
@@ -67,6 +68,9 @@ def go(files, tmp_path, monkeypatch):
             call.ran.append(args)
             code = call.run(args)
             on_exit(child, code, "error: it failed" if code else "")
+            if code > 128:
+                return code - 128
+        return None
 
     monkeypatch.setattr(child_processes, "run_children", in_this_process)
     call.ran, call.run = [], invented
@@ -128,7 +132,7 @@ def test_tasks_of_every_kind_with_a_tiny_model(go, files, capsys):
     page = Path("out/benchmark.html").read_text()
     assert "<script" not in page and "http" not in page.split("</style>")[1].split("<svg")[0]
     assert "subset: 6 of 3668 training rows, 6 of 408 dev rows" in page
-    assert "Not the complete official data" in page and "RTE, MRPC and STS-B start" in page
+    assert "Not the complete official data" in page and "MRPC and STS-B start from MNLI" in page
     said = capsys.readouterr()
     assert "no submission: " in said.err and "rows, not 9796; and " in said.err
     assert "MNLI, accuracy matched / accuracy mismatched: " in said.out
@@ -192,6 +196,22 @@ def test_a_failure_is_shown_and_the_rest_goes_on(go, capsys):
     go.ran.clear()
     go("--from_mnli")
     assert [args.task_name for args in go.ran] == ["CoLA"]
+
+
+def test_after_a_signal_the_same_command_goes_on(go):
+    flags = ("--tasks", "CoLA,MNLI,RTE", "--from_mnli")
+    for name, finished in (("CoLA", 1), ("RTE", 2)):
+        go.run = lambda args, name=name: 143 if args.task_name == name else invented(args)
+        message = f"SIGTERM: stopped with {finished} of 4 runs .*same command resumes the benchmark"
+        with pytest.raises(Interrupted, match=message):
+            go(*flags)
+        assert "## Failed" not in Path("out/benchmark.md").read_text()
+    go.run = invented
+    go(*flags)
+    assert [args.task_name for args in go.ran] == ["MNLI", "CoLA", "CoLA", "RTE", "RTE", "AX"]
+    assert go.ran[-2].model_name_or_path == "out/MNLI/seed_42/model_7"
+    assert {args.resume_from_checkpoint for args in go.ran[:-1]} == {"auto"}
+    assert "RTE starts from MNLI's model." in Path("out/benchmark.md").read_text()
 
 
 def test_runs_from_another_model_are_not_those_from_mnli(go):

@@ -14,7 +14,7 @@ from bert_paddle.glue import layer_settings
 from bert_paddle.glue.args import GlueArgs
 from bert_paddle.models import hub, model_config
 from bert_paddle.sweep.benchmark import output_check, page, table
-from bert_paddle.sweep.benchmark.args import MNLI, BenchmarkArgs
+from bert_paddle.sweep.benchmark.args import FROM_MNLI, MNLI, BenchmarkArgs
 from bert_paddle.sweep.benchmark.plan import (
     BenchmarkPlan,
     plan_benchmark,
@@ -79,6 +79,16 @@ def _check_model(name: str, plan: BenchmarkPlan) -> None:
         raise FlagError(found)
 
 
+def _start_text(args: BenchmarkArgs) -> str:
+    """A sentence on the tasks that start from MNLI's model; "" if none do."""
+    names = [name for name in args.task_names if args.from_mnli and name in FROM_MNLI]
+    if not names:
+        return ""
+    *others, last = names
+    listed = f"{', '.join(others)} and {last} start" if others else f"{last} starts"
+    return f" {listed} from MNLI's model."
+
+
 class _Benchmark(RunQueue):
     """The state of a benchmark. Creating an instance reads which runs are finished and writes the
     tables; raises OutputError if the folder has something else."""
@@ -89,8 +99,10 @@ class _Benchmark(RunQueue):
         super().__init__(plan.folder, plan.runs, plan.overwrite, resume=True)
         self.plan = plan
         self.title = f"{output_check.TITLE}{args.model_name_or_path}"
-        start = " RTE, MRPC and STS-B start from MNLI's model." if args.from_mnli else ""
-        self.heading = [f"Recipe: {args.recipe}.{start}", f"Machine: {hardware.describe()}"]
+        self.heading = [
+            f"Recipe: {args.recipe}.{_start_text(args)}",
+            f"Machine: {hardware.describe()}",
+        ]
         output_check.check_outputs(plan, args)
         self.read_finished()
         for outcome in self._dependents():

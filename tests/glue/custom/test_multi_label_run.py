@@ -1,9 +1,11 @@
 """Runs on rows with any number of labels: training, files, prediction, export, report."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+import same
 import tiny
 
 from bert_paddle import api
@@ -76,6 +78,23 @@ def test_thresholds_are_saved_and_used(trained, model, place, tmp_path):
     high = finetune.run(parse_args([*argv.split(), "--threshold", "0.999999"]))
     assert high["eval_exact_match"] < again["eval_exact_match"]
     assert set(high["thresholds"].values()) == {0.999999}
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(place, tmp_path):
+    """Its thresholds, too, in the model's config.json and card."""
+    argv = f"--model_name_or_path {place / 'model'} --output_dir {tmp_path / 'out'} --multi_label "
+    argv += f"--train_file {place / 'dev.jsonl'} --validation_file {place / 'test.jsonl'} "
+    argv += "--threshold auto --max_seq_length 32 --num_train_epochs 2 --batch_size 16 --report 0 "
+    argv += "--save_steps 5 --learning_rate 3e-3"
+    found = []
+    for resume in ("", " --resume_from_checkpoint auto"):
+        results = finetune.run(parse_args((argv + resume).split()))
+        files = same.checkpoint_files(tmp_path / "out" / "model_10")
+        found.append((files, results["thresholds"], results["eval_f1_per_label"]))
+        shutil.rmtree(tmp_path / "out" / "model_10")
+    assert found[0] == found[1] and "config.json" in found[0][0]
+    saved = values(tmp_path / "out" / "model_5", "config.json")["thresholds"]
+    assert saved != found[0][1]  # of its own weights
 
 
 def test_prediction_files(trained, place):
