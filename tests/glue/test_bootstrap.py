@@ -34,12 +34,12 @@ def test_intervals_stay_in_the_range_of_the_metric():
     assert low < 0 and high > 1
     for name in (*metrics.METRICS, "loss"):
         assert metric_range(f"eval_{name}") == RANGES[name]
-    # Of more than 1,500 rows, parts are resampled, whose values are moved to that of all.
-    random = np.random.default_rng(1)
-    labels = np.where(random.random(4000) < 0.002, 50.0, random.normal(size=4000))
-    noisy = labels + np.where(np.abs(labels) > 9, random.normal(size=4000), 0.05)
-    low, high = bootstrap.intervals(["pearson"], noisy, labels)["pearson"]
-    assert low < high <= 1
+    # Of more than 1,500 rows, parts are resampled, whose values are moved to that of all: with one
+    # wrong score, of which most parts know nothing, up to 1.11.
+    labels = np.random.default_rng(1).normal(size=4000)
+    predictions = np.append(-30, labels[1:])
+    low, high = bootstrap.intervals(["pearson"], predictions, labels)["pearson"]
+    assert low < 0.9 and high == 1
 
 
 @pytest.mark.parametrize("rows", [300, 40_000])
