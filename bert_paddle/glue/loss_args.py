@@ -33,7 +33,6 @@ class LossArgs:
         minimum=0,
         maximum=0.99,
         on_ranks=OnRanks.SAME_LATER,
-        needs=(TRAINING,),
         card_name="label smoothing",
     )
 

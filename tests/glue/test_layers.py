@@ -175,7 +175,6 @@ def test_the_kernels_give_the_gradients_of_the_layers(place, flags):
         ("--do_eval --freeze_embeddings", "--freeze_embeddings needs training (--do_train)"),
         ("--do_eval --layerwise_lr_decay 0.9", "--layerwise_lr_decay needs training (--do_train)"),
         ("--do_eval --class_weights balanced", "--class_weights needs training (--do_train)"),
-        ("--do_eval --label_smoothing_factor 0.1", "--label_smoothing_factor needs training"),
         ("--layerwise_lr_decay 0", "--layerwise_lr_decay must be greater than 0"),
         ("--layerwise_lr_decay 1.1", "--layerwise_lr_decay must be at most 1"),
     ],
