@@ -7,7 +7,7 @@ from typing import Any
 
 from bert_paddle.clm.args import ClmArgs
 from bert_paddle.common import runtime
-from bert_paddle.common.errors import FlagError, UserError, WeightsError
+from bert_paddle.common.errors import FlagError, WeightsError
 from bert_paddle.common.run_log import RunLog
 from bert_paddle.distributed import collectives
 from bert_paddle.models import gpt2, gpt2_config, gpt2_weights, hub
@@ -51,27 +51,28 @@ def read_model_source(args: ClmArgs, log: RunLog) -> ModelSource:
     source.tokenizer = source.tokenizer.with_roles(args.roles())
     log.note(f"special tokens: {_describe_roles(source.tokenizer)}")
     _resize(source, args.seed)
-    positions = source.config.max_position_embeddings
-    if args.max_seq_length > positions:
-        raise UserError(
-            f"--max_seq_length {args.max_seq_length} is more than the model's {positions} positions"
-        )
-    _check_layers(args, source.config)
+    _check_sizes(args, source.config)
     return source
 
 
-def _check_layers(args: ClmArgs, config: Gpt2Config) -> None:
-    layers = config.num_hidden_layers
+def _check_sizes(args: ClmArgs, config: Gpt2Config) -> None:
+    """Raise FlagError for flags that ask for more than the model has."""
+    problems, length = [], args.max_seq_length
+    positions, layers = config.max_position_embeddings, config.num_hidden_layers
+    if length > positions:
+        problems.append(f"--max_seq_length {length} is more than the model's {positions} positions")
     if args.freeze_layers > layers:
-        raise FlagError([f"--freeze_layers {args.freeze_layers}: the model has {layers} layers"])
+        problems.append(f"--freeze_layers {args.freeze_layers}: the model has {layers} layers")
+    if problems:
+        raise FlagError(problems)
 
 
 def check_before_start(args: ClmArgs, log: Callable[[str], None]) -> None:
     """What can be told of the model without its weights and its vocabulary, before a run starts in
     another process. log: called with a line if the model is downloaded.
 
-    Raises WeightsError for a model that is missing or not a GPT-2, FlagError for more frozen layers
-    than it has.
+    Raises WeightsError for a model that is missing or not a GPT-2, FlagError for flags that ask for
+    more than it has.
     """
     name, home = args.model_name_or_path, runtime.bert_paddle_home()
     if args.random_weights:
@@ -79,7 +80,7 @@ def check_before_start(args: ClmArgs, log: Callable[[str], None]) -> None:
     else:
         folder = hub.find_model_dir(name, home, log, hub.GPT2)
         config = gpt2_config.read_gpt2_config(folder)
-    _check_layers(args, config)
+    _check_sizes(args, config)
 
 
 def _random_source(args: ClmArgs) -> ModelSource:

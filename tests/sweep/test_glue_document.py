@@ -74,7 +74,7 @@ def test_the_commands_of_sweeps_run_as_they_stand(tmp_path, monkeypatch):
     monkeypatch.setattr(sweep, "program_command", lambda plan: FAKE)
     monkeypatch.setenv("BERT_PADDLE_HOME", str(tmp_path / "home"))
     models = tmp_path / "home" / "models"
-    tiny.write_encoder(models / "bert-base-uncased")
+    tiny.write_encoder(models / "bert-base-uncased", max_position_embeddings=128)
     shutil.copytree(tiny_gpt2.HF_DIR, models / "gpt2")
     ran = []
     for line in commands("SWEEPS.md"):

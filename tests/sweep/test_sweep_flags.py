@@ -148,9 +148,9 @@ def test_models_are_checked_before_the_first_run(tmp_path, tiny_dir, monkeypatch
     monkeypatch.setattr(child_processes, "run_children", lambda *rest: pytest.fail("started"))
     out = ["--output_dir", str(tmp_path / "out")]
     base = ["--", "--task_name", "sst2", "--model_name_or_path", str(tiny_dir)]
-    values = ["freeze_layers=1,9", "reinit_layers=0,2"]
+    short, values = ["--max_seq_length", "32"], ["freeze_layers=1,9", "reinit_layers=0,2"]
     with pytest.raises(FlagError) as caught:
-        command.main([*out, *values, "--seeds", "1,2", *base])
+        command.main([*out, *values, "--seeds", "1,2", *base, *short])
     both = "--freeze_layers 1 and --reinit_layers 2: the model has 2 layers, and one that is drawn"
     assert caught.value.problems == [
         f"{both} anew must be trained (with freeze_layers=1 reinit_layers=2)",
@@ -158,12 +158,15 @@ def test_models_are_checked_before_the_first_run(tmp_path, tiny_dir, monkeypatch
         "more)",
     ]
     with pytest.raises(FlagError, match=r"--reinit_layers 3: the model has 2 layers$"):
-        seeds.run_seeds(parse_args([*out, *base[1:], "--seeds", "1,2", "--reinit_layers", "3"]))
+        flags = ["--seeds", "1,2", "--reinit_layers", "3"]
+        seeds.run_seeds(parse_args([*out, *base[1:], *short, *flags]))
     with pytest.raises(WeightsError, match="there is no model folder"):
         command.main([*out, "seed=1,2", *base[:-1], str(tmp_path / "none")])
     texts = tmp_path / "texts.txt"
     texts.write_text("one\ntwo\n")
     clm = ["--program", "clm", *out, "freeze_layers=0,4", "--", "--train_file", str(texts)]
+    with pytest.raises(FlagError, match="--max_seq_length 128 is beyond the 64 positions of"):
+        command.main([*out, "seed=1,2", *base])
     with pytest.raises(FlagError, match=r"4: the model has 3 layers \(with freeze_layers=4\)"):
         command.main([*clm, "--model_name_or_path", str(tiny_gpt2.HF_DIR)])
     small = ["--model_name_or_path", "gpt2", "--random_weights", "--num_hidden_layers", "3"]

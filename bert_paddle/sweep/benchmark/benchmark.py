@@ -10,9 +10,9 @@ from bert_paddle import submission
 from bert_paddle.common import atomic_files, flags, hardware, runtime
 from bert_paddle.common.errors import DataError, FlagError, Interrupted, RunError
 from bert_paddle.common.printed_lines import print_line
-from bert_paddle.glue import layer_settings
 from bert_paddle.glue.args import GlueArgs
 from bert_paddle.models import hub, model_config
+from bert_paddle.sweep import model_check
 from bert_paddle.sweep.benchmark import output_check, page, table
 from bert_paddle.sweep.benchmark.args import FROM_MNLI, MNLI, BenchmarkArgs
 from bert_paddle.sweep.benchmark.plan import (
@@ -66,12 +66,12 @@ def run_benchmark(
 
 
 def _check_model(name: str, plan: BenchmarkPlan) -> None:
-    """Find the model, downloading it if necessary, and compare its layers with the flags of the
+    """Find the model, downloading it if necessary, and compare its sizes with the flags of the
     runs. Raises WeightsError, FlagError."""
     folder = hub.find_model_dir(name, runtime.bert_paddle_home(), print_line)
-    layers = model_config.read_config(folder).values["num_hidden_layers"]
+    config = model_config.read_config(folder)
     problems = {
-        run.values["task"]: layer_settings.layer_problems(run.args, layers)
+        run.values["task"]: model_check.bert_size_problems(run.args, config, folder)
         for run in plan.runs
         if isinstance(run.args, GlueArgs) and run.args.do_train
     }
