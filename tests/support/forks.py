@@ -132,6 +132,8 @@ def serve(connection: socket.socket, listener: socket.socket) -> None:
     runtime.import_paddle()
     paddlenlp_bert.bert_module()
     import h5py  # noqa: F401
+    import scipy.stats  # noqa: F401
+    import sklearn.metrics  # noqa: F401
 
     import bert_paddle.glue.finetune
     import bert_paddle.pretrain.pretrain  # noqa: F401

@@ -32,6 +32,8 @@ _SIGNATURES: dict[str, list[Any]] = {
     "squares": [*[_POINTER] * 2, _INT64],
     "adamw": [_POINTER, _INT64, *[_FLOAT] * 6],
     "cast_bfloat16": [_POINTER, _INT64],
+    "few_rows_linear": [*[_POINTER] * 4, *[_INT64] * 3],
+    "few_rows_scores": [*[_POINTER] * 3, *[_INT64] * 3],
 }
 # Of layer_kernels.h, for activations in float32 and, with a suffix, in bfloat16.
 _LAYER_SIGNATURES: dict[str, list[Any]] = {
@@ -50,7 +52,8 @@ for _suffix in ("", "_bfloat16"):
 _ALLOCATING = {
     name
     for name in _SIGNATURES
-    if name.startswith(("column_sums", "attention", "squares")) or "_grad" in name
+    if name.startswith(("column_sums", "attention", "squares", "few_rows_linear"))
+    or "_grad" in name
 }
 _DIGEST_SIZE = hashlib.sha256().digest_size  # the digest is appended to a cached library
 
