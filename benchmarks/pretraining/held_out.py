@@ -85,7 +85,7 @@ def _evaluate(out: Path, model: Path, shards: Path, predictions: int) -> dict[st
     folder = out / "held_out"
     _run("run_pretrain.py", "--do_eval", model_name_or_path=model, input_dir=shards,
          output_dir=folder, max_predictions_per_seq=predictions, eval_batch_size=64,
-         max_eval_samples=-1, n_gpu=0, report=0, overwrite_output_dir=1)  # fmt: skip
+         max_eval_samples=-1, n_gpu=0, report=0)  # fmt: skip
     return json.loads((folder / "all_results.json").read_text())
 
 
