@@ -1,6 +1,7 @@
 """The flags of `run_glue.py`."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -186,7 +187,7 @@ class GlueArgs(PredictionArgs, LossArgs, LayerArgs, FinetuneArgs, CommonArgs):
         try:
             parse_seeds(self.seeds or "")
         except ValueError as error:
-            yield f"--seeds: each {error}"
+            yield f"--seeds: {error}"
         if not train:
             yield "--seeds is for training: give --do_train too"
         if self.resume_from_checkpoint not in (None, "auto"):
@@ -213,10 +214,16 @@ class GlueArgs(PredictionArgs, LossArgs, LayerArgs, FinetuneArgs, CommonArgs):
 
 
 def parse_seeds(text: str) -> list[int]:
-    """The distinct seeds in "1,2,3". Raises ValueError with a message such as "must be at least
-    0", without the flag's name."""
+    """The seeds in "1,2,3". Raises ValueError with a message such as "each must be at least 0",
+    without the flag's name, also for a seed that is given twice."""
     seed_flag = next(f.metadata for f in flags.declared_flags(GlueArgs) if f.name == "seed")
-    return list(dict.fromkeys(convert(seed_flag, seed.strip()) for seed in text.split(",")))
+    try:
+        seeds = [convert(seed_flag, seed.strip()) for seed in text.split(",")]
+    except ValueError as error:
+        raise ValueError(f"each {error}") from None
+    if twice := [seed for seed, count in Counter(seeds).items() if count > 1]:
+        raise ValueError(f"{twice[0]} is given twice, but has one run: give each seed once")
+    return seeds
 
 
 def parse_args(argv: Sequence[str] | None = None) -> GlueArgs:

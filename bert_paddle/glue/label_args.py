@@ -76,10 +76,11 @@ class LabelArgs(CustomDataArgs):
     )
     threshold: str | None = flag(
         None,
-        "probability from which on a label is predicted, with several labels per row; auto: of "
-        "each label the one with the best F1 on the dev set, saved with the model (default: the "
-        "model's, 0.5 in training)",
+        "probability from which on a label is predicted, with several labels per row, or one for "
+        "each label: 0.5,0.3,...; auto: of each label the one with the best F1 on the dev set, "
+        "saved with the model (default: the model's, 0.5 in training)",
         group=CUSTOM,
+        comma_separated=True,
     )
 
     @property
@@ -97,9 +98,11 @@ class LabelArgs(CustomDataArgs):
         """Whether the thresholds are fitted to the dev set."""
         return self.threshold is not None and self.threshold.strip().lower() == AUTO
 
-    def fixed_threshold(self) -> float | None:
-        """--threshold as a number; None if it is not given, or auto."""
-        return None if self.threshold is None or self.fits_thresholds else float(self.threshold)
+    def fixed_thresholds(self) -> tuple[float, ...]:
+        """The numbers of --threshold; () if it is not given, or auto."""
+        if self.threshold is None or self.fits_thresholds:
+            return ()
+        return parse_thresholds(self.threshold)
 
     def label_problems(self) -> Iterator[str]:
         """Problems with these flags and their combination with others, one message each."""
@@ -139,13 +142,10 @@ class LabelArgs(CustomDataArgs):
         has several labels; evaluate: whether the run does."""
         if self.threshold is None:
             return
-        if not self.fits_thresholds:
-            try:
-                value = float(self.threshold)
-            except ValueError:
-                value = math.nan
-            if not (0 < value < 1):
-                yield f"--threshold {self.threshold}: give {AUTO}, or a number between 0 and 1"
+        try:
+            self.fixed_thresholds()
+        except ValueError as error:
+            yield f"--threshold {self.threshold}: {error}, or {AUTO}"
         if other_kind or self.regression:
             yield "--threshold is for several labels per row (--multi_label)"
         elif self.fits_thresholds and not evaluate:
@@ -182,3 +182,18 @@ class LabelArgs(CustomDataArgs):
             yield f"--metric {self.metric} is {kind}: choose from {listed}"
         if self.metric == "f1" and len(labels) > 2:
             yield f"--metric f1 is for two classes, and --labels has {len(labels)}: give f1_macro"
+
+
+def parse_thresholds(text: str) -> tuple[float, ...]:
+    """The numbers in "0.5" or "0.5,0.3". Raises ValueError, with a message without the flag's name,
+    for anything that is no number between 0 and 1."""
+    numbers = []
+    for part in text.split(","):
+        try:
+            value = float(part)
+        except ValueError:
+            value = math.nan
+        if not 0 < value < 1:
+            raise ValueError("give a number between 0 and 1, or one for each label")
+        numbers.append(value)
+    return tuple(numbers)

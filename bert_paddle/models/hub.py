@@ -192,17 +192,19 @@ def _remove_if_empty(folder: Path) -> None:
         folder.rmdir()
 
 
-def find_tokenizer(name_or_path: str, home: Path) -> tuple[Path, str | None]:
+def find_tokenizer(name_or_path: str, home: Path, family: str = BERT) -> tuple[Path, str | None]:
     """The folder and, if it is named, the vocabulary file of --tokenizer_name_or_path: a folder, a
-    vocabulary file, a name under home/models, or a published name. Raises WeightsError."""
+    vocabulary file, a name under home/models, or a published name of the family, BERT or GPT2.
+    Raises WeightsError."""
     path = Path(name_or_path).expanduser()
     if read_files.is_file(path):
         return path.parent, str(path)
-    if name_or_path in HUB_MODELS and not read_files.is_dir(path):
+    published = GPT2_MODELS if family == GPT2 else HUB_MODELS
+    if name_or_path in published and not read_files.is_dir(path):
         if not read_files.is_dir(home / "models" / name_or_path):
             return download_vocabulary(name_or_path, home), None
     try:
-        return find_model_dir(name_or_path, home), None
+        return find_model_dir(name_or_path, home, family=family), None
     except WeightsError as error:
         raise WeightsError(f"--tokenizer_name_or_path: {error}") from None
 

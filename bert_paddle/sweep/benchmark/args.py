@@ -68,7 +68,7 @@ class BenchmarkArgs(GlueArgs):
             try:
                 parse_seeds(self.seeds)
             except ValueError as error:
-                yield f"--seeds: each {error}"
+                yield f"--seeds: {error}"
 
     def finalize(self) -> None:
         """Set the models' names. What each run does is decided when it is planned."""
