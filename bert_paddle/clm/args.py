@@ -81,8 +81,8 @@ class ClmArgs(SizeArgs, FreezeArgs, FinetuneArgs, CommonArgs):
     cpu_kernels: bool = reworded(
         CommonArgs,
         "cpu_kernels",
-        "on the CPU, update the weights with this package's C kernel of AdamW, compiled at first "
-        "use, instead of Paddle's (a resumed run must keep it)",
+        "on the CPU, update the weights and compute the tokens of samples with this package's C "
+        "kernels, compiled at first use, instead of Paddle's (a resumed run must keep it)",
     )
     train_file: str | None = flag(
         None,

@@ -78,8 +78,9 @@ class Sampler:
         )
         rng = np.random.default_rng([self.args.seed, step])
         settings = sampling_settings(self.args)
+        size, use_kernels = len(self.tokenizer), self.args.cpu_kernels
         with self.autocast():
-            tokens = generate(self.model, prompt, [rng], settings, eos, len(self.tokenizer))
+            tokens = generate(self.model, prompt, [rng], settings, eos, size, use_kernels)
             ids = [token for (token,) in tokens if token is not None]
         special = [i for i in map(self.tokenizer.id_of, self.tokenizer.roles) if i is not None]
         return self.args.sample_prompt + self.tokenizer.decode(ids, skip=special)

@@ -41,18 +41,20 @@ def generate(
     settings: SamplingSettings,
     eos_id: int | None,
     vocab_size: int | None = None,
+    use_kernels: bool = True,
 ) -> Iterator[list[int | None]]:
     """Continue a prompt, once for each random generator; yields the next token of every text, None
     for those that have ended. Ends when all have, after eos or `max_new_tokens` tokens.
 
     model: in evaluation mode. prompt: at least one token. vocab_size: of the tokenizer, if the
-    model has more embeddings: only its tokens are chosen. Raises UserError if the tokens would be
+    model has more embeddings: only its tokens are chosen. use_kernels: compute the products on the
+    CPU by this package's kernels, where they can be had. Raises UserError if the tokens would be
     more than the model's positions, RunError if logits are not finite.
     """
     import paddle
 
     check_length(len(prompt), settings.max_new_tokens, model.config.max_position_embeddings)
-    kernels = few_rows.find_kernels(model)
+    kernels = few_rows.find_kernels(model) if use_kernels else None
     cache = gpt2.KeyValueCache(model.config.num_hidden_layers, kernels)
     texts = [list(prompt) for _ in rngs]
     tokens = np.array(texts, np.int64)
