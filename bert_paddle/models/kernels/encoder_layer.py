@@ -7,7 +7,7 @@ Hendrycks and Gimpel 2016, arXiv:1606.08415), forward and backward.
     Y       = norm(dropout(gelu(Y1 W1 + b1) W2 + b2) + Y1)
 
 X: the layer's input; Xq: those of its rows whose output is computed; d: the size of a head.
-products.py computes the matrix products, kernels.c everything between them.
+products.py computes the matrix products, the C files everything between them.
 """
 
 import functools
@@ -20,7 +20,7 @@ import numpy as np
 from bert_paddle.models.kernels.compile_kernels import Kernels
 from bert_paddle.models.kernels.products import Products
 
-_KEY_MULTIPLE = 16  # kernels.c pads the keys of a sequence to a multiple of this, its WIDE
+_KEY_MULTIPLE = 16  # attention.c pads the keys of a sequence to a multiple of this, its WIDE
 
 
 @dataclass(frozen=True)
@@ -90,10 +90,6 @@ class Settings:
     hidden_dropout: Dropout
     epsilons: tuple[float, float]  # of the two norms
 
-    def run(self, name: str, *arguments: Any) -> None:
-        """Run the kernel `name`, for the type of the products' factors."""
-        self.kernels.run(name + self.products.suffix, *arguments)
-
 
 def apply(x_queries: Any, x: Any, parameters: Sequence[Any], settings: Settings) -> Any:
     """The layer's output [nq, h] for `x_queries` [nq, h] attending to `x` [n, h], float32 tensors.
@@ -123,7 +119,7 @@ def _forward(ctx: Any, xq: Any, x: Any, *inputs: Any) -> Any:
     *parameters, s = inputs
     wq, wk, wv, wo, w1, w2 = s.weights
     _, bq, _, bk, _, bv, _, bo, g1, e1, _, b1, _, b2, g2, e2 = parameters
-    (n, h), run, product, storage = xq.shape, s.run, s.products.product, s.products.storage
+    (n, h), run, product, storage = xq.shape, s.kernels.run, s.products.product, s.products.storage
     xq_wq, x_wk, x_wv = product(s.x_queries, wq), product(s.x, wk), product(s.x, wv)
     q, k, v, context = storage(xq_wq), storage(x_wk), storage(x_wv), s.products.empty([n, h])
     probs = s.products.empty([s.spans.size])
@@ -154,7 +150,7 @@ def _backward(ctx: Any, dy: Any) -> Any:
     import paddle
 
     weight_grad = _weight_grad if any(ctx.trained) else _no_grad
-    s, products, run = ctx.settings, ctx.settings.products, ctx.settings.run
+    s, products, run = ctx.settings, ctx.settings.products, ctx.settings.kernels.run
     product, empty, like = products.product, products.empty, paddle.empty_like
     wq, wk, wv, wo, w1, w2 = s.weights
     _, bq, _, bk, _, bv, _, bo, g1, e1, _, b1, _, b2, g2, e2 = ctx.parameters

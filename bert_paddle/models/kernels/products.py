@@ -23,12 +23,12 @@ _INSTRUCTION_SETS = {"avx512_bf16", "amx_bf16"}  # as Linux names them
 class Products(Protocol):
     """How the encoder computes matrix products, and stores their factors.
 
-    suffix: of the names of the kernels that store factors. product and add_product: A B, with
-    matrices of stored type and float32 results; transpose_a: A^T B; transpose_b: A B^T.
+    name: the type of the factors, which the kernels store (see load_kernels). product and
+    add_product: A B, with matrices of stored type and float32 results; transpose_a: A^T B;
+    transpose_b: A B^T.
     """
 
     name: str
-    suffix: str
 
     def empty(self, shape: Sequence[int]) -> Any:
         """A new tensor for factors."""
@@ -48,7 +48,7 @@ class Products(Protocol):
 
 
 class _Float32Products:
-    name, suffix = "float32", ""
+    name = "float32"
 
     def empty(self, shape: Sequence[int]) -> Any:
         import paddle
@@ -71,7 +71,7 @@ class _Float32Products:
 
 
 class _Bfloat16Products:
-    name, suffix = "bfloat16", "_bfloat16"
+    name = "bfloat16"
 
     def empty(self, shape: Sequence[int]) -> Any:
         import paddle
@@ -85,7 +85,7 @@ class _Bfloat16Products:
         contiguous = [tensor.contiguous() for tensor in tensors]
         rounded = [self.empty(tensor.shape) for tensor in tensors]
         pairs = zip(contiguous, rounded, strict=True)
-        # `Cast` structs of kernels.c
+        # `Cast` structs of layer.c
         casts = np.array([(x.data_ptr(), out.data_ptr(), x.size) for x, out in pairs], np.int64)
         kernels.run("cast_bfloat16", casts, len(casts))
         return rounded
