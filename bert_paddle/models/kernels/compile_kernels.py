@@ -64,14 +64,14 @@ class Kernels:
 
     def run(self, name: str, *arguments: Any) -> None:
         """Call the kernel `name`. Raises MemoryError when it cannot allocate memory."""
-        values = [_as_pointer(value) for value in arguments]
+        values = [as_pointer(value) for value in arguments]
         with self._record_event(name):  # shown by --profile
             failed = getattr(self._library, name)(*values)
         if failed and name in _ALLOCATING:
             raise MemoryError(f"the kernel {name} could not allocate memory")
 
 
-def _as_pointer(value: Any) -> Any:
+def as_pointer(value: Any) -> Any:
     """The address of a tensor's or array's data; any other value unchanged."""
     if hasattr(value, "data_ptr"):
         return value.data_ptr()

@@ -9,7 +9,7 @@ import numpy as np
 from bert_paddle.common.errors import RunError
 from bert_paddle.distributed import collectives
 from bert_paddle.models.kernels import compile_kernels, embedding, encoder_layer
-from bert_paddle.models.kernels.products import FLOAT32, Products
+from bert_paddle.models.kernels.products import FLOAT32, Products, float32_unsupported_reason
 
 
 def unsupported_reason(bert: Any) -> str:
@@ -27,7 +27,7 @@ def unsupported_reason(bert: Any) -> str:
     parameters = (*bert.embeddings.parameters(), *bert.encoder.parameters())
     if any(str(p.dtype) != "paddle.float32" for p in parameters):
         return "a weight is not float32"
-    return compile_kernels.load_kernels()[1]
+    return compile_kernels.load_kernels()[1] or float32_unsupported_reason()
 
 
 def encode(
@@ -71,7 +71,7 @@ def encode(
         if index == len(layers) - 1:
             packed_positions = paddle.to_tensor(np.searchsorted(unmasked, positions))
             x_queries, spans = paddle.gather(x, packed_positions), last_spans
-            queries_factor = paddle.gather(x_factor, packed_positions)
+            [queries_factor] = products.factors(kernels, [x_queries])
         output: list[Any] = []
         settings = _layer_settings(
             layer,
