@@ -13,7 +13,7 @@ slow: # the slow tests alone
 quickstart: # fine-tune a real pretrained model in minutes
 	bash scripts/quickstart.sh
 
-results: # the figures of docs/RESULTS.md (hours on a CPU; goes on where it stopped)
+results: # the figures of docs/RESULTS.md (hours on a CPU; resumes where it stopped)
 	bash scripts/reproduce_results.sh
 
 fuzz: # mutated files into everything that reads untrusted ones (FUZZ_SECONDS each, default 60)

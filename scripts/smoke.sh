@@ -7,6 +7,7 @@
 # a network, is skipped with the reason.
 # Variables: SMOKE_DIR  where it works (default: a temporary folder, deleted at the end)
 set -euo pipefail
+unset PYTHONDONTWRITEBYTECODE # containers often set it: each process would compile its imports anew
 repo=$(cd "$(dirname "$0")/.." && pwd)
 cd "$repo"
 

@@ -7,6 +7,8 @@
 # Variables: GLUE_DATA_DIR, BERT_PADDLE_HOME; PYTHON (see environment.sh); PYTEST_DEBUG_TEMPROOT
 #            where the tests write, to look at it afterwards (default: in memory, where it has room)
 set -euo pipefail
+# Containers often set it: each of the tests' processes would compile scipy and sklearn anew.
+unset PYTHONDONTWRITEBYTECODE
 bash "$(dirname "$0")/environment.sh" --dev
 . "$(dirname "$0")/environment.sh"
 

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,16 @@ def _own_home(monkeypatch, tmp_path_factory, _cache):
     monkeypatch.setenv("BERT_PADDLE_HOME", str(tmp_path_factory.mktemp("home")))
     monkeypatch.setenv("XDG_CACHE_HOME", str(_cache))
     monkeypatch.delenv("GLUE_DATA_DIR", raising=False)
+
+
+@pytest.fixture
+def forked_python(monkeypatch, tmp_path) -> Path:
+    """The processes that this one starts with its own Python are forks, which start at once."""
+    import forks
+
+    python = forks.python_for_scripts(tmp_path / "python")
+    monkeypatch.setattr(sys, "executable", str(python))
+    return python
 
 
 _GLUE = os.environ.get("GLUE_DATA_DIR", "")

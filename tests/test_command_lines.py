@@ -10,20 +10,9 @@ from pathlib import Path
 
 import pytest
 import tiny
+from documented_lines import COMMAND_A, COMMAND_C
 
 ROOT = Path(__file__).parent.parent
-
-COMMAND_A = """
-export CUDA_VISIBLE_DEVICES=0,1
-export TASK_NAME=SST-2
-python -u ./run_glue.py --model_type bert --model_name_or_path bert-base-uncased --task_name $TASK_NAME \\
-    --max_seq_length 128 --batch_size 32 --learning_rate 2e-5 --num_train_epochs 3 \\
-    --logging_steps 1 --save_steps 500 --output_dir ./tmp/$TASK_NAME/ --n_gpu 1
-"""  # noqa: E501
-COMMAND_C = """
-python run_glue.py --model_name_or_path bert-base-uncased --task_name cola --do_train --do_eval --max_seq_length 128 \\
-    --per_device_train_batch_size 32 --learning_rate 2e-5 --num_train_epochs 3 --output_dir ./res/cola/
-"""  # noqa: E501
 
 
 @pytest.fixture(scope="module")

@@ -148,20 +148,3 @@ def test_the_messages_of_the_faq_are_the_programs(text):
 def test_both_languages_answer_the_same_questions():
     assert messages(FAQS[0]) == messages(FAQS[1])
     assert FAQS[0].count("\n### ") == FAQS[1].count("\n### ")
-
-
-@pytest.mark.parametrize("text", [COMMANDS, *FAQS], ids=["commands", "en", "zh"])
-def test_flags_that_documents_name_are_there(text):
-    known = {"--help", "--version", "--config", "--gpus", "--build-arg", "--nnodes"}
-    known |= {"--no-deps", "--require-hashes", "--paddle"}  # of pip and of environment.sh
-    for name in cli.COMMANDS:
-        module = sys.modules[cli.find_command(name).__module__]
-        fields = flags.declared_flags(completion._args_class(module))
-        known |= {spelling for field in fields for spelling in flags.spellings(field)}
-    assert set(re.findall(r"(?<![\w-])--[a-z][\w-]+", text)) - known == set()
-
-
-@pytest.mark.parametrize("text", [COMMANDS, *FAQS], ids=["commands", "en", "zh"])
-def test_links_lead_somewhere(text):
-    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):
-        assert (ROOT / "docs" / target).exists(), target

@@ -1,175 +1,150 @@
-"""Tables and the picture of a pre-training made by scripts/reproduce_pretraining.sh.
+"""The page of a pre-training and its picture, from what benchmarks.pretraining has kept."""
 
-    python benchmarks/pretraining/summary.py RESULTS_DIR --to docs/PRETRAINING_RESULTS.md
-
-Reads the runs' own files (metrics.jsonl, all_results.json, the shards' metadata) and writes the
-Markdown file and, beside it, pretraining_curve.png.
-"""
-
-import argparse
-import json
 import statistics
-import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
-from bert_paddle.common import hardware  # noqa: E402
-from bert_paddle.common.run_log import read_metrics  # noqa: E402
-from bert_paddle.pretrain.data import schema  # noqa: E402
-from bert_paddle.pretrain.data.loader import collate  # noqa: E402
-from bert_paddle.pretrain.data.shard_roles import find_shards
-from bert_paddle.pretrain.data.shards import check_shards
+from bert_paddle.glue.tasks import TASKS
 
 BY_HAND = "<!-- what follows is written by hand and kept -->"
-TASKS = {"SST-2": ("eval_accuracy",), "MRPC": ("eval_accuracy", "eval_f1")}
+Values = Mapping[str, Any]
 
 
-def entropy(paths: list[Path]) -> float:
-    """Unigram entropy (natural logarithm) of the masked tokens of shards: the loss of knowing
-    nothing but how often each occurs."""
-    shards = check_shards(paths, 2**31 - 1, 2**31 - 1, 2)
-    counts: dict[int, int] = {}
-    for i, rows in enumerate(shards.rows):
-        for start in range(0, rows, 8192):
-            batch = collate(shards.read(i, start, min(start + 8192, rows)), shards.predictions)
-            ids, often = np.unique(batch["masked_lm_ids"], return_counts=True)
-            for one, count in zip(ids.tolist(), often.tolist(), strict=True):
-                counts[one] = counts.get(one, 0) + count
-    shares = np.array(list(counts.values()), float)
-    shares /= shares.sum()
-    return float(-(shares * np.log(shares)).sum())
+def write(values: Values, page: Path) -> None:
+    """Write the page, and beside it pretraining_curve.png. values: of the parts that are done."""
+    curves = {int(k.split("_")[1]): v for k, v in values.items() if k.startswith("curve_")}
+    draw(curves, values.get("held_out"), page.with_name("pretraining_curve.png"))
+    lines = [
+        "# A small pre-training, measured",
+        "",
+        "By `python -m benchmarks.pretraining`, which says what each step does. Written on "
+        f"{time.strftime('%Y-%m-%d')}; {next(iter(curves.values()))['machine']}.",
+        "",
+        "![held-out curves](pretraining_curve.png)",
+        "",
+        *curve_table(curves),
+        *(held_out_table(values["held_out"]) if "held_out" in values else []),
+        *(fine_tuned_table(values) if "fine_tuned" in values else []),
+    ]
+    before = page.read_text(encoding="utf-8") if page.is_file() else ""
+    kept = before[before.index(BY_HAND) :] if BY_HAND in before else ""
+    page.write_text("\n".join(lines) + "\n" + kept, encoding="utf-8")
 
 
-def majority(paths: list[Path]) -> float:
-    """Share of the more frequent relation in shards."""
-    shards = check_shards(paths, 2**31 - 1, 2**31 - 1, 2)
-    labels = np.concatenate(
-        [shards.read(i, 0, rows)["next_sentence_labels"] for i, rows in enumerate(shards.rows)]
-    )
-    return float(max(labels.mean(), 1 - labels.mean()))
-
-
-def draw(records: list[dict], floor: float, path: Path) -> None:
+def draw(curves: Mapping[int, Values], held_out: Values | None, path: Path) -> None:
     """The held-out curves: masked words above, relations below."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    trained = [r for r in records if r["kind"] == "train"]
-    held_out = [r for r in records if r["kind"] == "eval"]
     figure, (above, below) = pyplot.subplots(2, 1, figsize=(7, 6), sharex=True)
-    above.plot([r["step"] for r in trained], [r["mlm_loss"] for r in trained], label="training")
-    above.plot(
-        [r["step"] for r in held_out], [r["mlm_loss"] for r in held_out], "o-", label="held out"
-    )
-    above.axhline(floor, linestyle="--", color="gray", label="unigram entropy, held out")
+    offset = 0
+    for length, curve in sorted(curves.items()):
+        steps, losses, _, _, right = np.array(curve["eval"], float).T
+        trained = np.array(curve["train"], float).T
+        above.plot(offset + trained[0], trained[1], alpha=0.4, label=f"training, {length} tokens")
+        above.plot(offset + steps, losses, "o-", markersize=3, label=f"held out, {length} tokens")
+        below.plot(offset + steps, 100 * right, "o-", markersize=3)
+        offset += int(max(trained[0].max(), steps.max()))
+    if held_out:
+        floor = held_out["now"]["unigram_loss"]
+        above.axhline(floor, linestyle="--", color="gray", label="word frequencies alone")
     above.set_ylabel("loss of masked words, nats")
     above.legend()
-    below.plot([r["step"] for r in held_out], [100 * r["nsp_accuracy"] for r in held_out], "o-")
     below.axhline(50, linestyle="--", color="gray")
     below.set_ylabel("relations right, held out, %")
-    below.set_xlabel("updates")
+    below.set_xlabel("steps")
     figure.tight_layout()
     figure.savefig(path, dpi=110)
+    pyplot.close(figure)
 
 
-def fine_tuned(results: Path) -> list[str]:
-    """A row for each task and start, over the seeds that are there."""
+def curve_table(curves: Mapping[int, Values]) -> list[str]:
+    """The evaluations of both phases."""
     lines = [
-        "| task | metric (dev set) | fine-tuned from | by seed, percent | mean | deviation |",
-        "|---|---|---|---|---|---|",
+        "| tokens | step | masked words: loss | right | relations: loss | right | sequences/s |",
+        "|---|---|---|---|---|---|---|",
     ]
-    for task, metrics in TASKS.items():
-        for metric in metrics:
-            for start in ("pretrained", "untrained"):
-                files = sorted(results.glob(f"tuned/{start}_{task}_*/all_results.json"))
-                values = [100 * json.loads(file.read_text())[metric] for file in files]
-                if not values:
-                    continue
-                spread = f"{statistics.stdev(values):.2f}" if len(values) > 1 else "-"
-                lines.append(
-                    f"| {task} | {metric.removeprefix('eval_')} | {start} | "
-                    + ", ".join(f"{value:.2f}" for value in values)
-                    + f" | **{statistics.mean(values):.2f}** | {spread} |"
-                )
+    for length, curve in sorted(curves.items()):
+        speed = statistics.median(row[3] for row in curve["train"])
+        for step, loss, right, nsp_loss, nsp_right in curve["eval"]:
+            lines.append(
+                f"| {length} | {step:,} | {loss:.3f} | {right:.1%} | {nsp_loss:.3f} | "
+                f"{nsp_right:.1%} | {speed:.0f} |"
+            )
     return lines
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("results", type=Path)
-    parser.add_argument("--to", type=Path, required=True)
-    args = parser.parse_args()
-    pretrained = args.results / "pretrained"
-    records = read_metrics(pretrained)
-    values = json.loads((pretrained / "all_results.json").read_text())
-    test = find_shards(args.results / "shards").held_out
-    floor, most = entropy(test), majority(test)
-    picture = args.to.with_name("pretraining_curve.png")
-    draw(records, floor, picture)
-    rates = [r["sequences_per_second"] for r in records if r["kind"] == "train"]
+def held_out_table(found: Values) -> list[str]:
+    """All held-out rows, beside the run before."""
     lines = [
-        "# A small pre-training, measured",
         "",
-        "By `bash scripts/reproduce_pretraining.sh`, which says what each step does; "
-        "`benchmarks/pretraining/summary.py` made this page.",
-        f"{time.strftime('%Y-%m-%d')}, {hardware.describe()}. One thread, other programs "
-        "beside: the rates are no measure of speed.",
+        "## Held out",
         "",
-        "4 layers x 256 (benchmarks/pretraining/bert_4x256.json: no dropout, for a run that sees "
-        "no row twice), batch 32, length 64, AdamW, peak rate 7e-4, "
-        f"{values['global_step']} updates = {values['epoch']:.2f} epochs of "
-        f"{values['train_samples']:,} rows; {statistics.median(rates):.1f} sequences/s (median of "
-        "the log lines).",
-        "",
-        "![curves](pretraining_curve.png)",
-        "",
-        f"Held out: the unigram entropy of the masked tokens is **{floor:.3f}** nats; the more "
-        f"frequent relation has {most:.1%}.",
-        "",
-        "| updates | masked words: loss | right | perplexity | relations: loss | right |",
-        "|---|---|---|---|---|---|",
+        "| run | masked pieces | characters each | loss, nats | bits per character | "
+        "by word frequencies, bits | relations right |",
+        "|---|---|---|---|---|---|---|",
     ]
-    for r in records:
-        if r["kind"] == "eval":
-            lines.append(
-                f"| {r['step']} | {r['mlm_loss']:.3f} | {r['mlm_accuracy']:.1%} | "
-                f"{r['perplexity']:.1f} | {r['nsp_loss']:.3f} | {r['nsp_accuracy']:.1%} |"
-            )
-    lines += ["", "## The data", "", "| corpus | rows | documents | sentences | random next | "]
-    lines[-1] += "masked / random / kept | pieces per row |"
-    lines.append("|---|---|---|---|---|---|---|")
-    for path in sorted((args.results / "shards").glob(f"*{schema.METADATA_SUFFIX}")):
-        made = json.loads(path.read_text())
-        sets = made["sets"].values()
+    for name, title in (("now", "this one"), ("before", "that of 2026-11-21, 3,000 steps")):
+        f = found[name]
+        right = f"{f['nsp_accuracy']:.1%}" if "nsp_accuracy" in f else "63.5%"
         lines.append(
-            f"| {path.name.removesuffix(schema.METADATA_SUFFIX)} | {made['rows']:,} | "
-            f"{sum(s['documents'] for s in sets):,} | {sum(s['sentences'] for s in sets):,} | "
-            f"{made['random_next_share']:.2%} | {made['masked_share']:.2%} / "
-            f"{made['random_share']:.2%} / {made['kept_share']:.2%} | "
-            f"{made['tokens_per_row']:.1f} |"
+            f"| {title} | {f['masked']:,} | {f['characters']:.2f} | {f['mlm_loss']:.3f} | "
+            f"**{f['mlm_loss_bits']:.3f}** | {f['unigram_loss_bits']:.3f} | {right} |"
         )
-    lines += [
+    change = found["now"]["mlm_loss_bits"] / found["before"]["mlm_loss_bits"] - 1
+    return [*lines, "", f"Bits per character: {change:+.1%}."]
+
+
+def fine_tuned_table(values: Values) -> list[str]:
+    """Each task from both starts: mean and deviation over the seeds, and the difference in its
+    standard errors."""
+    found: dict[tuple[str, str], list[float]] = {}
+    rates = {start: max(means, key=means.get) for start, means in values["rates"].items()}
+    for name, metrics in values["fine_tuned"].items():
+        task, start, rate, seed = name.split("/")
+        if rate == rates.get(start) and int(seed) in (1, 2, 3):
+            found.setdefault((task, start), []).append(statistics.mean(metrics))
+    lines = [
         "",
         "## Fine-tuned",
         "",
-        "The same settings for both starts: 2 epochs, batch 32, rate 1e-4 with 10 % warm-up, "
-        "length 64. SST-2: the first 10,000 rows of its training file (a subset; the dev set "
-        "whole).",
+        "3 epochs, batch 32, 10 % warm-up, the first 10,000 training rows of SST-2 and QNLI, at "
+        "most 128 tokens; the learning rate with the best mean of MRPC and SST-2 on another seed: "
+        + ", ".join(f"{rate} {start}" for start, rate in rates.items())
+        + ". Percent: the mean of a task's metrics on its dev set, and the deviation over seeds.",
         "",
-        *fine_tuned(args.results),
-        "",
+        "| task | metrics | pretrained | random | difference | in standard errors |",
+        "|---|---|---|---|---|---|",
     ]
-    before = args.to.read_text(encoding="utf-8") if args.to.is_file() else ""
-    kept = before[before.index(BY_HAND) :] if BY_HAND in before else ""
-    args.to.write_text("\n".join(lines) + kept, encoding="utf-8")
-    print(f"wrote {args.to} and {picture}")
+    tasks = list(dict.fromkeys(task for task, _ in found))
+    for task in tasks:
+        both = [found.get((task, start), []) for start in ("pretrained", "random")]
+        lines.append(f"| {task} | {', '.join(TASKS[task].metrics)} | {_cells(*both)} |")
+    means = [
+        [statistics.mean(of_seed) for of_seed in zip(*values, strict=False)]
+        for start in ("pretrained", "random")
+        if (values := [found[task, start] for task in tasks if (task, start) in found])
+    ]
+    if len(means) == 2:
+        lines.append(f"| mean | | {_cells(*means)} |")
+    return lines
 
 
-if __name__ == "__main__":
-    main()
+def _cells(pretrained: list[float], random: list[float]) -> str:
+    def cell(values: list[float]) -> str:
+        if len(values) < 2:
+            return ", ".join(f"{value:.2f}" for value in values)
+        return f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}"
+
+    cells = [cell(pretrained), cell(random), "", ""]
+    if len(pretrained) > 1 and len(random) > 1:
+        difference = statistics.mean(pretrained) - statistics.mean(random)
+        error = sum(statistics.variance(v) / len(v) for v in (pretrained, random)) ** 0.5
+        cells[2:] = [f"{difference:+.2f}", f"{difference / error:.1f}" if error else "–"]
+    return " | ".join(cells)

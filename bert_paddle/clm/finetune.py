@@ -87,7 +87,6 @@ def _build_model(args: ClmArgs, source: ModelSource, log: RunLog) -> Any:
         f"{config.hidden_size}, {parameters.total:,} parameters, {parameters.trainable:,} of them "
         "trained" + "".join(f"; {note}" for note in source.notes)
     )
-    model.recompute = args.recompute
     return model
 
 
@@ -124,7 +123,8 @@ class ClmJob(TrainingJob):
         args, train_set = self.args, self.data.train
         assert train_set is not None
         loader = TrainLoader(train_set, args, args.group_by_length, self.pad_multiple)
-        trainer = Trainer(self.model, loss.objective(), args, collectives.on_gpu(), self.log)
+        objective = loss.objective(args.recompute)
+        trainer = Trainer(self.model, objective, args, collectives.on_gpu(), self.log)
         self.autocast = trainer.autocast
         _, self.step = self.train(trainer, loader, len(train_set), fingerprints, resume_from)
         self.values["model"] = f"model_{self.step}"

@@ -13,11 +13,12 @@ from bert_paddle.training.step import Objective
 TERM = "loss"
 
 
-def objective() -> Objective:
-    """The mean over all predicted tokens of the global batch, with natural logarithms."""
+def objective(recompute: bool = False) -> Objective:
+    """The mean over all predicted tokens of the global batch, with natural logarithms. recompute:
+    see gpt2.hidden_states."""
 
     def sums(model: Any, batch: Batch) -> dict[str, Any]:
-        return {TERM: token_losses(model, batch).sum()}
+        return {TERM: token_losses(model, batch, recompute).sum()}
 
     def counts(batch: Batch) -> dict[str, int]:
         if not batch:  # no rows for this rank
@@ -27,16 +28,16 @@ def objective() -> Objective:
     return Objective(sums, counts, rows="rows", rows_are_a_term=False)
 
 
-def token_losses(model: Any, batch: Batch) -> Any:
+def token_losses(model: Any, batch: Batch, recompute: bool = False) -> Any:
     """The cross-entropy of each predicted token, a float32 tensor [n]. batch: see
-    TextDataset.batch."""
+    TextDataset.batch; recompute: see gpt2.hidden_states."""
     import paddle.nn.functional as F
 
-    logits = predicted_logits(model, batch).astype("float32")
+    logits = predicted_logits(model, batch, recompute).astype("float32")
     return F.cross_entropy(logits, to_device(batch["labels"]), reduction="none").reshape([-1])
 
 
-def predicted_logits(model: Any, batch: Batch) -> Any:
+def predicted_logits(model: Any, batch: Batch, recompute: bool = False) -> Any:
     """The logits [n, vocab] at the positions after which a token is predicted: the output layer,
     most of a small model's work, does not compute padding."""
     import paddle
@@ -46,7 +47,8 @@ def predicted_logits(model: Any, batch: Batch) -> Any:
     if "text_numbers" in batch:
         mask = gpt2.text_mask(batch["text_numbers"])
         positions = to_device(batch["position_ids"])
-    hidden = gpt2.hidden_states(model, to_device(batch["input_ids"]), positions, mask)
+    ids = to_device(batch["input_ids"])
+    hidden = gpt2.hidden_states(model, ids, positions, mask, recompute=recompute)
     flat = hidden.reshape([-1, hidden.shape[-1]])
     return gpt2.logits(model, paddle.gather(flat, to_device(batch["predicted_positions"])))
 

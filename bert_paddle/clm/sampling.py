@@ -13,6 +13,7 @@ import numpy as np
 
 from bert_paddle.common.errors import RunError, UserError
 from bert_paddle.models import gpt2
+from bert_paddle.models.kernels import few_rows
 
 
 @dataclass(frozen=True)
@@ -51,14 +52,15 @@ def generate(
     import paddle
 
     check_length(len(prompt), settings.max_new_tokens, model.config.max_position_embeddings)
-    cache = gpt2.KeyValueCache(model.config.num_hidden_layers)
+    kernels = few_rows.find_kernels(model)
+    cache = gpt2.KeyValueCache(model.config.num_hidden_layers, kernels)
     texts = [list(prompt) for _ in rngs]
     tokens = np.array(texts, np.int64)
     ended = [False] * len(rngs)
     for number in range(settings.max_new_tokens):
         with paddle.no_grad():
             hidden = gpt2.hidden_states(model, paddle.to_tensor(tokens), cache=cache)
-            logits = gpt2.logits(model, hidden[:, -1]).astype("float32").numpy()
+            logits = gpt2.logits(model, hidden[:, -1], kernels).astype("float32").numpy()
         if not np.isfinite(logits).all():
             raise RunError(
                 "the model's logits are not finite: its weights are damaged or its training "

@@ -19,6 +19,8 @@ from bert_paddle.common.errors import WeightsError
 from bert_paddle.models import model_state
 from bert_paddle.models.gpt2_config import Gpt2Config
 from bert_paddle.models.gpt2_weights import POSITION_EMBEDDINGS, WORD_EMBEDDINGS, gpt2_shapes
+from bert_paddle.models.kernels import few_rows
+from bert_paddle.models.kernels.compile_kernels import Kernels
 from bert_paddle.models.weight_names import Tensors
 
 _MASKED = -1e9  # added to the scores of what a token must not attend to
@@ -92,11 +94,13 @@ def resize_embeddings(tensors: Tensors, rows: int, std: float, seed: int) -> Ten
 
 class KeyValueCache:
     """The keys and values of the tokens so far, one pair of tensors [rows, heads, tokens, head
-    size] for each layer. length: the number of tokens."""
+    size] for each layer. length: the number of tokens. kernels: compute the products of few rows,
+    if they are given."""
 
-    def __init__(self, layers: int):
+    def __init__(self, layers: int, kernels: Kernels | None = None):
         self.pairs: list[tuple[Any, Any] | None] = [None] * layers
         self.length = 0
+        self.kernels = kernels
 
     def append(self, layer: int, key: Any, value: Any) -> tuple[Any, Any]:
         """Add the keys and values of new tokens; returns those of all."""
@@ -118,6 +122,7 @@ def hidden_states(
     position_ids: Any = None,
     mask: Any = None,
     cache: KeyValueCache | None = None,
+    recompute: bool = False,
 ) -> Any:
     """The output of the last norm, [rows, length, hidden].
 
@@ -125,6 +130,7 @@ def hidden_states(
     in the cache. mask: float tensor [rows or 1, 1, length, length] that is added to the scores;
     without it, each token attends to itself and all before it. With a cache, its tokens come before
     these, and theirs are added to it.
+    recompute: in training, the backward pass computes each layer again, which saves memory.
     """
     import paddle
 
@@ -138,18 +144,22 @@ def hidden_states(
     x = words(input_ids) + positions(position_ids)
     x = _dropout(x, config.embedding_dropout_prob, model.training)
     for number, layer in enumerate(gpt.decoder.layers):
-        run = _recomputed if model.training and getattr(model, "recompute", False) else _run
+        run = _recomputed if model.training and recompute else _run
         x = run(_layer_output, layer, x, mask, config, model.training, cache, number)
     if cache is not None:
         cache.length += length
     return gpt.decoder.norm(x)
 
 
-def logits(model: Any, hidden: Any) -> Any:
-    """The output layer: [..., vocab] from the last norm's output [..., hidden]."""
+def logits(model: Any, hidden: Any, kernels: Kernels | None = None) -> Any:
+    """The output layer: [..., vocab] from the last norm's output [..., hidden]. kernels: as for
+    KeyValueCache."""
     import paddle
 
-    return paddle.matmul(hidden, model.gpt.embeddings.word_embeddings.weight, transpose_y=True)
+    words = model.gpt.embeddings.word_embeddings.weight
+    if kernels is not None and few_rows.are_few(hidden):
+        return few_rows.output_layer(hidden, words, kernels)
+    return paddle.matmul(hidden, words, transpose_y=True)
 
 
 def causal_mask(length: int, before: int = 0) -> Any:
@@ -199,8 +209,16 @@ def _layer_output(
 
     attended = _attention(layer.self_attn, layer.norm1(x), mask, config, training, cache, number)
     x = x + _dropout(attended, config.hidden_dropout_prob, training)
-    inner = F.gelu(layer.linear1(layer.norm2(x)), approximate=config.activation == "gelu_new")
-    return x + _dropout(layer.linear2(inner), config.hidden_dropout_prob, training)
+    inner = _linear(layer.linear1, layer.norm2(x), cache)
+    inner = F.gelu(inner, approximate=config.activation == "gelu_new")
+    return x + _dropout(_linear(layer.linear2, inner, cache), config.hidden_dropout_prob, training)
+
+
+def _linear(layer: Any, x: Any, cache: KeyValueCache | None) -> Any:
+    """The output of a paddle.nn.Linear."""
+    if cache is not None and cache.kernels is not None and few_rows.are_few(x):
+        return few_rows.linear(x, layer.weight, layer.bias, cache.kernels)
+    return layer(x)
 
 
 def _dropout(x: Any, rate: float, training: bool) -> Any:
@@ -229,7 +247,8 @@ def _attention(
         return projected.reshape([rows, length, heads, width // heads]).transpose([0, 2, 1, 3])
 
     query, key, value = (
-        split(project(x)) for project in (attention.q_proj, attention.k_proj, attention.v_proj)
+        split(_linear(projection, x, cache))
+        for projection in (attention.q_proj, attention.k_proj, attention.v_proj)
     )
     if cache is not None:
         key, value = cache.append(number, key, value)
@@ -238,7 +257,7 @@ def _attention(
         scores = scores + mask.astype(scores.dtype)
     weights = _dropout(F.softmax(scores), rate, training)
     merged = paddle.matmul(weights, value).transpose([0, 2, 1, 3]).reshape([rows, length, width])
-    return attention.out_proj(merged)
+    return _linear(attention.out_proj, merged, cache)
 
 
 def check_ids(model: Any, ids: np.ndarray) -> None:

@@ -14,7 +14,10 @@ from bert_paddle.sweep.child_processes import ChildProcess
 from bert_paddle.sweep.plan import SweepRun
 from bert_paddle.sweep.table import RunOutcome, column_title
 
-PROGRAM = (sys.executable, "-u", "-m", "bert_paddle", "glue")
+
+def program_command(program: str) -> tuple[str, ...]:
+    """The command that takes the flags of a run. program: a command of bert-paddle."""
+    return sys.executable, "-u", "-m", "bert_paddle", program
 
 
 class RunQueue:
@@ -74,13 +77,13 @@ class RunQueue:
         self,
         outcomes: Sequence[RunOutcome],
         slots: Sequence[Mapping[str, str]],
-        program: Sequence[str] | None = None,
+        program: Sequence[str],
     ) -> int | None:
         """Run these, as many at a time as there are slots (child_processes.make_slots). program:
         the command that takes each run's flags. Returns the number of the first signal, if any."""
         children = [
             ChildProcess(
-                [*(program or PROGRAM), *outcome.run.argv(self.overwrite)],
+                [*program, *outcome.run.argv(self.overwrite)],
                 outcome.run.folder / run_status.LOG_FILE,
             )
             for outcome in outcomes

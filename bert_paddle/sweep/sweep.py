@@ -9,7 +9,7 @@ from bert_paddle.common.printed_lines import print_line
 from bert_paddle.sweep import child_processes, csv_table, output_check, table
 from bert_paddle.sweep import summary as sweep_summary
 from bert_paddle.sweep.plan import Plan
-from bert_paddle.sweep.run_queue import RunQueue
+from bert_paddle.sweep.run_queue import RunQueue, program_command
 from bert_paddle.sweep.table import Summary
 from bert_paddle.training import run_files
 from bert_paddle.training.output_lock import lock_output_dir
@@ -34,13 +34,8 @@ def run_sweep(
         queue = _Sweep(plan, resume)
         unfinished = [outcome for outcome in queue.outcomes if outcome.results is None]
         slots = child_processes.make_slots(*_processes_and_gpus(plan), parallel)
-        signal_number = queue.run(unfinished, slots, program or program_command(plan))
+        signal_number = queue.run(unfinished, slots, program or program_command(plan.program))
         return queue.finish(signal_number)
-
-
-def program_command(plan: Plan) -> tuple[str, ...]:
-    """The command that takes the flags of the plan's runs."""
-    return sys.executable, "-u", "-m", "bert_paddle", plan.program
 
 
 def _processes_and_gpus(plan: Plan) -> tuple[int, list[str]]:

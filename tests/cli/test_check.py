@@ -71,7 +71,7 @@ def test_each_failure_is_told_and_the_other_parts_go_on(faults):
     assert max(map(len, text.splitlines())) <= table.WIDTH
 
 
-def test_a_right_way_is_ok():
+def test_a_right_way_is_ok(forked_python):
     result = check.check_way(BY_NAME["to_static"], Device(), LIMIT)
     assert (result["status"], result["reason"]) == ("ok", ""), result["output"]
     assert result["found"]["gradient"] < result["allowed"]["gradient"]

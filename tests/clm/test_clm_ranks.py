@@ -1,10 +1,9 @@
 """Two processes train as one: the same losses, evaluation and samples."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
+import forks
 import numpy as np
 import pytest
 import same
@@ -15,12 +14,12 @@ from safetensors.numpy import load_file
 ROOT = Path(__file__).parents[2]
 
 
-def start(folder: Path, name: str, *more: str) -> subprocess.Popen:
-    command = [sys.executable, "run_clm.py", "--model_name_or_path", str(folder / "model")]
+def start(folder: Path, name: str, *more: str) -> forks.Fork:
+    command = ["run_clm.py", "--model_name_or_path", str(folder / "model")]
     command += ["--train_file", str(folder / "texts.txt"), "--output_dir", str(folder / name)]
     command += ["--max_steps", "4", "--logging_steps", "1", "--report", "0", "--packing"]
     command += ["--sample_every", "2", "--sample_length", "8", "--learning_rate", "1e-3", *more]
-    return subprocess.Popen(command, cwd=ROOT, env=without_job(), stdout=-1, stderr=-1, text=True)
+    return forks.start(command, ROOT, without_job())
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ def run_line(line: str, monkeypatch) -> None:
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch) -> Path:
+def place(tmp_path, monkeypatch, forked_python) -> Path:
     """A folder with the scripts, and a tiny model by the name of gpt2."""
     (tmp_path / "scripts").symlink_to(ROOT / "scripts")
     shutil.copytree(tiny_gpt2.HF_DIR, tmp_path / "home" / "models" / "gpt2")

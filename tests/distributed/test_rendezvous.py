@@ -102,12 +102,10 @@ def test_a_job_whose_second_rank_is_missing():
         PADDLE_TRAINER_ENDPOINTS=f"{address},127.0.0.1:1",
         PADDLE_CURRENT_ENDPOINT=address,
         PADDLE_MASTER=f"127.0.0.1:{free_address()[1]}",
-        FLAGS_stop_check_timeout="11",
+        FLAGS_stop_check_timeout="3",
     )
     assert result.returncode == 1
-    lines = result.stderr.splitlines()
-    assert f"waiting for rank 1 to connect to {address}" in lines
-    assert lines[-1] == "error: rank 1 did not start within 11 s"
+    assert result.stderr.splitlines()[-1] == "error: rank 1 did not start within 3 s"
 
 
 @pytest.mark.parametrize("missing", rendezvous._NEEDED)

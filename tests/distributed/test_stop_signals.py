@@ -135,7 +135,7 @@ def test_a_signal_before_the_children_are_started(workspace, tmp_path):
     """The parent starts none after it, rather than run to the end."""
     out = tmp_path / "out"
     flags = flags_of(workspace, "run_glue", out)
-    job = places.start("run_glue", flags, place="starting a rank", call=2)
+    job = places.start("run_glue", flags, place="starting a rank", call=2, spawn=True)
     code, _, err = finish(job)
     assert code == 143, err
     assert err.splitlines()[-1].startswith("error: SIGTERM: stopped before there was anything")

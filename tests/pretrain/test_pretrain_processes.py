@@ -11,17 +11,12 @@ import forks
 import pytest
 import shard_files
 import tiny
+from documented_lines import COMMAND_B
 from jobs import finish, without_job
 
 from bert_paddle.pretrain.data import schema
 
 ROOT = Path(__file__).parents[2]
-COMMAND_B = """
-python -u ./run_pretrain.py --model_type bert --model_name_or_path bert-base-uncased \\
-    --max_predictions_per_seq 20 --batch_size 32 --learning_rate 1e-4 --weight_decay 1e-2 --adam_epsilon 1e-6 \\
-    --warmup_steps 10000 --num_train_epochs 1e5 --input_dir $DATA_DIR --output_dir ./tmp2/ \\
-    --logging_steps 1 --save_steps 20000 --max_steps 1000000 --n_gpu 2
-"""  # noqa: E501
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
+import forks
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,7 +38,8 @@ class Copy:
         shutil.copytree(ROOT / "scripts", folder / "scripts")
         (folder / "bert_paddle").symlink_to(ROOT / "bert_paddle")
         (folder / "run_glue.py").write_text(RUN_GLUE)
-        (folder / "scripts" / "environment.sh").write_text(f"REPO={folder}\nPY={sys.executable}\n")
+        python = forks.python_for_scripts(folder / "python")
+        (folder / "scripts" / "environment.sh").write_text(f"REPO={folder}\nPY={python}\n")
         (folder / "scripts" / "fetch_minilm.sh").write_text("exit 0\n")
         self.data = folder / "data"
         for task in ("RTE", "WNLI"):

@@ -1,12 +1,14 @@
 """Programs in forks of a process that has imported paddle: a start takes a tenth of a second, not
-three. For tests in which starting Python is not the point; the ranks that a program spawns are
-new processes as ever.
+three. For tests in which starting Python is not the point; the processes that a program spawns are
+forks of it, unless the test asks for new ones.
 """
 
 import atexit
 import functools
 import io
 import json
+import multiprocessing
+import multiprocessing.context
 import os
 import runpy
 import select
@@ -41,6 +43,8 @@ def _run(case: dict[str, Any], files: list[int]) -> None:
     error."""
     if case.get("new_session"):
         os.setsid()
+    if not case.get("spawn"):
+        multiprocessing.get_context = _forking_context
     for number, file in enumerate(files):
         os.dup2(file, number)
         os.close(file)
@@ -81,6 +85,28 @@ def _run_arguments(argv: list[str]) -> None:
         runpy.run_path(argv[0], run_name="__main__")
 
 
+_get_context = multiprocessing.get_context
+
+
+class _ForkedProcess(multiprocessing.context.ForkProcess):
+    """Begins with the signal handlers of a new Python: what is ignored stays ignored."""
+
+    def run(self) -> None:
+        for number in signal.valid_signals():
+            if callable(signal.getsignal(number)):
+                default = number == signal.SIGINT
+                signal.signal(number, signal.default_int_handler if default else signal.SIG_DFL)
+        super().run()
+
+
+def _forking_context(method: str | None = None) -> Any:
+    """multiprocessing.get_context, which gives what forks where what spawns is asked for."""
+    context = _get_context("fork" if method == "spawn" else method)
+    if method == "spawn":
+        context.Process = _ForkedProcess  # type: ignore[misc, assignment]
+    return context
+
+
 def _run_for_client(client: socket.socket) -> None:
     """Run the program of a client, and answer with its exit code."""
     message, files, *_ = socket.recv_fds(client, _MESSAGE_BYTES, 3)
@@ -106,6 +132,8 @@ def serve(connection: socket.socket, listener: socket.socket) -> None:
     runtime.import_paddle()
     paddlenlp_bert.bert_module()
     import h5py  # noqa: F401
+    import scipy.stats  # noqa: F401
+    import sklearn.metrics  # noqa: F401
 
     import bert_paddle.glue.finetune
     import bert_paddle.pretrain.pretrain  # noqa: F401
@@ -141,10 +169,10 @@ def serve(connection: socket.socket, listener: socket.socket) -> None:
 class Fork:
     """A started program, with what tests use of a `subprocess.Popen`."""
 
-    def __init__(self, argv: list[str], cwd: Path, environment: dict[str, str], new_session: bool):
+    def __init__(self, argv: list[str], cwd: Path, environment: dict[str, str], **options: bool):
         (out, out_end), (err, err_end) = os.pipe(), os.pipe()
         case = {"argv": argv, "cwd": str(cwd), "environment": environment}
-        self.pid = _ask(case | {"new_session": new_session}, [out_end, err_end])
+        self.pid = _ask(case | options, [out_end, err_end])
         os.close(out_end)
         os.close(err_end)
         self.stdout, self.stderr = open(out), open(err)
@@ -230,11 +258,10 @@ def _ask(case: Any, files: list[int] | None = None) -> Any:
     return json.loads(_server().recv(_MESSAGE_BYTES))
 
 
-def start(
-    argv: list[str], cwd: Path, environment: dict[str, str], new_session: bool = False
-) -> Fork:
-    """Start a program. argv: its path and its flags."""
-    return Fork(argv, cwd, environment, new_session)
+def start(argv: list[str], cwd: Path, environment: dict[str, str], **options: bool) -> Fork:
+    """Start a program. argv: its path and its flags. options: new_session; spawn, whether the
+    processes that it spawns are new ones."""
+    return Fork(argv, cwd, environment, **options)
 
 
 def start_ranks(

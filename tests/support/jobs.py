@@ -39,6 +39,7 @@ def ranks_in_training(job: subprocess.Popen | forks.Fork) -> list[int]:
 def is_training(pid: int) -> bool:
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-        return state != "Z" and b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        return state != "Z" and (b"spawn_main" in command or b"forks.py" in command)
     except OSError:
         return False

@@ -38,7 +38,7 @@ PLACES = {
     "loading the best": ("bert_paddle.training.run", "TrainingRun.load_best"),
     "predictions": ("bert_paddle.glue.finetune", "write_test_predictions"),
     "results": ("bert_paddle.training.run", "write_results"),
-    "starting a rank": ("multiprocessing.context", "SpawnProcess.start"),
+    "starting a rank": ("multiprocessing.process", "BaseProcess.start"),
     "report": ("bert_paddle.report.build", "write_run_report"),
 }
 
@@ -73,8 +73,11 @@ def send(number: int, to: str) -> None:
         os.kill(os.getppid() if to == "parent" else os.getpid(), number)
 
 
-def start(program: str, flags: str, *launcher: str, **plan: Any) -> "subprocess.Popen | forks.Fork":
-    """Start a job in a process group of its own, in the environment of a user without GPUs."""
+def start(
+    program: str, flags: str, *launcher: str, spawn: bool = False, **plan: Any
+) -> "subprocess.Popen | forks.Fork":
+    """Start a job in a process group of its own, in the environment of a user without GPUs. spawn:
+    see `forks.start`."""
     import forks
     from jobs import without_job
 
@@ -83,7 +86,7 @@ def start(program: str, flags: str, *launcher: str, **plan: Any) -> "subprocess.
         environment["PLACES_PLAN"] = json.dumps(plan)
     argv = [str(HERE / "places.py"), program, *flags.split()]
     if not launcher:
-        return forks.start(argv, Path.cwd(), environment, new_session=True)
+        return forks.start(argv, Path.cwd(), environment, new_session=True, spawn=spawn)
     return subprocess.Popen(
         [sys.executable, "-u", *launcher, *argv],
         env=environment,

@@ -11,10 +11,8 @@ import pytest
 import tiny
 
 from bert_paddle import __main__ as program
-from bert_paddle.cli.sweep import SweepArgs
-from bert_paddle.common import flags
 from bert_paddle.glue import finetune
-from bert_paddle.glue.args import GlueArgs, parse_args
+from bert_paddle.glue.args import parse_args
 from bert_paddle.glue.tasks import TASKS
 from bert_paddle.sweep import seeds, sweep
 from bert_paddle.sweep.benchmark import scores
@@ -131,13 +129,3 @@ def test_figures_are_those_published_and_those_measured(language):
             assert cells[-2:] == [measured[0][3].strip("*"), measured[1][2]]
         else:
             assert not re.search(r"\d", " ".join(cells[-2:]))
-
-
-@pytest.mark.parametrize("name", ["GLUE.md", "GLUE_zh.md", "SWEEPS.md", "SWEEPS_zh.md"])
-def test_flags_and_links_are_there(name):
-    known = {"--help", "--config", "--"}
-    for args_class in (GlueArgs, SweepArgs):
-        known |= {s for field in flags.declared_flags(args_class) for s in flags.spellings(field)}
-    assert set(re.findall(r"(?<![\w-])--[a-z][\w-]+", text_of(name))) - known == set()
-    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text_of(name)):
-        assert (DOCS / target).exists(), target

@@ -1,4 +1,4 @@
-"""A sweep of the real program with a tiny model: two processes in all."""
+"""A sweep of the real program with a tiny model: two runs in all."""
 
 import tiny
 
@@ -7,7 +7,7 @@ from bert_paddle.training import run_info
 
 
 def test_a_real_run_is_known_again_and_goes_on_for_predictions(
-    tiny_dir, tmp_path, monkeypatch, capfd
+    tiny_dir, tmp_path, monkeypatch, capfd, forked_python
 ):
     tiny.write_sst2(tmp_path / "glue" / "SST-2", train=16)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")

@@ -33,6 +33,8 @@ _SIGNATURES: dict[str, list[Any]] = {
     "squares": [*[_POINTER] * 2, _INT64],
     "adamw": [_POINTER, _INT64, *[_FLOAT] * 6],
     "cast_bfloat16": [_POINTER, _INT64],
+    "few_rows_linear": [*[_POINTER] * 4, *[_INT64] * 3],
+    "few_rows_scores": [*[_POINTER] * 3, *[_INT64] * 3],
     "bias_gelu": [*[_POINTER] * 4, _INT64, _INT64],
     "bias_gelu_grad": [*[_POINTER] * 4, _INT64, _INT64],
     "dropout_add_norm": [*[_POINTER] * 8, _INT64, _INT64, *_DROPOUT, _FLOAT],
@@ -42,7 +44,7 @@ _SIGNATURES: dict[str, list[Any]] = {
     "attention_grad": [*[_POINTER] * 11, _INT64, _INT64, _INT64, *_DROPOUT],
 }
 # Kernels that allocate memory and return -1 when they cannot.
-_ALLOCATING = {"column_sums", "attention", "squares"}
+_ALLOCATING = {"column_sums", "attention", "squares", "few_rows_linear"}
 _ALLOCATING |= {name for name in _SIGNATURES if name.endswith("_grad")}
 _DIGEST_SIZE = hashlib.sha256().digest_size  # the digest is appended to a cached library
 

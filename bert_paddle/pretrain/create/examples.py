@@ -24,7 +24,6 @@ from bert_paddle.pretrain.create.row_sampler import RowSampler
 from bert_paddle.pretrain.create.rows import TokenPool
 from bert_paddle.pretrain.create.sentence_pairs import TokenizedDocuments
 from bert_paddle.pretrain.create.shard_writer import ShardWriter
-from bert_paddle.pretrain.create.unknown_words import UnknownWords
 from bert_paddle.pretrain.create.wordpiece import WordPieceEncoder
 from bert_paddle.pretrain.data import masking, schema
 from bert_paddle.pretrain.data.masking import MaskingConfig
@@ -90,7 +89,7 @@ def _write_rows(job: ShardJob, writer: ShardWriter, counts: ShardCounts) -> None
     sampler = RowSampler(
         recipe, Random(repr(seed)), np.random.Generator(np.random.SFC64(seed)), config
     )
-    encoder.unknown = UnknownWords()
+    encoder.reset_unknown()
     extra = list(partition.read_parts(partition.extra_documents_path(job.work_dir, job.split)))
     parts = partition.read_parts(partition.shard_text_path(job.work_dir, job.split, job.index))
     for block in group_into_blocks(parts):

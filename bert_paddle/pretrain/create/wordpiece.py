@@ -47,7 +47,7 @@ class EncodedSentences:
 class WordPieceEncoder:
     """Tokenizes sentences into the word pieces of `tokenizer`; caches those of each word.
 
-    unknown: the unknown words of all sentences since it was last replaced.
+    unknown: the unknown words of all sentences since `reset_unknown`.
     """
 
     def __init__(self, tokenizer: Tokenizer, segmenter: str = "none"):
@@ -57,6 +57,10 @@ class WordPieceEncoder:
         self._cache = _WordCache(tokenizer)
         self._segment = load_segmenter(segmenter)
         self.unk_id = tokenizer.unk_id
+        self.reset_unknown()
+
+    def reset_unknown(self) -> None:
+        """Begin to collect unknown words anew."""
         self.unknown = UnknownWords()
 
     def encode(self, sentences: Sequence[str]) -> EncodedSentences:

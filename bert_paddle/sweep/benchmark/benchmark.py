@@ -22,7 +22,7 @@ from bert_paddle.sweep.benchmark.plan import (
 )
 from bert_paddle.sweep.benchmark.table import BenchmarkTable
 from bert_paddle.sweep.plan import SweepRun
-from bert_paddle.sweep.run_queue import PROGRAM, RunQueue
+from bert_paddle.sweep.run_queue import RunQueue, program_command
 from bert_paddle.sweep.table import RunOutcome
 from bert_paddle.training.output_lock import lock_output_dir
 
@@ -39,6 +39,7 @@ def run_benchmark(
     UserError for mistakes, before anything is trained; RunError if any run failed, Interrupted
     after a signal.
     """
+    program = program or program_command("glue")
     if runtime.is_launched():
         raise FlagError(
             [
@@ -49,7 +50,10 @@ def run_benchmark(
     plan = plan_benchmark(args)
     if args.dry_run:
         for run in plan.runs:
-            print_line(shlex.join([*(program or PROGRAM), *run.argv(plan.overwrite)]), sys.stdout)
+            print_line(
+                shlex.join([*program, *run.argv(plan.overwrite)]),
+                sys.stdout,
+            )
         return None
     folder = hub.find_model_dir(args.model_name_or_path, runtime.bert_paddle_home(), print_line)
     config = model_config.read_config(folder)
@@ -101,7 +105,7 @@ class _Benchmark(RunQueue):
         if results := self._mnli_of(outcome).results:
             outcome.run = with_mnli_model(outcome.run, self.folder, results)
 
-    def run_unfinished(self, is_dependent: bool, program: Sequence[str] | None) -> int | None:
+    def run_unfinished(self, is_dependent: bool, program: Sequence[str]) -> int | None:
         """Run those that start from an MNLI model, or the others. Returns the number of the first
         signal, if any."""
         dependents = self._dependents()
