@@ -129,7 +129,7 @@ def main() -> None:
     for name, default in {"layers": 6, "hidden": 384, "rows": 32, "length": 32}.items():
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--warmup", type=int, default=3)
+    parser.add_argument("--warmup", type=int, default=5)
     print(table(measure(parser.parse_args())))
 
 
