@@ -53,7 +53,7 @@ def train(args) -> None:
     model.train()
     forward = loss.forward_pass(model, not encoder.unsupported_reason(model.bert))
     log = RunLog(active=False)
-    trainer = Trainer(model, loss.objective(False), args, collectives.on_gpu(), log, forward)
+    trainer = Trainer(model, loss.objective(), args, collectives.on_gpu(), log, forward)
     rng, rows = np.random.default_rng(0), setting["batch"]
     ids = rng.integers(1, 30000, (rows, setting["tokens"]))
     whole = {"input_ids": ids, "input_mask": ids * 0 + 1, "segment_ids": ids * 0}

@@ -58,6 +58,8 @@ def load(
     device: str = "auto",
     max_seq_length: int | None = None,
     do_lower_case: bool | None = None,
+    threshold: float | Sequence[float] | None = None,
+    bf16: bool = False,
 ) -> "Predictor":
     """Load a fine-tuned model; its `predict(texts, pairs=None, batch_size=32)` returns a list of
     `Prediction(label, probabilities, score, labels)`; see `glue.predictor.Prediction`.
@@ -66,12 +68,18 @@ def load(
     device: auto, cpu or gpu. max_seq_length: maximum tokens per row; None: the model's
     max_position_embeddings. do_lower_case: whether text is lower-cased; None: as the model's files
     say, else as its vocabulary suggests (a line on stderr says what was decided and why).
-    Raises WeightsError for a folder without a model, and for a model without a classifier.
+    threshold: of a model for several labels per text, the probability from which on a label is
+    predicted, or one for each label; None: the model's. bf16: compute in bfloat16, on a CPU that
+    has the instructions (a line on stderr says if it has not).
+    Raises WeightsError for a folder without a model, and for a model without a classifier,
+    DataError for thresholds that do not suit it.
     """
     set_up_device(device)
     from bert_paddle.glue.predictor import Predictor
 
-    return Predictor(str(model_dir), max_seq_length, do_lower_case, print_line)
+    given = () if threshold is None else threshold
+    thresholds = (given,) if isinstance(given, int | float) else tuple(given)
+    return Predictor(str(model_dir), max_seq_length, do_lower_case, print_line, thresholds, bf16)
 
 
 def generate(
@@ -131,7 +139,8 @@ def evaluate(
     model_dir: str | Path, task_name: str | None = None, **flags_of_glue: Any
 ) -> dict[str, Any]:
     """Evaluate a fine-tuned model on a task's dev set(s); returns the content of all_results.json
-    (eval_loss, eval_accuracy, ...). output_dir is required; further flags as in `fine_tune`."""
+    (eval_loss, eval_accuracy, ...). output_dir is required; further flags and errors as in
+    `fine_tune`."""
     if "model_name_or_path" in flags_of_glue:
         raise FlagError(["model_dir is the model to evaluate: omit model_name_or_path"])
     values = {"task_name": task_name, "model_name_or_path": model_dir, **flags_of_glue}

@@ -20,7 +20,7 @@ import numpy as np
 from bert_paddle.common import read_files, runtime
 from bert_paddle.common.errors import DataError
 from bert_paddle.glue.data import tsv
-from bert_paddle.glue.tasks import TASKS, Task, TestSet
+from bert_paddle.glue.tasks import GLUE, TASKS, Task, TestSet
 from bert_paddle.training import run_info
 
 HEADER = "index\tprediction"
@@ -60,7 +60,7 @@ class SubmissionFile:
 
 SUBMISSION_FILES = {
     test_set.submission: SubmissionFile(task, test_set)
-    for task in TASKS.values()
+    for task in GLUE
     for test_set in task.test_sets
 }
 

@@ -1,5 +1,5 @@
-"""Draw the figures of BERT.md: python docs/figures.py, which writes bert_model.png and
-bert_training.png beside itself."""
+"""Draw the figures of BERT.md and ARCHITECTURE.md: python docs/figures.py, which writes
+bert_model.png, bert_training.png and layers.png beside itself."""
 
 from pathlib import Path
 
@@ -100,6 +100,69 @@ def draw_training():
     plt.close(figure)
 
 
+# What is in bert_paddle, from top to bottom: each row imports only rows below it. Of a package: its
+# name, what it has, its colour.
+LAYERS = (
+    (
+        ("cli", "a module for each command", BLUE),
+        ("api", "the same from Python", BLUE),
+    ),
+    (
+        ("sweep", "grids, seeds, the whole of GLUE", GREY),
+        ("export", "Hugging Face, ONNX, Paddle Inference", GREY),
+    ),
+    (
+        ("submission", "a zip for GLUE's server", GREY),
+        ("clm", "run_clm.py: GPT-2 on texts", ORANGE),
+    ),
+    (
+        ("glue", "run_glue.py: tasks, own data, metrics, losses", ORANGE),
+        ("pretrain", "run_pretrain.py, create-data: shards, masks", ORANGE),
+    ),
+    (("report", "report.html from the files of runs", GREEN),),
+    (("training", "loop, step, optimizer, schedule, checkpoints, resume", GREEN),),
+    (("models", "folders, weights, names, tokenizers, how a model is computed", GREEN),),
+    (("models/kernels", "BERT's encoder and AdamW in C for CPUs", GREEN),),
+    (("distributed", "launch, collectives, heartbeats, one error for all ranks", GREEN),),
+    (("common", "flags, errors, log, atomic files, signals, environment", GREEN),),
+)
+# Titles at the left, by the rows (counted from the top) that they are for.
+TITLES = (
+    ("commands", 0, 0),
+    ("on finished\nruns", 1, 2),
+    ("the three\nprograms", 2.5, 3),
+    ("shared\nby them", 4, 9),
+)
+
+
+def draw_layers():
+    """The packages, in rows that import only what is below."""
+    height, gap, left, width = 0.46, 0.12, 1.15, 7.85
+    figure, axes = canvas(9.6, 0.2 + len(LAYERS) * (height + gap))
+
+    def bottom(row):
+        return 0.16 + (len(LAYERS) - 1 - row) * (height + gap)
+
+    for number, packages in enumerate(LAYERS):
+        y, each = bottom(number), (width - gap * (len(packages) - 1)) / len(packages)
+        for place, (name, content, color) in enumerate(packages):
+            x = left + place * (each + gap)
+            box(axes, x, y, each, height, "", color)
+            middle = x + each / 2
+            axes.text(middle, y + 0.31, name, ha="center", va="center", weight="bold", fontsize=9)
+            axes.text(middle, y + 0.13, content, ha="center", va="center", fontsize=7.5)
+    for title, first, last in TITLES:
+        y = (bottom(first) + bottom(last) + height) / 2
+        axes.text(left - 0.12, y, title, ha="right", va="center", fontsize=8.5)
+    start, end = (left + width + 0.15, bottom(0) + height), (left + width + 0.15, bottom(9))
+    arrow(axes, start, end)
+    axes.text(start[0] + 0.16, (start[1] + end[1]) / 2, "imports", rotation=270, va="center",
+              ha="center", fontsize=8.5)  # fmt: skip
+    figure.savefig(HERE / "layers.png")
+    plt.close(figure)
+
+
 if __name__ == "__main__":
     draw_model()
     draw_training()
+    draw_layers()

@@ -63,6 +63,7 @@ printf 'a,b,label\nfine,film,1\ndull,film,0\n' >columns.csv
 printf 'text,label\nfine,1\ndull\n' >short.csv
 printf '{"text": "fine", "label": 1}\n{"text": "dull", "label": 0\n' >broken.jsonl
 printf 'text,label\nfine,fine\ndull,fine\n' >one.csv
+printf '{"text": "fine", "label": ["film", "music"]}\n{"text": "dull", "label": ["film"]}\n' >lists.jsonl
 own=(--model_name_or_path minilm --output_dir out)
 some=(--task_name sst2 --model_name_or_path minilm --data_dir glue --output_dir out)
 
@@ -102,7 +103,16 @@ try "own data: rows of one class" "${own[@]}" --train_file one.csv
 try "own data: a label that training never had" "${own[@]}" --train_file own.csv --validation_file one.csv
 try "own data: unknown ending" "${own[@]}" --train_file own.xlsx
 try "own data: a score that is none" "${own[@]}" --train_file own.csv --regression
+try "own data: lists of labels without --multi_label" "${own[@]}" --train_file lists.jsonl
+try "own data: a threshold beyond 1" "${own[@]}" --train_file lists.jsonl --multi_label --threshold 1.5
+try "own data: a threshold for one class per row" "${own[@]}" --train_file own.csv --threshold 0.4
+try "own data: a class weight for an unknown class" "${own[@]}" --train_file own.csv --class_weights good=1,poor=3
 try "own data and a task" "${some[@]}" --train_file own.csv
+try "a class weight for an unknown class" "${some[@]}" --class_weights positive=1,neutral=3
+try "more frozen and re-drawn layers than there are" "${some[@]}" --freeze_layers 7 --reinit_layers 8
+try "a layer both frozen and drawn anew" "${some[@]}" --freeze_layers 5 --reinit_layers 2
+try "layers drawn anew without training" "${some[@]}" --do_eval --reinit_layers 2 --class_weights balanced
+try "a seed given twice" "${some[@]}" --seeds 1,2,1
 try "own data: a model without a classifier" "${own[@]}" --test_file own.csv
 try "prediction without test file" "${some[@]}" --do_predict
 try "evaluation with an untrained head" "${some[@]}" --do_eval
@@ -135,6 +145,7 @@ try_command "a half-written run" predict used "a text"
 try_command "a model without a classifier" predict minilm "a text"
 try_command "weights cut short" predict broken/head "a text"
 try_command "nothing on stdin" predict minilm
+try_command "a threshold beyond 1" predict minilm "a text" --threshold 0.5,1.5
 try_command "no such folder, no run, a half-written run, demo data, too few rows" submission none glue half demo short -o s.zip
 try_command "tasks missing" submission whole -o s.zip
 try_command "no zip to write" submission whole
@@ -152,11 +163,52 @@ try_command "an unknown format" export minilm --format tflite
 try_command "a folder that holds something else" export minilm --format hf -o glue
 try_command "mistyped flag and bad value" sweep --output_dir grid learning_rat=1,2 batch_size=0 -- "${some[@]}"
 try_command "no such grid" sweep --output_dir grid --grid none.yaml -- "${some[@]}"
+swept=(--task_name sst2 --model_name_or_path minilm --data_dir glue)
+try_command "more frozen layers than there are" sweep --output_dir grid freeze_layers=2,7 -- "${swept[@]}"
+try_command "a model that is not there" sweep --output_dir grid seed=1,2 -- "${swept[@]}" --model_name_or_path ./minillm
+benchmark=(--model_name_or_path minilm --data_dir glue --output_dir bench)
+mkdir -p bench/SST-2/seed_42 run_a run_b run_c
+PYTHONPATH=$REPO "$PY" - <<'END'
+import json
+from pathlib import Path
+
+from bert_paddle.sweep.benchmark import args, plan
+from bert_paddle.common import flags
+
+words = "--model_name_or_path bert-base-uncased --data_dir glue --output_dir bench --tasks sst2"
+[run] = plan.plan_benchmark(flags.parse(args.BenchmarkArgs, "", words.split())).runs
+results = {"task": "SST-2", "data": "demo", "eval_accuracy": 0.9}
+Path("bench/SST-2/seed_42/all_results.json").write_text(json.dumps(results))
+info = {"settings": run.args.as_dict(), "data": "glue", "finished": "now"}
+Path("bench/SST-2/seed_42/run.json").write_text(json.dumps(info))
+for folder, task, texts in (("a", "RTE", "xy"), ("b", "MRPC", "xy"), ("c", "RTE", "xz")):
+    Path(f"run_{folder}/all_results.json").write_text(json.dumps(results | {"task": task}))
+    rows = [{"text_a": text, "label": "no", "prediction": "no"} for text in texts]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    Path(f"run_{folder}/dev_predictions.jsonl").write_text(lines)
+END
+try_command "unknown task, a seed given twice" glue-benchmark "${benchmark[@]}" --tasks sst3 --seeds 1,1
+try_command "more frozen layers than there are" glue-benchmark "${benchmark[@]}" --tasks sst2 --freeze_layers 7
+try_command "a folder with the benchmark of another model" glue-benchmark "${benchmark[@]}" --tasks sst2
+try_command "runs of two tasks" compare run_a run_b
+try_command "runs with different rows" compare run_a run_c
+try_command "a folder that is no run's" compare run_a glue
 mkdir -p shards none_here
 : >shards/c_training_0.hdf5
 pretrain=(--model_name_or_path bert-base-uncased --output_dir pretrained)
 try_command "no shards" pretrain "${pretrain[@]}" --input_dir none_here
 try_command "a shard that is none" pretrain "${pretrain[@]}" --input_dir shards
+shards_of() { # FOLDER flags of create-data...
+    local made=$1
+    shift
+    printf 'a good film\nthe cast is fine\n\na dull film\nthe plot is poor\n' >documents.txt
+    PYTHONPATH=$REPO "$PY" -m bert_paddle create-data --input_files documents.txt --vocab_file minilm/vocab.txt \
+        --output_dir "$made" "$@" >/dev/null 2>&1
+}
+shards_of singles --nsp 0
+try_command "shards of \`create-data --nsp 0\`" pretrain "${pretrain[@]}" --input_dir singles
+shards_of unmasked --dynamic_masking 1
+try_command "shards without masks" pretrain "${pretrain[@]}" --input_dir unmasked
 try_command "no such text" create-data --input_files none.txt --vocab_file minilm/vocab.txt --output_dir made
 try_command "empty text" create-data --input_files empty.yaml --vocab_file minilm/vocab.txt --output_dir made
 exit $((failures > 0))

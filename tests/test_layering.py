@@ -16,7 +16,7 @@ NO_PADDLE = (
     "common.args common.atomic_files common.background_writer common.config_file common.error_exit "
     "common.errors common.flag_values common.flags common.hardware common.run_log common.signals "
     "common.tensor_file distributed.authentication distributed.heartbeat distributed.joining "
-    "distributed.shutdown models.bpe_files "
+    "distributed.shutdown models.bert_hub models.bpe_files "
     "models.byte_level_bpe models.gpt2_config models.gpt2_weights models.hub models.load_weights "
     "models.model_config models.safe_pickle models.tokenizer models.weight_names training.batching "
     "training.visualdl_writer glue.args glue.custom_args glue.metrics glue.tasks glue.custom.* "

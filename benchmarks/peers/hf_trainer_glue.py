@@ -114,7 +114,7 @@ def cpu_model():
         return platform.processor() or platform.machine()
 
 
-def run_seed(task, seed, folder, tokenizer, train, dev):
+def run_seed(task, seed, folder, tokenizer, train, dev, max_steps):
     set_seed(seed)  # before the model is built: the classifier head is drawn at random
     names = TASKS[task][3]
     model = AutoModelForSequenceClassification.from_pretrained(
@@ -128,6 +128,7 @@ def run_seed(task, seed, folder, tokenizer, train, dev):
             per_device_eval_batch_size=SETTINGS["batch_size"],
             learning_rate=SETTINGS["learning_rate"],
             num_train_epochs=SETTINGS["epochs"],
+            max_steps=max_steps,
             optim="adamw_torch",
             adam_beta1=SETTINGS["adam_betas"][0],
             adam_beta2=SETTINGS["adam_betas"][1],
@@ -195,6 +196,7 @@ def main():
     parser.add_argument("--task", choices=list(TASKS), default="MRPC")
     parser.add_argument("--seeds", default="1,2,3", help="comma-separated")
     parser.add_argument("--output", type=Path, required=True, help="JSON lines, appended to")
+    parser.add_argument("--max_steps", type=int, default=-1)
     options = parser.parse_args()
 
     folder = Path(os.environ["BERT_PADDLE_HOME"], "models", MODEL)
@@ -207,7 +209,7 @@ def main():
         if seed in seeds_done(options.output, options.task):
             print(f"{options.task} seed {seed}: already in {options.output}")
             continue
-        result = run_seed(options.task, seed, folder, tokenizer, train, dev)
+        result = run_seed(options.task, seed, folder, tokenizer, train, dev, options.max_steps)
         with options.output.open("a") as file:
             file.write(json.dumps(result) + "\n")
         print(json.dumps(result), flush=True)

@@ -155,7 +155,7 @@ def _limit(spec: Spec) -> protocol.Block:
 
 
 def _classifier_trainer(forward: ForwardPass, flags: glue_args.GlueArgs) -> Trainer:
-    objective = loss.objective(regression=False)
+    objective = loss.objective()
     return Trainer(forward.model, objective, flags, False, _silent(), forward)
 
 

@@ -13,6 +13,7 @@ from bert_paddle.common.errors import DataError
 from bert_paddle.common.flags import flag, optional_switch
 from bert_paddle.common.printed_lines import print_line
 from bert_paddle.distributed.device import set_up_device
+from bert_paddle.glue.label_args import parse_thresholds
 
 if TYPE_CHECKING:
     from bert_paddle.glue.predictor import Prediction, Predictor
@@ -66,6 +67,19 @@ class PredictArgs:
         "vocabulary suggests",
         group=MODEL,
     )
+    threshold: str | None = flag(
+        None,
+        "of a model for several labels per text: the probability from which on a label is "
+        "predicted, between 0 and 1, or one for each label: 0.5,0.3,... (default: the model's)",
+        group=OUTPUT,
+        comma_separated=True,
+    )
+    bf16: bool = flag(
+        False,
+        "compute in bfloat16 on a CPU with the instructions; the last digits of probabilities "
+        "differ",
+        group=MODEL,
+    )
     batch_size: int = flag(32, "texts or pairs per batch", group=MODEL, minimum=1, maximum=10**6)
     device: str = flag(
         "auto", "auto: a GPU if there is one", group=MODEL, choices=("auto", "cpu", "gpu")
@@ -78,6 +92,14 @@ class PredictArgs:
             yield f"--pair needs exactly one TEXT, not {max(0, len(self.words) - 1)}"
         elif self.pair is not None and "\t" in self.words[1] + self.pair:
             yield "--pair and a TAB in the text both make it a pair: use one of them"
+        try:
+            self.thresholds()
+        except ValueError as error:
+            yield f"--threshold {self.threshold}: {error}"
+
+    def thresholds(self) -> tuple[float, ...]:
+        """The numbers of --threshold; () without it. Raises ValueError for anything else."""
+        return () if self.threshold is None else parse_thresholds(self.threshold)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,6 +130,8 @@ def main(argv: Sequence[str]) -> None:
         max_seq_length,
         args.do_lower_case,
         print_line,
+        args.thresholds(),
+        args.bf16,
     )
     if args.top_k > 0 and model.is_regression:
         raise DataError(f"--top_k is for classes, and {model.folder} predicts a score")

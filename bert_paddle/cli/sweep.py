@@ -67,7 +67,7 @@ class SweepArgs:
             try:
                 parse_seeds(self.seeds)
             except ValueError as error:
-                yield f"--seeds: each {error}"
+                yield f"--seeds: {error}"
         if self.output_dir and Path(self.output_dir).is_file():
             yield f"--output_dir {self.output_dir} is a file: give a folder"
 

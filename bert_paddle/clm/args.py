@@ -8,7 +8,15 @@ from typing import Any, ClassVar
 from bert_paddle.common import flags, peer_flags
 from bert_paddle.common.args import MODEL, CommonArgs
 from bert_paddle.common.finetune_args import ACTION, FinetuneArgs
-from bert_paddle.common.flag_fields import EVALUATING, TRAINING, OnRanks, OnResume, PathUse, Results
+from bert_paddle.common.flag_fields import (
+    EVALUATING,
+    TRAINING,
+    OnRanks,
+    OnResume,
+    PathUse,
+    Results,
+    reworded,
+)
 from bert_paddle.common.flags import flag, flag_names
 from bert_paddle.common.freeze_args import FreezeArgs
 from bert_paddle.common.peer_flags import PeerFlag
@@ -57,6 +65,25 @@ class ClmArgs(SizeArgs, FreezeArgs, FinetuneArgs, CommonArgs):
     """The flags of `run_clm.py`; see `CommonArgs` for the shared ones."""
 
     model_type: str = flag("gpt2", "architecture; only gpt2", group=MODEL)
+    vocab_file: str | None = reworded(
+        CommonArgs,
+        "vocab_file",
+        "a tokenizer.json, or a vocab.json with merges.txt beside it, instead of the model's own",
+    )
+    do_lower_case: bool | None = reworded(
+        CommonArgs, "do_lower_case", "not for GPT-2, whose vocabulary keeps upper and lower case"
+    )
+    group_by_length: bool = reworded(
+        FinetuneArgs, "group_by_length", "batch texts of similar length, to save padding"
+    )
+    to_static: bool = reworded(CommonArgs, "to_static", "not for GPT-2")
+    flash_attention: bool = reworded(CommonArgs, "flash_attention", "not for GPT-2")
+    cpu_kernels: bool = reworded(
+        CommonArgs,
+        "cpu_kernels",
+        "on the CPU, update the weights with this package's C kernel of AdamW, compiled at first "
+        "use, instead of Paddle's (a resumed run must keep it)",
+    )
     train_file: str | None = flag(
         None,
         "training texts: .csv, .tsv, .jsonl or .json with named columns, or .txt with one text per "

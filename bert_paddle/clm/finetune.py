@@ -65,13 +65,9 @@ def run(args: ClmArgs) -> dict[str, Any]:
 
 
 def _prepare_output_dir(args: ClmArgs, output_dir: Path, log: RunLog) -> str | None:
-    """Check the output folder and open its metrics.jsonl; returns the checkpoint to resume from,
-    or None."""
+    """Check the output folder; returns the checkpoint to resume from, or None."""
     run_files.check_outputs(args, args.inputs(), args.models(), (), args.do_train)
-    if not args.do_train:
-        log.write_metrics_to(output_dir)
-        return None
-    return training_run.resolve_resume(args, output_dir, log)
+    return training_run.resolve_resume(args, output_dir, log) if args.do_train else None
 
 
 def _build_model(args: ClmArgs, source: ModelSource, log: RunLog) -> Any:
@@ -132,10 +128,6 @@ class ClmJob(TrainingJob):
         lines = collectives.run_on_main(lambda: list(model_listing.file_lines(folder)))
         for line in (*model_listing.parameter_lines(self.model), *lines):
             self.log.note(line)
-
-    def begin_without_training(self) -> None:
-        """Write run.json for a run that only evaluates."""
-        self.run_info_file.start(self.describe(None), is_training=False, resumed=False)
 
     def describe(self, steps: dict[str, int] | None) -> RunInfo:
         """The content of run.json; the best step is the one with the lowest perplexity."""

@@ -1,12 +1,13 @@
 """Where a run's model comes from: its configuration, tokenizer and weights."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from bert_paddle.clm.args import ClmArgs
 from bert_paddle.common import runtime
-from bert_paddle.common.errors import UserError, WeightsError
+from bert_paddle.common.errors import FlagError, WeightsError
 from bert_paddle.common.run_log import RunLog
 from bert_paddle.distributed import collectives
 from bert_paddle.models import gpt2, gpt2_config, gpt2_weights, hub
@@ -42,7 +43,7 @@ def read_model_source(args: ClmArgs, log: RunLog) -> ModelSource:
     else:
         folder = training_run.find_initial_model(args.model_name_or_path, log, hub.GPT2)
         loaded = gpt2_weights.load_gpt2_weights(folder)
-        tokenizer = load_bpe_tokenizer(folder, args.vocab_file)
+        tokenizer = load_bpe_tokenizer(*(_given_tokenizer(args) or (folder, args.vocab_file)))
         check_vocabulary(tokenizer, loaded.config, folder)
         source = ModelSource(loaded.config, tokenizer, loaded.tensors, folder, loaded.notes)
     for message in source.tokenizer.messages:
@@ -50,19 +51,65 @@ def read_model_source(args: ClmArgs, log: RunLog) -> ModelSource:
     source.tokenizer = source.tokenizer.with_roles(args.roles())
     log.note(f"special tokens: {_describe_roles(source.tokenizer)}")
     _resize(source, args.seed)
-    positions = source.config.max_position_embeddings
-    if args.max_seq_length > positions:
-        raise UserError(
-            f"--max_seq_length {args.max_seq_length} is more than the model's {positions} positions"
-        )
-    layers = source.config.num_hidden_layers
-    if args.freeze_layers > layers:
-        raise UserError(f"--freeze_layers {args.freeze_layers}: the model has {layers} layers")
+    _check_sizes(args, source.config)
     return source
+
+
+def _check_sizes(args: ClmArgs, config: Gpt2Config) -> None:
+    """Raise FlagError for flags that ask for more than the model has."""
+    problems, length = [], args.max_seq_length
+    positions, layers = config.max_position_embeddings, config.num_hidden_layers
+    if length > positions:
+        problems.append(f"--max_seq_length {length} is more than the model's {positions} positions")
+    if args.freeze_layers > layers:
+        problems.append(f"--freeze_layers {args.freeze_layers}: the model has {layers} layers")
+    if problems:
+        raise FlagError(problems)
+
+
+def check_before_start(args: ClmArgs, log: Callable[[str], None]) -> None:
+    """What can be told of the model without its weights and its vocabulary, before a run starts in
+    another process. log: called with a line if the model is downloaded.
+
+    Raises WeightsError for a model that is missing or not a GPT-2, FlagError for flags that ask for
+    more than it has.
+    """
+    name, home = args.model_name_or_path, runtime.bert_paddle_home()
+    if args.random_weights:
+        config = _override_sizes(_named_config(name, home)[0], args)
+    else:
+        folder = hub.find_model_dir(name, home, log, hub.GPT2)
+        config = gpt2_config.read_gpt2_config(folder)
+    _check_sizes(args, config)
 
 
 def _random_source(args: ClmArgs) -> ModelSource:
     name, home = args.model_name_or_path, runtime.bert_paddle_home()
+    config, folder = _named_config(name, home)
+    files = _given_tokenizer(args) or (folder or Path(name).expanduser(), args.vocab_file)
+    if not (args.tokenizer_name_or_path or args.vocab_file):
+        found = collectives.run_on_main_first(lambda: _find_vocabulary(folder, name, home))
+        files = found, None
+    tokenizer = load_bpe_tokenizer(*files)
+    config = _override_sizes(replace(config, vocab_size=len(tokenizer)), args)
+    tensors = gpt2.initial_tensors(config, args.seed)
+    return ModelSource(
+        config, tokenizer, tensors, folder, [f"random weights from seed {args.seed}"]
+    )
+
+
+def _given_tokenizer(args: ClmArgs) -> tuple[Path, str | None] | None:
+    """The folder, and the vocabulary file if it is named, of --tokenizer_name_or_path; None without
+    it. Raises WeightsError."""
+    name, home = args.tokenizer_name_or_path, runtime.bert_paddle_home()
+    if not name:
+        return None
+    return collectives.run_on_main_first(lambda: hub.find_tokenizer(name, home, hub.GPT2))
+
+
+def _named_config(name: str, home: Path) -> tuple[Gpt2Config, Path | None]:
+    """The configuration of a published name, a folder or a config.json, and the folder if it is
+    one. Raises WeightsError."""
     path, in_home = Path(name).expanduser(), home / "models" / name
     config = gpt2_config.published_config(name)
     folder = next((p for p in (path, in_home) if p.is_dir()), None)
@@ -76,15 +123,7 @@ def _random_source(args: ClmArgs) -> ModelSource:
             f"--model_name_or_path {name}: no folder or config.json, and no published GPT-2 "
             f"({names}): with --random_weights it gives the configuration"
         )
-    vocabulary = folder or path
-    if not args.vocab_file:
-        vocabulary = collectives.run_on_main_first(lambda: _find_vocabulary(folder, name, home))
-    tokenizer = load_bpe_tokenizer(vocabulary, args.vocab_file)
-    config = _override_sizes(replace(config, vocab_size=len(tokenizer)), args)
-    tensors = gpt2.initial_tensors(config, args.seed)
-    return ModelSource(
-        config, tokenizer, tensors, folder, [f"random weights from seed {args.seed}"]
-    )
+    return config, folder
 
 
 def _find_vocabulary(folder: Path | None, name: str, home: Path) -> Path:

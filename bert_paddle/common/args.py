@@ -29,7 +29,7 @@ PADDLENLP_LAYERS = "computed by PaddleNLP's layers, never by our CPU kernels"
 
 @dataclasses.dataclass
 class CommonArgs(RunArgs, TrainArgs):
-    """Flags of `run_glue.py` and `run_pretrain.py`. Users' scripts rely on names and defaults."""
+    """Flags of all training programs. Users' scripts rely on names and defaults."""
 
     n_gpu: int = flag(
         1,

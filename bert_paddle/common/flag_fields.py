@@ -117,6 +117,13 @@ def optional_switch(help: str, *, group: str, **properties: Any) -> Any:
     return dataclasses.field(default=None, metadata=metadata)
 
 
+def reworded(args_class: type, name: str, help: str) -> Any:
+    """A dataclass field for the flag `name` of `args_class`, for which a subclass has another help
+    text."""
+    field = next(f for f in dataclasses.fields(args_class) if f.name == name)
+    return dataclasses.field(default=field.default, metadata={**field.metadata, "help": help})
+
+
 def positional(metavar: str, help: str, *, minimum: int = 0, paths: int | None = 0) -> Any:
     """A dataclass field for the positional arguments: tuple[str, ...].
 

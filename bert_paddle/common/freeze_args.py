@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from bert_paddle.common.flag_fields import OnRanks, flag
+from bert_paddle.common.flag_fields import TRAINING, OnRanks, flag
 from bert_paddle.common.flag_groups import TRAIN
 
 
@@ -16,6 +16,7 @@ class FreezeArgs:
         group=TRAIN,
         minimum=0,
         on_ranks=OnRanks.SAME_LATER,
+        needs=(TRAINING,),
         card_name="frozen layers",
     )
     freeze_embeddings: bool = flag(
@@ -23,5 +24,6 @@ class FreezeArgs:
         "do not train the embeddings: words (in GPT-2 the output layer, too), positions, segments",
         group=TRAIN,
         on_ranks=OnRanks.SAME_LATER,
+        needs=(TRAINING,),
         card_name="frozen embeddings",
     )

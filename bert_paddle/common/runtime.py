@@ -200,7 +200,8 @@ def suppress_lines(*patterns: str) -> Iterator[None]:
 @contextlib.contextmanager
 def writable_home() -> Iterator[None]:
     """Have the libraries make their folders in a temporary one during the block, if they cannot
-    make them in the home directory: it may be read-only, or none."""
+    make them in the home directory: it may be read-only, or none. Raises RunError if there is no
+    place for a temporary one either."""
     if _can_make_folders():
         yield
         return

@@ -21,7 +21,7 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from bert_paddle.common.errors import RunError
@@ -204,5 +204,6 @@ def _receive_available(connection: socket.socket) -> bytes:
         return b""
 
 
-def rank_names(ranks: Any) -> str:
+def rank_names(ranks: Iterable[int]) -> str:
+    """Ranks for a message, ascending: "rank 1, rank 3"."""
     return ", ".join(f"rank {rank}" for rank in sorted(ranks))

@@ -2,10 +2,9 @@
 the dev set that its run predicted."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,13 +13,13 @@ from bert_paddle.common.errors import DataError, RunError, WeightsError
 from bert_paddle.export import check, onnx_graph
 from bert_paddle.export.sample import INPUTS, SampleBatch
 from bert_paddle.export.source import ExportSource
-from bert_paddle.glue import metrics
+from bert_paddle.glue import dev_predictions, metrics, row_outputs, thresholds
 from bert_paddle.glue.custom.load import saved_task
 from bert_paddle.glue.data.dataset import EncodedDataset, encode_examples
 from bert_paddle.glue.data.tsv import Examples
+from bert_paddle.glue.dev_predictions import Answer, DevRow
 from bert_paddle.models import model_config
 
-DEV_PREDICTIONS = "dev_predictions.jsonl"  # what a run writes beside its checkpoints
 _FLOAT32 = "float32.onnx"
 _BATCH_SIZE = 32
 
@@ -73,11 +72,13 @@ def _describe(measured: Measured) -> str:
 
 @dataclass(frozen=True)
 class DevRows:
-    """Encoded rows with their labels, and the metrics whose mean is compared."""
+    """Encoded rows with their labels, and the metrics whose mean is compared. thresholds: of each
+    of any number of labels per row."""
 
     rows: EncodedDataset
     metric_names: tuple[str, ...]
     regression: bool
+    thresholds: tuple[float, ...] = ()
 
     def batches(self) -> Iterator[tuple[np.ndarray, SampleBatch]]:
         """Row numbers and inputs of each batch, of rows of like length."""
@@ -91,76 +92,78 @@ class DevRows:
     def metric(self, logits: np.ndarray) -> float:
         """The mean of the metrics, as a best step is chosen by."""
         predictions = logits[:, 0] if self.regression else logits.argmax(axis=1)
+        if self.thresholds:
+            shares = row_outputs.probabilities(logits, multi_label=True)
+            predictions = (shares >= np.array(self.thresholds)).astype(np.int64)
         labels = np.asarray(self.rows.labels)
-        values = [metrics.METRICS[name][1](predictions, labels) for name in self.metric_names]
+        values = [metrics.METRICS[name].compute(predictions, labels) for name in self.metric_names]
         return float(np.mean(values))
 
 
-def read_dev_rows(source: ExportSource, dev_predictions: str | None) -> DevRows:
+def read_dev_rows(source: ExportSource, dev_file: str | None) -> DevRows:
     """The rows on which the two models are compared.
 
     Raises DataError for a file that is missing or malformed or has other labels than the model,
-    WeightsError for a model without a vocabulary or with several labels per row.
+    WeightsError for a model without a vocabulary.
     """
     extras.import_extra("onnxruntime", "--int8")
-    if source.is_multi_label:
-        raise WeightsError(
-            f"{source.folder} predicts several labels per row, for which --int8 has no comparison: "
-            "export it without --int8"
-        )
-    path = Path(dev_predictions or source.folder.parent / DEV_PREDICTIONS).expanduser()
+    path = Path(dev_file or source.folder.parent / dev_predictions.FILE).expanduser()
     if not path.is_file():
         raise DataError(
             f"--int8 compares the models on a dev set, and {path} is not there: give "
-            f"--dev_predictions FILE, the {DEV_PREDICTIONS} of a run with --do_eval"
+            f"--dev_predictions FILE, the {dev_predictions.FILE} of a run with --do_eval"
         )
     if source.tokenizer is None:
         raise WeightsError(f"{source.folder} has no vocabulary, which --int8 needs for its dev set")
-    records = list(_records(path, source.labels))
-    seconds = [row["text_b"] for row in records if row.get("text_b") is not None]
-    if seconds and len(seconds) < len(records):
+    rows = dev_predictions.read_rows(path, "give the rows of a run with --do_eval", False)
+    texts_a, texts_b = zip(*(row.texts for row in rows), strict=True)
+    seconds = [text for text in texts_b if text is not None]
+    if seconds and len(seconds) < len(rows):
         raise DataError(f"{path}: some rows have a text_b and some have none")
-    examples = Examples(
-        [row["text_a"] for row in records],
-        seconds or None,
-        _label_array(records, source.labels),
-        str(path),
-    )
+    labels = _label_array(rows, source, path)
+    examples = Examples(list(texts_a), seconds or None, labels, str(path))
     task = saved_task(model_config.read_config(source.folder))
     names: tuple[str, ...] = ("accuracy",) if source.labels else ("pearson",)
-    if task.glue_task and task.glue_task.primary.higher_is_better:
+    limits: tuple[float, ...] = ()
+    if source.is_multi_label:
+        names, limits = ("f1_micro",), thresholds.of_labels(task.thresholds, source.labels)
+    elif task.glue_task and task.glue_task.primary.higher_is_better:
         names = task.glue_task.primary.names
-    length = _max_seq_length(source)
-    return DevRows(encode_examples(examples, source.tokenizer, length), names, not source.labels)
+    encoded = encode_examples(examples, source.tokenizer, _max_seq_length(source))
+    return DevRows(encoded, names, not source.labels, limits)
 
 
-def _records(path: Path, labels: tuple[str, ...]) -> Iterator[dict[str, Any]]:
-    with open(path, encoding="utf-8", errors="replace") as file:
-        number = 0
-        for number, line in enumerate(file, 1):
-            try:
-                row = read_files.parse_json_object(line)
-            except ValueError as error:
-                raise DataError(f"{path}:{number} {error}") from None
-            if not isinstance(row.get("text_a"), str):
-                raise DataError(f"{path}:{number} has no text_a")
-            if labels and row.get("label") not in labels:
-                raise DataError(
-                    f"{path}:{number}: the label {json.dumps(row.get('label'))} is none of the "
-                    f"model's ({', '.join(labels[:5])})"
-                )
-            if not labels and not isinstance(row.get("label"), (int, float)):
-                raise DataError(f"{path}:{number}: the label is not a number")
-            yield row
-        if not number:
-            raise DataError(f"{path} is empty: a dev set is needed")
+def _label_array(rows: Sequence[DevRow], source: ExportSource, path: Path) -> np.ndarray:
+    """Class indices int64 [rows]; scores float32 [rows]; or, of any number of labels per row, 0 and
+    1, int64 [rows, labels]. Raises DataError for a label that is none of the model's."""
+    for number, row in enumerate(rows, 1):
+        if problem := _label_problem(row.label, source):
+            raise DataError(f"{path}:{number}: {problem}")
+    if not source.labels:
+        return np.array([row.label for row in rows], np.float32)
+    index = {label: number for number, label in enumerate(source.labels)}
+    if not source.is_multi_label:
+        return np.array([index[str(row.label)] for row in rows], np.int64)
+    array = np.zeros((len(rows), len(index)), np.int64)
+    for number, row in enumerate(rows):
+        assert isinstance(row.label, tuple)
+        array[number, [index[name] for name in row.label]] = 1
+    return array
 
 
-def _label_array(records: list[dict[str, Any]], labels: tuple[str, ...]) -> np.ndarray:
-    if not labels:
-        return np.array([row["label"] for row in records], np.float32)
-    index = {label: number for number, label in enumerate(labels)}
-    return np.array([index[row["label"]] for row in records], np.int64)
+def _label_problem(label: Answer, source: ExportSource) -> str:
+    """Why a label is none of the model's; "" if it is."""
+    if not source.labels:
+        return "" if isinstance(label, float) else "the label is not a number"
+    if source.is_multi_label and not isinstance(label, tuple):
+        return "the label is no list, and the model predicts any number of labels"
+    if isinstance(label, tuple) and not source.is_multi_label:
+        return "the label is a list, and the model predicts one"
+    for name in label if isinstance(label, tuple) else (label,):
+        if name not in source.labels:
+            listed = ", ".join(source.labels[:5])
+            return f"the label {json.dumps(name)} is none of the model's ({listed})"
+    return ""
 
 
 def _max_seq_length(source: ExportSource) -> int:

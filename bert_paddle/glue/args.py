@@ -1,6 +1,7 @@
 """The flags of `run_glue.py`."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -16,9 +17,12 @@ from bert_paddle.common.peer_flags import PeerFlag
 from bert_paddle.glue import tasks
 from bert_paddle.glue.best_metric import with_metric
 from bert_paddle.glue.custom_args import CUSTOM, overridden_flags, split_names
+from bert_paddle.glue.label_args import METRIC_VALUES
 from bert_paddle.glue.layer_args import LayerArgs
 from bert_paddle.glue.loss_args import LossArgs
+from bert_paddle.glue.metrics import higher_is_better
 from bert_paddle.glue.prediction_args import PredictionArgs
+from bert_paddle.glue.task_definition import LABELS, SCORE
 
 TASK = "task and data"
 
@@ -34,7 +38,7 @@ DESCRIPTION = """Fine-tune BERT on a GLUE task or data of your own, evaluate it,
 
 @dataclasses.dataclass
 class GlueArgs(PredictionArgs, LossArgs, LayerArgs, FinetuneArgs, CommonArgs):
-    """All flags of `run_glue.py`; `CommonArgs` has those shared with pre-training."""
+    """All flags of `run_glue.py`; `CommonArgs` has those that all training programs share."""
 
     task_name: str | None = flag(
         None,
@@ -163,7 +167,7 @@ class GlueArgs(PredictionArgs, LossArgs, LayerArgs, FinetuneArgs, CommonArgs):
             except UserError as error:
                 yield str(error)
                 return
-        higher = self.metric not in ("loss", "mse")
+        higher = not self.metric or higher_is_better(METRIC_VALUES[self.metric])
         if self.greater_is_better not in (None, higher):
             metric = f"--metric {self.metric}" if self.metric else "the metric"
             direction = "highest" if higher else "lowest"
@@ -175,15 +179,15 @@ class GlueArgs(PredictionArgs, LossArgs, LayerArgs, FinetuneArgs, CommonArgs):
     def _loss_problems(self, task: tasks.Task | None) -> Iterator[str]:
         if task is not None:
             return self.loss_problems(task.labels, "" if task.labels else task.output)
-        other = "a score" if self.regression else ""
-        other = "any number of labels" if self.asks_for_multi_label else other
+        other = SCORE if self.regression else ""
+        other = LABELS if self.asks_for_multi_label else other
         return self.loss_problems(split_names(self.label_names or self.labels), other)
 
     def _seeds_problems(self, train: bool) -> Iterator[str]:
         try:
             parse_seeds(self.seeds or "")
         except ValueError as error:
-            yield f"--seeds: each {error}"
+            yield f"--seeds: {error}"
         if not train:
             yield "--seeds is for training: give --do_train too"
         if self.resume_from_checkpoint not in (None, "auto"):
@@ -210,10 +214,16 @@ class GlueArgs(PredictionArgs, LossArgs, LayerArgs, FinetuneArgs, CommonArgs):
 
 
 def parse_seeds(text: str) -> list[int]:
-    """The distinct seeds in "1,2,3". Raises ValueError with a message such as "must be at least
-    0", without the flag's name."""
+    """The seeds in "1,2,3". Raises ValueError with a message such as "each must be at least 0",
+    without the flag's name, also for a seed that is given twice."""
     seed_flag = next(f.metadata for f in flags.declared_flags(GlueArgs) if f.name == "seed")
-    return list(dict.fromkeys(convert(seed_flag, seed.strip()) for seed in text.split(",")))
+    try:
+        seeds = [convert(seed_flag, seed.strip()) for seed in text.split(",")]
+    except ValueError as error:
+        raise ValueError(f"each {error}") from None
+    if twice := [seed for seed, count in Counter(seeds).items() if count > 1]:
+        raise ValueError(f"{twice[0]} is given twice, but has one run: give each seed once")
+    return seeds
 
 
 def parse_args(argv: Sequence[str] | None = None) -> GlueArgs:

@@ -3,10 +3,8 @@
 from dataclasses import replace
 
 from bert_paddle.common.errors import UserError
+from bert_paddle.glue.metrics import LOSS, METRICS, higher_is_better
 from bert_paddle.glue.tasks import PrimaryMetric, Task
-
-# Name of --metric -> names in all_results.json, where they differ.
-_METRIC_NAMES = {"matthews": "matthews_correlation", "spearman": "spearmanr"}
 
 
 def with_metric(task: Task, metric: str | None) -> Task:
@@ -14,9 +12,8 @@ def with_metric(task: Task, metric: str | None) -> Task:
     task does not compute it."""
     if metric is None:
         return task
-    name = _METRIC_NAMES.get(metric, metric)
-    if name not in (*task.metrics, "loss"):
-        known = {long: short for short, long in _METRIC_NAMES.items()}
-        names = ", ".join(known.get(name, name) for name in (*task.metrics, "loss"))
-        raise UserError(f"--metric {metric}: {task.name} has {names}")
-    return replace(task, primary=PrimaryMetric((name,), name != "loss"))
+    computed = {METRICS[key].flag_value or key: key for key in task.metrics} | {LOSS: LOSS}
+    if metric not in computed:
+        raise UserError(f"--metric {metric}: {task.name} has {', '.join(computed)}")
+    name = computed[metric]
+    return replace(task, primary=PrimaryMetric((name,), higher_is_better(name)))

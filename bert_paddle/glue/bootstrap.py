@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from bert_paddle.common.intervals import CONFIDENCE, Interval
+from bert_paddle.common.intervals import CONFIDENCE, Interval, clip, metric_range
 
 RESAMPLES, SEED = 1000, 0
 # Bounds on time and memory: rows drawn in all for classes, of which fewer resamples are made then;
@@ -27,14 +27,19 @@ _CHUNK = 100_000
 def intervals(
     names: Sequence[str], predictions: np.ndarray, labels: np.ndarray
 ) -> dict[str, Interval]:
-    """The interval of each of these metrics (names in all_results.json) on one data set.
+    """The interval of each of these metrics (names in all_results.json) on one data set, clipped to
+    the metric's range, beyond which resamples of parts of the rows may lead.
 
     predictions, labels: [n], class indices or scores. Left out: metrics that this module cannot
     resample, and those undefined for most resamples (a correlation of constant scores).
     """
     drawn = resample(names, [predictions], labels)
     found = {name: percentiles(values[0]) for name, values in drawn.items()}
-    return {name: interval for name, interval in found.items() if interval is not None}
+    return {
+        name: clip(interval, metric_range(name))
+        for name, interval in found.items()
+        if interval is not None
+    }
 
 
 def resample(

@@ -37,7 +37,7 @@ def facts(
         step=state.step,
         base=args.model_name_or_path,
         pairs=task.is_pair,
-        language=None if data.custom else _LANGUAGE,
+        language=_LANGUAGE if task.in_glue and not data.custom else None,
         labels=task.labels,
         thresholds=task.thresholds,
         label_f1=eval_results[0].per_label if eval_results else {},
@@ -79,8 +79,10 @@ def _remarks(task: Task, data: EncodedData) -> list[str]:
     return remarks
 
 
-def _hub_dataset(task: Task) -> dict[str, str]:
-    """The task's configuration of the GLUE dataset on the Hugging Face hub."""
+def _hub_dataset(task: Task) -> dict[str, str] | None:
+    """The task's configuration of the GLUE dataset on the Hugging Face hub; None for others."""
+    if not task.in_glue:
+        return None
     name = task.name.replace("-", "").lower()
     entry = {"type": _HUB_DATASET, "name": f"GLUE {task.name}", "config": name}
     return entry | ({"split": "validation_matched"} if task.name == "MNLI" else {})

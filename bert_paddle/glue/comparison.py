@@ -5,7 +5,6 @@ give.
 """
 
 import dataclasses
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +15,14 @@ import numpy as np
 from bert_paddle.common import read_files
 from bert_paddle.common.errors import DataError
 from bert_paddle.common.intervals import Interval
-from bert_paddle.glue import bootstrap, bootstrap_labels, metrics
+from bert_paddle.glue import bootstrap, bootstrap_labels, dev_predictions, metrics
+from bert_paddle.glue.dev_predictions import Answer
 from bert_paddle.training import run_info
 from bert_paddle.training.run_files import RESULTS_FILE
 
 RESAMPLES = 10_000
 _FILE = "dev_predictions"
-_Value = str | float | tuple[str, ...]
+_AGAIN = "evaluate again (--do_eval)"
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Rows:
 
     path: Path
     texts: list[tuple[str, str | None]]
-    labels: list[_Value]
-    predictions: list[_Value]
+    labels: list[Answer]
+    predictions: list[Answer]
 
     @property
     def are_scores(self) -> bool:
@@ -62,7 +62,7 @@ class MetricComparison:
         """The run that the interval shows to be better, "A" or "B"; None: neither."""
         if self.interval is None or self.interval[0] <= 0 <= self.interval[1]:
             return None
-        return "B" if (self.interval[0] > 0) == (self.name != "mse") else "A"
+        return "B" if (self.interval[0] > 0) == metrics.higher_is_better(self.name) else "A"
 
 
 @dataclass(frozen=True)
@@ -159,38 +159,14 @@ def _read_results(run: Path) -> dict[str, Any]:
 
 def _read_rows(path: Path) -> Rows:
     """The predictions in a file. Raises DataError for a missing, damaged or incomplete one."""
-    rows = Rows(path, [], [], [])
     if not read_files.is_file(path):
         raise DataError(f"{path} is missing, and the other run has it: evaluate again (--do_eval)")
-    with read_files.errors_name(path), path.open(encoding="utf-8", errors="replace") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                row = json.loads(line)
-                rows.texts.append((row["text_a"], row.get("text_b")))
-                rows.labels.append(_value(row["label"]))
-                rows.predictions.append(_value(row["prediction"]))
-            except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
-                raise DataError(
-                    f"{path}:{number}: not a row of predictions with text_a, label and prediction; "
-                    "evaluate again (--do_eval)"
-                ) from None
-    kinds = {type(value) for value in (*rows.labels, *rows.predictions)}
-    if len(kinds) != 1:
-        problem = "it is empty" if not kinds else "it has values of several kinds"
-        raise DataError(f"{path}: {problem}; evaluate again (--do_eval)")
+    read = dev_predictions.read_rows(path, _AGAIN, with_predictions=True)
+    predictions = [row.prediction for row in read if row.prediction is not None]
+    rows = Rows(path, [row.texts for row in read], [row.label for row in read], predictions)
+    if len({type(value) for value in (*rows.labels, *rows.predictions)}) != 1:
+        raise DataError(f"{path} has labels of several kinds: {_AGAIN}")
     return rows
-
-
-def _value(value: Any) -> _Value:
-    """A class name, a finite score or the names of several labels. Raises ValueError for any other
-    value."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, list) and all(isinstance(name, str) for name in value):
-        return tuple(sorted(value))
-    if isinstance(value, int | float) and np.isfinite(value):
-        return float(value)
-    raise ValueError(value)
 
 
 def _check_same(a: Rows, b: Rows) -> None:
@@ -219,7 +195,7 @@ def _compare_rows(
     drawn = resample(names, [guesses_a, guesses_b], labels, resamples, seed)
     compared = []
     for metric, (of_a, of_b) in drawn.items():
-        compute, interval = metrics.METRICS[metric][1], bootstrap.percentiles(of_b - of_a)
+        compute, interval = metrics.METRICS[metric].compute, bootstrap.percentiles(of_b - of_a)
         estimates = compute(guesses_a, labels), compute(guesses_b, labels)
         compared.append(MetricComparison(metric, *estimates, interval))
     different = int(np.sum(~_equal_rows(guesses_a, guesses_b)))

@@ -91,13 +91,9 @@ def run(args: GlueArgs) -> dict[str, Any]:
 
 
 def _prepare_output_dir(args: GlueArgs, output_dir: Path, log: RunLog) -> str | None:
-    """Check the output folder and open its metrics.jsonl; returns the checkpoint to resume from,
-    or None."""
+    """Check the output folder; returns the checkpoint to resume from, or None."""
     output_check.check_outputs(args)
-    if not args.do_train:
-        log.write_metrics_to(output_dir)
-        return None
-    return training_run.resolve_resume(args, output_dir, log)
+    return training_run.resolve_resume(args, output_dir, log) if args.do_train else None
 
 
 class FineTuningJob(TrainingJob):
@@ -142,10 +138,6 @@ class FineTuningJob(TrainingJob):
         )
         self.autocast = trainer.autocast
         _, self.step = self.train(trainer, loader, len(train_set), fingerprints, resume_from)
-
-    def begin_without_training(self) -> None:
-        """Write run.json for a run that only evaluates or predicts."""
-        self.run_info_file.start(self.describe(None), is_training=False, resumed=False)
 
     def describe(self, steps: dict[str, int] | None) -> RunInfo:
         return run_info.describe(self.task, self.args, self.data, self.model, self.tokenizer, steps)
@@ -252,7 +244,7 @@ class FineTuningJob(TrainingJob):
         named = dict(zip(self.task.labels, self.task.thresholds, strict=True))
         self.values["thresholds"] = named
         if self.args.fits_thresholds:
-            listed = ", ".join(f"{name} {value:.3g}" for name, value in [*named.items()][:20])
+            listed = ", ".join(f"{name} {value}" for name, value in [*named.items()][:20])
             self.log.note(
                 f"thresholds fitted to the dev set, which makes its metrics optimistic: {listed}"
                 + (", ..." if len(named) > 20 else "")

@@ -5,19 +5,15 @@ import math
 from collections.abc import Iterator
 
 from bert_paddle.common.flag_fields import OnResume, Results, flag, optional_switch
-from bert_paddle.glue import text_format
+from bert_paddle.glue import metrics, text_format
 from bert_paddle.glue.custom_args import CUSTOM, TASK, CustomDataArgs, split_names
+from bert_paddle.glue.task_definition import LABELS, ONE_CLASS, SCORE
 
 # Value of --metric -> name of the metric in all_results.json.
-CLASSIFICATION_METRICS = {
-    "accuracy": "accuracy",
-    "f1": "f1",
-    "f1_macro": "f1_macro",
-    "matthews": "matthews_correlation",
-    "loss": "loss",
-}
-REGRESSION_METRICS = {"pearson": "pearson", "spearman": "spearmanr", "mse": "mse", "loss": "loss"}
-MULTI_LABEL_METRICS = {name: name for name in ("f1_micro", "f1_macro", "exact_match", "loss")}
+CLASSIFICATION_METRICS = metrics.flag_values(ONE_CLASS)
+REGRESSION_METRICS = metrics.flag_values(SCORE)
+MULTI_LABEL_METRICS = metrics.flag_values(LABELS)
+METRIC_VALUES = {**CLASSIFICATION_METRICS, **REGRESSION_METRICS, **MULTI_LABEL_METRICS}
 AUTO = "auto"  # value of --threshold
 DEFAULT_THRESHOLD = 0.5
 
@@ -49,7 +45,7 @@ class LabelArgs(CustomDataArgs):
         "metric that selects the best checkpoint (default: that of the GLUE task, else accuracy; "
         "for regression the mean of pearson and spearman, for several labels per row f1_micro)",
         group=CUSTOM,
-        choices=tuple({**CLASSIFICATION_METRICS, **REGRESSION_METRICS, **MULTI_LABEL_METRICS}),
+        choices=tuple(METRIC_VALUES),
     )
     greater_is_better: bool | None = optional_switch(
         "as the metric says anyway: 0 for loss and mse, 1 for the others",
@@ -80,10 +76,11 @@ class LabelArgs(CustomDataArgs):
     )
     threshold: str | None = flag(
         None,
-        "probability from which on a label is predicted, with several labels per row; auto: of "
-        "each label the one with the best F1 on the dev set, saved with the model (default: the "
-        "model's, 0.5 in training)",
+        "probability from which on a label is predicted, with several labels per row, or one for "
+        "each label: 0.5,0.3,...; auto: of each label the one with the best F1 on the dev set, "
+        "saved with the model (default: the model's, 0.5 in training)",
         group=CUSTOM,
+        comma_separated=True,
     )
 
     @property
@@ -101,9 +98,11 @@ class LabelArgs(CustomDataArgs):
         """Whether the thresholds are fitted to the dev set."""
         return self.threshold is not None and self.threshold.strip().lower() == AUTO
 
-    def fixed_threshold(self) -> float | None:
-        """--threshold as a number; None if it is not given, or auto."""
-        return None if self.threshold is None or self.fits_thresholds else float(self.threshold)
+    def fixed_thresholds(self) -> tuple[float, ...]:
+        """The numbers of --threshold; () if it is not given, or auto."""
+        if self.threshold is None or self.fits_thresholds:
+            return ()
+        return parse_thresholds(self.threshold)
 
     def label_problems(self) -> Iterator[str]:
         """Problems with these flags and their combination with others, one message each."""
@@ -116,8 +115,8 @@ class LabelArgs(CustomDataArgs):
         if self.regression:
             yield "--regression and several labels per row contradict each other: give one of them"
         if self.metric is not None and self.metric not in MULTI_LABEL_METRICS:
-            metrics = ", ".join(MULTI_LABEL_METRICS)
-            yield f"--metric {self.metric} is for one label per row: choose from {metrics}"
+            listed = ", ".join(MULTI_LABEL_METRICS)
+            yield f"--metric {self.metric} is for one label per row: choose from {listed}"
         if self.label_separator is not None and not self.separator:
             yield "--label_separator is empty: give what separates the labels"
         if not columns:
@@ -143,13 +142,10 @@ class LabelArgs(CustomDataArgs):
         has several labels; evaluate: whether the run does."""
         if self.threshold is None:
             return
-        if not self.fits_thresholds:
-            try:
-                value = float(self.threshold)
-            except ValueError:
-                value = math.nan
-            if not (0 < value < 1):
-                yield f"--threshold {self.threshold}: give {AUTO}, or a number between 0 and 1"
+        try:
+            self.fixed_thresholds()
+        except ValueError as error:
+            yield f"--threshold {self.threshold}: {error}, or {AUTO}"
         if other_kind or self.regression:
             yield "--threshold is for several labels per row (--multi_label)"
         elif self.fits_thresholds and not evaluate:
@@ -171,18 +167,33 @@ class LabelArgs(CustomDataArgs):
         if self.metric is None or self.asks_for_multi_label:
             return
         if self.regression and self.metric not in REGRESSION_METRICS:
-            metrics = ", ".join(REGRESSION_METRICS)
+            listed = ", ".join(REGRESSION_METRICS)
             yield (
                 f"--metric {self.metric} is a classification metric: with --regression choose from "
-                f"{metrics}"
+                f"{listed}"
             )
         if self.labels and self.metric not in CLASSIFICATION_METRICS:
-            metrics = ", ".join(CLASSIFICATION_METRICS)
+            listed = ", ".join(CLASSIFICATION_METRICS)
             kind = (
                 "a regression metric"
                 if self.metric in REGRESSION_METRICS
                 else ("for several labels per row")
             )
-            yield f"--metric {self.metric} is {kind}: choose from {metrics}"
+            yield f"--metric {self.metric} is {kind}: choose from {listed}"
         if self.metric == "f1" and len(labels) > 2:
             yield f"--metric f1 is for two classes, and --labels has {len(labels)}: give f1_macro"
+
+
+def parse_thresholds(text: str) -> tuple[float, ...]:
+    """The numbers in "0.5" or "0.5,0.3". Raises ValueError, with a message without the flag's name,
+    for anything that is no number between 0 and 1."""
+    numbers = []
+    for part in text.split(","):
+        try:
+            value = float(part)
+        except ValueError:
+            value = math.nan
+        if not 0 < value < 1:
+            raise ValueError("give a number between 0 and 1, or one for each label")
+        numbers.append(value)
+    return tuple(numbers)

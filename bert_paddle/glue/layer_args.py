@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from bert_paddle.common.flag_fields import OnRanks, flag
+from bert_paddle.common.flag_fields import TRAINING, OnRanks, flag
 from bert_paddle.common.flag_groups import SCHEDULE, TRAIN
 from bert_paddle.common.freeze_args import FreezeArgs
 
@@ -20,6 +20,7 @@ class LayerArgs(FreezeArgs):
         exclusive_minimum=0,
         maximum=1,
         on_ranks=OnRanks.SAME_LATER,
+        needs=(TRAINING,),
         card_name="layerwise lr decay",
     )
     reinit_layers: int = flag(
@@ -28,5 +29,6 @@ class LayerArgs(FreezeArgs):
         group=TRAIN,
         minimum=0,
         on_ranks=OnRanks.SAME_LATER,
+        needs=(TRAINING,),
         card_name="layers drawn anew",
     )

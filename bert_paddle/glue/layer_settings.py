@@ -2,11 +2,12 @@
 each parameter's share of the learning rate."""
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from bert_paddle.common.errors import UserError
+from bert_paddle.common.errors import FlagError
 from bert_paddle.common.run_log import RunLog
 from bert_paddle.glue.layer_args import LayerArgs
 from bert_paddle.models import freezing, model_state
@@ -16,17 +17,21 @@ _POOLER, _EMBEDDINGS = "bert.pooler.", "bert.embeddings."
 
 
 def check_layers(args: LayerArgs, layers: int) -> None:
-    """Raise UserError for more layers in the flags than the `layers` of the model."""
-    for name, count in (
-        ("freeze_layers", args.freeze_layers),
-        ("reinit_layers", args.reinit_layers),
-    ):
-        if count > layers:
-            raise UserError(f"--{name} {count}: the model has {layers} layers")
-    if args.reinit_layers and args.freeze_layers + args.reinit_layers > layers:
-        raise UserError(
+    """Raise FlagError for more layers in the flags than the `layers` of the model."""
+    if problems := list(layer_problems(args, layers)):
+        raise FlagError(problems)
+
+
+def layer_problems(args: LayerArgs, layers: int) -> Iterator[str]:
+    """A message for each flag with more layers than the `layers` of the model."""
+    counts = {name: getattr(args, name) for name in ("freeze_layers", "reinit_layers")}
+    too_many = {name: count for name, count in counts.items() if count > layers}
+    for name, count in too_many.items():
+        yield f"--{name} {count}: the model has {_count(layers)}"
+    if not too_many and args.reinit_layers and sum(counts.values()) > layers:
+        yield (
             f"--freeze_layers {args.freeze_layers} and --reinit_layers {args.reinit_layers}: the "
-            f"model has {layers} layers, and one that is drawn anew must be trained"
+            f"model has {_count(layers)}, and one that is drawn anew must be trained"
         )
 
 

@@ -1,11 +1,12 @@
 """The forward pass and the loss of fine-tuning."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from bert_paddle.glue.task_definition import Task
+from bert_paddle.glue.task_definition import LABELS, ONE_CLASS, SCORE, Task
 from bert_paddle.models.compute_mode import to_device
 from bert_paddle.models.forward_pass import Batch, ForwardPass
 from bert_paddle.models.kernels import dispatch
@@ -13,32 +14,55 @@ from bert_paddle.models.kernels.products import FLOAT32, Products
 from bert_paddle.training.step import Objective
 
 
+def cross_entropy(logits: Any, labels: Any) -> Any:
+    """The cross-entropy of the classes' softmax."""
+    import paddle.nn.functional as F
+
+    return F.cross_entropy(logits, labels, reduction="sum")
+
+
+def squared_error(logits: Any, labels: Any) -> Any:
+    """The squared error of the score, the first output."""
+    import paddle.nn.functional as F
+
+    return F.mse_loss(logits[:, 0], labels, reduction="sum")
+
+
+def binary_cross_entropy(logits: Any, labels: Any) -> Any:
+    """The binary cross-entropy of each label's sigmoid, the mean over the labels."""
+    import paddle.nn.functional as F
+
+    loss = F.binary_cross_entropy_with_logits(logits, labels, reduction="sum")
+    return loss / labels.shape[1]
+
+
+# The loss by what is predicted for a row: functions of logits, float32 [rows, outputs], and labels,
+# as `EncodedDataset.batch` has them. They return the sum over the rows, a scalar tensor.
+LOSSES: dict[str, Callable[[Any, Any], Any]] = {
+    ONE_CLASS: cross_entropy,
+    SCORE: squared_error,
+    LABELS: binary_cross_entropy,
+}
+
+
 def task_objective(
     task: Task, class_weights: np.ndarray | None = None, label_smoothing: float = 0.0
 ) -> Objective:
     """The loss to minimize for a task. class_weights, label_smoothing: of a classification, see
     `weighted_objective`."""
-    if task.multi_label:
-        return multi_label_objective()
-    if class_weights is None and label_smoothing == 0:
-        return objective(task.is_regression)
+    if not task.has_classes or class_weights is None and label_smoothing == 0:
+        return objective(task.output)
     weights = np.ones(len(task.labels), np.float32) if class_weights is None else class_weights
     return weighted_objective(weights, label_smoothing)
 
 
-def objective(regression: bool) -> Objective:
-    """The loss to minimize, as sums and counts over rows (see Objective): cross-entropy over the
-    classes, or the squared error for regression."""
-    import paddle.nn.functional as F
+def objective(output: str = ONE_CLASS) -> Objective:
+    """The mean over all rows of the loss of such an output, as sums and counts (see Objective)."""
+    loss = LOSSES[output]
 
     def sums(forward: ForwardPass, batch: Batch) -> dict[str, Any]:
-        logits = forward(batch)
-        labels = to_device(batch["labels"])
-        if regression:
-            loss = F.mse_loss(logits[:, 0].astype("float32"), labels, reduction="sum")
-        else:
-            loss = F.cross_entropy(logits.astype("float32"), labels, reduction="sum")
-        return {"loss": loss}
+        logits = forward(batch).astype("float32")
+        return {"loss": loss(logits, to_device(batch["labels"]))}
 
     def counts(batch: Batch) -> dict[str, int]:
         return {"loss": len(batch["labels"])} if batch else {}
@@ -78,22 +102,6 @@ def weighted_objective(weights: np.ndarray, label_smoothing: float) -> Objective
         return {"loss": float(float64_weights[labels].sum()), "rows": len(labels)}
 
     return Objective(sums, counts, rows="rows", rows_are_a_term=False)
-
-
-def multi_label_objective() -> Objective:
-    """Binary cross-entropy of each label's sigmoid, the mean over rows and labels."""
-    import paddle.nn.functional as F
-
-    def sums(forward: ForwardPass, batch: Batch) -> dict[str, Any]:
-        labels = to_device(batch["labels"])
-        logits = forward(batch).astype("float32")
-        loss = F.binary_cross_entropy_with_logits(logits, labels, reduction="sum")
-        return {"loss": loss / labels.shape[1]}
-
-    def counts(batch: Batch) -> dict[str, int]:
-        return {"loss": len(batch["labels"])} if batch else {}
-
-    return Objective(sums, counts)
 
 
 def forward_pass(model: Any, by_kernels: bool, products: Products = FLOAT32) -> ForwardPass:

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 
-from bert_paddle.common.flag_fields import OnRanks, flag
+from bert_paddle.common.flag_fields import TRAINING, OnRanks, flag
 from bert_paddle.common.flag_groups import TRAIN
 
 BALANCED = "balanced"
@@ -23,6 +23,7 @@ class LossArgs:
         group=TRAIN,
         comma_separated=True,
         on_ranks=OnRanks.SAME_LATER,
+        needs=(TRAINING,),
         card_name="class weights",
     )
     label_smoothing_factor: float = flag(

@@ -2,6 +2,8 @@
 
 Keys are those of all_results.json. A metric is computed once over a whole set: the mean of
 per-batch values would be a different number.
+
+numpy is imported where it is used: `--help` lists the metrics, and has to appear immediately.
 """
 
 from __future__ import annotations
@@ -9,15 +11,17 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
+from bert_paddle.glue.task_definition import LABELS, ONE_CLASS, SCORE, Task
 
-from bert_paddle.common.matthews import matthews_correlation
-from bert_paddle.glue.tasks import Task
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def _accuracy(predictions: np.ndarray, labels: np.ndarray) -> float:
-    return float(np.mean(predictions == labels))
+    return float((predictions == labels).mean())
 
 
 # F1 as sklearn.metrics.f1_score computes it, whose import takes seconds: twice the rows of a class
@@ -29,6 +33,8 @@ def _f1(predictions: np.ndarray, labels: np.ndarray) -> float:
 
 
 def _f1_macro(predictions: np.ndarray, labels: np.ndarray) -> float:
+    import numpy as np
+
     if labels.ndim == 2:
         return float(np.mean(f1_per_label(predictions, labels)))
     classes, numbers = np.unique(np.concatenate([predictions, labels]), return_inverse=True)
@@ -44,7 +50,7 @@ def _f1_micro(predictions: np.ndarray, labels: np.ndarray) -> float:
 
 
 def _exact_match(predictions: np.ndarray, labels: np.ndarray) -> float:
-    return float(np.mean((predictions == labels).all(axis=1)))
+    return float((predictions == labels).all(axis=1).mean())
 
 
 def f1_per_label(predictions: np.ndarray, labels: np.ndarray) -> list[float]:
@@ -56,10 +62,12 @@ def f1_per_label(predictions: np.ndarray, labels: np.ndarray) -> list[float]:
 
 
 def _mse(predictions: np.ndarray, labels: np.ndarray) -> float:
-    return float(np.mean((predictions.astype(np.float64) - labels) ** 2))
+    return float(((predictions.astype("float64") - labels) ** 2).mean())
 
 
 def _matthews(predictions: np.ndarray, labels: np.ndarray) -> float:
+    from bert_paddle.common.matthews import matthews_correlation
+
     return matthews_correlation(labels, predictions)
 
 
@@ -78,6 +86,8 @@ def _spearman(predictions: np.ndarray, labels: np.ndarray) -> float:
 def _correlation(function: Callable, predictions: np.ndarray, labels: np.ndarray) -> float:
     """A correlation in float64; nan where undefined: if predictions or labels are constant or not
     finite (so also for a single row). function: of scipy.stats."""
+    import numpy as np
+
     x, y = predictions.astype(np.float64), labels.astype(np.float64)
     if not (np.isfinite(x).all() and np.isfinite(y).all()) or np.ptp(x) == 0 or np.ptp(y) == 0:
         return math.nan
@@ -87,18 +97,47 @@ def _correlation(function: Callable, predictions: np.ndarray, labels: np.ndarray
         return float(function(x, y)[0])
 
 
-# Key in all_results.json -> name in log lines, function of (predictions, labels).
-METRICS: dict[str, tuple[str, Callable[[np.ndarray, np.ndarray], float]]] = {
-    "accuracy": ("accu", _accuracy),
-    "f1": ("f1", _f1),
-    "f1_macro": ("f1_macro", _f1_macro),
-    "f1_micro": ("f1_micro", _f1_micro),
-    "exact_match": ("exact_match", _exact_match),
-    "matthews_correlation": ("mcc", _matthews),
-    "pearson": ("pearson", _pearson),
-    "spearmanr": ("spearman", _spearman),
-    "mse": ("mse", _mse),
+@dataclass(frozen=True)
+class Metric:
+    """A metric. log_name: its name in log lines. compute: of predictions and labels, as `compute`
+    takes them. outputs: for which of ONE_CLASS, SCORE and LABELS --metric may name it. flag_value:
+    what --metric calls it, if not by its key."""
+
+    log_name: str
+    compute: Callable[[np.ndarray, np.ndarray], float]
+    outputs: tuple[str, ...]
+    higher_is_better: bool = True
+    flag_value: str = ""
+
+
+# By key in all_results.json.
+METRICS: dict[str, Metric] = {
+    "accuracy": Metric("accu", _accuracy, (ONE_CLASS,)),
+    "f1": Metric("f1", _f1, (ONE_CLASS,)),
+    "f1_micro": Metric("f1_micro", _f1_micro, (LABELS,)),
+    "f1_macro": Metric("f1_macro", _f1_macro, (ONE_CLASS, LABELS)),
+    "exact_match": Metric("exact_match", _exact_match, (LABELS,)),
+    "matthews_correlation": Metric("mcc", _matthews, (ONE_CLASS,), flag_value="matthews"),
+    "pearson": Metric("pearson", _pearson, (SCORE,)),
+    "spearmanr": Metric("spearman", _spearman, (SCORE,), flag_value="spearman"),
+    "mse": Metric("mse", _mse, (SCORE,), higher_is_better=False),
 }
+LOSS = "loss"  # a value of --metric for all outputs, which is computed anyway; lower is better
+
+
+def flag_values(output: str) -> dict[str, str]:
+    """The values of --metric where rows have such an output (ONE_CLASS, SCORE or LABELS), each with
+    the metric's key in all_results.json."""
+    named = {
+        metric.flag_value or key: key for key, metric in METRICS.items() if output in metric.outputs
+    }
+    return named | {LOSS: LOSS}
+
+
+def higher_is_better(name: str) -> bool:
+    """Whether the best value of a metric, by its key in all_results.json, or of LOSS, is the
+    highest."""
+    return name != LOSS and METRICS[name].higher_is_better
 
 
 def compute(task: Task, predictions: np.ndarray, labels: np.ndarray) -> dict[str, float]:
@@ -114,6 +153,8 @@ def compute(task: Task, predictions: np.ndarray, labels: np.ndarray) -> dict[str
     predictions are constant. pearson, spearmanr (ties take their mean rank): nan in that case.
     Raises ValueError for empty arrays and for other shapes.
     """
+    import numpy as np
+
     predictions, labels = np.asarray(predictions), np.asarray(labels)
     dimensions = 2 if task.multi_label else 1
     shape = labels.shape
@@ -123,12 +164,12 @@ def compute(task: Task, predictions: np.ndarray, labels: np.ndarray) -> dict[str
         raise ValueError(
             f"predictions and labels must be two equal non-empty {expected}; got {shapes}"
         )
-    return {name: METRICS[name][1](predictions, labels) for name in task.metrics}
+    return {name: METRICS[name].compute(predictions, labels) for name in task.metrics}
 
 
 def log_fields(task: Task, metrics: Mapping[str, float]) -> list[tuple[str, float]]:
     """Return (name, value) in the order and with the names of the log line, as ("accu", 0.9)."""
-    return [(METRICS[name][0], metrics[name]) for name in task.metrics]
+    return [(METRICS[name].log_name, metrics[name]) for name in task.metrics]
 
 
 def primary_metric(task: Task, metrics: Mapping[str, float]) -> float:
@@ -136,4 +177,6 @@ def primary_metric(task: Task, metrics: Mapping[str, float]) -> float:
 
     For MNLI pass the metrics of its first dev set, matched. nan if any of the metrics is nan.
     """
+    import numpy as np
+
     return float(np.mean([metrics[name] for name in task.primary.names]))

@@ -11,15 +11,16 @@ import numpy as np
 
 from bert_paddle.common import runtime
 from bert_paddle.common.errors import DataError, WeightsError
-from bert_paddle.glue import evaluate, loss
+from bert_paddle.distributed import collectives
+from bert_paddle.glue import evaluate, loss, thresholds
 from bert_paddle.glue.custom.saved_task import saved_task
 from bert_paddle.glue.data.dataset import encode_examples, unknown_share
 from bert_paddle.glue.data.tsv import Examples
-from bert_paddle.glue.label_args import DEFAULT_THRESHOLD
 from bert_paddle.glue.row_outputs import MAX_CLASSES_LISTED, TOP_CLASSES, probabilities
 from bert_paddle.models import classifier, hub, load_weights, model_config, tokenizer
 from bert_paddle.models.added_tokens import check_embeddings
-from bert_paddle.models.kernels import encoder
+from bert_paddle.models.kernels import dispatch, encoder
+from bert_paddle.models.kernels.products import BFLOAT16, FLOAT32, Products
 from bert_paddle.models.load_weights import LoadedWeights
 from bert_paddle.training.verify_model_dir import verify_model_dir
 
@@ -57,10 +58,14 @@ class Predictor:
         max_seq_length: int | None = None,
         do_lower_case: bool | None = None,
         log: Callable[[str], None] = lambda line: None,
+        given_thresholds: Sequence[float] = (),
+        bf16: bool = False,
     ):
         """max_seq_length: maximum tokens per row; None: the model's max_position_embeddings.
         do_lower_case: whether text is lower-cased; None: as the model's files say. log: called
-        with a line about the tokenizer, and with warnings."""
+        with lines about the tokenizer and --bf16, and with warnings. given_thresholds: of a model
+        for any number of labels per text, one for all labels or one for each; (): the model's.
+        bf16: whether to compute in bfloat16, on a CPU that has the instructions."""
         self._log = log
         folder = _find_folder(name_or_path)
         config = model_config.read_config(folder)
@@ -74,9 +79,8 @@ class Predictor:
         self.labels = _class_names(weights, folder)
         task = saved_task(config)
         self.task_name, self.takes_pairs = task.name, task.pairs
-        self.multi_label, self.thresholds = task.multi_label, task.thresholds
-        if self.multi_label and not self.thresholds:  # config.json does not name the labels
-            self.thresholds = (DEFAULT_THRESHOLD,) * len(self.labels)
+        self.multi_label = task.multi_label
+        self.thresholds = self._choose_thresholds(given_thresholds, task.thresholds, folder)
         self.type_vocab_size = config.values["type_vocab_size"]
         check_embeddings(self.tokenizer.added_tokens, config.values["vocab_size"], folder)
         classifier.check_sizes(
@@ -85,8 +89,39 @@ class Predictor:
         self.model = classifier.build_classifier(weights, self.labels, seed=0, need_head=True).model
         self.model.eval()
         by_kernels = not encoder.unsupported_reason(self.model.bert)
-        self._forward = loss.forward_pass(self.model, by_kernels)
+        products = self._choose_products(by_kernels) if bf16 else FLOAT32
+        self._forward = loss.forward_pass(self.model, by_kernels, products)
         self.folder = folder
+
+    def _choose_thresholds(
+        self, given: Sequence[float], saved: Sequence[float], folder: Path
+    ) -> tuple[float, ...]:
+        """The threshold of each label; () of a model for one class per text. Raises DataError for
+        given ones that do not suit the model."""
+        if not self.multi_label:
+            if given:
+                gives = "a score" if self.is_regression else "one class"
+                raise DataError(
+                    f"a threshold is for several labels per text, and {folder} predicts {gives}"
+                )
+            return ()
+        if outside := [value for value in given if not 0 < value < 1]:
+            raise DataError(f"a threshold is between 0 and 1, and one is {outside[0]}")
+        try:
+            # Without saved ones, config.json does not name the labels.
+            return thresholds.of_labels(given or saved, self.labels)
+        except ValueError as error:
+            raise DataError(f"{folder}: {error}") from None
+
+    def _choose_products(self, by_kernels: bool) -> Products:
+        reason = dispatch.why_not_bfloat16(by_kernels)
+        if collectives.on_gpu():
+            reason = "--bf16 is for CPUs"
+        if reason:
+            self._log(f"warning: --bf16 has no effect: computing in float32 ({reason})")
+            return FLOAT32
+        self._log(dispatch.IN_BFLOAT16)
+        return BFLOAT16
 
     @property
     def is_regression(self) -> bool:

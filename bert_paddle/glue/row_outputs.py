@@ -20,9 +20,9 @@ class RowOutputs:
     """The outputs of n rows.
 
     predictions: class indices [n]; for regression the scores, float32 [n]; of any number of labels
-    per row 1 or 0 for each, int64 [n, labels]. finite: bool [n],
-    whether all of a row's logits are. losses: float64 [n], cross-entropy (natural logarithm) or
-    squared error, or the mean binary cross-entropy of a row's labels; None for rows without labels.
+    per row 1 or 0 for each, int64 [n, labels]. finite: bool [n], whether all of a row's logits are.
+    losses: float64 [n], cross-entropy (natural logarithm) or squared error, or the mean binary
+    cross-entropy of a row's labels; None for rows without labels.
     shares: float64 [n, classes], the probabilities of all classes; None for regression, and with
     more than MAX_CLASSES_LISTED classes of which one is true of a row. top_classes, top_shares:
     [n, TOP_CLASSES], with more classes than that: the most likely ones, largest first.

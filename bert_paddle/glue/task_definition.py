@@ -8,6 +8,8 @@ from bert_paddle.common.errors import UserError
 
 # A column: its header name, several possible names, or its index (0-based).
 Column = str | tuple[str, ...] | int
+# What is predicted for a row.
+ONE_CLASS, SCORE, LABELS = "one class", "a score", "any number of labels"
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ class Task:
     test_columns: Columns
     score_range: tuple[float, float] | None = None  # regression: lowest and highest score
     skip_short_rows: bool = False  # in training and dev files, skip rows with too few fields
+    in_glue: bool = False  # one of the benchmark's, whose test sets its server scores
     model_task: str = ""  # the task to fine-tune on, if it is not this one (AX: MNLI)
     # (file, rows): numbers of rows in further official releases.
     other_official_rows: tuple[tuple[str, int], ...] = ()
@@ -97,10 +100,10 @@ class Task:
 
     @property
     def output(self) -> str:
-        """What is predicted for a row, in words."""
+        """What is predicted for a row: ONE_CLASS, SCORE or LABELS."""
         if self.multi_label:
-            return "any number of labels"
-        return "one class" if self.labels else "a score"
+            return LABELS
+        return ONE_CLASS if self.labels else SCORE
 
     @property
     def is_regression(self) -> bool:

@@ -1,4 +1,5 @@
-"""The nine GLUE tasks and the AX diagnostic set, each a frozen dataclass.
+"""The nine GLUE tasks and the AX diagnostic set, each a frozen dataclass (docs/EXTENDING.md: how
+to add one).
 
 A task defines its files, the columns with the texts and the label, the names of the labels, the
 metrics and the names of its submission files. Files are read in data/tsv.py. Sources: Wang et al.
@@ -21,6 +22,7 @@ from bert_paddle.glue.task_definition import (
 )
 
 __all__ = [  # with what defines a task, so that most modules import only this one
+    "GLUE",
     "TASKS",
     "Column",
     "Columns",
@@ -42,9 +44,10 @@ MATTHEWS = ("matthews_correlation",)
 CORRELATIONS = ("pearson", "spearmanr")
 
 
-def _standard_files(name: str, train: int, dev: int, test: int) -> dict:
-    """Folder, train.tsv, dev.tsv, test.tsv with their row counts, and the submission file."""
+def _standard_files(name: str, train: int, dev: int, test: int, in_glue: bool = True) -> dict:
+    """Folder, train.tsv, dev.tsv, test.tsv with their row counts, and the prediction file."""
     return {
+        "in_glue": in_glue,
         "name": name,
         "folder": name,
         "train": TrainSet("train.tsv", train),
@@ -112,6 +115,7 @@ _TASK_LIST = (
     Task(
         name="MNLI",
         folder="MNLI",
+        in_glue=True,
         **_header_columns("sentence1", "sentence2", "gold_label"),
         train=TrainSet("train.tsv", 392_702),
         dev_sets=(
@@ -154,6 +158,7 @@ _TASK_LIST = (
     Task(
         name="AX",
         folder="diagnostic",
+        in_glue=True,
         train=None,
         dev_sets=(),
         test_sets=(TestSet("diagnostic.tsv", 1104, "AX.tsv"),),
@@ -174,6 +179,7 @@ _TASK_LIST = (
 )
 
 TASKS: dict[str, Task] = {task.name: task for task in _TASK_LIST}
+GLUE = tuple(task for task in _TASK_LIST if task.in_glue)
 
 
 def normalize_name(name: str) -> str:

@@ -1,8 +1,20 @@
 """The probabilities from which on labels are predicted, where a row has any number of them."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from bert_paddle.glue.label_args import DEFAULT_THRESHOLD
+
+
+def of_labels(given: Sequence[float], labels: Sequence[str]) -> tuple[float, ...]:
+    """The threshold of each label. given: one for all labels or one for each; (): the default.
+    Raises ValueError for another number of them."""
+    if len(given) not in (0, 1, len(labels)):
+        names = ", ".join(labels[:20]) + (", ..." if len(labels) > 20 else "")
+        raise ValueError(f"{len(given)} thresholds for {len(labels)} labels ({names})")
+    values = tuple(given) or (DEFAULT_THRESHOLD,)
+    return values * len(labels) if len(values) == 1 else values
 
 
 def fit(probabilities: np.ndarray, labels: np.ndarray) -> tuple[float, ...]:

@@ -1,1 +1,2 @@
-"""PaddleNLP's BERT: weights from any kind of folder, tokenizer, configuration, way of computing."""
+"""PaddleNLP's BERT, and our GPT-2: weights from any kind of folder, tokenizers, configurations,
+ways of computing."""

@@ -98,7 +98,8 @@ def read_bpe_files(folder: Path, vocab_file: str | None = None) -> BpeFiles:
 
 
 def read_merges(path: Path) -> list[tuple[str, str]]:
-    """The pairs in a merges.txt. The last one counts even without a line feed behind it."""
+    """The pairs in a merges.txt, the last one with or without a line feed behind it. Raises
+    WeightsError for a file that is missing or malformed."""
     if not path.is_file():
         raise WeightsError(f"{path}: no such file; vocab.json needs it beside it")
     try:

@@ -110,7 +110,7 @@ def read_gpt2_config(folder: Path) -> Gpt2Config:
 
 
 def read_gpt2_config_file(path: Path) -> Gpt2Config:
-    """`read_gpt2_config` for a configuration file on its own."""
+    """`read_gpt2_config` for a configuration file on its own. Raises WeightsError likewise."""
     raw = read_json_object(check_readable(path))
     check_is_gpt2(raw, path)
     values: dict[str, Any] = {}

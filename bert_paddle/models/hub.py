@@ -5,95 +5,18 @@ import contextlib
 import errno
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bert_paddle.common import atomic_files, read_files
 from bert_paddle.common.download import DownloadError, RemoteFile, download_lock, fetch_file
 from bert_paddle.common.errors import WeightsError
 from bert_paddle.models import gpt2_hub
+from bert_paddle.models.bert_hub import HUB, HUB_MODELS, built_in_config
 from bert_paddle.models.gpt2_hub import GPT2_MODELS
-
-_HUB = "https://bj.bcebos.com"
-_WEIGHTS_URL = f"{_HUB}/paddlenlp/models/transformers/"
-_VOCAB_URL = f"{_HUB}/paddle-hapi/models/bert/"
 
 BERT, GPT2 = "bert", "gpt2"  # families of models
 # Of a home directory that is read-only, or none.
 _UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR)
-
-
-@dataclass(frozen=True)
-class HubModel:
-    """A model of PaddleNLP's hub: the URLs of its files and its configuration."""
-
-    vocab_size: int
-    weights_url: str
-    vocab_url: str
-    do_lower_case: bool = False
-    large: bool = False  # BERT-large's sizes, not BERT-base's
-
-
-# From PaddleNLP's BERT_PRETRAINED_* tables, with https URLs; a test compares the two.
-HUB_MODELS = {
-    "bert-base-uncased": HubModel(
-        30522,
-        _WEIGHTS_URL + "bert-base-uncased.pdparams",
-        _VOCAB_URL + "bert-base-uncased-vocab.txt",
-        do_lower_case=True,
-    ),
-    "bert-large-uncased": HubModel(
-        30522,
-        _WEIGHTS_URL + "bert-large-uncased.pdparams",
-        _VOCAB_URL + "bert-large-uncased-vocab.txt",
-        do_lower_case=True,
-        large=True,
-    ),
-    "bert-base-cased": HubModel(
-        28996,
-        _WEIGHTS_URL + "bert/bert-base-cased.pdparams",
-        _VOCAB_URL + "bert-base-cased-vocab.txt",
-    ),
-    "bert-large-cased": HubModel(
-        28996,
-        _WEIGHTS_URL + "bert/bert-large-cased.pdparams",
-        _VOCAB_URL + "bert-large-cased-vocab.txt",
-        large=True,
-    ),
-    "bert-base-chinese": HubModel(
-        21128,
-        _WEIGHTS_URL + "bert/bert-base-chinese.pdparams",
-        _VOCAB_URL + "bert-base-chinese-vocab.txt",
-    ),
-    "bert-base-multilingual-cased": HubModel(
-        119547,
-        _WEIGHTS_URL + "bert/bert-base-multilingual-cased.pdparams",
-        _VOCAB_URL + "bert-base-multilingual-cased-vocab.txt",
-    ),
-}
-
-
-def built_in_config(name: str) -> dict[str, Any] | None:
-    """A hub model's BertConfig values, for which no file is read; None if it is not a hub model."""
-    model = HUB_MODELS.get(name)
-    if model is None:
-        return None
-    return {
-        "vocab_size": model.vocab_size,
-        "hidden_size": 1024 if model.large else 768,
-        "num_hidden_layers": 24 if model.large else 12,
-        "num_attention_heads": 16 if model.large else 12,
-        "intermediate_size": 4096 if model.large else 3072,
-        "hidden_act": "gelu",
-        "hidden_dropout_prob": 0.1,
-        "attention_probs_dropout_prob": 0.1,
-        "max_position_embeddings": 512,
-        "type_vocab_size": 2,
-        "initializer_range": 0.02,
-        "layer_norm_eps": 1e-12,
-        "pad_token_id": 0,
-    }
 
 
 def find_model_dir(
@@ -167,7 +90,7 @@ def download_model(name: str, home: Path, log: Callable[[str], None] = lambda li
     WeightsError if the download fails.
     """
     family, target = GPT2 if name in GPT2_MODELS else BERT, home / "models" / name
-    source = _first_url(name)
+    source = _weights_url(name)
     folder = target.with_name(f".{name}.download")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -190,7 +113,7 @@ def download_model(name: str, home: Path, log: Callable[[str], None] = lambda li
     return target
 
 
-def _first_url(name: str) -> str:
+def _weights_url(name: str) -> str:
     """The URL of a model's weights."""
     if name in GPT2_MODELS:
         return gpt2_hub.file_url(name, gpt2_hub.WEIGHTS_FILE)
@@ -200,7 +123,7 @@ def _first_url(name: str) -> str:
 def _download_bert(name: str, folder: Path) -> None:
     """Write all files of a model. Raises OSError, DownloadError."""
     _download_bert_vocabulary(name, folder)
-    _download_file(_first_url(name), folder / "model_state.pdparams")
+    _download_file(_weights_url(name), folder / "model_state.pdparams")
     config = {"model_type": "bert", "architectures": ["BertForPretraining"]}
     config |= built_in_config(name) or {}
     atomic_files.write_json(folder / "config.json", config)
@@ -269,17 +192,19 @@ def _remove_if_empty(folder: Path) -> None:
         folder.rmdir()
 
 
-def find_tokenizer(name_or_path: str, home: Path) -> tuple[Path, str | None]:
+def find_tokenizer(name_or_path: str, home: Path, family: str = BERT) -> tuple[Path, str | None]:
     """The folder and, if it is named, the vocabulary file of --tokenizer_name_or_path: a folder, a
-    vocabulary file, a name under home/models, or a published name. Raises WeightsError."""
+    vocabulary file, a name under home/models, or a published name of the family, BERT or GPT2.
+    Raises WeightsError."""
     path = Path(name_or_path).expanduser()
     if read_files.is_file(path):
         return path.parent, str(path)
-    if name_or_path in HUB_MODELS and not read_files.is_dir(path):
+    published = GPT2_MODELS if family == GPT2 else HUB_MODELS
+    if name_or_path in published and not read_files.is_dir(path):
         if not read_files.is_dir(home / "models" / name_or_path):
             return download_vocabulary(name_or_path, home), None
     try:
-        return find_model_dir(name_or_path, home), None
+        return find_model_dir(name_or_path, home, family=family), None
     except WeightsError as error:
         raise WeightsError(f"--tokenizer_name_or_path: {error}") from None
 
@@ -287,4 +212,4 @@ def find_tokenizer(name_or_path: str, home: Path) -> tuple[Path, str | None]:
 def _mirrored(url: str) -> str:
     """The URL on the mirror in PaddleNLP's variable PPNLP_ENDPOINT, if it is set."""
     mirror = os.environ.get("PPNLP_ENDPOINT", "").rstrip("/").removesuffix("/paddlenlp")
-    return url.replace(_HUB, mirror, 1) if mirror else url
+    return url.replace(HUB, mirror, 1) if mirror else url

@@ -89,7 +89,7 @@ def _suggest_model_dirs(folder: Path) -> str:
 
 
 def read_config_file(path: Path) -> ModelConfig:
-    """`read_config` for a configuration file on its own."""
+    """`read_config` for a configuration file on its own. Raises WeightsError likewise."""
     raw = _flatten(read_json_object(path))
     architecture = _architecture_of(raw)
     _check_is_bert(raw, architecture, path)

@@ -69,7 +69,8 @@ def _other_format(text: str, lines: Sequence[str]) -> str | None:
 
 
 def extract_vocab(path: Path, content: Mapping[str, Any]) -> list[str]:
-    """The tokens of a tokenizer.json's model, in the order of their ids. path: for messages."""
+    """The tokens of a tokenizer.json's model, in the order of their ids. path: for messages. Raises
+    WeightsError if it is no WordPiece model, or its ids are not 0, 1, 2, ..."""
     model = content.get("model")
     model = model if isinstance(model, dict) else {}
     vocab = model.get("vocab")

@@ -73,7 +73,8 @@ def has_weights(folder: Path) -> bool:
 
 
 def read_tensors(folder: Path) -> tuple[Tensors, Path, list[str]]:
-    """The tensors as stored, the path of the file or index, and notes."""
+    """The tensors as stored, the path of the file or index, and notes. Raises WeightsError if there
+    is no such file, or it is damaged."""
     present = [name for name in _READERS if (folder / name).is_file()]
     if not present:
         unsupported = [name for name in _UNSUPPORTED_FILES if (folder / name).is_file()]

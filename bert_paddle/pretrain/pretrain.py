@@ -50,11 +50,7 @@ def _evaluate_only(args: PretrainArgs) -> dict[str, Any]:
     """Evaluate a given model on the held-out shards, without training."""
     log, output_dir = run_log.RunLog(active=collectives.get_world().is_main), Path(args.output_dir)
 
-    def prepare() -> None:
-        _check_outputs(args)
-        log.write_metrics_to(output_dir)
-
-    collectives.run_on_main(prepare)
+    collectives.run_on_main(lambda: _check_outputs(args))
     source = _read_source(args, log)
     held_out, masks = open_held_out(args, source, log)
     name = args.init_from or args.model_name_or_path
@@ -101,8 +97,8 @@ def _run(args: PretrainArgs) -> dict[str, Any]:
     forward = pretrain_model.forward_pass(model, by_kernels, args.nsp, products)
     rank_facts.check_same_contents(args, source, data, model, resume_from)
     job = PretrainJob(args, output_dir, forward, source, data.held_out, data.masks, log)
-    marks = pretrain_fingerprints(args, source, data, runtime.bert_paddle_home())
-    job.pretrain(data.train, resume_from, marks)
+    fingerprints = pretrain_fingerprints(args, source, data, runtime.bert_paddle_home())
+    job.pretrain(data.train, resume_from, fingerprints)
     job.write_results()
     report.write_after_run(args, output_dir, log)
     return job.values
@@ -193,7 +189,7 @@ class PretrainJob(TrainingJob):
         """Evaluate the weights as they are. model_name: where they come from."""
         assert self.held_out is not None
         self.rows = {"dev": self.held_out.total}
-        self.run_info_file.start(self.describe(None), is_training=False, resumed=False)
+        self.begin_without_training()
         self.values["eval_model"] = model_name
         self._evaluate(TrainState(total=0))
 

@@ -39,8 +39,9 @@ def _cells(true: int, predicted: int, right: int) -> list[str]:
 
 
 def _threshold(value: Any) -> str:
+    """Unrounded, since a rounded one might give other predictions."""
     number = finite_float_or_none(value)
-    return format_setting(None) if number is None else f"{number:.3f}"
+    return format_setting(None) if number is None else str(number)
 
 
 def names_in(value: Any) -> list[str]:

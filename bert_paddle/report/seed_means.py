@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import Sequence
 
-from bert_paddle.common.intervals import mean_interval
+from bert_paddle.common.intervals import mean_interval, metric_range
 from bert_paddle.common.run_log import finite_float_or_none
 from bert_paddle.report import result_names, tables
 from bert_paddle.report.run_data import RunData
@@ -57,4 +57,5 @@ def _spread(group: Sequence[RunData], key: str) -> str:
     if len(values) == 1:
         return mean + missing
     spread = f"{mean} ± {tables.format_result(statistics.stdev(values))}"
-    return f"{spread} [{tables.format_interval(mean_interval(values))}]{missing}"
+    interval = mean_interval(values, metric_range(key))
+    return f"{spread} [{tables.format_interval(interval)}]{missing}"

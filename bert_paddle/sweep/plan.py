@@ -42,6 +42,11 @@ class SweepRun:
         values = [f"{name} {value}" for name, value in self.values.items()]
         return ", ".join([*values, f"seed {self.seed}"])
 
+    @property
+    def grid_text(self) -> str:
+        """The grid's values as they are given, such as "batch_size=16 learning_rate=2e-5"."""
+        return " ".join(f"{name}={value}" for name, value in self.values.items())
+
     def argv(self, overwrite: bool) -> list[str]:
         """The run's command line. With `overwrite` the run starts over; otherwise it resumes from
         its newest checkpoint, if it has one. A run without training has none of both."""
@@ -146,15 +151,21 @@ def _parse_all(
     combinations_by_problem: dict[str, list[str]] = {}
     parsed = []
     shared = [f"--output_dir={folder}"]
+    seed_problems = list[str]()
     if seeds and program == GLUE:
         shared.append(f"--seeds={seeds}")
+    elif seeds:
+        try:
+            parse_seeds(seeds)
+        except ValueError as error:
+            seed_problems.append(f"--seeds: {error}")
     for combination in combinations:
         texts = [f"--{name}={text}" for name, text in combination.items()]
         try:
             args = PROGRAMS[program].parse([*base, *texts, *shared])
-            problems = list(_unsupported_flags(args))
+            problems = [*seed_problems, *_unsupported_flags(args)]
         except FlagError as error:
-            problems = error.problems
+            problems = [*seed_problems, *error.problems]
         else:
             parsed.append(args)
         for problem in problems:
@@ -163,7 +174,7 @@ def _parse_all(
     if combinations_by_problem:
         total = len(combinations)
         items = combinations_by_problem.items()
-        raise FlagError([_with_combinations(problem, texts, total) for problem, texts in items])
+        raise FlagError([with_combinations(problem, texts, total) for problem, texts in items])
     return parsed
 
 
@@ -175,7 +186,7 @@ def _unsupported_flags(args: RunArgs) -> Iterable[str]:
         yield "--resume_from_checkpoint: each run of a sweep resumes from its own newest checkpoint"
 
 
-def _with_combinations(problem: str, combinations: list[str], total: int) -> str:
+def with_combinations(problem: str, combinations: list[str], total: int) -> str:
     """The message of a problem, with the first combination that has it and the number of others;
     unchanged if all `total` combinations have it."""
     if len(combinations) == total:

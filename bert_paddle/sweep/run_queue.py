@@ -1,5 +1,5 @@
-"""Runs of several, each in a process of its own, and their outcomes so far: which are finished,
-which are resumed, which failed."""
+"""The runs of a sweep or a benchmark, each in a process of its own, and their outcomes so far:
+which are finished, which are resumed, which failed."""
 
 import signal
 import sys

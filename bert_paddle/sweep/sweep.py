@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from bert_paddle.common import atomic_files
 from bert_paddle.common.errors import Interrupted, OutputError, RunError
 from bert_paddle.common.printed_lines import print_line
-from bert_paddle.sweep import child_processes, csv_table, output_check, table
+from bert_paddle.sweep import child_processes, csv_table, model_check, output_check, table
 from bert_paddle.sweep import summary as sweep_summary
 from bert_paddle.sweep.plan import Plan
 from bert_paddle.sweep.run_queue import RunQueue, program_command
@@ -27,11 +27,12 @@ def run_sweep(
     parallel: runs at a time; None for one per GPU, or one on the CPU. program: the command that
     takes each run's flags; None for the plan's. resume: whether runs of an earlier call may be
     resumed and finished ones kept. Returns the summary of all runs. Raises OutputError if the
-    folder has runs that do not belong to the plan or may not be resumed, RunError if any run
-    failed, Interrupted after a signal.
+    folder has runs that do not belong to the plan or may not be resumed, WeightsError and FlagError
+    for models that cannot be found or do not suit the flags (those of `program` are not checked),
+    RunError if any run failed, Interrupted after a signal.
     """
     with lock_output_dir(plan.folder):
-        queue = _Sweep(plan, resume)
+        queue = _Sweep(plan, resume, checks_models=program is None)
         unfinished = [outcome for outcome in queue.outcomes if outcome.results is None]
         slots = child_processes.make_slots(*_processes_and_gpus(plan), parallel)
         signal_number = queue.run(unfinished, slots, program or program_command(plan.program))
@@ -46,10 +47,11 @@ def _processes_and_gpus(plan: Plan) -> tuple[int, list[str]]:
 
 
 class _Sweep(RunQueue):
-    """The state of a sweep. resume: as in run_sweep. Creating an instance reads which runs are
-    finished and writes the tables; raises OutputError as run_sweep does."""
+    """The state of a sweep. resume: as in run_sweep; checks_models: whether to check the models of
+    the runs that are not finished. Creating an instance reads which runs are finished and writes
+    the tables; raises UserError as run_sweep does."""
 
-    def __init__(self, plan: Plan, resume: bool):
+    def __init__(self, plan: Plan, resume: bool, checks_models: bool):
         super().__init__(plan.folder, plan.runs, plan.overwrite, resume)
         self.plan = plan
         if plan.duplicates:
@@ -60,6 +62,8 @@ class _Sweep(RunQueue):
             )
         output_check.check_outputs(plan)
         self.read_finished()
+        if checks_models:
+            model_check.check_models([one.run for one in self.outcomes if one.results is None])
         # Results of an earlier call: a sweep that is not finished has none.
         (plan.folder / RESULTS_FILE).unlink(missing_ok=True)
         self.write_tables()

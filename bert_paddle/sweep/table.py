@@ -9,7 +9,7 @@ from typing import Any
 
 from bert_paddle.common import markdown
 from bert_paddle.common.flag_fields import flag_names
-from bert_paddle.common.intervals import Interval, mean_interval
+from bert_paddle.common.intervals import Interval, mean_interval, metric_range
 from bert_paddle.glue import tasks
 from bert_paddle.glue.args import GlueArgs
 from bert_paddle.sweep import run_status
@@ -66,7 +66,7 @@ class SeedGroup:
             self.means[key] = statistics.fmean(values)
             if len(values) > 1:
                 self.deviations[key] = statistics.stdev(values)
-                if interval := mean_interval(values):
+                if interval := mean_interval(values, metric_range(key)):
                     self.intervals[key] = interval
 
     def formatted(self, key: str) -> str:

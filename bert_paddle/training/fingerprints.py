@@ -1,7 +1,7 @@
 """Digests by which a resumed run recognizes its data, tokenizer and model, wherever they lie.
 
-A run has one dict of them, {name: digest}, made by `glue.fingerprints` or `pretrain.fingerprints`
-and stored in the training state. A name is as a message says it: "the dev set changed".
+A run has one dict of them, {name: digest}, made by the module `fingerprints` of its program and
+stored in the training state. A name is as a message says it: "the dev set changed".
 """
 
 import hashlib

@@ -50,6 +50,12 @@ class TrainingJob(ABC):
         the training."""
         return ()
 
+    def begin_without_training(self) -> None:
+        """Open metrics.jsonl and write run.json, for a run that only evaluates or predicts. Only
+        now, with model and data loaded: a run that fails before leaves a folder for the next."""
+        collectives.run_on_main(lambda: self.log.write_metrics_to(self.output_dir))
+        self.run_info_file.start(self.describe(None), is_training=False, resumed=False)
+
     def train(
         self,
         trainer: Trainer,

@@ -145,7 +145,7 @@ def render_card(facts: CardFacts) -> str:
 def _labels(facts: CardFacts) -> str:
     """The labels of which any number is true of a text, with their thresholds."""
     rows = [
-        (i, name, f"{threshold:.4g}", f"{facts.label_f1[name]:.6f}" if facts.label_f1 else "")
+        (i, name, threshold, f"{facts.label_f1[name]:.6f}" if facts.label_f1 else "")
         for i, (name, threshold) in enumerate(zip(facts.labels, facts.thresholds, strict=True))
     ]
     table = markdown.table(("logit", "label", "threshold", "F1"), rows)

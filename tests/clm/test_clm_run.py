@@ -11,10 +11,12 @@ import same
 import tiny_gpt2
 from safetensors.numpy import load_file
 
-from bert_paddle.clm import finetune
+from bert_paddle.clm import finetune, model_source
 from bert_paddle.clm.args import ClmArgs, parse_args
-from bert_paddle.common.errors import BertPaddleError, FlagError, UserError
+from bert_paddle.common.errors import BertPaddleError, FlagError, UserError, WeightsError
+from bert_paddle.common.run_log import RunLog
 from bert_paddle.models import gpt2_weights
+from bert_paddle.models.byte_level_bpe import load_bpe_tokenizer
 from bert_paddle.training import loop
 
 TOKENS = (
@@ -190,10 +192,16 @@ def test_evaluation_alone_and_the_best_checkpoint_by_perplexity(bios, tmp_path):
     assert alone["eval_samples"] == 44 and "global_step" not in alone
 
 
-def test_the_loss_does_not_depend_on_batches(bios, tmp_path):
+def test_the_loss_does_not_depend_on_batches_and_padding(bios, tmp_path):
     losses = set()
-    for size in ("1", "3", "16"):
-        args = flags(bios, tmp_path / size, "--do_eval", "--validation_file", str(bios))
+    for size, pad in (
+        ("1", "<|pad|>"),
+        ("3", "<|pad|>"),
+        ("16", "<|startoftext|>"),  # what is padding is known from the lengths
+        ("16", "<|endoftext|>"),
+    ):
+        more = ("--do_eval", "--validation_file", str(bios), "--pad_token", pad)
+        args = flags(bios, tmp_path / size / pad[2:5], *more)
         args.eval_batch_size = int(size)
         losses.add(round(finetune.run(args)["eval_loss"], 5))
     assert len(losses) == 1
@@ -220,6 +228,7 @@ def test_mistakes_are_refused_before_training(bios, tmp_path, more, message):
     [
         (("--model_type", "bert"), "--model_type must be gpt2, not 'bert'"),
         (("--hidden_size", "32"), "give --random_weights"),
+        (("--do_eval", "--freeze_layers", "1"), "--freeze_layers needs training"),
         (("--packing_across_texts",), "needs --packing"),
         (("--sample_top_p", "1.5"), "--sample_top_p"),
         (("--do_lower_case", "1"), "--do_lower_case is not for GPT-2"),
@@ -230,6 +239,24 @@ def test_mistakes_are_refused_before_training(bios, tmp_path, more, message):
 def test_mistakes_in_the_flags(bios, tmp_path, more, message):
     with pytest.raises(FlagError, match=message):
         flags(bios, tmp_path, *more)
+
+
+def test_the_tokenizer_of_another_folder(bios, tmp_path, capsys):
+    load_bpe_tokenizer(tiny_gpt2.HF_DIR).save(tmp_path)
+    for name, more in ((".", ()), ("vocab.json", ("--random_weights",))):
+        args = flags(bios, tmp_path, "--tokenizer_name", str(tmp_path / name), *more)
+        model_source.read_model_source(args, RunLog(active=True))
+        assert f"tokenizer: {tmp_path}/" in capsys.readouterr().err
+    args = flags(bios, tmp_path, "--tokenizer_name", "nowhere/at/all")
+    with pytest.raises(WeightsError, match="--tokenizer_name_or_path: there is no model folder"):
+        model_source.read_model_source(args, RunLog(active=False))
+
+
+def test_the_help_is_about_gpt2(capsys):
+    with pytest.raises(SystemExit):
+        parse_args(["--help"])
+    said = " ".join(capsys.readouterr().out.split()).replace("BERT_PADDLE_HOME", "")
+    assert "merges.txt beside it" in said and "word piece" not in said and "BERT" not in said
 
 
 def test_a_bert_folder_is_refused(bios, tmp_path, tiny_dir):

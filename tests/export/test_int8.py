@@ -8,7 +8,7 @@ import pytest
 import tiny
 
 from bert_paddle.cli import export as command
-from bert_paddle.common.errors import DataError, FlagError, RunError, WeightsError
+from bert_paddle.common.errors import DataError, FlagError, RunError
 from bert_paddle.export import check, export
 from bert_paddle.export.int8 import Int8Options
 
@@ -103,14 +103,31 @@ def test_what_it_cannot_compare_on(model, content, message):
     assert not (model.parent / "model_3_onnx").exists()
 
 
-def test_several_labels_per_row_are_refused_before_a_dev_set_is_asked_for(model):
-    (model.parent / "dev_predictions.jsonl").unlink()
-    path = model / "config.json"
-    config = json.loads(path.read_text()) | {"problem_type": "multi_label_classification"}
-    path.write_text(json.dumps(config))
-    (model / "manifest.json").unlink(missing_ok=True)
-    with pytest.raises(WeightsError, match="several labels per row, for which --int8 has no"):
+def test_several_labels_per_row_are_compared_by_the_models_thresholds(model):
+    several = tiny.write_model(model.parent / "several", ("a", "b", "c"), multi_label=True)
+    path, rows = several / "config.json", model.parent / "several.jsonl"
+    labels = [["c", "a"], ["b"], []]
+    write_rows(rows, [row | {"label": labels[i % 3]} for i, row in enumerate(ROWS)])
+    config, f1 = json.loads(path.read_text()), {}
+    for threshold in (0.000001, 0.999999):  # all labels are predicted; none is
+        path.write_text(json.dumps(config | {"thresholds": dict.fromkeys("abc", threshold)}))
+        (several / "manifest.json").unlink(missing_ok=True)
+        options, out = Int8Options(str(rows)), str(model.parent / f"out{threshold}")
+        result = export.export_model(str(several), "onnx", out, int8_options=options).quantized
+        assert result.metric == "f1_micro" and result.drop == 0
+        f1[threshold] = result.float32.metric
+    assert f1 == {0.000001: pytest.approx(2 * 41 / (41 + 120)), 0.999999: 0}
+
+
+def test_labels_of_another_kind_than_the_models(model):
+    path = model.parent / "dev_predictions.jsonl"
+    write_rows(path, [row | {"label": [row["label"]]} for row in ROWS])
+    with pytest.raises(DataError, match="jsonl:1: the label is a list, and the model predicts one"):
         export.export_model(str(model), "onnx", int8_options=Int8Options())
+    several = tiny.write_model(model.parent / "several", ("no", "yes"), multi_label=True)
+    write_rows(path, ROWS)
+    with pytest.raises(DataError, match="jsonl:1: the label is no list, and the model"):
+        export.export_model(str(several), "onnx", int8_options=Int8Options())
 
 
 def test_flags_that_do_not_go_together(model):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bert_paddle.common.intervals import mean_interval
+from bert_paddle.common.intervals import RANGES, mean_interval, metric_range
 from bert_paddle.glue import bootstrap, metrics
 
 OF_CLASSES = ("accuracy", "f1", "f1_macro", "matthews_correlation")
@@ -22,6 +22,24 @@ def scores(rows: int) -> tuple[np.ndarray, np.ndarray]:
     random = np.random.default_rng(2)
     labels = random.normal(size=rows)
     return (0.8 * labels + 0.6 * random.normal(size=rows)).astype(np.float32), labels
+
+
+def test_intervals_stay_in_the_range_of_the_metric():
+    assert mean_interval([0.9, 1.0], metric_range("eval_accuracy")) == (pytest.approx(0.31469), 1)
+    assert mean_interval([0.1, 0.9], metric_range("eval_f1_macro_mm")) == (0, 1)
+    assert mean_interval([-0.9, 0.9], metric_range("test_ax_matthews_correlation")) == (-1, 1)
+    assert mean_interval([1.0, 9.0], metric_range("eval_perplexity")) == (1, pytest.approx(55.8248))
+    assert mean_interval([0.1, 0.9], metric_range("eval_loss_mm")) == (0, pytest.approx(5.58248))
+    low, high = mean_interval([0.1, 0.9], metric_range("eval_samples_per_second")) or (0, 0)
+    assert low < 0 and high > 1
+    for name in (*metrics.METRICS, "loss"):
+        assert metric_range(f"eval_{name}") == RANGES[name]
+    # Of more than 1,500 rows, parts are resampled, whose values are moved to that of all: with one
+    # wrong score, of which most parts know nothing, up to 1.11.
+    labels = np.random.default_rng(1).normal(size=4000)
+    predictions = np.append(-30, labels[1:])
+    low, high = bootstrap.intervals(["pearson"], predictions, labels)["pearson"]
+    assert low < 0.9 and high == 1
 
 
 @pytest.mark.parametrize("rows", [300, 40_000])
@@ -45,7 +63,7 @@ def test_correlations_have_fishers_interval_and_squared_errors_that_of_a_mean(ro
     half = Z * errors.std() / np.sqrt(rows)
     expected = (errors.mean() - half, errors.mean() + half)
     assert found["mse"] == pytest.approx(expected, abs=0.3 * half)
-    rank = metrics.METRICS["spearmanr"][1](predictions, labels)
+    rank = metrics.METRICS["spearmanr"].compute(predictions, labels)
     low, high = found["spearmanr"]
     # Spearman's spread is a little wider than Pearson's (Bonett and Wright 2000).
     assert low < rank < high and 0.9 < (high - low) / np.ptp(found["pearson"]) < 1.6
@@ -65,7 +83,7 @@ def test_every_metric_is_that_of_the_drawn_rows():
         drawn = bootstrap.resample(names, [predictions], truth)
         index = random.integers(0, 40, size=(1000, 40))
         for name in names:
-            plain = [metrics.METRICS[name][1](predictions[i], truth[i]) for i in index[:80]]
+            plain = [metrics.METRICS[name].compute(predictions[i], truth[i]) for i in index[:80]]
             error = 4 * np.std(plain) / np.sqrt(80)
             assert drawn[name].shape == (1, 1000)
             assert drawn[name].mean() == pytest.approx(np.mean(plain), abs=error)
@@ -76,7 +94,7 @@ def test_f1_of_the_second_class_is_resampled():
     predictions, labels = binary(500, right=0.8)
     drawn = bootstrap.resample(["f1"], [predictions], labels)["f1"][0]
     index = np.random.default_rng(4).integers(0, 500, size=(60, 500))
-    plain = [metrics.METRICS["f1"][1](predictions[i], labels[i]) for i in index]
+    plain = [metrics.METRICS["f1"].compute(predictions[i], labels[i]) for i in index]
     assert drawn.mean() == pytest.approx(np.mean(plain), abs=0.012)
     assert drawn.std() == pytest.approx(np.std(plain), rel=0.35)
 

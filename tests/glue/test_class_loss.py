@@ -11,6 +11,7 @@ from bert_paddle.glue import class_weights, loss, row_outputs
 from bert_paddle.glue.args import parse_args
 from bert_paddle.glue.data.tsv import Examples
 from bert_paddle.glue.loss_args import order_weights, parse_weights
+from bert_paddle.glue.task_definition import LABELS
 from bert_paddle.glue.tasks import TASKS
 from bert_paddle.training.step import Trainer
 
@@ -118,7 +119,7 @@ def test_binary_cross_entropy_is_the_mean_over_rows_and_labels():
     import paddle
 
     logits, labels = np.array([[0.0, 2.0], [-1.0, 0.5]]), np.array([[1.0, 0.0], [0.0, 1.0]])
-    objective = loss.multi_label_objective()
+    objective = loss.objective(LABELS)
     batch = {"labels": labels.astype(np.float32)}
     sums = objective.sums(lambda batch: paddle.to_tensor(logits.astype(np.float32)), batch)
     probabilities = 1 / (1 + np.exp(-logits))

@@ -118,13 +118,17 @@ def test_runs_that_cannot_be_compared(tmp_path):
     (texts / "dev_predictions.jsonl").write_text("".join(lines).replace("number 7", "number 8"))
     damaged, unevaluated = write_run(tmp_path / "damaged", ()), write_run(tmp_path / "none", ())
     (damaged / "dev_predictions.jsonl").write_text("".join(lines[:3]) + '{"index": 3, "te')
+    unanswered = write_run(tmp_path / "unanswered", ())
+    row = {k: v for k, v in json.loads(lines[0]).items() if k != "prediction"}
+    (unanswered / "dev_predictions.jsonl").write_text(json.dumps(row))
     (unevaluated / "dev_predictions.jsonl").unlink()
     for run, message in (
         (other_task, "is a run on MRPC and .* on QQP: only runs on the same task"),
         (other_labels, r"different labels in 200 row\(s\), first in row 1"),
         (fewer, "has 200 rows and .* 199"),
         (texts, r"different texts in 1[0-9]? row\(s\), first in row 8"),
-        (damaged, "jsonl:4: not a row of predictions"),
+        (damaged, r"jsonl:4 is not JSON .*: evaluate again \(--do_eval\)"),
+        (unanswered, "jsonl:1 has no prediction that is a name, a list of names or a number"),
         (unevaluated, "has no dev_predictions.jsonl: .* finished run with --do_eval"),
         (tmp_path / "missing", "no such folder"),
         (tmp_path, "has several runs: give one of them, such as"),

@@ -143,7 +143,7 @@ def test_the_kernels_give_the_gradients_of_the_layers(place, flags):
         layer_settings.apply_to_model(args, model, 1, RunLog(active=False))
         model.eval()  # no dropout
         trainer = Trainer(
-            model, loss.objective(False), args, False, RunLog(active=False),
+            model, loss.objective(), args, False, RunLog(active=False),
             loss.forward_pass(model, by_kernels),
         )  # fmt: skip
         seen: dict[str, np.ndarray] = {}
@@ -170,6 +170,11 @@ def test_the_kernels_give_the_gradients_of_the_layers(place, flags):
         ("--freeze_layers 4", "--freeze_layers 4: the model has 3 layers"),
         ("--reinit_layers 4", "--reinit_layers 4: the model has 3 layers"),
         ("--freeze_layers 2 --reinit_layers 2", "and one that is drawn anew must be trained"),
+        ("--do_eval --reinit_layers 1", "--reinit_layers needs training (--do_train)"),
+        ("--do_eval --freeze_layers 1", "--freeze_layers needs training (--do_train)"),
+        ("--do_eval --freeze_embeddings", "--freeze_embeddings needs training (--do_train)"),
+        ("--do_eval --layerwise_lr_decay 0.9", "--layerwise_lr_decay needs training (--do_train)"),
+        ("--do_eval --class_weights balanced", "--class_weights needs training (--do_train)"),
         ("--layerwise_lr_decay 0", "--layerwise_lr_decay must be greater than 0"),
         ("--layerwise_lr_decay 1.1", "--layerwise_lr_decay must be at most 1"),
     ],

@@ -130,7 +130,7 @@ def test_the_report_of_many_classes(rows):
 @pytest.mark.parametrize("classes", [1, 2, 3, 50])
 @pytest.mark.filterwarnings("ignore:The number of unique classes")
 def test_matthews_and_f1_equal_sklearns_to_the_last_bit(classes):
-    compute = {name: function for name, (_, function) in metrics.METRICS.items()}
+    compute = {name: metric.compute for name, metric in metrics.METRICS.items()}
     for seed in range(20):
         rng = np.random.default_rng(seed)
         labels, predicted = rng.integers(0, classes, (2, 57))

@@ -10,7 +10,7 @@ import run_folders
 import tiny
 
 from bert_paddle.common import flags
-from bert_paddle.common.errors import OutputError
+from bert_paddle.common.errors import DataError, OutputError
 from bert_paddle.glue import finetune, output_check
 from bert_paddle.glue.args import parse_args
 from bert_paddle.report import build
@@ -214,6 +214,15 @@ def run(tiny_dir, tmp_path):
         return finetune.run(parse_args(argv.split()))
 
     return call
+
+
+def test_an_evaluation_that_could_not_begin_leaves_the_folder_to_a_training(run, tmp_path):
+    train = write_csv(tmp_path / "train.csv")
+    (tmp_path / "bad.csv").write_text("sentence,label\nfine,never\n")
+    with pytest.raises(DataError, match="label 'never'"):
+        run(f"--validation_file {tmp_path / 'bad.csv'} --do_eval")
+    run(f"--train_file {train} --max_steps 1 --save_strategy no")
+    assert (tmp_path / "out" / "metrics.jsonl").is_file()
 
 
 def test_auto_stops_at_an_unreadable_checkpoint_and_changes_nothing(run, tmp_path):

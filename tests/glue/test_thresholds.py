@@ -64,7 +64,7 @@ def test_intervals_are_those_of_rows_drawn_again():
     found = bootstrap_labels.intervals(names, predictions, labels)
     assert tuple(found) == names[:3]
     for name, (low, high) in found.items():
-        metric = metrics.METRICS[name][1]
+        metric = metrics.METRICS[name].compute
         drawn = [random.integers(200, size=200) for _ in range(400)]
         values = [metric(predictions[rows], labels[rows]) for rows in drawn]
         assert low < metric(predictions, labels) < high

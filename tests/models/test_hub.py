@@ -195,7 +195,9 @@ def test_tables_equal_paddlenlp():
     tokenizer = attributes_of_class(Path(configuration.__file__).with_name("tokenizer.py"))
     files = configuration.BERT_PRETRAINED_RESOURCE_FILES_MAP["model_state"]
     vocabularies = tokenizer["pretrained_resource_files_map"]["vocab_file"]
-    for name, model in hub.HUB_MODELS.items():
+    published = {name: model for name, model in hub.HUB_MODELS.items() if name in files}
+    assert len(published) == 6
+    for name, model in published.items():
         assert model.weights_url == files[name].replace("http://", "https://")
         assert model.vocab_url == vocabularies[name].replace("http://", "https://")
         lower = tokenizer["pretrained_init_configuration"][name]["do_lower_case"]

@@ -103,7 +103,7 @@ def test_means_over_seeds(tmp_path):
     table = seed_means.table(runs)
     assert table is not None
     assert table.head == ["mean ± standard deviation", "3 seeds"]
-    assert table.rows == [["accuracy, dev set", "0.8000 ± 0.1000 [0.5516 to 1.0484]"]]
+    assert table.rows == [["accuracy, dev set", "0.8000 ± 0.1000 [0.5516 to 1.0000]"]]
     build.write_reports([tmp_path], None)
     text = (tmp_path / "comparison.html").read_text()
     assert "Over the seeds" in text and "0.8000 ± 0.1000" in text and "eval_accuracy" not in text

@@ -3,12 +3,14 @@
 import json
 import re
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
 import glue_files
 import pytest
 import tiny
+import tiny_gpt2
 
 from bert_paddle import __main__ as program
 from bert_paddle.glue import finetune
@@ -68,6 +70,10 @@ def test_the_commands_of_sweeps_run_as_they_stand(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "scripts").symlink_to(ROOT / "scripts")
     monkeypatch.setattr(sweep, "program_command", lambda plan: FAKE)
+    monkeypatch.setenv("BERT_PADDLE_HOME", str(tmp_path / "home"))
+    models = tmp_path / "home" / "models"
+    tiny.write_encoder(models / "bert-base-uncased", max_position_embeddings=128)
+    shutil.copytree(tiny_gpt2.HF_DIR, models / "gpt2")
     ran = []
     for line in commands("SWEEPS.md"):
         words = shlex.split(line)
@@ -89,7 +95,7 @@ def test_the_commands_of_sweeps_run_as_they_stand(tmp_path, monkeypatch):
         assert f"`{key}`" in text_of("SWEEPS.md"), key
 
 
-@pytest.mark.parametrize("name", ["GLUE", "SWEEPS"])
+@pytest.mark.parametrize("name", ["BENCHMARK", "GLUE", "SWEEPS"])
 def test_both_languages_have_the_same_commands_and_figures(name):
     english, chinese = f"{name}.md", f"{name}_zh.md"
     assert commands(english) == commands(chinese)

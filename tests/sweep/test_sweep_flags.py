@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import pytest
+import tiny_gpt2
 
 from bert_paddle.cli import sweep as command
-from bert_paddle.common.errors import FlagError
-from bert_paddle.sweep import grid, plan
+from bert_paddle.common.errors import FlagError, WeightsError
+from bert_paddle.glue.args import parse_args
+from bert_paddle.sweep import child_processes, grid, plan, seeds
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE = "--task_name sst2 --model_name_or_path m".split()
@@ -101,6 +103,10 @@ def test_all_mistakes_of_all_combinations_together(tmp_path):
         (["batch_size=1"], "give them after a lone --"),
         (["--", *BASE], "nothing to vary"),
         (["--seeds", "1", "seed=1,2", "--", *BASE], "give one of them"),
+        (["--seeds", "1,2,1", "--", *BASE], "--seeds: 1 is given twice, but has one run"),
+        (["seed=2,2", "--", *BASE], "--seeds: 2 is given twice"),
+        (["batch_size=1", "--", *BASE, "--seeds", "3,3"], "--seeds: 3 is given twice"),
+        (["--program", "clm", "seed=1,x", "--", *BASE[2:]], "--seeds: each must be a number"),
         (["--seeds", "1,x", "--", *BASE], "--seeds: each must be a number, not 'x'"),
         (["--grid", "bert_papr", "--", *BASE], "did you mean the grid bert_paper?"),
         (["--grid", "none.yaml", "--", *BASE], "no such file; the built-in grids: bert_paper"),
@@ -136,3 +142,34 @@ def test_mistakes_in_a_grid_file(text, words, tmp_path):
 
 def test_the_learning_rates_that_ship_are_a_grid():
     assert grid.read_grid(str(ROOT / "scripts/sweeps/learning_rates.yaml"), [])[1] == []
+
+
+def test_models_are_checked_before_the_first_run(tmp_path, tiny_dir, monkeypatch):
+    monkeypatch.setattr(child_processes, "run_children", lambda *rest: pytest.fail("started"))
+    out = ["--output_dir", str(tmp_path / "out")]
+    base = ["--", "--task_name", "sst2", "--model_name_or_path", str(tiny_dir)]
+    short, values = ["--max_seq_length", "32"], ["freeze_layers=1,9", "reinit_layers=0,2"]
+    with pytest.raises(FlagError) as caught:
+        command.main([*out, *values, "--seeds", "1,2", *base, *short])
+    both = "--freeze_layers 1 and --reinit_layers 2: the model has 2 layers, and one that is drawn"
+    assert caught.value.problems == [
+        f"{both} anew must be trained (with freeze_layers=1 reinit_layers=2)",
+        "--freeze_layers 9: the model has 2 layers (with freeze_layers=9 reinit_layers=0 and 1 "
+        "more)",
+    ]
+    with pytest.raises(FlagError, match=r"--reinit_layers 3: the model has 2 layers$"):
+        flags = ["--seeds", "1,2", "--reinit_layers", "3"]
+        seeds.run_seeds(parse_args([*out, *base[1:], *short, *flags]))
+    with pytest.raises(WeightsError, match="there is no model folder"):
+        command.main([*out, "seed=1,2", *base[:-1], str(tmp_path / "none")])
+    texts = tmp_path / "texts.txt"
+    texts.write_text("one\ntwo\n")
+    clm = ["--program", "clm", *out, "freeze_layers=0,4", "--", "--train_file", str(texts)]
+    with pytest.raises(FlagError, match="--max_seq_length 128 is beyond the 64 positions of"):
+        command.main([*out, "seed=1,2", *base])
+    with pytest.raises(FlagError, match=r"4: the model has 3 layers \(with freeze_layers=4\)"):
+        command.main([*clm, "--model_name_or_path", str(tiny_gpt2.HF_DIR)])
+    small = ["--model_name_or_path", "gpt2", "--random_weights", "--num_hidden_layers", "3"]
+    with pytest.raises(FlagError, match="4: the model has 3 layers"):
+        command.main([*clm, *small])
+    assert not [path for path in (tmp_path / "out").iterdir() if path.is_dir()]

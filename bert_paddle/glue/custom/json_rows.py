@@ -52,7 +52,8 @@ def _is_row_with_labels(content: dict[str, Any]) -> bool:
 
 
 def line_rows(file: TextFile) -> Iterator[Row]:
-    """One object per line; empty lines are skipped, as in most readers of JSON Lines."""
+    """One object per line; empty lines are skipped, as in most readers of JSON Lines. Raises
+    DataError, naming the line, for anything else."""
     for number, text in file.lines():
         if text.strip():
             _check_size(len(text), f"{file.path}:{number}")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bert_paddle.common.errors import DataError
 from bert_paddle.common.run_log import RunLog
-from bert_paddle.glue import custom_args, text_format
+from bert_paddle.glue import custom_args, text_format, thresholds
 from bert_paddle.glue.args import GlueArgs
 from bert_paddle.glue.custom import class_names, header_check, label_sets
 from bert_paddle.glue.custom import columns as custom_columns
@@ -22,7 +22,6 @@ from bert_paddle.glue.custom.saved_task import SavedTask, glue_test_columns, sav
 from bert_paddle.glue.custom.task import LabelColumn
 from bert_paddle.glue.data.load import RawData
 from bert_paddle.glue.data.tsv import Examples
-from bert_paddle.glue.label_args import DEFAULT_THRESHOLD
 from bert_paddle.glue.tasks import TASKS, DevSet, Task, TestSet, TrainSet
 from bert_paddle.models import load_weights
 from bert_paddle.models.model_config import ModelConfig
@@ -224,9 +223,9 @@ def _build_task(saved: SavedTask, args: GlueArgs, log: RunLog) -> Task:
     assert labels is not None
     if args.label_names:
         labels, file_labels = class_names.named_classes(args.label_names, labels), labels
-    thresholds = _thresholds(saved, labels, args) if saved.multi_label else ()
+    limits = _thresholds(saved, labels, args) if saved.multi_label else ()
     task = custom_task.make_task(
-        saved.name, labels, saved.columns, args.metric, file_labels, thresholds
+        saved.name, labels, saved.columns, args.metric, file_labels, limits
     )
     if saved.multi_label:
         listed = ", ".join(labels[:20]) + (", ..." if len(labels) > 20 else "")
@@ -242,10 +241,11 @@ def _build_task(saved: SavedTask, args: GlueArgs, log: RunLog) -> Task:
 
 def _thresholds(saved: SavedTask, labels: tuple[str, ...], args: GlueArgs) -> tuple[float, ...]:
     """The thresholds to begin with: those of the flag, of the model, or the default."""
-    fixed = args.fixed_threshold()
-    if fixed is None and saved.labels == labels and saved.thresholds:
-        return saved.thresholds
-    return (DEFAULT_THRESHOLD if fixed is None else fixed,) * len(labels)
+    of_model = saved.thresholds if saved.labels == labels else ()
+    try:
+        return thresholds.of_labels(args.fixed_thresholds() or of_model, labels)
+    except ValueError as error:
+        raise DataError(f"--threshold: {error}") from None
 
 
 def _add_test_set(

@@ -23,7 +23,16 @@ from bert_paddle.glue.custom.label_values import (
     normalize_label,
 )
 from bert_paddle.glue.data import tsv
-from bert_paddle.glue.tasks import CORRELATIONS, TASKS, Columns, PrimaryMetric, Task, normalize_name
+from bert_paddle.glue.metrics import LOSS, higher_is_better
+from bert_paddle.glue.tasks import (
+    CORRELATIONS,
+    MATTHEWS,
+    TASKS,
+    Columns,
+    PrimaryMetric,
+    Task,
+    normalize_name,
+)
 
 _ANY_SCORE = (-math.inf, math.inf)  # the score range of a regression task on a user's data
 _MAX_NAMED = 3
@@ -247,18 +256,16 @@ def choose_metrics(
             f"--metric f1 is for two classes, and there are {len(labels)}: give f1_macro"
         )
     if not labels:
-        scores = ("pearson", "spearmanr", "mse")
         chosen = CORRELATIONS if metric is None else (available[metric],)
-        return scores, PrimaryMetric(chosen, higher_is_better=metric not in ("mse", "loss"))
-    if multi_label:
-        primary = metric or "f1_micro"
-        computed = tuple(name for name in available if name != "loss")
-        return computed, PrimaryMetric((primary,), primary != "loss")
-    f1 = "f1" if len(labels) == 2 else "f1_macro"
-    primary = available[metric or "accuracy"]
-    computed = tuple(dict.fromkeys(("accuracy", f1, "matthews_correlation", primary)))
-    computed = tuple(name for name in computed if name != "loss")  # computed for every task
-    return computed, PrimaryMetric((primary,), primary != "loss")
+        names = ("pearson", "spearmanr", "mse", *chosen)
+    elif multi_label:
+        chosen = (available[metric or "f1_micro"],)
+        names = (*available.values(), *chosen)
+    else:
+        chosen = (available[metric or "accuracy"],)
+        names = ("accuracy", "f1" if len(labels) == 2 else "f1_macro", *MATTHEWS, *chosen)
+    computed = tuple(name for name in dict.fromkeys(names) if name != LOSS)
+    return computed, PrimaryMetric(chosen, higher_is_better(chosen[0]))
 
 
 def task_name(path: str) -> str:

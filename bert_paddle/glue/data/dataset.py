@@ -1,4 +1,4 @@
-"""Encoded examples and the loader of training batches."""
+"""Encoded examples, and batches of them."""
 
 import hashlib
 from collections.abc import Callable

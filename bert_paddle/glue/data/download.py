@@ -78,13 +78,19 @@ def ensure_downloaded(
 
     `searched` (places without the files) and `remedies` are for the error message. Safe for
     concurrent processes and to interrupt at any point. Raises DataError if the download fails
-    (offline, 404, wrong checksum ...), RunError if the disk is full.
+    (offline, 404, wrong checksum ...) and for a task without one, RunError if the disk is full.
     """
     root = Path(home) / "glue"
     target = root / task.folder
     if not _missing_files(task, target):
         return target
-    sources = OFFICIAL_FILES[task.name] if sources is None else sources
+    sources = OFFICIAL_FILES.get(task.name) if sources is None else sources
+    looked = f"looked in: {'; '.join(searched or (str(target),))}; {remedies}"
+    if sources is None:
+        raise DataError(
+            f"{task.name}: no data found, and there is no download of it; {looked}, or put "
+            f"{', '.join(task.files)} into {target}"
+        )
     try:
         root.mkdir(parents=True, exist_ok=True)
         with download_lock(root / f".{_file_prefix(task)}.lock"):
@@ -92,8 +98,7 @@ def ensure_downloaded(
     except DownloadError as error:
         urls = " and ".join(f"{base_url}/{source.path}" for source in sources)
         raise DataError(
-            f"{task.name}: no data found, and the download failed: {error}; looked in: "
-            f"{'; '.join(searched or (str(target),))}; {remedies}, put "
+            f"{task.name}: no data found, and the download failed: {error}; {looked}, put "
             f"{', '.join(task.files)} into {target}, or fetch {urls} into {root} and run again"
         ) from None
     except OSError as error:

@@ -78,9 +78,9 @@ def _task_dir(task: Task, args: GlueArgs, log: RunLog) -> Path:
         if search.rejected:
             log.warning(f"data: not found in {'; '.join(search.rejected)}; using {search.folder}")
         return search.folder
-    log.note(
-        f"{task.name}: no local files, downloading them into {runtime.bert_paddle_home() / 'glue'}"
-    )
+    if task.name in download.OFFICIAL_FILES:
+        home = runtime.bert_paddle_home() / "glue"
+        log.note(f"{task.name}: no local files, downloading them into {home}")
     return download.ensure_downloaded(task, runtime.bert_paddle_home(), search.rejected)
 
 

@@ -219,8 +219,12 @@ def field_count_error(
 
 
 def quote_value(text: str, limit: int = 80) -> str:
-    """A value for a message: quoted, on one line, truncated to `limit` characters."""
-    return repr(text if len(text) <= limit else text[:limit] + "...")
+    """A value for a message: quoted, on one line, truncated to `limit` characters, or fewer if most
+    of them are not printable and shown by their codes."""
+    shown = text[:limit]
+    while len(repr(shown)) > 2 * limit:
+        shown = shown[: len(shown) // 2]
+    return repr(text if shown == text else f"{shown}...")
 
 
 @dataclass(frozen=True)

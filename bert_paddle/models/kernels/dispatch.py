@@ -17,6 +17,7 @@ from bert_paddle.models.kernels.products import (
 )
 
 Batch = dict[str, np.ndarray]
+IN_BFLOAT16 = "encoder: matrix products in bfloat16 by oneDNN"  # a line for the log
 
 
 def choose_kernels(model: Any, cpu_kernels: bool, log: RunLog) -> bool:
@@ -42,17 +43,24 @@ def choose_kernels(model: Any, cpu_kernels: bool, log: RunLog) -> bool:
 def choose_products(dtype: str, by_kernels: bool, log: RunLog) -> Products:
     """How the kernels multiply matrices on the CPU with --use_amp, the same on all ranks. dtype:
     --amp_dtype. by_kernels: see `choose_kernels`. Logs what was chosen."""
-    reason = "" if by_kernels else "only this package's kernels compute in bfloat16"
+    reason = why_not_bfloat16(by_kernels)
     if dtype != "bfloat16":
-        reason = f"CPUs do not compute in {dtype}"
-        if by_kernels and not bfloat16_unsupported_reason():
-            reason += ", but this one does in bfloat16: --bf16"
-    reasons = collectives.all_gather(reason or bfloat16_unsupported_reason())
+        advice = "" if reason else ", but this one does in bfloat16: --bf16"
+        reason = f"CPUs do not compute in {dtype}{advice}"
+    reasons = collectives.all_gather(reason)
     if reason := next((reason for reason in reasons if reason), ""):
         log.warning(f"--use_amp has no effect on the CPU: computing in float32 ({reason})")
         return FLOAT32
-    log.note("encoder: matrix products in bfloat16 by oneDNN")
+    log.note(IN_BFLOAT16)
     return BFLOAT16
+
+
+def why_not_bfloat16(by_kernels: bool) -> str:
+    """Why this machine's CPU does not compute a model in bfloat16; "" if it does. by_kernels: see
+    `choose_kernels`."""
+    if not by_kernels:
+        return "only this package's kernels compute in bfloat16"
+    return bfloat16_unsupported_reason()
 
 
 def classification_logits(model: Any, batch: Batch, products: Products = FLOAT32) -> Any:

@@ -7,11 +7,11 @@ from bert_paddle.common.args import CommonArgs
 from bert_paddle.common.errors import UserError
 from bert_paddle.common.flag_fields import PathUse, Results, flag
 from bert_paddle.glue.args import GlueArgs, parse_seeds
-from bert_paddle.glue.tasks import TASKS, get_task
+from bert_paddle.glue.tasks import GLUE, TASKS, get_task
 from bert_paddle.sweep.benchmark import recipes
 
 BENCHMARK = "benchmark"
-GLUE_TASKS = tuple(name for name, task in TASKS.items() if task.train)
+GLUE_TASKS = tuple(task.name for task in GLUE if task.train)
 # The tasks with --from_mnli: the small ones of pairs, as in the published results of large models
 # (Liu et al. 2019, RoBERTa, section 5.1).
 FROM_MNLI, MNLI = ("MRPC", "STS-B", "RTE"), "MNLI"
@@ -68,7 +68,7 @@ class BenchmarkArgs(GlueArgs):
             try:
                 parse_seeds(self.seeds)
             except ValueError as error:
-                yield f"--seeds: each {error}"
+                yield f"--seeds: {error}"
 
     def finalize(self) -> None:
         """Set the models' names. What each run does is decided when it is planned."""
@@ -76,9 +76,9 @@ class BenchmarkArgs(GlueArgs):
 
     @property
     def task_names(self) -> list[str]:
-        """The tasks to run, in GLUE's order but MNLI first if others start from it."""
+        """The tasks to run, in the order of TASKS but MNLI first if others start from it."""
         chosen = {get_task(name).name for name in (self.tasks or ",".join(GLUE_TASKS)).split(",")}
-        names = [name for name in GLUE_TASKS if name in chosen]
+        names = [name for name in TASKS if name in chosen]
         return sorted(names, key=lambda name: name != MNLI) if self.from_mnli else names
 
     @property

@@ -4,19 +4,21 @@ tables after each; assemble the submission."""
 import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from bert_paddle import submission
 from bert_paddle.common import atomic_files, flags, hardware, runtime
 from bert_paddle.common.errors import DataError, FlagError, Interrupted, RunError
 from bert_paddle.common.printed_lines import print_line
-from bert_paddle.glue import layer_settings
 from bert_paddle.glue.args import GlueArgs
 from bert_paddle.models import hub, model_config
+from bert_paddle.sweep import model_check
 from bert_paddle.sweep.benchmark import output_check, page, table
-from bert_paddle.sweep.benchmark.args import MNLI, BenchmarkArgs
+from bert_paddle.sweep.benchmark.args import FROM_MNLI, MNLI, BenchmarkArgs
 from bert_paddle.sweep.benchmark.plan import (
     BenchmarkPlan,
     plan_benchmark,
+    problems_by_task,
     starts_from_mnli,
     with_mnli_model,
 )
@@ -24,6 +26,7 @@ from bert_paddle.sweep.benchmark.table import BenchmarkTable
 from bert_paddle.sweep.plan import SweepRun
 from bert_paddle.sweep.run_queue import RunQueue, program_command
 from bert_paddle.sweep.table import RunOutcome
+from bert_paddle.training import run_info
 from bert_paddle.training.output_lock import lock_output_dir
 
 _MODEL_FLAG = "model_name_or_path"
@@ -55,9 +58,7 @@ def run_benchmark(
                 sys.stdout,
             )
         return None
-    folder = hub.find_model_dir(args.model_name_or_path, runtime.bert_paddle_home(), print_line)
-    config = model_config.read_config(folder)
-    layer_settings.check_layers(args, config.values["num_hidden_layers"])
+    _check_model(args.model_name_or_path, plan)
     with lock_output_dir(plan.folder):
         queue = _Benchmark(plan, args)
         flags.save_settings(args, plan.folder)
@@ -66,6 +67,30 @@ def run_benchmark(
             if signal_number is not None:
                 raise Interrupted(queue.interrupted(signal_number), signal_number)
         return queue.finish()
+
+
+def _check_model(name: str, plan: BenchmarkPlan) -> None:
+    """Find the model, downloading it if necessary, and compare its sizes with the flags of the
+    runs. Raises WeightsError, FlagError."""
+    folder = hub.find_model_dir(name, runtime.bert_paddle_home(), print_line)
+    config = model_config.read_config(folder)
+    problems = {
+        run.values["task"]: model_check.bert_size_problems(run.args, config, folder)
+        for run in plan.runs
+        if isinstance(run.args, GlueArgs) and run.args.do_train
+    }
+    if found := problems_by_task(problems):
+        raise FlagError(found)
+
+
+def _start_text(args: BenchmarkArgs) -> str:
+    """A sentence on the tasks that start from MNLI's model; "" if none do."""
+    names = [name for name in args.task_names if args.from_mnli and name in FROM_MNLI]
+    if not names:
+        return ""
+    *others, last = names
+    listed = f"{', '.join(others)} and {last} start" if others else f"{last} starts"
+    return f" {listed} from MNLI's model."
 
 
 class _Benchmark(RunQueue):
@@ -78,8 +103,10 @@ class _Benchmark(RunQueue):
         super().__init__(plan.folder, plan.runs, plan.overwrite, resume=True)
         self.plan = plan
         self.title = f"{output_check.TITLE}{args.model_name_or_path}"
-        start = " RTE, MRPC and STS-B start from MNLI's model." if args.from_mnli else ""
-        self.heading = [f"Recipe: {args.recipe}.{start}", f"Machine: {hardware.describe()}"]
+        self.heading = [
+            f"Recipe: {args.recipe}.{_start_text(args)}",
+            f"Machine: {hardware.describe()}",
+        ]
         output_check.check_outputs(plan, args)
         self.read_finished()
         for outcome in self._dependents():
@@ -87,7 +114,12 @@ class _Benchmark(RunQueue):
         self.write_tables()
 
     def unknown_settings(self, run: SweepRun) -> tuple[str, ...]:
-        return (_MODEL_FLAG,) if starts_from_mnli(run) else ()
+        # Which step of MNLI's model it started from is not known until MNLI is finished. A run that
+        # started from another model is not the planned one.
+        settings = run_info.read(run.folder).get("settings")
+        earlier = Path(str(settings.get(_MODEL_FLAG)) if isinstance(settings, dict) else "")
+        started_so = earlier.parent.parts[-2:] == (MNLI, run.folder.name)
+        return (_MODEL_FLAG,) if starts_from_mnli(run) and started_so else ()
 
     def _dependents(self) -> list[RunOutcome]:
         return [outcome for outcome in self.outcomes if starts_from_mnli(outcome.run)]

@@ -3,7 +3,7 @@ recipe and the data files are checked before the first run starts."""
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from bert_paddle.common import flags, runtime
@@ -41,21 +41,19 @@ def plan_benchmark(args: BenchmarkArgs) -> BenchmarkPlan:
         name: text for name, text in given_flags(args).items() if name in flag_names(GlueArgs)
     }
     shared.pop("do_predict", None)
+    actions = {"do_train": "1", "do_eval": "1"}
+    taken = {name: recipes.suiting(shared, name, tasks) for name in tasks}
     settings = {
-        name: {**recipe.get(name, {}), **shared, "task_name": name, "do_train": "1", "do_eval": "1"}
+        name: {**recipe.get(name, {}), **taken[name], "task_name": name, **actions}
         for name in tasks
     }
-    tasks_by_problem: dict[str, list[str]] = {}
-    for name in tasks:
-        try:
-            _build_args(settings[name] | {"output_dir": args.output_dir})
-        except FlagError as error:
-            for problem in error.problems:
-                tasks_by_problem.setdefault(problem, []).append(name)
-    for problem, names in tasks_by_problem.items():
-        problems.append(problem if len(names) == len(tasks) else f"{problem} ({', '.join(names)})")
+    of_tasks = {name: settings[name] | {"output_dir": args.output_dir} for name in tasks}
+    problems += problems_by_task({name: _flag_problems(one) for name, one in of_tasks.items()})
     if problems:
         raise FlagError(problems)
+    for name in tasks:
+        if left_out := [f"--{flag}" for flag in shared if flag not in taken[name]]:
+            print_line(f"{name}: without {', '.join(left_out)}: its labels are scores, no classes")
     predicted = _find_data(tasks, args)
     folder = Path(args.output_dir)
     runs = []
@@ -76,6 +74,27 @@ def plan_benchmark(args: BenchmarkArgs) -> BenchmarkPlan:
             of_run |= {"task_name": AX, "do_predict": "1"}
             runs.append(build_run(folder, AX, seed, of_run))
     return BenchmarkPlan(folder, tuple(runs), args.overwrite_output_dir, settings)
+
+
+def problems_by_task(problems: Mapping[str, Iterable[str]]) -> list[str]:
+    """The problems of each task's runs, each problem once, with the tasks that have it unless all
+    do."""
+    tasks_by_problem: dict[str, list[str]] = {}
+    for name, of_task in problems.items():
+        for problem in of_task:
+            tasks_by_problem.setdefault(problem, []).append(name)
+    return [
+        problem if len(names) == len(problems) else f"{problem} ({', '.join(names)})"
+        for problem, names in tasks_by_problem.items()
+    ]
+
+
+def _flag_problems(texts: Mapping[str, str]) -> list[str]:
+    try:
+        _build_args(texts)
+    except FlagError as error:
+        return error.problems
+    return []
 
 
 def run_folder(folder: Path, task_name: str, seed: int) -> Path:
@@ -161,7 +180,8 @@ def _download_problem(task: Task, args: BenchmarkArgs, needed: list[str]) -> str
     if args.dry_run:
         print_line(f"{task.name}: no local files: a run would download them")
         return None
-    print_line(f"{task.name}: no local files, downloading them into {home / 'glue'}")
+    if task.name in download.OFFICIAL_FILES:
+        print_line(f"{task.name}: no local files, downloading them into {home / 'glue'}")
     try:
         download.ensure_downloaded(task, home, search.rejected)
     except (DataError, RunError) as error:

@@ -10,7 +10,8 @@ from bert_paddle.common.errors import UserError
 from bert_paddle.common.flag_fields import flag_names
 from bert_paddle.common.suggest import did_you_mean, nearest
 from bert_paddle.glue.args import GlueArgs
-from bert_paddle.glue.tasks import get_task
+from bert_paddle.glue.loss_args import LossArgs
+from bert_paddle.glue.tasks import TASKS, get_task
 
 _FOLDER = Path(__file__).parent
 RECIPES = ("hugging_face", "paddlenlp", "bert_paper")  # files of this folder
@@ -50,7 +51,20 @@ def read_recipe(name_or_path: str, task_names: Sequence[str]) -> tuple[Recipe, l
         else:
             by_task[name] = _settings(path, value, problems)
     shared = by_task.get(_ALL, {})
-    return {name: shared | by_task.get(name, {}) for name in task_names}, problems
+    settings = {
+        name: suiting(shared, name, task_names) | by_task.get(name, {}) for name in task_names
+    }
+    return settings, problems
+
+
+def suiting(shared: Mapping[str, str], name: str, task_names: Sequence[str]) -> dict[str, str]:
+    """What a task takes of the settings that all of `task_names` share: one whose labels are scores
+    takes no flags about classes, unless none of these tasks has classes."""
+    has_classes = {other: bool(TASKS[other].labels) for other in task_names}
+    if has_classes[name] or not any(has_classes.values()):
+        return dict(shared)
+    about_classes = flag_names(LossArgs)
+    return {flag: text for flag, text in shared.items() if flag not in about_classes}
 
 
 def _settings(path: Path, mapping: Any, problems: list[str]) -> dict[str, str]:

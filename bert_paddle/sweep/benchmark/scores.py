@@ -12,6 +12,7 @@ from bert_paddle.common.intervals import (
     interval_key,
     interval_or_none,
     mean_interval,
+    metric_range,
 )
 from bert_paddle.common.run_log import finite_float_or_none
 from bert_paddle.glue.tasks import TASKS, Task
@@ -20,12 +21,14 @@ from bert_paddle.sweep.table import RunOutcome
 
 PUBLISHED_FILE = Path(__file__).parent / "published.json"
 WNLI = "WNLI"
+_AVERAGE_RANGE = (-100.0, 100.0)  # some of the metrics are correlations
 
 
 @dataclass(frozen=True)
 class Figure:
     """A metric over the seeds, in percent. deviation: of two or more seeds. interval: of the mean
-    over further seeds (t), or for one seed over further rows (bootstrap)."""
+    over further seeds (t), or for one seed over further rows (bootstrap), within the metric's
+    range."""
 
     mean: float
     deviation: float | None
@@ -78,7 +81,7 @@ def task_scores(task: Task, outcomes: Sequence[RunOutcome]) -> TaskScores:
     for i in range(count):
         of_seeds = [of_seed[i] for of_seed in values.values()]
         rows_interval = next(iter(intervals.values()))[i]
-        figures.append(_figure(of_seeds, rows_interval))
+        figures.append(_figure(of_seeds, percent_range(metric_keys(task)[i]), rows_interval))
     by_seed = {seed: statistics.fmean(of_seed) for seed, of_seed in values.items()}
     return TaskScores(task, list(outcomes), figures, by_seed)
 
@@ -88,11 +91,19 @@ def _percent(value: Any) -> Interval | None:
     return None if interval is None else (100 * interval[0], 100 * interval[1])
 
 
-def _figure(of_seeds: Sequence[float], rows_interval: Interval | None = None) -> Figure:
+def percent_range(key: str) -> Interval:
+    """The range of a metric, from its key in all_results.json, in percent."""
+    low, high = metric_range(key)
+    return 100 * low, 100 * high
+
+
+def _figure(
+    of_seeds: Sequence[float], limits: Interval, rows_interval: Interval | None = None
+) -> Figure:
     if len(of_seeds) < 2:
         return Figure(of_seeds[0], None, rows_interval)
     mean = statistics.fmean(of_seeds)
-    return Figure(mean, statistics.stdev(of_seeds), mean_interval(of_seeds))
+    return Figure(mean, statistics.stdev(of_seeds), mean_interval(of_seeds, limits))
 
 
 def glue_average(scores: Mapping[str, float], with_wnli: bool) -> float | None:
@@ -113,7 +124,7 @@ def average_figure(all_scores: Sequence[TaskScores], with_wnli: bool) -> Figure 
         of_seed = {s.task.name: s.by_seed[seed] for s in all_scores if seed in s.by_seed}
         average = glue_average(of_seed, with_wnli)
         averages += [] if average is None else [average]
-    return _figure(averages) if averages else None
+    return _figure(averages, _AVERAGE_RANGE) if averages else None
 
 
 def published() -> dict[str, dict[str, str]]:

@@ -89,7 +89,7 @@ def metric_text(task: TaskScores) -> str:
     was not there."""
     several = len(task.task.dev_sets) > 1
     names = [
-        f"{METRIC_NAMES[name]} {dev.name}" if several else METRIC_NAMES[name]
+        METRIC_NAMES.get(name, name) + (f" {dev.name}" if several else "")
         for dev in task.task.dev_sets
         for name in task.task.metrics
     ]

@@ -77,6 +77,10 @@ def test_order_names_and_numbers(read):
     flags = "--train_file t.csv --label_column tags --label_separator | --labels 10,9,8 "
     task, data = read(f"{flags} --label_names ten,nine,eight --threshold 0.3", t_csv=rows)
     assert task.labels == ("ten", "nine", "eight") and task.thresholds == (0.3, 0.3, 0.3)
+    task, data = read(f"{flags} --threshold 0.1,0.2,0.3", t_csv=rows)
+    assert task.thresholds == (0.1, 0.2, 0.3)
+    with pytest.raises(DataError, match="--threshold: 2 thresholds for 3 labels"):
+        read(f"{flags} --threshold 0.1,0.2", t_csv=rows)
     np.testing.assert_array_equal(data.train.labels, [[1, 1, 0], [0, 1, 0], [0, 0, 0]])
 
 
@@ -140,7 +144,7 @@ def test_a_file_without_labels_is_predicted_and_not_scored(read):
         (
             "--multi_label --threshold 1.5",
             "{}",
-            "--threshold 1.5: give auto, or a number between 0",
+            "--threshold 1.5: give a number between 0 and 1, or one for each label, or auto",
         ),
         ("--multi_label --threshold auto", "{}", "--threshold auto is fitted to the dev set: eval"),
         ("--threshold 0.4", "{}", "--threshold is for several labels per row (--multi_label)"),

@@ -1,14 +1,16 @@
 """Runs on rows with any number of labels: training, files, prediction, export, report."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+import same
 import tiny
 
 from bert_paddle import api
 from bert_paddle.cli import predict as predict_command
-from bert_paddle.common.errors import DataError, WeightsError
+from bert_paddle.common.errors import DataError, FlagError, WeightsError
 from bert_paddle.export.export import export_model
 from bert_paddle.glue import finetune
 from bert_paddle.glue.args import parse_args
@@ -78,6 +80,23 @@ def test_thresholds_are_saved_and_used(trained, model, place, tmp_path):
     assert set(high["thresholds"].values()) == {0.999999}
 
 
+def test_a_resumed_run_equals_an_uninterrupted_one(place, tmp_path):
+    """Its thresholds, too, in the model's config.json and card."""
+    argv = f"--model_name_or_path {place / 'model'} --output_dir {tmp_path / 'out'} --multi_label "
+    argv += f"--train_file {place / 'dev.jsonl'} --validation_file {place / 'test.jsonl'} "
+    argv += "--threshold auto --max_seq_length 32 --num_train_epochs 2 --batch_size 16 --report 0 "
+    argv += "--save_steps 5 --learning_rate 3e-3"
+    found = []
+    for resume in ("", " --resume_from_checkpoint auto"):
+        results = finetune.run(parse_args((argv + resume).split()))
+        files = same.checkpoint_files(tmp_path / "out" / "model_10")
+        found.append((files, results["thresholds"], results["eval_f1_per_label"]))
+        shutil.rmtree(tmp_path / "out" / "model_10")
+    assert found[0] == found[1] and "config.json" in found[0][0]
+    saved = values(tmp_path / "out" / "model_5", "config.json")["thresholds"]
+    assert saved != found[0][1]  # of its own weights
+
+
 def test_prediction_files(trained, place):
     lines = (trained / "predictions" / "test.tsv").read_text().splitlines()
     names = [f"probability_{name}" for name in LABELS]
@@ -103,6 +122,38 @@ def test_predict_and_api(model, capsys):
     assert [line.split("\t")[0] for line in lines] == ["dog", "-"]
     predict_command.main([str(model), "the dog ran", "--json"])
     assert json.loads(capsys.readouterr().out)["labels"] == ["dog"]
+
+
+def test_predict_with_other_thresholds(model, capsys):
+    """The dog's is between its probability and 1; the others are below all probabilities."""
+    texts = ["the dog ran", "--json"]
+    predict_command.main([str(model), *texts])
+    share = json.loads(capsys.readouterr().out)["probabilities"]["dog"]
+    for given, expected in (
+        ("0.000001", list(LABELS)),
+        (f"1e-6,1e-6,{(1 + share) / 2},1e-6", ["blue thing", "cat", "red thing"]),
+    ):
+        predict_command.main([str(model), *texts, "--threshold", given])
+        assert json.loads(capsys.readouterr().out)["labels"] == expected
+        numbers = [float(text) for text in given.split(",")]
+        threshold = numbers[0] if len(numbers) == 1 else numbers
+        found = api.load(model, threshold=threshold).predict(texts[:1])
+        assert found[0].labels == tuple(expected)
+    with pytest.raises(DataError, match="3 thresholds for 4 labels .blue thing, cat, dog, red thi"):
+        predict_command.main([str(model), *texts, "--threshold", "0.1,0.2,0.3"])
+    with pytest.raises(DataError, match="a threshold is between 0 and 1, and one is 2"):
+        api.load(model, threshold=2)
+    for wrong in ("0", "1.5", "auto", "0.5,"):
+        with pytest.raises(FlagError, match="--threshold .*: give a number between 0 and 1"):
+            predict_command.main([str(model), *texts, "--threshold", wrong])
+
+
+def test_shown_thresholds_are_those_that_are_used(trained, model, place, tmp_path):
+    """A rounded one might give other predictions."""
+    saved = values(model, "config.json")["thresholds"]
+    card, page = (model / "README.md").read_text(), (trained / "report.html").read_text()
+    for threshold in saved.values():
+        assert f" | {threshold} | " in card and f">{threshold}<" in page
 
 
 def test_a_hugging_face_folder_is_what_it_is(model, tmp_path):
@@ -140,6 +191,8 @@ def test_a_model_for_one_class_is_no_model_for_several(place, tmp_path):
         finetune.run(parse_args([*argv.split(), "--multi_label"]))
     with pytest.raises(DataError, match="--threshold is for several labels per row"):
         finetune.run(parse_args([*argv.split(), "--threshold", "0.4"]))
+    with pytest.raises(DataError, match="a threshold is for several labels per text"):
+        api.load(tmp_path / "one", threshold=0.4)
 
 
 def test_a_separator_is_written_as_it_is_read(place, tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bert_paddle.common.errors import DataError
-from bert_paddle.glue.data.tsv import find_task_dir, read_task_file
+from bert_paddle.glue.data.tsv import find_task_dir, quote_value, read_task_file
 from bert_paddle.glue.tasks import TASKS
 
 SST2, COLA, STSB, QQP, AX = (TASKS[n] for n in ("SST-2", "CoLA", "STS-B", "QQP", "AX"))
@@ -311,3 +311,10 @@ def test_known_rows_of_the_official_files(glue_data_dir):
     assert sst2.labels.mean() == pytest.approx(37569 / 67349)
     stsb = read_task_file(STSB, glue_data_dir / "STS-B" / "train.tsv", "train")
     assert stsb.labels[:2].tolist() == [5.0, np.float32(3.8)]
+
+
+def test_a_value_in_a_message_is_short_even_if_it_is_shown_by_codes():
+    assert quote_value("a" * 80) == repr("a" * 80)
+    assert quote_value("a" * 81) == repr("a" * 80 + "...")
+    quoted = quote_value("\U00018d09" * 80)
+    assert quoted.endswith("...'") and len(quoted) <= 165

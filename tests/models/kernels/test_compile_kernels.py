@@ -195,7 +195,7 @@ def test_all_ranks_use_the_same_encoder(filled_cache_dir, monkeypatch, capsys):
     assert "rank 1 cannot use them: no C compiler found" in capsys.readouterr().err
     args = parse_args("--task_name sst2 --model_name_or_path m --output_dir o".split())
     trainer = Trainer(
-        model, loss.objective(False), args, False, run_log.RunLog(), loss.forward_pass(model, False)
+        model, loss.objective(), args, False, run_log.RunLog(), loss.forward_pass(model, False)
     )
     # AdamW too is Paddle's own, not ours.
     assert not isinstance(trainer.optimizer, adamw_base.batched_adamw_class())
