@@ -66,7 +66,7 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
     from bert_paddle.models.kernels import compile_kernels, embedding, encoder_layer, products
 
     clock, trainer = Clock(), _trainer(options)
-    kernels, kind, optimizer = compile_kernels.Kernels, type(products.FLOAT32), trainer.optimizer
+    kernels, kind, optimizer = compile_kernels.Kernels, products.Products, trainer.optimizer
     kernels.run = clock.measured(  # type: ignore[method-assign]
         kernels.run, lambda _, name, *rest: KINDS.get(name, "GELU, norms, bias sums")
     )

@@ -12,9 +12,10 @@ what the optimizer changes.
 import ctypes
 import functools
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ _ALIGNMENT = 64  # bytes: what MKL needs to give the same results at every addre
 _ROW_MAJOR, _NO_TRANSPOSE, _TRANSPOSE = 101, 111, 112  # of the CBLAS interface
 
 
-class Products(Protocol):
+class Products(ABC):
     """How the encoder computes matrix products, and stores their factors.
 
     name: the type of the factors, which the kernels store (see load_kernels).
@@ -34,14 +35,21 @@ class Products(Protocol):
 
     name: str
 
+    @abstractmethod
     def empty(self, shape: Sequence[int]) -> np.ndarray:
         """A new array for factors."""
 
-    def storage(self, array: np.ndarray) -> np.ndarray:
-        """The array in which a kernel stores a float32 array as a factor; it may be that one."""
+    @abstractmethod
+    def storage(self, array: Any) -> Any:
+        """Where a kernel stores a float32 array as a factor; it may be that array."""
 
+    @abstractmethod
     def factors(self, kernels: Kernels, tensors: Sequence[Any]) -> list[Any]:
         """Float32 tensors as factors."""
+
+    @abstractmethod
+    def _call(self, transpose_a: bool, transpose_b: bool, arguments: Sequence[Any]) -> None:
+        """Call the library; arguments: those that all libraries take, from the sizes on."""
 
     def multiply(
         self,
@@ -53,8 +61,16 @@ class Products(Protocol):
         add: bool = False,
     ) -> Any:
         """Writes A B into the float32 array or tensor `result`, or adds it with `add`, and returns
-        it; transpose_a: A^T B; transpose_b: A B^T. a, b: factors. All are contiguous. The GIL is
-        released."""
+        it; transpose_a: A^T B; transpose_b: A B^T. a, b: factors. All are contiguous, with rows in
+        C order. The GIL is released."""
+        rows, columns = result.shape
+        arguments = (
+            *(rows, columns, a.shape[not transpose_a]),
+            *(1.0, as_pointer(a), a.shape[1], as_pointer(b), b.shape[1]),
+            *(float(add), as_pointer(result), columns),
+        )
+        self._call(transpose_a, transpose_b, arguments)
+        return result
 
 
 def empty(shape: Sequence[int], dtype: Any = np.float32) -> np.ndarray:
@@ -65,39 +81,30 @@ def empty(shape: Sequence[int], dtype: Any = np.float32) -> np.ndarray:
     return raw[start : start + size].view(dtype).reshape(shape)
 
 
-class _Float32Products:
+class _Float32Products(Products):
     name = "float32"
 
     def empty(self, shape: Sequence[int]) -> np.ndarray:
         return empty(shape)
 
-    def storage(self, array: np.ndarray) -> np.ndarray:
+    def storage(self, array: Any) -> Any:
         return array
 
     def factors(self, kernels: Kernels, tensors: Sequence[Any]) -> list[Any]:
         return [tensor.contiguous() for tensor in tensors]
 
-    def multiply(
-        self,
-        a: Any,
-        b: Any,
-        result: Any,
-        transpose_a: bool = False,
-        transpose_b: bool = False,
-        add: bool = False,
-    ) -> Any:
+    def _call(self, transpose_a: bool, transpose_b: bool, arguments: Sequence[Any]) -> None:
         turned = [_TRANSPOSE if turn else _NO_TRANSPOSE for turn in (transpose_a, transpose_b)]
-        _sgemm()(_ROW_MAJOR, *turned, *_arguments(a, b, result, transpose_a, add))
-        return result
+        _sgemm()(_ROW_MAJOR, *turned, *arguments)
 
 
-class _Bfloat16Products:
+class _Bfloat16Products(Products):
     name = "bfloat16"
 
     def empty(self, shape: Sequence[int]) -> np.ndarray:
         return empty(shape, np.uint16)
 
-    def storage(self, array: np.ndarray) -> np.ndarray:
+    def storage(self, array: Any) -> Any:
         return self.empty(array.shape)
 
     def factors(self, kernels: Kernels, tensors: Sequence[Any]) -> list[Any]:
@@ -109,34 +116,14 @@ class _Bfloat16Products:
         kernels.run("cast_bfloat16", np.array(casts, np.int64), len(casts))
         return rounded
 
-    def multiply(
-        self,
-        a: Any,
-        b: Any,
-        result: Any,
-        transpose_a: bool = False,
-        transpose_b: bool = False,
-        add: bool = False,
-    ) -> Any:
+    def _call(self, transpose_a: bool, transpose_b: bool, arguments: Sequence[Any]) -> None:
         turned = [b"T" if turn else b"N" for turn in (transpose_a, transpose_b)]
-        status = _bfloat16_gemm()(*turned, *_arguments(a, b, result, transpose_a, add))
+        status = _bfloat16_gemm()(*turned, *arguments)
         if status:
             raise MemoryError(f"oneDNN could not compute a product in bfloat16 (status {status})")
-        return result
 
 
-FLOAT32: Products = _Float32Products()
-BFLOAT16: Products = _Bfloat16Products()
-
-
-def _arguments(a: Any, b: Any, result: Any, transpose_a: bool, add: bool) -> tuple[Any, ...]:
-    """What both libraries take from the sizes on, for matrices in rows (C order)."""
-    rows, columns = result.shape
-    return (
-        *(rows, columns, a.shape[not transpose_a]),
-        *(1.0, as_pointer(a), a.shape[1], as_pointer(b), b.shape[1]),
-        *(float(add), as_pointer(result), columns),
-    )
+FLOAT32, BFLOAT16 = _Float32Products(), _Bfloat16Products()
 
 
 @functools.cache
