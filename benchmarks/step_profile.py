@@ -112,7 +112,7 @@ def _trainer(options: argparse.Namespace) -> Any:
     if not compute_mode.set_compute_mode(network, flags, log):
         raise SystemExit("error: no kernels: see what `bert-paddle check` says")
     forward = loss.forward_pass(network, True)
-    return Trainer(network, loss.objective(regression=False), flags, False, log, forward)
+    return Trainer(network, loss.objective(), flags, False, log, forward)
 
 
 def table(spent: dict[str, float]) -> str:
