@@ -1,4 +1,4 @@
-"""AdamW computed by kernels.c on all threads: one pass over memory for the gradient norm, one for
+"""AdamW computed by adamw.c on all threads: one pass over memory for the gradient norm, one for
 clipping and the optimizer step."""
 
 import functools
@@ -14,7 +14,7 @@ from bert_paddle.models.kernels.compile_kernels import Kernels
 @functools.cache
 def kernel_adamw_class(kernels: Kernels) -> type:
     """A subclass of paddle.optimizer.AdamW for float32 on the CPU whose step is computed by
-    kernels.c. Results equal Paddle's up to rounding; the state's format is Paddle's.
+    adamw.c. Results equal Paddle's up to rounding; the state's format is Paddle's.
 
     Clipping does not touch the gradients: it sets the factor by which `step` multiplies them.
     """
@@ -25,7 +25,7 @@ def kernel_adamw_class(kernels: Kernels) -> type:
         def clip_gradients(self, parameters: Any, limit: float) -> float:
             """See training.optim.clip_gradients."""
             gradients = [p.grad.contiguous() for p in parameters if p.grad is not None]
-            # `Tensor` structs of kernels.c; `squares` reads only the gradient and its size.
+            # `Tensor` structs of adamw.c; `squares` reads only the gradient and its size.
             structs = [(0, g.data_ptr(), 0, 0, 0, 0, g.size, 0) for g in gradients]
             sum_of_squares = np.zeros(1)
             kernels.run("squares", np.array(structs, np.int64), sum_of_squares, len(structs))
@@ -43,7 +43,7 @@ def kernel_adamw_class(kernels: Kernels) -> type:
                 kernels.run("adamw", np.array(structs, np.int64), len(structs), *scalars)
 
         def _tensor_struct(self, parameter: Any, gradient: Any) -> tuple[int, ...]:
-            """The fields of a `Tensor` struct of kernels.c."""
+            """The fields of a `Tensor` struct of adamw.c."""
             state = [tensor.data_ptr() for tensor in self.state_tensors(parameter)]
             decays = int(self._apply_decay_param_fun(parameter.name))
             return parameter.data_ptr(), gradient.data_ptr(), *state, parameter.size, decays

@@ -1,4 +1,4 @@
-"""Compiles kernels.c for this machine on first use, caches the shared library and loads it."""
+"""Compiles the kernels for this machine on first use, caches the shared library and loads it."""
 
 import contextlib
 import ctypes
@@ -11,13 +11,14 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from bert_paddle.common import atomic_files, hardware, own_cache
 
-SOURCE = Path(__file__).with_name("kernels.c")
-_SOURCES = (SOURCE, SOURCE.with_name("layer_kernels.h"))
+_C_FILES = sorted(Path(__file__).parent.glob("*.c"))
+_HEADERS = sorted(Path(__file__).parent.glob("*.h"))
 CACHE_NAME = "kernels"
 # -ffast-math allows sums to be reordered, without which they are not vectorized;
 # -fno-finite-math-only restores correct results for infinities and NaN.
@@ -34,9 +35,6 @@ _SIGNATURES: dict[str, list[Any]] = {
     "cast_bfloat16": [_POINTER, _INT64],
     "few_rows_linear": [*[_POINTER] * 4, *[_INT64] * 3],
     "few_rows_scores": [*[_POINTER] * 3, *[_INT64] * 3],
-}
-# Of layer_kernels.h, for activations in float32 and, with a suffix, in bfloat16.
-_LAYER_SIGNATURES: dict[str, list[Any]] = {
     "bias_gelu": [*[_POINTER] * 4, _INT64, _INT64],
     "bias_gelu_grad": [*[_POINTER] * 4, _INT64, _INT64],
     "dropout_add_norm": [*[_POINTER] * 8, _INT64, _INT64, *_DROPOUT, _FLOAT],
@@ -45,21 +43,14 @@ _LAYER_SIGNATURES: dict[str, list[Any]] = {
     "attention": [*[_POINTER] * 14, _INT64, _INT64, _INT64, *_DROPOUT],
     "attention_grad": [*[_POINTER] * 11, _INT64, _INT64, _INT64, *_DROPOUT],
 }
-for _suffix in ("", "_bfloat16"):
-    _SIGNATURES |= {name + _suffix: types for name, types in _LAYER_SIGNATURES.items()}
-
 # Kernels that allocate memory and return -1 when they cannot.
-_ALLOCATING = {
-    name
-    for name in _SIGNATURES
-    if name.startswith(("column_sums", "attention", "squares", "few_rows_linear"))
-    or "_grad" in name
-}
+_ALLOCATING = {"column_sums", "attention", "squares", "few_rows_linear"}
+_ALLOCATING |= {name for name in _SIGNATURES if name.endswith("_grad")}
 _DIGEST_SIZE = hashlib.sha256().digest_size  # the digest is appended to a cached library
 
 
 class Kernels:
-    """The functions of kernels.c, called with Paddle tensors and numpy arrays in place of pointers.
+    """The functions of the C files, called with Paddle tensors and numpy arrays as pointers.
 
     The GIL is released during a call.
     """
@@ -75,14 +66,14 @@ class Kernels:
 
     def run(self, name: str, *arguments: Any) -> None:
         """Call the kernel `name`. Raises MemoryError when it cannot allocate memory."""
-        values = [_as_pointer(value) for value in arguments]
+        values = [as_pointer(value) for value in arguments]
         with self._record_event(name):  # shown by --profile
             failed = getattr(self._library, name)(*values)
         if failed and name in _ALLOCATING:
             raise MemoryError(f"the kernel {name} could not allocate memory")
 
 
-def _as_pointer(value: Any) -> Any:
+def as_pointer(value: Any) -> Any:
     """The address of a tensor's or array's data; any other value unchanged."""
     if hasattr(value, "data_ptr"):
         return value.data_ptr()
@@ -90,9 +81,11 @@ def _as_pointer(value: Any) -> Any:
 
 
 @functools.cache
-def load_kernels() -> tuple[Kernels | None, str]:
+def load_kernels(stored: str = "float32") -> tuple[Kernels | None, str]:
     """The kernels and "", or None and the reason why they are unavailable. Import paddle before
-    calling: the kernels share its thread pool."""
+    calling: the kernels share its thread pool.
+
+    stored: the type of the activations that a layer keeps, float32 or bfloat16 (see stored.h)."""
     cc = os.environ.get("CC", "")
     try:
         commands = _compiler_commands(cc)
@@ -102,10 +95,12 @@ def load_kernels() -> tuple[Kernels | None, str]:
     if compiler is None:
         tried = " or ".join(" ".join(command) for command in commands)
         return None, f"no C compiler found ({tried})"
+    if stored == "bfloat16":
+        compiler = [*compiler, "-DBFLOAT16"]
     try:
         return _load_or_compile(compiler), ""
     except (OSError, subprocess.SubprocessError) as error:
-        return None, f"{' '.join(compiler)} could not compile kernels.c: {_error_line(error)}"
+        return None, f"{' '.join(compiler)} could not compile the kernels: {_error_line(error)}"
 
 
 def _compiler_commands(cc: str) -> list[list[str]]:
@@ -138,7 +133,7 @@ def _load_or_compile(compiler: Sequence[str]) -> Kernels:
         paddle.__version__,
         *_FLAGS,
     ]
-    key = chr(0).join([*key_parts, *(source.read_text("utf-8") for source in _SOURCES)])
+    key = chr(0).join([*key_parts, *(file.read_text("utf-8") for file in _C_FILES + _HEADERS)])
     name = f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
     try:
         path = own_cache.open_folder(CACHE_NAME) / name
@@ -172,13 +167,20 @@ def _is_intact(path: Path) -> bool:
 
 
 def _compile(compiler: Sequence[str], openmp_library: Path, scratch: Path) -> Path:
-    """Compile and link kernels.c in the folder `scratch`; return the shared library's path."""
-    object_file, library = scratch / "kernels.o", scratch / "kernels.so"
-    for command in (
-        [*compiler, *_FLAGS, "-c", str(SOURCE), "-o", str(object_file)],
-        [*compiler, "-shared", str(object_file), str(openmp_library), "-lm", "-o", str(library)],
-    ):
-        subprocess.run(
-            command, check=True, capture_output=True, text=True, errors="replace", timeout=120
-        )
+    """Compile and link the C files in the folder `scratch`; return the shared library's path."""
+    objects = [str(scratch / f"{file.stem}.o") for file in _C_FILES]
+    commands = [
+        [*compiler, *_FLAGS, "-c", str(file), "-o", target]
+        for file, target in zip(_C_FILES, objects, strict=True)
+    ]
+    with ThreadPoolExecutor(len(commands)) as pool:
+        list(pool.map(_run, commands))
+    library = scratch / "kernels.so"
+    _run([*compiler, "-shared", *objects, str(openmp_library), "-lm", "-o", str(library)])
     return library
+
+
+def _run(command: Sequence[str]) -> None:
+    subprocess.run(
+        command, check=True, capture_output=True, text=True, errors="replace", timeout=120
+    )

@@ -112,10 +112,10 @@ def pretraining_logits(model: Any, batch: Batch, products: Products = FLOAT32) -
 def _mlm_head(head: Any, hidden: Any, products: Products) -> Any:
     """The logits [n, vocab] of a BertLMPredictionHead for `hidden` [n, hidden]; its projection to
     the vocabulary is the largest product of all."""
-    kernels = compile_kernels.load_kernels()[0]
-    if products is FLOAT32 or kernels is None or len(hidden) == 0:
+    if products is FLOAT32 or len(hidden) == 0:
         return head(hidden)
     hidden = head.layer_norm(head.activation(head.transform(hidden)))
+    kernels = encoder.kernels_for(products)
     return linear.apply(hidden, head.decoder.weight, head.decoder.bias, kernels, products)
 
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from bert_paddle.common.errors import RunError
 from bert_paddle.distributed import collectives
 from bert_paddle.models.kernels import compile_kernels, embedding, encoder_layer
-from bert_paddle.models.kernels.products import FLOAT32, Products
+from bert_paddle.models.kernels.products import FLOAT32, Products, float32_unsupported_reason
 
 
 def unsupported_reason(bert: Any) -> str:
@@ -26,7 +27,7 @@ def unsupported_reason(bert: Any) -> str:
     parameters = (*bert.embeddings.parameters(), *bert.encoder.parameters())
     if any(str(p.dtype) != "paddle.float32" for p in parameters):
         return "a weight is not float32"
-    return compile_kernels.load_kernels()[1]
+    return compile_kernels.load_kernels()[1] or float32_unsupported_reason()
 
 
 def encode(
@@ -60,16 +61,17 @@ def encode(
     n_seeds = len(layers) + 1  # one for each layer, and one for the embeddings
     seeds = paddle.randint(0, 2**31 - 1, [n_seeds]).tolist() if bert.training else [0] * n_seeds
     dropout = encoder_layer.Dropout(bert.embeddings.dropout.p if bert.training else 0.0, seeds[-1])
-    x = embedding.apply(bert.embeddings, (ids, unmasked % length, segments), _kernels(), dropout)
+    kernels = kernels_for(products)
+    x = embedding.apply(bert.embeddings, (ids, unmasked % length, segments), kernels, dropout)
     spans = encoder_layer.make_spans(key_counts, key_counts, heads)
     last_spans = encoder_layer.make_spans(query_counts, key_counts, heads)
-    x_factor, *weights = products.factors(_kernels(), [x, *_factors(layers)])
+    x_factor, *weights = products.factors(kernels, [x, *_factors(layers)])
     for index, layer in enumerate(layers):
         x_queries, queries_factor = x, x_factor
         if index == len(layers) - 1:
             packed_positions = paddle.to_tensor(np.searchsorted(unmasked, positions))
             x_queries, spans = paddle.gather(x, packed_positions), last_spans
-            queries_factor = paddle.gather(x_factor, packed_positions)
+            [queries_factor] = products.factors(kernels, [x_queries])
         output: list[Any] = []
         settings = _layer_settings(
             layer,
@@ -99,7 +101,7 @@ def _layer_settings(
     attention_rate = layer.self_attn.dropout if layer.training else 0.0
     hidden_rate = layer.dropout1.p if layer.training else 0.0
     return encoder_layer.Settings(
-        _kernels(),
+        kernels_for(products),
         products,
         *factors,
         spans,
@@ -110,9 +112,12 @@ def _layer_settings(
     )
 
 
-def _kernels() -> compile_kernels.Kernels:
-    kernels, reason = compile_kernels.load_kernels()
-    assert kernels is not None, reason  # checked by `unsupported_reason` before
+def kernels_for(products: Products) -> compile_kernels.Kernels:
+    """The kernels that store what these products take. Raises RunError without them: only those
+    for float32 were loaded when the kernels were chosen (`unsupported_reason`)."""
+    kernels, reason = compile_kernels.load_kernels(products.name)
+    if kernels is None:
+        raise RunError(f"{products.name}: {reason}")
     return kernels
 
 

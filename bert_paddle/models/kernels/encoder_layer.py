@@ -7,7 +7,7 @@ Hendrycks and Gimpel 2016, arXiv:1606.08415), forward and backward.
     Y       = norm(dropout(gelu(Y1 W1 + b1) W2 + b2) + Y1)
 
 X: the layer's input; Xq: those of its rows whose output is computed; d: the size of a head.
-products.py computes the matrix products, kernels.c everything between them.
+products.py computes the matrix products, the C files everything between them.
 """
 
 import functools
@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from bert_paddle.models.kernels.compile_kernels import Kernels
-from bert_paddle.models.kernels.products import Products
+from bert_paddle.models.kernels.products import Products, empty
 
-_KEY_MULTIPLE = 16  # kernels.c pads the keys of a sequence to a multiple of this, its WIDE
+_KEY_MULTIPLE = 16  # attention.c pads the keys of a sequence to a multiple of this, its WIDE
 
 
 @dataclass(frozen=True)
@@ -90,10 +90,6 @@ class Settings:
     hidden_dropout: Dropout
     epsilons: tuple[float, float]  # of the two norms
 
-    def run(self, name: str, *arguments: Any) -> None:
-        """Run the kernel `name`, for the type of the products' factors."""
-        self.kernels.run(name + self.products.suffix, *arguments)
-
 
 def apply(x_queries: Any, x: Any, parameters: Sequence[Any], settings: Settings) -> Any:
     """The layer's output [nq, h] for `x_queries` [nq, h] attending to `x` [n, h], float32 tensors.
@@ -117,26 +113,28 @@ def make_py_layer(forward: Any, backward: Any) -> Any:
 def _forward(ctx: Any, xq: Any, x: Any, *inputs: Any) -> Any:
     """Names are those of the formulas above; g, e: a norm's weight and bias; z1, z2: the inputs of
     the norms; stats1, stats2: their means and 1 / standard deviations; y1_, y_: y1 and y as factors
-    of products; inner: y1 W1 + b1."""
+    of products; inner: y1 W1 + b1. All but y are arrays of numpy."""
     import paddle
 
     *parameters, s = inputs
     wq, wk, wv, wo, w1, w2 = s.weights
     _, bq, _, bk, _, bv, _, bo, g1, e1, _, b1, _, b2, g2, e2 = parameters
-    (n, h), run, product, storage = xq.shape, s.run, s.products.product, s.products.storage
-    xq_wq, x_wk, x_wv = product(s.x_queries, wq), product(s.x, wk), product(s.x, wv)
-    q, k, v, context = storage(xq_wq), storage(x_wk), storage(x_wv), s.products.empty([n, h])
-    probs = s.products.empty([s.spans.size])
+    (n, h), keys, width, run = xq.shape, x.shape, w1.shape[1], s.kernels.run
+    multiply, storage, factor = s.products.multiply, s.products.storage, s.products.empty
+    xq_wq = multiply(s.x_queries, wq, empty((n, h)))
+    x_wk, x_wv = multiply(s.x, wk, empty(keys)), multiply(s.x, wv, empty(keys))
+    q, k, v, context = storage(xq_wq), storage(x_wk), storage(x_wv), factor((n, h))
+    probs = factor((s.spans.size,))
     sizes = (len(s.spans.probabilities), s.heads, h // s.heads, *s.attention_dropout.arguments(0))
     biased = xq_wq, x_wk, x_wv, bq, bk, bv, q, k, v
     run("attention", *biased, *s.spans.offsets, probs, context, *sizes)
-    z1, y1, stats1 = product(context, wo), paddle.empty([n, h]), paddle.empty([n, 2])
+    z1, y1, stats1 = multiply(context, wo, empty((n, h))), empty((n, h)), empty((n, 2))
     y1_, norms = storage(y1), (n, h, *s.hidden_dropout.arguments(1), s.epsilons[0])
     run("dropout_add_norm", z1, bo, xq, g1, e1, y1, y1_, stats1, *norms)
-    y1_w1 = product(y1_, w1)
-    inner, active = storage(y1_w1), s.products.empty(y1_w1.shape)
-    run("bias_gelu", y1_w1, b1, inner, active, *active.shape)
-    z2, y, stats2 = product(active, w2), paddle.empty([n, h]), paddle.empty([n, 2])
+    y1_w1 = multiply(y1_, w1, empty((n, width)))
+    inner, active = storage(y1_w1), factor((n, width))
+    run("bias_gelu", y1_w1, b1, inner, active, n, width)
+    z2, y, stats2 = multiply(active, w2, empty((n, h))), paddle.empty([n, h]), empty((n, 2))
     y_, norms = storage(y), (n, h, *s.hidden_dropout.arguments(2), s.epsilons[1])
     run("dropout_add_norm", z2, b2, y1, g2, e2, y, y_, stats2, *norms)
     s.output.append(y_)
@@ -150,51 +148,48 @@ def _forward(ctx: Any, xq: Any, x: Any, *inputs: Any) -> Any:
 
 def _backward(ctx: Any, dy: Any) -> Any:
     """The gradients of `_forward`'s tensor inputs, in their order, None for those that need none;
-    dx is the gradient of x."""
-    import paddle
+    dx is the gradient of x. These are tensors, all others arrays of numpy."""
+    from paddle import empty as new
+    from paddle import empty_like as like
 
-    weight_grad = _weight_grad if any(ctx.trained) else _no_grad
-    s, products, run = ctx.settings, ctx.settings.products, ctx.settings.run
-    product, empty, like = products.product, products.empty, paddle.empty_like
+    s, products, run = ctx.settings, ctx.settings.products, ctx.settings.kernels.run
+    multiply, factor = products.multiply, products.empty
     wq, wk, wv, wo, w1, w2 = s.weights
-    _, bq, _, bk, _, bv, _, bo, g1, e1, _, b1, _, b2, g2, e2 = ctx.parameters
+    # Weights in capitals: where their gradients go, unlike the factors.
+    Wq, bq, Wk, bk, Wv, bv, Wo, bo, g1, e1, W1, b1, W2, b2, g2, e2 = ctx.parameters
     q, k, v, probs, context, z1, y1_, stats1, inner, active, z2, stats2 = ctx.saved
     ctx.saved = ()
+
+    def weight_grad(weight: Any, x: Any, grad: Any) -> Any:
+        """The gradient of W in x W: x^T grad; None in a frozen layer."""
+        return multiply(x, grad, like(weight), transpose_a=True) if any(ctx.trained) else None
+
     dy, (n, h) = dy.contiguous(), dy.shape
-    dy1, dz2, dg2, de2, db2 = like(dy), empty([n, h]), like(g2), like(e2), like(b2)
+    dy1, dz2, dg2, de2, db2 = empty((n, h)), factor((n, h)), like(g2), like(e2), like(b2)
     norms = (n, h, *s.hidden_dropout.arguments(2))
     run("dropout_add_norm_grad", dy, z2, stats2, g2, dy1, dz2, dg2, de2, db2, *norms)
-    dactive, dw2, db1 = product(dz2, w2, transpose_b=True), weight_grad(s, active, dz2), like(b1)
-    dinner = products.storage(dactive)
+    dactive, db1 = multiply(dz2, w2, empty(inner.shape), transpose_b=True), like(b1)
+    dw2, dinner = weight_grad(W2, active, dz2), products.storage(dactive)
     run("bias_gelu_grad", inner, dactive, dinner, db1, *inner.shape)
-    products.add_product(dy1, dinner, w1, transpose_b=True)
-    dw1 = weight_grad(s, y1_, dinner)
-    dxq, dz1, dg1, de1, dbo = like(dy), empty([n, h]), like(g1), like(e1), like(bo)
+    multiply(dinner, w1, dy1, transpose_b=True, add=True)
+    dw1 = weight_grad(W1, y1_, dinner)
+    dxq, dz1, dg1, de1, dbo = like(dy), factor((n, h)), like(g1), like(e1), like(bo)
     norms = (n, h, *s.hidden_dropout.arguments(1))
     run("dropout_add_norm_grad", dy1, z1, stats1, g1, dxq, dz1, dg1, de1, dbo, *norms)
-    dcontext, dwo = product(dz1, wo, transpose_b=True), weight_grad(s, context, dz1)
-    dq, dk, dv = empty(q.shape), empty(k.shape), empty(v.shape)
+    dcontext, dwo = multiply(dz1, wo, dy1, transpose_b=True), weight_grad(Wo, context, dz1)
+    dq, dk, dv = factor(q.shape), factor(k.shape), factor(v.shape)
     sizes = (len(s.spans.probabilities), s.heads, h // s.heads, *s.attention_dropout.arguments(0))
     run("attention_grad", dcontext, q, k, v, *s.spans.offsets, probs, dq, dk, dv, *sizes)
     biases = dbq, dbk, dbv = like(bq), like(bk), like(bv)
     for bias, grad in zip(biases, (dq, dk, dv), strict=True):
         run("column_sums", grad, bias, *grad.shape)
-    pairs = (s.x_queries, dq), (s.x, dk), (s.x, dv)
-    dwq, dwk, dwv = (weight_grad(s, *pair) for pair in pairs)
+    dwq = weight_grad(Wq, s.x_queries, dq)
+    dwk, dwv = weight_grad(Wk, s.x, dk), weight_grad(Wv, s.x, dv)
     gradients = dwq, dbq, dwk, dbk, dwv, dbv, dwo, dbo, dg1, de1, dw1, db1, dw2, db2, dg2, de2
     trained = [g if needed else None for g, needed in zip(gradients, ctx.trained, strict=True)]
     if not ctx.needs_dx:
         return None, None, *trained
-    products.add_product(dxq, dq, wq, transpose_b=True)
-    dx = product(dk, wk, transpose_b=True)
-    products.add_product(dx, dv, wv, transpose_b=True)
+    multiply(dq, wq, dxq, transpose_b=True, add=True)
+    dx = multiply(dk, wk, new(k.shape), transpose_b=True)
+    multiply(dv, wv, dx, transpose_b=True, add=True)
     return dxq, dx, *trained
-
-
-def _no_grad(settings: Settings, x: Any, grad: Any) -> None:
-    """In place of `_weight_grad`, in a frozen layer."""
-
-
-def _weight_grad(settings: Settings, x: Any, grad: Any) -> Any:
-    """The gradient of W in x W: x^T grad."""
-    return settings.products.product(x, grad, transpose_a=True)

@@ -13,14 +13,20 @@ def apply(x: Any, weight: Any, bias: Any, kernels: Kernels, products: Products) 
 
 
 def _forward(ctx: Any, x: Any, weight: Any, bias: Any, kernels: Kernels, products: Products) -> Any:
+    import paddle
+
     x_factor, weight_factor = products.factors(kernels, [x, weight])
     ctx.saved = kernels, products, x_factor, weight_factor
-    return products.product(x_factor, weight_factor, transpose_b=True).add_(bias)
+    y = paddle.empty([x.shape[0], weight.shape[0]])
+    return products.multiply(x_factor, weight_factor, y, transpose_b=True).add_(bias)
 
 
 def _backward(ctx: Any, dy: Any) -> tuple[Any, Any, Any]:
+    import paddle
+
     kernels, products, x, weight = ctx.saved
     ctx.saved = ()
     [grad] = products.factors(kernels, [dy])
-    dx, dweight = products.product(grad, weight), products.product(grad, x, transpose_a=True)
+    dx = products.multiply(grad, weight, paddle.empty(list(x.shape)))
+    dweight = products.multiply(grad, x, paddle.empty(list(weight.shape)), transpose_a=True)
     return dx, dweight, dy.sum(0)

@@ -4,7 +4,9 @@ import shutil
 import subprocess
 
 import forks
+import numpy as np
 import pytest
+import test_kernels_encoder as encoder_cases
 
 from bert_paddle.common import run_log
 from bert_paddle.glue import loss
@@ -163,6 +165,19 @@ def test_same_processor_name_with_other_instructions_recompiles(filled_cache_dir
     compile_kernels.load_kernels.cache_clear()
     assert compile_kernels.load_kernels()[0] is not None
     assert len(list(filled_cache_dir.iterdir())) == 2
+
+
+@pytest.mark.parametrize("option", ["-mno-avx", "-mno-avx512f"])
+def test_processors_with_other_vectors(cache_dir, monkeypatch, compiler, option):
+    """Tiles of other sizes give the same results up to rounding."""
+    model, batch = encoder_cases.make_model(), encoder_cases.make_batch([33, 17, 5])
+    layers = loss.forward_pass(model, by_kernels=False)(batch).numpy()
+    monkeypatch.setenv("CC", f"{compiler or 'gcc'} {option}")
+    if compile_kernels.load_kernels()[0] is None:
+        pytest.skip(f"no kernels: {compile_kernels.load_kernels()[1]}")
+    np.testing.assert_allclose(
+        loss.forward_pass(model, by_kernels=True)(batch).numpy(), layers, rtol=1e-4, atol=1e-5
+    )
 
 
 def test_a_model_uses_them(filled_cache_dir):

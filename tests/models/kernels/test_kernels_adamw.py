@@ -8,7 +8,7 @@ from bert_paddle.models import model_state
 from bert_paddle.models.kernels import compile_kernels
 from bert_paddle.training import optim
 
-# One element, less than a CHUNK of kernels.c, exactly one CHUNK, and several with a remainder.
+# One element, less than a CHUNK of adamw.c, exactly one CHUNK, and several with a remainder.
 SHAPES = {"first.weight": [1], "norm.weight": [7, 3], "bias": [8192], "last.weight": [5, 4099]}
 
 

@@ -36,23 +36,28 @@ def test_factors_are_rounded_to_the_nearest(kernels):
     arrays[1][:] = 1 + 2**-8, 1 + 3 * 2**-8, np.inf  # ties, to the even neighbour
     factors = BFLOAT16.factors(kernels, [paddle.to_tensor(array) for array in arrays])
     for array, factor in zip(arrays, factors, strict=True):
-        assert factor.dtype == paddle.bfloat16
-        np.testing.assert_array_equal(factor.astype("float32").numpy(), rounded(array))
+        bits = factor.astype(np.uint32) << 16
+        np.testing.assert_array_equal(bits.view(np.float32), rounded(array))
 
 
+@pytest.mark.parametrize("kind", [FLOAT32, BFLOAT16])
 @pytest.mark.parametrize(("transpose_a", "transpose_b"), [(0, 0), (0, 1), (1, 0), (1, 1)])
-def test_products(kernels, transpose_a, transpose_b):
+def test_products(kernels, transpose_a, transpose_b, kind):
     rng = np.random.default_rng(2)
     a, b = (rounded(rng.normal(size=size)) for size in ((5, 7), (7, 3)))
     stored = [a.T if transpose_a else a, b.T if transpose_b else b]
     tensors = [paddle.to_tensor(np.ascontiguousarray(array)) for array in stored]
-    x, y = BFLOAT16.factors(kernels, tensors)
-    result = BFLOAT16.product(x, y, bool(transpose_a), bool(transpose_b))
-    assert result.dtype == paddle.float32
-    np.testing.assert_allclose(result.numpy(), a @ b, rtol=1e-5, atol=1e-5)
-    if not transpose_a:
-        BFLOAT16.add_product(result, x, y, bool(transpose_b))
-        np.testing.assert_allclose(result.numpy(), 2 * (a @ b), rtol=1e-5, atol=1e-5)
+    factors, turned = kind.factors(kernels, tensors), (bool(transpose_a), bool(transpose_b))
+    result = products.empty((5, 3))
+    assert kind.multiply(*factors, result, *turned) is result
+    np.testing.assert_allclose(result, a @ b, rtol=1e-5, atol=1e-5)
+    kind.multiply(*factors, result, *turned, add=True)
+    np.testing.assert_allclose(result, 2 * (a @ b), rtol=1e-5, atol=1e-5)
+
+
+def test_arrays_are_aligned():
+    arrays = [products.empty((n, 3)) for n in range(1, 40)]  # kept, so that addresses differ
+    assert {array.ctypes.data % 64 for array in arrays} == {0}
 
 
 def outputs_and_gradients(forward, model, batch, kind):
