@@ -81,6 +81,8 @@ class Server:
             start = int(byte_range.removeprefix("bytes=").removesuffix("-"))
             if start >= len(content):
                 return request.send_error(416)
+        # Before the client sees the headers, with which it may begin its next request.
+        stop = self.stop_after.pop(0) if self.stop_after else len(content)
         request.send_response(206 if start else 200)
         if start:
             end = f"{len(content) - 1}/{len(content)}"
@@ -88,7 +90,6 @@ class Server:
         if self.announce:
             request.send_header("Content-Length", str(len(content) - start))
         request.end_headers()
-        stop = self.stop_after.pop(0) if self.stop_after else len(content)
         body = content[start : start + stop]
         for offset in range(0, len(body), 65536):
             request.wfile.write(body[offset : offset + 65536])
