@@ -95,12 +95,12 @@ def main() -> None:
     lines = [
         "# GPT-2: training steps and generation beside transformers",
         "",
-        f"    python benchmarks/gpt2_speed.py --rounds {flags.rounds}",
+        f"    python benchmarks/gpt2_speed.py --rounds {flags.rounds} --generation_rounds {flags.generation_rounds}",
         "",
         f"{time.strftime('%Y-%m-%d')}, {hardware.describe()}, {state}. {VOCAB:,} tokens in "
         "the vocabulary, random weights, float32, two threads, in turns; training 6 layers x 384, "
         "generation 12 x 768. Seconds for a step, or "
-        f" for {NEW_TOKENS} tokens after {PROMPT}; the ratio is the median over the "
+        f"for {NEW_TOKENS} tokens after {PROMPT}; the ratio is the median over the "
         "rounds of a time by ours in the same round: above 1, ours is faster.",
         "",
         "| job | by | median, s | range | ratio | CPU s | cores of others |",

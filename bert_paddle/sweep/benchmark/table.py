@@ -132,7 +132,7 @@ def data_text(task: TaskScores) -> str:
     for dev in task.task.dev_sets:
         count = results.get(f"eval_samples{dev.suffix}")
         if count not in task.task.official_rows(dev.file):
-            parts.append(f"{count or 'no'} of {dev.rows} {dev.name} dev rows".replace("  ", " "))
+            parts.append(f"{count or 'none'} of {dev.rows} {dev.name} dev rows".replace("  ", " "))
     return "subset: " + ", ".join(parts) if parts else "official"
 
 
