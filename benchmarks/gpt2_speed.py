@@ -95,7 +95,8 @@ def main() -> None:
     lines = [
         "# GPT-2: training steps and generation beside transformers",
         "",
-        f"    python benchmarks/gpt2_speed.py --rounds {flags.rounds} --generation_rounds {flags.generation_rounds}",
+        f"    python benchmarks/gpt2_speed.py --rounds {flags.rounds} "
+        f"--generation_rounds {flags.generation_rounds}",
         "",
         f"{time.strftime('%Y-%m-%d')}, {hardware.describe()}, {state}. {VOCAB:,} tokens in "
         "the vocabulary, random weights, float32, two threads, in turns; training 6 layers x 384, "
