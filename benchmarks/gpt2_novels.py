@@ -87,7 +87,8 @@ def page(out: Path, arguments: list[str]) -> str:
         "",
         f"{time.strftime('%Y-%m-%d')}, {hardware.describe()}. Trained on {NOVELS} novels of the "
         f"public domain ({info['rows']['train']:,} paragraphs), evaluated on one by another author "
-        f"({info['rows']['dev']:,}); {info['parameters']:,} parameters, {VOCABULARY:,} tokens.",
+        f"({info['rows']['dev']:,}); {info['parameters']:,} parameters, {VOCABULARY:,} tokens. "
+        "Other programs may have run beside: the seconds are no measure of speed.",
         "",
         "```shell",
         f"python {shown}",
