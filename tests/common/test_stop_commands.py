@@ -102,7 +102,7 @@ def test_code_that_does_not_return_to_python_is_ended_by_a_thread():
 
 def test_create_data_is_stopped_and_finished(tmp_path):
     sentence = " ".join(tiny.WORDS)
-    text = "\n\n".join("\n".join([f"{sentence} {i}"] * 9) for i in range(9000))
+    text = "\n\n".join("\n".join([f"{sentence} {i}"] * 9) for i in range(5000))
     (tmp_path / "text").mkdir()
     (tmp_path / "text" / "a.txt").write_text(text)
     (tmp_path / "vocab.txt").write_text("\n".join(tiny.VOCAB) + "\n")

@@ -1,8 +1,10 @@
 """Stop signals to jobs of two processes, at chosen places: all ranks end together, with one line,
 and a resumed job ends like an uninterrupted one."""
 
+import json
 import time
 from pathlib import Path
+from typing import Any
 
 import forks
 import places
@@ -42,11 +44,17 @@ def flags_of(workspace: Path, program: str, out: Path) -> str:
     return common + f"--input_dir {workspace}/shards --max_predictions_per_seq 4"
 
 
+def start_ranks(program: str, flags: str, **plan: Any) -> list[forks.Fork]:
+    """The ranks of a job as from Paddle's launcher. plan: see `places.install`."""
+    argv, variables = [str(places.HERE / "places.py"), program, *flags.split()], without_job()
+    variables |= {"PYTHONPATH": f"{places.ROOT}:{places.HERE}"}
+    variables |= {"PLACES_PLAN": json.dumps(plan)} if plan else {}
+    return forks.start_ranks([argv] * 2, places.ROOT, [variables] * 2)
+
+
 def run_ranks(program: str, flags: str) -> None:
     """The job to its end, with ranks as from Paddle's launcher."""
-    argv, variables = [str(places.HERE / "places.py"), program, *flags.split()], without_job()
-    variables["PYTHONPATH"] = f"{places.ROOT}:{places.HERE}"
-    for rank in forks.start_ranks([argv] * 2, places.ROOT, [variables] * 2):
+    for rank in start_ranks(program, flags):
         code, _, err = finish(rank)
         assert code == 0, err
 
@@ -102,12 +110,29 @@ def test_two_processes_end_together_and_resume(
 
 
 @pytest.mark.parametrize(
+    ("place", "call", "message"),
+    [("evaluation", 2, "stopped and saved at step 2 of 4"), ("predictions", 1, LAST)],
+)
+def test_launched_ranks_end_together_and_resume(
+    workspace, uninterrupted, tmp_path, place, call, message
+):
+    """Each rank prints the line, as it cannot know whether another one does."""
+    flags = flags_of(workspace, "run_glue", tmp_path / "out")
+    for rank in start_ranks("run_glue", flags, place=place, call=call, rank=0):
+        code, _, err = finish(rank)
+        assert code == 143 and f"error: SIGTERM: {message}" in err and "Traceback" not in err
+    run_ranks("run_glue", flags)
+    assert not same.differences(uninterrupted("run_glue"), tmp_path / "out", STEPS)
+
+
+@SLOW  # the launcher and its ranks are new processes
+@pytest.mark.parametrize(
     ("place", "call", "to", "message"),
     [
         # The launcher dies of it some steps later, and its ranks receive it then.
         ("writing a checkpoint", 1, "parent", "stopped and saved at step"),
-        pytest.param("evaluation", 2, "self", "stopped and saved at step 2 of 4", marks=SLOW),
-        pytest.param("predictions", 1, "self", LAST, marks=SLOW),
+        ("evaluation", 2, "self", "stopped and saved at step 2 of 4"),
+        ("predictions", 1, "self", LAST),
     ],
 )
 def test_under_paddles_launcher(workspace, uninterrupted, tmp_path, place, call, to, message):

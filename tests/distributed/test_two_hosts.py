@@ -85,7 +85,7 @@ def all_output(folder: Path, jobs: list[tuple[int, str, str]]) -> str:
         pytest.param(
             "SIGSTOP", "error: rank 1 has sent no heartbeat for 3 s", marks=pytest.mark.slow
         ),
-        ("RunError", "error: the loss is nan"),
+        pytest.param("RunError", "error: the loss is nan", marks=pytest.mark.slow),
     ],
 )
 def test_a_host_whose_process_dies_ends_the_others(tmp_path, fault, line):
