@@ -43,7 +43,7 @@ if [[ -z ${PYTEST_DEBUG_TEMPROOT:-} ]] && has_room /dev/shm; then
     export PYTEST_DEBUG_TEMPROOT
     trap 'rm -rf "$PYTEST_DEBUG_TEMPROOT"' EXIT
 fi
-# As many processes as cores; a file's tests stay in one process, since they share fixtures. The
+# One process more than cores, since tests wait for ranks and their timeouts; a file's tests stay in one process, since they share fixtures. The
 # order of the files is that of tests/conftest.py.
-"$PY" -m pytest -m "$tier" -n auto --dist loadfile --no-loadscope-reorder \
+"$PY" -m pytest -m "$tier" -n "$(($(getconf _NPROCESSORS_ONLN) + 1))" --dist loadfile --no-loadscope-reorder \
     ${arguments[@]+"${arguments[@]}"}

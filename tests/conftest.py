@@ -15,28 +15,34 @@ runtime.import_paddle()
 # Alone, before test files import parts of it by PaddleNLP's names: all of PaddleNLP takes 15 s.
 paddlenlp_bert.bert_module()
 
-# Files that take longest (above 12 s) begin first, so that no process is idle at the
+# Files that take longest (20 s and more) begin first, so that no process is idle at the
 # end (with scripts/test.sh, which distributes whole files in this order).
 LONGEST_FILES = (
-    "distributed/test_two_hosts.py",
-    "distributed/test_launch.py",
-    "training/test_crashes.py",
-    "distributed/test_stop_signals.py",
-    "test_wheel.py",
-    "distributed/test_collectives.py",
-    "clm/test_clm_run.py",
-    "clm/test_gpt2_document.py",
     "test_trajectory.py",
+    "training/test_resume_table.py",
+    "distributed/test_launch.py",
+    "test_peer_lines.py",
+    "clm/test_clm_run.py",
+    "test_wheel.py",
+    "training/test_crashes.py",
+    "training/test_stop_table.py",
+    "distributed/test_collectives.py",
+    "distributed/test_two_hosts.py",
+    "distributed/test_stop_signals.py",
+    "clm/test_gpt2_document.py",
+    "cli/test_submission.py",
+    "training/test_resume_other_batch.py",
     "cli/test_check.py",
-    "test_command_lines.py",
     "pretrain/test_pretrain_processes.py",
+    "common/test_stop_commands.py",
+    "models/kernels/test_kernels_loss_curve.py",
+    "test_command_lines.py",
+    "sweep/test_sweep_runs.py",
     "test_documents.py",
     "sweep/test_glue_document.py",
-    "common/test_stop_commands.py",
     "export/test_export.py",
-    "training/test_resume_table.py",
     "models/test_compute_mode.py",
-    "models/kernels/test_kernels_loss_curve.py",
+    "training/test_resume_processes.py",
 )
 
 
