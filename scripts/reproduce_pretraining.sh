@@ -71,5 +71,5 @@ for seed in ${SEEDS:-1 2 3}; do
         fine_tune "$name" "$model" MRPC "$GLUE_DATA_DIR" "$seed"
     done
 done
-"$PY" "$REPO/benchmarks/pretraining/summary.py" "$results" \
+"$PY" "$REPO/benchmarks/pretraining/short_summary.py" "$results" \
     --to "${PRETRAINING_FILE:-$REPO/docs/PRETRAINING_RESULTS.md}"

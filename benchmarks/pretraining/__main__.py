@@ -12,21 +12,18 @@ benchmarks/pretraining/summary.py writes docs/PRETRAINING_RESULTS.md from that.
 import argparse
 import json
 import os
-import shlex
 import shutil
 import statistics
-import subprocess
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks.pretraining import held_out, summary
+from benchmarks.pretraining.programs import ROOT, run
 from bert_paddle.common import atomic_files, hardware
 from bert_paddle.common.run_log import read_metrics
 from bert_paddle.glue.tasks import TASKS
 
-ROOT = Path(__file__).resolve().parents[2]
 KEPT = ROOT / "benchmarks" / "results" / "pretraining.json"
 PAGE = ROOT / "docs" / "PRETRAINING_RESULTS.md"
 CONFIG = Path(__file__).with_name("bert_4x256.json")
@@ -64,13 +61,6 @@ class Kept:
     def put(self, name: str, value: Any) -> None:
         self.values[name] = value
         atomic_files.write_json(self.path, self.values)
-
-
-def run(program: str, **flags: Any) -> None:
-    """Run a program of this project with these flags."""
-    words = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
-    print("$", shlex.join([program, *words]), flush=True)
-    subprocess.run([sys.executable, "-u", program, *words], cwd=ROOT, check=True)
 
 
 def make_vocabulary(texts: Path, out: Path) -> None:
@@ -129,7 +119,9 @@ def initial_weights(out: Path) -> Path:
     return folder / "model_1"
 
 
-def fine_tune(out: Path, kept: Kept, start: str, model: Path, task: str, rate: str, seed: int):
+def fine_tune(
+    out: Path, kept: Kept, start: str, model: Path, task: str, rate: str, seed: int
+) -> float:
     """Fine-tune, unless the result is kept; returns the task's score, the mean of its metrics in
     percent."""
     name = f"{task}/{start}/{rate}/{seed}"

@@ -17,8 +17,6 @@ from typing import Any
 
 from bert_paddle.common import atomic_files, hardware, own_cache
 
-_C_FILES = sorted(Path(__file__).parent.glob("*.c"))
-_HEADERS = sorted(Path(__file__).parent.glob("*.h"))
 CACHE_NAME = "kernels"
 # -ffast-math allows sums to be reordered, without which they are not vectorized;
 # -fno-finite-math-only restores correct results for infinities and NaN.
@@ -133,7 +131,9 @@ def _load_or_compile(compiler: Sequence[str]) -> Kernels:
         paddle.__version__,
         *_FLAGS,
     ]
-    key = chr(0).join([*key_parts, *(file.read_text("utf-8") for file in _C_FILES + _HEADERS)])
+    key = chr(0).join(
+        [*key_parts, *(file.read_text("utf-8") for file in _files(".c") + _files(".h"))]
+    )
     name = f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
     try:
         path = own_cache.open_folder(CACHE_NAME) / name
@@ -155,6 +155,11 @@ def _load_or_compile(compiler: Sequence[str]) -> Kernels:
             return Kernels(_compile(compiler, openmp_library, folder))
 
 
+def _files(suffix: str) -> list[Path]:
+    """The kernels' source files with this suffix."""
+    return sorted(Path(__file__).parent.glob(f"*{suffix}"))
+
+
 def _is_intact(path: Path) -> bool:
     """Whether a cached library is this user's own and matches its digest. Loading a truncated one
     would succeed, and the process would die of SIGBUS when it touches a missing page."""
@@ -168,10 +173,11 @@ def _is_intact(path: Path) -> bool:
 
 def _compile(compiler: Sequence[str], openmp_library: Path, scratch: Path) -> Path:
     """Compile and link the C files in the folder `scratch`; return the shared library's path."""
-    objects = [str(scratch / f"{file.stem}.o") for file in _C_FILES]
+    c_files = _files(".c")
+    objects = [str(scratch / f"{file.stem}.o") for file in c_files]
     commands = [
         [*compiler, *_FLAGS, "-c", str(file), "-o", target]
-        for file, target in zip(_C_FILES, objects, strict=True)
+        for file, target in zip(c_files, objects, strict=True)
     ]
     with ThreadPoolExecutor(len(commands)) as pool:
         list(pool.map(_run, commands))
